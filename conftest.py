@@ -1,0 +1,24 @@
+"""Command-line options of the test suite (pytest reads `pytest_addoption` only from here)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+PARITY_DIR = Path(__file__).resolve().parent / "tests" / "data" / "parity"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the parity tests run on other vectors, made with another seed."""
+    parser.addoption(
+        "--parity-dir",
+        default=str(PARITY_DIR),
+        help="folder with <case>.npz parity vectors (default: tests/data/parity)",
+    )
+    parser.addoption(
+        "--parity-seed",
+        type=int,
+        default=1,
+        help="seed those vectors were made with (default: 1)",
+    )

@@ -1,0 +1,29 @@
+"""S³POT: where a face is covered, without a single occlusion label (arXiv 2602.00635).
+
+The Python API, see ``s3pot.api``; everything heavy is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from s3pot.api import FaceSegmenter, Segmentation, load
+    from s3pot.types import S3potError
+
+__version__ = "0.1.0"
+__all__ = ["FaceSegmenter", "S3potError", "Segmentation", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "s3pot.types" if name == "S3potError" else "s3pot.api"
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

@@ -1,0 +1,150 @@
+"""What the scripts share: options, configuration, logging and exit codes.
+
+0: all done. 1: some inputs failed, the rest was done. 2: nothing could be done. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from s3pot.config import Config, config_to_dict, load_config
+from s3pot.types import S3potError
+
+logger = logging.getLogger(__name__)
+
+FAILED, NOTHING_DONE, INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option that is a short name of a config key.
+
+    Attributes:
+        flag: Option, such as ``--lr``.
+        key: ``section.key`` that it sets; given on the command line it wins over the file.
+        help: One line; the key and its default are added.
+        value: What a flag without an argument stands for; None for an option that takes one.
+    """
+
+    flag: str
+    key: str
+    help: str
+    value: str | None = None
+
+
+DEVICE = Setting("--device", "run.device", "auto, cpu, cuda, cuda:N or mps")
+TRAINING = (
+    Setting("--bsz", "train.batch_size", "images per step, over all processes"),
+    Setting("--lr", "train.lr", "learning rate of AdamW"),
+    Setting("--seed", "train.seed", "seed of everything random"),
+    Setting("--tensorboard", "train.tensorboard", "also write TensorBoard curves", value="true"),
+)
+
+
+def new_parser(
+    doc: str | None, output_dir: str | None = None, settings: Sequence[Setting] = ()
+) -> argparse.ArgumentParser:
+    """A parser with the options that every script takes.
+
+    Args:
+        doc: The script's docstring; its first line and its commands are the help text.
+        output_dir: Default of ``--output_dir``; None for a script without one.
+        settings: The script's own short names of config keys.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", help="YAML file of differences from the defaults")
+    if output_dir is not None:
+        parser.add_argument(
+            "--output_dir", default=output_dir, help=f"where results go (default: {output_dir})"
+        )
+    parser.add_argument("--verbose", action="store_true", help="log more; trace errors")
+    for setting in (*settings, DEVICE):
+        _add_setting(parser, setting)
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="any config value")
+    return parser
+
+
+def _add_setting(parser: argparse.ArgumentParser, setting: Setting) -> None:
+    section, _, name = setting.key.partition(".")
+    default = config_to_dict(Config())[section][name]
+    text = f"{setting.help} ({setting.key}; default: {default})"
+    if setting.value is None:
+        parser.add_argument(setting.flag, dest=setting.key, metavar=name.upper(), help=text)
+    else:
+        parser.add_argument(
+            setting.flag, dest=setting.key, action="store_const", const=setting.value, help=text
+        )
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """Defaults < ``--config`` < short options < ``key.sub=value``.
+
+    Raises:
+        ConfigError: See ``load_config``.
+    """
+    given = {key: value for key, value in vars(args).items() if "." in key and value is not None}
+    return load_config(args.config, [*(f"{k}={v}" for k, v in given.items()), *args.overrides])
+
+
+def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
+    """Load the config, run a command and turn its outcome into an exit code.
+
+    Args:
+        args: What ``new_parser(...).parse_args`` gave.
+        body: The command; returns how many of its inputs failed.
+
+    Returns:
+        0, 1, 2 or 130, see the module.
+    """
+    with _logging(logging.DEBUG if args.verbose else logging.INFO), _sigterm_as_interrupt():
+        try:
+            return FAILED if body(config_from(args)) else 0
+        except (S3potError, OSError) as error:
+            logger.debug("where it arose:", exc_info=True)
+            logger.error("error: %s", error)
+            return NOTHING_DONE
+        except KeyboardInterrupt:
+            logger.error("interrupted; what was finished is kept, and the same command goes on")
+            return INTERRUPTED
+
+
+@contextmanager
+def _logging(level: int) -> Iterator[None]:
+    """Log of the package on stderr while a command runs."""
+    root = logging.getLogger("s3pot")
+    handler, before = logging.StreamHandler(sys.stderr), root.level
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root.addHandler(handler)
+    root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does; only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""Images, folders, datasets and the feature cache."""

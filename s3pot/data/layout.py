@@ -1,0 +1,259 @@
+"""The folder contract: which files belong to a face, what they are called, and how they are read.
+
+Reference generation writes ``<stem>.png``, ``<stem>_ref.png``, ``<stem>_parsing_mask.npy``,
+``<stem>_align.json`` and, where truth is known, ``<stem>_occlusion.png`` and ``<stem>_clean.png``;
+everything else reads them. The authors' own layout (one numeric folder per image) is read too.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s3pot.data.image import read_rgb
+from s3pot.data.labelme import read_labelme
+from s3pot.labels import NUM_CLASSES
+from s3pot.types import Reference, S3potError
+
+logger = logging.getLogger(__name__)
+
+REFERENCE, PARSING = "_ref.png", "_parsing_mask.npy"
+ALIGN, OCCLUSION, CLEAN = "_align.json", "_occlusion.png", "_clean.png"
+CACHE = ".s3pot_cache"
+
+
+class BadFace(S3potError):
+    """A member of a face's files is missing, damaged or does not fit the others."""
+
+
+@dataclass(frozen=True)
+class FaceFiles:
+    """Paths of one face.
+
+    Attributes:
+        name: Stem relative to the data folder, sub-folders kept (``a/b``).
+        raw: Working image.
+        reference: Clean face of the same size.
+        parsing: 12-class map, ``.npy``.
+        align: The way back to the photo.
+        occlusion_truth: Ground truth, PNG or LabelMe JSON.
+        clean: True clean face, known for drawn faces only.
+    """
+
+    name: str
+    raw: Path
+    reference: Path
+    parsing: Path
+    align: Path | None = None
+    occlusion_truth: Path | None = None
+    clean: Path | None = None
+
+
+def output_files(folder: Path, name: str) -> FaceFiles:
+    """All paths of a face under the contract, whether or not they exist yet."""
+    stem = str(folder / name)
+    raw, reference, parsing = Path(f"{stem}.png"), Path(stem + REFERENCE), Path(stem + PARSING)
+    optional = Path(stem + ALIGN), Path(stem + OCCLUSION), Path(stem + CLEAN)
+    return FaceFiles(name, raw, reference, parsing, *optional)
+
+
+def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None) -> FaceFiles:
+    """A face of three given files; the optional ones are those that lie beside ``raw``."""
+    beside = output_files(raw.parent, raw.stem)
+    truth = [beside.occlusion_truth, raw.with_suffix(".json")]
+    return FaceFiles(
+        name or raw.stem,
+        raw,
+        reference,
+        parsing,
+        _existing(beside.align),
+        next((path for path in truth if path and path.is_file()), None),
+        _existing(beside.clean),
+    )
+
+
+def _existing(path: Path | None) -> Path | None:
+    return path if path is not None and path.is_file() else None
+
+
+def find_faces(datapath: Path) -> list[FaceFiles]:
+    """All faces below a folder, sorted by name.
+
+    An incomplete face is returned too, if its reference or its map is there: reading it names
+    what is missing.
+
+    Raises:
+        S3potError: No such folder, or no face in it.
+    """
+    if not datapath.is_dir():
+        raise S3potError(f"there is no folder {datapath}; generate_reference.py writes one")
+    faces: dict[str, FaceFiles] = {}
+    folders = [datapath, *(p for p in datapath.rglob("*") if p.is_dir())]
+    for folder in sorted(folders):
+        where = folder.relative_to(datapath)
+        if not any(part.startswith(".") for part in where.parts):
+            found = _authors_face(folder, where) or _contract_faces(folder, where)
+            faces.update({face.name: face for face in found})
+    if not faces:
+        raise S3potError(
+            f"{datapath} holds no face: expected <stem>.png, <stem>{REFERENCE} and "
+            f"<stem>{PARSING}, which generate_reference.py writes"
+        )
+    return [faces[name] for name in sorted(faces)]
+
+
+def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
+    names = {path.name for path in folder.iterdir()}
+    parsed = {n[: -len(PARSING)] for n in names if n.endswith(PARSING)}
+    stems = parsed | {n[: -len(REFERENCE)] for n in names if n.endswith(REFERENCE)}
+    # The picture of a face called x_ref is no reference of a face called x.
+    stems = {s for s in stems if s in parsed or f"{s}.png" in names or f"{s}_ref" not in parsed}
+    faces = []
+    for stem in sorted(stems):
+        plain = output_files(folder, stem)
+        name = (where / stem).as_posix()
+        faces.append(face_from(plain.raw, plain.reference, plain.parsing, name))
+    return faces
+
+
+def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
+    """The authors' layout: a numeric folder with a ``Reference*.png``."""
+    if not folder.name.isdigit() or not any(folder.glob("Reference*.png")):
+        return []
+    truths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(ALIGN)]
+    return [
+        FaceFiles(
+            where.as_posix() if where.parts else folder.name,
+            _first(folder, "*.jpg", "*.original"),
+            _first(folder, "Reference*.png"),
+            _first(folder, "*parsing_mask.npy"),
+            occlusion_truth=truths[0] if truths else None,
+        )
+    ]
+
+
+def _first(folder: Path, *patterns: str) -> Path:
+    """First file of the first pattern that has any, else a path that names what is missing."""
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern))
+        if len(found) > 1:
+            logger.warning("%s: %d files %s; the first is used", folder, len(found), pattern)
+        if found:
+            return found[0]
+    return folder / patterns[0]
+
+
+def split(
+    datapath: Path, val_fraction: float, seed: int
+) -> tuple[list[FaceFiles], list[FaceFiles]]:
+    """Training and validation faces of a data folder.
+
+    ``D/train`` and ``D/val`` when both exist, else all of D, shuffled by ``seed`` and cut. At least
+    one face stays on each side when there are two; a fraction of 0 leaves validation empty.
+
+    Raises:
+        S3potError: See ``find_faces``.
+    """
+    parts = [datapath / "train", datapath / "val"]
+    if all(part.is_dir() for part in parts):
+        train, val = (find_faces(part) for part in parts)
+        return train, val
+    faces = find_faces(datapath)
+    count = round(len(faces) * val_fraction)
+    if val_fraction > 0:
+        count = min(max(count, 1), len(faces) - 1)
+    order = np.random.default_rng(seed).permutation(len(faces))
+    held = set(order[:count].tolist())
+    train = [face for index, face in enumerate(faces) if index not in held]
+    return train, [faces[index] for index in sorted(held)]
+
+
+def cache_folder(datapath: Path) -> Path:
+    """Where the features of a data folder are kept; ``train`` and ``val`` share their parent's."""
+    whole = datapath.resolve()
+    return (whole.parent if whole.name in ("train", "val") else whole) / CACHE
+
+
+def load_labels(face: FaceFiles) -> np.ndarray:
+    """Read a face's 12-class map.
+
+    Returns:
+        uint8 (H, W), values 0..11.
+
+    Raises:
+        BadFace: Missing, damaged, of another shape, or with values that are no class.
+    """
+    path = face.parsing
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise BadFace(f"{path} is missing; run generate_reference.py") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise BadFace(f"{path} is damaged ({error}); run generate_reference.py again") from error
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "buif" or not labels.size:
+        raise BadFace(f"{path} holds no numbers; expected uint8 (H, W)")
+    if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
+        labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
+    if labels.ndim != 2:
+        raise BadFace(f"{path} has shape {labels.shape}; expected (H, W)")
+    low, high = labels.min(), labels.max()
+    if not (low >= 0 and high < NUM_CLASSES and np.array_equal(labels, labels.astype(np.uint8))):
+        raise BadFace(
+            f"{path} holds values {low} to {high}; expected classes 0 to {NUM_CLASSES - 1}"
+        )
+    return labels.astype(np.uint8)
+
+
+def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
+    """Read the three members; raw and reference agree in size, the map may have any.
+
+    Args:
+        face: Paths.
+        oracle: Use the true clean face, ``<stem>_clean.png``, as the reference.
+
+    Raises:
+        S3potError: A member is missing, damaged or of another frame.
+    """
+    if oracle and face.clean is None:
+        raise BadFace(
+            f"{face.name} has no true clean face {face.raw.stem}{CLEAN}; "
+            "generate_reference.py --truth_dir brings it"
+        )
+    chosen = face.clean if oracle and face.clean else face.reference
+    raw, reference = read_rgb(face.raw), read_rgb(chosen)
+    if raw.shape != reference.shape:
+        raise BadFace(
+            f"{face.raw} is {_size(raw)}, but {chosen} is {_size(reference)}; "
+            "both must show one frame: run generate_reference.py again"
+        )
+    return Reference(raw, reference, load_labels(face))
+
+
+def load_truth(face: FaceFiles) -> np.ndarray | None:
+    """Read the true occlusion: a PNG of 0/255 or 0/1, or LabelMe polygons.
+
+    Returns:
+        bool (H, W) of the working image's size; None where no truth is known.
+
+    Raises:
+        S3potError: Damaged, or of another size than the working image.
+    """
+    path = face.occlusion_truth
+    if path is None:
+        return None
+    size = read_rgb(face.raw).shape[:2]
+    if path.suffix == ".json":
+        return read_labelme(path, size)
+    pixels = read_rgb(path).max(axis=2)
+    if pixels.shape != size:
+        raise BadFace(
+            f"{path} is {_size(pixels)}; expected {size[1]} x {size[0]}, the size of {face.raw}"
+        )
+    return np.asarray(pixels > (127 if pixels.max() > 1 else 0))
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"

@@ -1,0 +1,251 @@
+"""Anti-aliased drawing in size-free coordinates.
+
+Everything is placed on a canvas of 256 x 256 units, whatever the pixel size: `Frame` turns unit
+coordinates into masks of its pixel size, `Canvas` holds the picture and its label map.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+UNITS = 256.0
+_SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
+Item = TypeVar("Item")
+Array = np.ndarray
+
+
+def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
+    """Choose one item with equal chances."""
+    return items[int(rng.integers(len(items)))]
+
+
+@functools.lru_cache(maxsize=4)
+def unit_grid(size: int) -> tuple[Array, Array]:
+    """Give the unit coordinates of all pixel centres: x and y, (size, size) float32, read-only."""
+    line = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(UNITS / size) - 0.5
+    grid_x, grid_y = np.meshgrid(line, line)
+    for grid in (grid_x, grid_y):
+        grid.setflags(write=False)
+    return grid_x, grid_y
+
+
+def ellipse(
+    centre: Sequence[float],
+    radii: Sequence[float],
+    angle: float = 0.0,
+    count: int = 40,
+    power: float = 2.0,
+) -> Array:
+    """Sample a super-ellipse: power 2 is an ellipse, larger is boxier.
+
+    Returns:
+        Closed outline, (count, 2), in the frame of `centre`.
+    """
+    t = np.linspace(0.0, 2.0 * np.pi, count, endpoint=False)
+    cos, sin = np.cos(t), np.sin(t)
+    x = radii[0] * np.sign(cos) * np.abs(cos) ** (2.0 / power)
+    y = radii[1] * np.sign(sin) * np.abs(sin) ** (2.0 / power)
+    return rotate(np.stack([x, y], 1), angle) + np.asarray(centre, np.float64)
+
+
+def rotate(points: Array, angle: float) -> Array:
+    """Rotate points (N, 2) about the origin by `angle` radians (clockwise, as y points down)."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    turned = np.empty((len(points), 2))
+    turned[:, 0] = cos * points[:, 0] - sin * points[:, 1]
+    turned[:, 1] = sin * points[:, 0] + cos * points[:, 1]
+    return turned
+
+
+def spread(field: Array) -> Array:
+    """Repeat a field (S, S) over three channels: (S, S, 3); much faster than broadcasting."""
+    return cv2.merge((field, field, field))
+
+
+def coloured(field: Array, colour: Sequence[float] | Array) -> Array:
+    """Multiply a float32 field (S, S) with an RGB triple: (S, S, 3) float32."""
+    field = np.asarray(field, np.float32)
+    return cv2.merge([field * np.float32(value) for value in colour])
+
+
+def spline(points: Sequence[Sequence[float]] | Array, steps: int = 8, closed: bool = True) -> Array:
+    """Run a Catmull-Rom curve through control points.
+
+    Args:
+        points: Control points, (K, 2).
+        steps: Samples per control point.
+        closed: Join the last point to the first.
+
+    Returns:
+        Curve, (K * steps, 2) when closed, else ((K - 1) * steps + 1, 2).
+    """
+    p = np.asarray(points, np.float64)
+    if closed:
+        before, a, b, after = np.roll(p, 1, 0), p, np.roll(p, -1, 0), np.roll(p, -2, 0)
+    else:
+        padded = np.concatenate([p[:1], p, p[-1:]])
+        before, a, b, after = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+    t = np.linspace(0.0, 1.0, steps, endpoint=False)[None, :, None]
+    before, a, b, after = (q[:, None, :] for q in (before, a, b, after))
+    curve = 0.5 * (
+        2 * a
+        + (b - before) * t
+        + (2 * before - 5 * a + 4 * b - after) * t**2
+        + (3 * a - before - 3 * b + after) * t**3
+    )
+    curve = curve.reshape(-1, 2)
+    return curve if closed else np.concatenate([curve, p[-1:]])
+
+
+def ribbon(line: Array, widths: Sequence[float] | Array) -> Array:
+    """Thicken an open line into a closed outline.
+
+    Args:
+        line: Points, (N, 2).
+        widths: Full width at each point, (N,), or a single value repeated by the caller.
+    """
+    direction = np.gradient(line, axis=0)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-9
+    side = np.stack([-direction[:, 1], direction[:, 0]], 1) * (np.asarray(widths)[:, None] / 2)
+    return np.concatenate([line + side, (line - side)[::-1]])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The pixel size of a picture and the masks drawn at that size.
+
+    Attributes:
+        size: Side of the square picture in pixels.
+    """
+
+    size: int
+
+    @property
+    def scale(self) -> float:
+        """Pixels per unit."""
+        return self.size / UNITS
+
+    def empty(self) -> Array:
+        """Give an empty mask, (size, size) uint8."""
+        return np.zeros((self.size, self.size), np.uint8)
+
+    def _fixed(self, points: Array) -> Array:
+        pixels = (np.asarray(points, np.float64) + 0.5) * self.scale - 0.5
+        return np.round(pixels * (1 << _SHIFT)).astype(np.int32)
+
+    def fill(self, points: Array) -> Array:
+        """Fill a closed outline given in units, (N, 2); mask (size, size) uint8, 0..255."""
+        mask = self.empty()
+        cv2.fillPoly(mask, [self._fixed(points)], 255, cv2.LINE_AA, _SHIFT)
+        return mask
+
+    def stroke(self, points: Array, width: float, closed: bool = False) -> Array:
+        """Draw a line of `width` units through points in units, (N, 2); mask uint8, 0..255."""
+        mask = self.empty()
+        pixels = max(1, round(width * self.scale))
+        cv2.polylines(mask, [self._fixed(points)], closed, 255, pixels, cv2.LINE_AA, _SHIFT)
+        return mask
+
+    def soften(self, mask: Array, sigma: float) -> Array:
+        """Blur a mask by `sigma` units; wide blurs run on a reduced copy."""
+        sigma = max(0.3, sigma * self.scale)
+        box = mask_box(mask, round(3.5 * sigma) + 1)
+        if box is None:
+            return mask
+        step, part = 4 if sigma > 6 else 2 if sigma > 2.5 else 1, mask[box]
+        size = part.shape[1], part.shape[0]
+        if step > 1:
+            reduced = max(1, size[0] // step), max(1, size[1] // step)
+            part = cv2.resize(part, reduced, interpolation=cv2.INTER_AREA)
+        part = cv2.GaussianBlur(part, (0, 0), sigma / step)
+        soft = self.empty()
+        soft[box] = part if step == 1 else cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        return soft
+
+
+def mask_box(mask: Array, margin: int = 0) -> tuple[slice, slice] | None:
+    """Bound the non-zero part of a mask as (rows, columns); None when it is empty."""
+    x, y, width, height = cv2.boundingRect(mask)
+    if width == 0 or height == 0:
+        return None
+    rows = slice(max(0, y - margin), min(mask.shape[0], y + height + margin))
+    return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
+
+
+def blend(image: Array, mask: Array, alpha: float, colour: Array | Sequence[float]) -> None:
+    """Mix a colour into a picture, in place.
+
+    Args:
+        image: (H, W, 3) float32.
+        mask: Coverage, (H, W) uint8.
+        alpha: Opacity, 0..1.
+        colour: RGB triple or picture (H, W, 3).
+    """
+    weight = mask.astype(np.float32) * np.float32(alpha / 255.0)
+    colour = np.asarray(colour, np.float32)
+    if colour.ndim == 3:
+        image += spread(weight) * (colour - image)
+    else:
+        image *= spread(1 - weight)
+        image += coloured(weight, colour)
+
+
+class Canvas:
+    """A picture in the making.
+
+    Attributes:
+        frame: Its pixel size.
+        image: (S, S, 3) float32 RGB, about [0, 1], linear in the painter's sense only.
+        labels: (S, S) uint8, classes of `s3pot.labels`.
+    """
+
+    def __init__(self, frame: Frame, image: Array) -> None:
+        """Start from a background picture, (S, S, 3) float32; all labels are background."""
+        self.frame = frame
+        self.image = image
+        self.labels = frame.empty()
+
+    def paint(
+        self,
+        mask: Array,
+        colour: Array | Sequence[float],
+        label: int | None = None,
+        alpha: float = 1.0,
+        clip: Array | None = None,
+    ) -> None:
+        """Lay a colour over the picture where a mask says so.
+
+        Args:
+            mask: (S, S) uint8 coverage.
+            colour: RGB triple or picture (S, S, 3).
+            label: Class written where the coverage is above one half.
+            alpha: Opacity, 0..1.
+            clip: Second mask the first is limited to.
+        """
+        if clip is not None:
+            mask = cv2.min(mask, clip)
+        box = mask_box(mask)
+        if box is None:
+            return
+        part = mask[box]
+        blend(self.image[box], part, alpha, colour[box] if np.ndim(colour) == 3 else colour)
+        if label is not None:
+            self.labels[box][part > 127] = label
+
+    def tint(self, mask: Array, factor: float | Sequence[float], clip: Array | None = None) -> None:
+        """Multiply the picture by a factor (one, or one per channel) to the degree of a mask."""
+        if clip is not None:
+            mask = cv2.min(mask, clip)
+        box = mask_box(mask)
+        if box is None:
+            return
+        weight = mask[box].astype(np.float32) * np.float32(1 / 255.0)
+        parts = np.broadcast_to(np.asarray(factor, np.float32) - 1, 3)
+        self.image[box] *= cv2.merge([1 + weight * part for part in parts])

@@ -1,0 +1,304 @@
+"""Tables of variants and baselines: a YAML list of rows, each run over the same faces and scored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+from tqdm import tqdm
+
+from s3pot.adapter import PromptAdapter
+from s3pot.build import build_adapter, build_sam, settings, weights_path
+from s3pot.config import Config, config_from_dict, config_to_dict
+from s3pot.data.cache import PromptStore
+from s3pot.data.layout import FaceFiles, find_faces, load_reference
+from s3pot.engine.checkpoint import load_adapter
+from s3pot.engine.device import pick_device
+from s3pot.engine.evaluate import Evaluation, FaceScore, save, table_row, truth_and_region
+from s3pot.engine.per_image import fit_adapter
+from s3pot.engine.results import masks_from
+from s3pot.metrics import mask_scores
+from s3pot.pipeline import PipelineSettings, segment
+from s3pot.rg.reference import resize_labels
+from s3pot.sam.frozen import FrozenSam
+from s3pot.types import Prompts, Reference, S3potError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: First column.
+        method: Key of ``METHODS``.
+        reference: generated, or oracle: the true clean face.
+        adapter: For method model: none, bundled, per_image or the path of a checkpoint.
+        init: Per image starts from fresh or general, which is the bundled adapter.
+        faces: Only the first ones; 0 means all.
+        threshold: For methods pixel and token, in [0, 1].
+        overrides: ``section.key`` → value.
+    """
+
+    name: str
+    method: str = "model"
+    reference: str = "generated"
+    adapter: str = "none"
+    init: str = "fresh"
+    faces: int = 0
+    threshold: float = 0.0
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        _one_of(self.name, "method", self.method, tuple(METHODS))
+        _one_of(self.name, "reference", self.reference, ("generated", "oracle"))
+        _one_of(self.name, "init", self.init, ("fresh", "general"))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A whole table.
+
+    Attributes:
+        datapath: Faces with truth.
+        rows: In order.
+        limit: Only the first faces; 0 means all.
+    """
+
+    datapath: Path
+    rows: Sequence[Row]
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a method sees of one face.
+
+    Attributes:
+        files: Its paths.
+        made: Photo, reference (of the row's kind) and parsing.
+        prompts: FE and PS of them.
+    """
+
+    files: FaceFiles
+    made: Reference
+    prompts: Prompts
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a method may use.
+
+    Attributes:
+        sam: Frozen SAM.
+        row: The row, for its numbers.
+        config: With the row's overrides.
+        settings: Of the pipeline.
+        adapter: The row's adapter, or where per-image training starts; None for none.
+    """
+
+    sam: FrozenSam
+    row: Row
+    config: Config
+    settings: PipelineSettings
+    adapter: PromptAdapter | None
+
+
+def _nothing(bench: Bench, case: Case) -> np.ndarray:
+    return np.zeros(case.made.raw.shape[:2], dtype=bool)
+
+
+def _everything(bench: Bench, case: Case) -> np.ndarray:
+    return np.ones(case.made.raw.shape[:2], dtype=bool)
+
+
+def pixel_contrast(made: Reference) -> np.ndarray:
+    """Mean absolute difference of photo and reference over the channels: (H, W) in [0, 1]."""
+    difference = np.abs(made.raw.astype(np.float32) - made.reference.astype(np.float32))
+    return np.asarray(difference.mean(axis=2) / 255)
+
+
+def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
+    """1 - cosine of encoder tokens at the same place, by nearest: ``size``, in [0, 2]."""
+    return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
+
+
+def _pixel(bench: Bench, case: Case) -> np.ndarray:
+    return np.asarray(pixel_contrast(case.made) > bench.row.threshold)
+
+
+def _token(bench: Bench, case: Case) -> np.ndarray:
+    contrast = token_contrast(case.prompts, case.made.raw.shape[:2])
+    return np.asarray(contrast > bench.row.threshold)
+
+
+def _greedy(bench: Bench, case: Case) -> np.ndarray:
+    side = bench.sam.grid.side
+    cells = np.zeros(side * side, dtype=np.uint8)
+    negative = case.prompts.points_sam[case.prompts.labels == 0]
+    cells[bench.sam.grid.cells(negative).cpu().numpy()] = 1
+    return resize_labels(cells.reshape(side, side), case.made.raw.shape[:2]) > 0
+
+
+def _single_point(bench: Bench, case: Case) -> np.ndarray:
+    prompts = case.prompts
+    if len(prompts.labels):
+        first = prompts.first_point_sam[None]
+        prompts = replace(prompts, points_sam=first, labels=prompts.labels.new_ones(1))
+    return _decode(bench, case, prompts, None)
+
+
+def _model(bench: Bench, case: Case) -> np.ndarray:
+    adapter = bench.adapter
+    if bench.row.adapter == "per_image" and adapter is not None and len(case.prompts.labels):
+        start = adapter.state_dict()
+        adapter = build_adapter(bench.sam)
+        adapter.load_state_dict(start)
+        fit_adapter(bench.sam, case.prompts, adapter, bench.config)
+    return _decode(bench, case, case.prompts, adapter)
+
+
+def _decode(
+    bench: Bench, case: Case, prompts: Prompts, adapter: PromptAdapter | None
+) -> np.ndarray:
+    logits: Tensor | None = None
+    if len(prompts.labels):
+        with torch.no_grad():
+            logits = segment(bench.sam, adapter, prompts, bench.settings).logits_sam
+    size = (case.made.raw.shape[0], case.made.raw.shape[1])
+    return masks_from(logits, case.made.labels, size).occlusion
+
+
+# Each gives an occlusion mask (H, W); what lies outside the region is cut off afterwards.
+METHODS: dict[str, Callable[[Bench, Case], np.ndarray]] = {
+    "parser": _nothing,
+    "region": _everything,
+    "pixel": _pixel,
+    "token": _token,
+    "single_point": _single_point,
+    "greedy": _greedy,
+    "model": _model,
+}
+
+
+def read_suite(path: Path) -> Suite:
+    """Read a table's YAML.
+
+    Raises:
+        S3potError: Unreadable, an unknown key, or a value that cannot be used.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise S3potError(f"cannot read the suite {path}: {error}") from error
+    if not isinstance(tree, dict) or not isinstance(tree.get("rows"), list) or not tree["rows"]:
+        raise S3potError(f"the suite {path} needs keys datapath and rows, a list")
+    rows = [_build(Row, row, f"{path}, row {number}") for number, row in enumerate(tree["rows"], 1)]
+    suite = _build(Suite, {**tree, "rows": rows}, str(path))
+    return replace(suite, datapath=Path(suite.datapath))
+
+
+def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation:
+    """Run all rows; the table is written anew after each.
+
+    Args:
+        config: Models and numbers; rows override them.
+        suite: What to run.
+        output_dir: Where ``table.csv``, ``table.md`` and ``per_image.csv`` go.
+
+    Raises:
+        S3potError: No face with truth, missing weights, or a row that no face passes.
+    """
+    truths = [face for face in find_faces(suite.datapath) if face.occlusion_truth is not None]
+    truths = truths[: suite.limit or None]
+    if not truths:
+        raise S3potError(
+            f"{suite.datapath} has no face with a truth <stem>_occlusion.png; "
+            "generate_reference.py --truth_dir carries it along"
+        )
+    sams: dict[Any, FrozenSam] = {}
+    result = Evaluation([], [], 0)
+    for row in tqdm(suite.rows, desc="table", unit="row", disable=None):
+        bench = _bench(config, row, sams)
+        failures: list[str] = []
+        entries = list(_run_row(bench, suite.datapath, truths[: row.faces or None], failures))
+        if not entries:
+            raise S3potError(f"row {row.name!r}: no face could be scored")
+        rows = [*result.rows, table_row(row.name, entries)]
+        result = Evaluation(rows, [*result.faces, *entries], result.failed + len(failures))
+        save(output_dir, result)
+    return result
+
+
+def _bench(config: Config, row: Row, sams: dict[Any, FrozenSam]) -> Bench:
+    tree = config_to_dict(config)
+    for key, value in row.overrides.items():
+        section, _, name = str(key).partition(".")
+        tree.setdefault(section, {})[name] = value
+    own = config_from_dict(tree)
+    key = (own.model, own.sam, own.run)
+    if key not in sams:
+        sams[key] = build_sam(own, pick_device(own.run.device))
+    sam = sams[key]
+    return Bench(sam, row, own, settings(own), _adapter(own, row, sam))
+
+
+def _adapter(config: Config, row: Row, sam: FrozenSam) -> PromptAdapter | None:
+    if row.adapter == "none":
+        return None
+    adapter = build_adapter(sam)
+    if row.adapter == "per_image" and row.init == "fresh":
+        torch.manual_seed(config.train.seed)
+        return build_adapter(sam)
+    bundled = row.adapter in ("bundled", "per_image")
+    path = weights_path(config, "adapter") if bundled else Path(row.adapter)
+    adapter.load_state_dict(load_adapter(path))
+    return adapter.eval()
+
+
+def _run_row(
+    bench: Bench, datapath: Path, faces: Sequence[FaceFiles], failures: list[str]
+) -> Iterator[FaceScore]:
+    """Predict and score; faces that cannot be are named and appended to ``failures``."""
+    store = PromptStore(bench.sam, bench.config, datapath)
+    for files in faces:
+        try:
+            oracle = bench.row.reference == "oracle"
+            truth, region = truth_and_region(files)
+            case = Case(files, load_reference(files, oracle), store.get(files, oracle))
+            start = time.perf_counter()
+            occlusion = METHODS[bench.row.method](bench, case) & region
+            seconds = time.perf_counter() - start
+            scores = mask_scores(occlusion, truth, region)
+            yield FaceScore(bench.row.name, files.name, scores, seconds)
+        except S3potError as error:
+            failures.append(files.name)
+            logger.error("failed: %s: %s: %s", bench.row.name, files.name, error)
+
+
+def _build(kind: type, tree: Any, where: str) -> Any:
+    """A dataclass from YAML values, keys checked, numbers converted."""
+    known = {entry.name: entry for entry in fields(kind)}
+    if not isinstance(tree, dict) or set(tree) - set(known):
+        found = ", ".join(map(str, tree)) if isinstance(tree, dict) else repr(tree)
+        raise S3potError(f"{where} holds {found}; known keys: {', '.join(known)}")
+    required = [e.name for e in known.values() if e.default is e.default_factory is MISSING]
+    missing = [name for name in required if name not in tree]
+    if missing:
+        raise S3potError(f"{where} lacks {', '.join(missing)}")
+    return kind(**tree)
+
+
+def _one_of(row: str, key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise S3potError(f"row {row!r}: {key} is {value!r}; expected one of {', '.join(allowed)}")

@@ -1,0 +1,59 @@
+"""The 12 face classes of E4S, the prompt region, and the way to them from the 19 classes of the parsers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CLASSES: tuple[str, ...] = (
+    "background",
+    "lip",
+    "eyebrows",
+    "eyes",
+    "hair",
+    "nose",
+    "skin",
+    "ears",
+    "belowface",
+    "mouth",
+    "eye_glass",
+    "ear_rings",
+)
+NUM_CLASSES = len(CLASSES)
+OCCLUSION = NUM_CLASSES  # the thirteenth value, in <stem>_parsing.npy only
+
+NOT_REGION: tuple[str, ...] = ("background", "hair", "ears", "belowface", "ear_rings")
+REGION_CLASSES: tuple[int, ...] = tuple(i for i, c in enumerate(CLASSES) if c not in NOT_REGION)
+
+# Index: class of the parser; value: class of this file. Necklace, cloth and hat become background.
+BISENET_TO_12: tuple[int, ...] = (0, 6, 2, 2, 3, 3, 10, 7, 7, 11, 5, 9, 1, 1, 8, 0, 0, 4, 0)
+CELEBAMASKHQ_TO_12: tuple[int, ...] = (0, 6, 5, 10, 3, 3, 2, 2, 7, 7, 9, 1, 1, 4, 0, 11, 0, 8, 0)
+NATIVE_12: tuple[int, ...] = tuple(range(NUM_CLASSES))
+
+# RGB, for overlays and contact sheets.
+COLOURS: tuple[tuple[int, int, int], ...] = (
+    (0, 0, 0),
+    (255, 60, 90),
+    (120, 70, 20),
+    (60, 160, 255),
+    (90, 60, 120),
+    (255, 220, 80),
+    (240, 190, 150),
+    (220, 120, 80),
+    (160, 110, 90),
+    (150, 0, 40),
+    (80, 255, 255),
+    (255, 0, 255),
+    (255, 0, 0),
+)
+
+
+def region_of(labels: np.ndarray) -> np.ndarray:
+    """Where an occlusion can be asked for.
+
+    Args:
+        labels: 12-class map, (..., H, W), values 0..11.
+
+    Returns:
+        bool, same shape.
+    """
+    return np.isin(labels, REGION_CLASSES)

@@ -1,0 +1,53 @@
+"""PS, prompt selection: matched tokens become face points, unmatched ones occlusion points (paper section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from s3pot.grid import Grid
+from s3pot.ps.greedy import greedy_match
+
+
+def unit_tokens(tokens: Tensor) -> Tensor:
+    """One unit vector per token: (C, G, G) → (T, C); lengths below 1e-8 count as 1e-8."""
+    flat = tokens.flatten(1).T
+    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-8)
+
+
+def match_scores(raw: Tensor, ref: Tensor, region_grid: Tensor) -> Tensor:
+    """Cosine of every reference token of the region with every raw token.
+
+    Args:
+        raw: Tokens of the photo, (C, G, G).
+        ref: Tokens of the reference, (C, G, G).
+        region_grid: bool (G, G), |M| cells set.
+
+    Returns:
+        (|M|, T) in [-1, 1].
+    """
+    return unit_tokens(ref)[region_grid.flatten()] @ unit_tokens(raw).T
+
+
+def select_points(
+    raw: Tensor, ref: Tensor, region_sam: Tensor, grid: Grid
+) -> tuple[Tensor, Tensor]:
+    """Choose face and occlusion points by greedy one-to-one matching.
+
+    Args:
+        raw: Tokens of the photo, (C, G, G).
+        ref: Tokens of the reference, (C, G, G).
+        region_sam: bool (S, S).
+        grid: Geometry of the SAM behind the tokens.
+
+    Returns:
+        Points (N, 2), x, y, sam frame, positives first, each part in row-major order; labels int64 (N,), 1 or 0.
+    """
+    region = grid.on_grid(region_sam)
+    matched = torch.zeros(grid.side**2, dtype=torch.bool, device=raw.device)
+    matched[greedy_match(match_scores(raw, ref, region))[1]] = True
+    inside = region.flatten()
+    positive = (inside & matched).nonzero()[:, 0]
+    negative = (inside & ~matched).nonzero()[:, 0]
+    labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))
+    return grid.centres(torch.cat((positive, negative))), labels

@@ -1,0 +1,79 @@
+"""Regional GAN inversion (paper section 3.1): the clean reference of an occluded face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s3pot.rg.nets.e4s import E4SNet
+from s3pot.rg.resize import pil_bilinear
+from s3pot.weights.load import WeightMismatch, load_strict
+
+
+class Inverter(nn.Module):
+    """E4S with its pre- and post-processing.
+
+    Args:
+        net: loaded network; put into eval mode here.
+        input_size: side of picture and label map on the way in (512 official).
+        noise: "stored": same inputs, same picture. "random": new noise at every call.
+        half: bfloat16 convolutions; see `docs/PERFORMANCE.md` for what that costs in accuracy.
+    """
+
+    def __init__(
+        self, net: E4SNet, input_size: int = 512, noise: str = "stored", half: bool = False
+    ) -> None:
+        super().__init__()
+        self.net = net.eval()
+        self.input_size, self.noise, self.half_precision = input_size, noise, half
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Bring pictures (B, 3, H, W) in [0, 1] to (B, 3, input_size, input_size) in [-1, 1]."""
+        return (pil_bilinear(image, self.input_size) - 0.5) / 0.5
+
+    @torch.no_grad()
+    def invert(self, image: Tensor, labels: Tensor) -> Tensor:
+        """Generate the reference.
+
+        Args:
+            image: RGB, (B, 3, H, W) in [0, 1], aligned, any size.
+            labels: 12-class maps of the same frame, uint8 (B, h, w).
+
+        Returns:
+            RGB, (B, 3, S, S) in [0, 1], the same frame at the generator's size.
+
+        Raises:
+            ValueError: a label is none of the network's regions.
+        """
+        size = (self.input_size, self.input_size)
+        if labels.shape[-2:] != size:
+            labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision):
+            picture = self.net(self.preprocess(image), labels, self.noise)
+        return picture.float().add(1).div(2).clamp(0, 1)
+
+
+def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
+    """Load the official container: weights with strict keys, and `latent_avg` beside them.
+
+    Args:
+        net: network of the fitting size.
+        checkpoint: dict with `state_dict` and `latent_avg` (codes, style_dim).
+        source: file name, for errors.
+
+    Raises:
+        WeightMismatch: a key or shape differs, or `latent_avg` is missing.
+    """
+    latent = checkpoint.get("latent_avg")
+    if not isinstance(latent, Tensor) or latent.shape != net.latent_avg.shape:
+        found = tuple(latent.shape) if isinstance(latent, Tensor) else "none"
+        raise WeightMismatch(
+            f"{source}: latent_avg is {found}, expected {tuple(net.latent_avg.shape)}; "
+            "the file must be the whole E4S checkpoint, not its state dict alone"
+        )
+    load_strict(net, checkpoint, source)
+    net.latent_avg.copy_(latent)

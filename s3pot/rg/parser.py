@@ -1,0 +1,100 @@
+"""Face parsing into the 12 classes (paper section 3.1, "face parser")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from s3pot.rg.resize import bicubic_reduce, pil_bilinear
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ParserNet(Protocol):
+    """What the wrapper asks of a network."""
+
+    def forward_main(self, x: Tensor) -> Tensor:
+        """Map normalised (B, 3, S, S) to logits (B, classes, h, w)."""
+
+
+class Parser(nn.Module):
+    """A parsing network with its pre- and post-processing.
+
+    Args:
+        net: network with `forward_main`, already loaded; put into eval mode here.
+        input_size: side the network was trained at (512 official).
+        table: 12-class id of each of the network's classes.
+        native_resize: E4S's own way in for BiSeNet: its cubic filter for pictures at least
+            `input_size` wide, Pillow's bilinear for narrower ones. False: plain bilinear, as for
+            SegNeXt.
+        output_size: side of the label map; None for `input_size`. Smaller logits are enlarged
+            bilinearly before the arg-max.
+    """
+
+    table: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        input_size: int,
+        table: Sequence[int],
+        native_resize: bool = True,
+        output_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net.eval()
+        self.input_size = input_size
+        self.output_size = output_size or input_size
+        self.native_resize = native_resize
+        self.register_buffer("table", torch.tensor(table, dtype=torch.uint8), persistent=False)
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Bring pictures to the network's size and normalise them.
+
+        Args:
+            image: RGB, (B, 3, H, W) in [0, 1], any size.
+
+        Returns:
+            (B, 3, S, S), ImageNet mean and std.
+        """
+        if image.shape[-2:] != (self.input_size, self.input_size):
+            image = self._resize(image).clamp(0, 1)
+        mean, std = image.new_tensor(IMAGENET_MEAN), image.new_tensor(IMAGENET_STD)
+        return (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+
+    def _resize(self, image: Tensor) -> Tensor:
+        size = self.input_size
+        if not self.native_resize:
+            return F.interpolate(image, (size, size), mode="bilinear", align_corners=False)
+        if image.shape[-1] < size:
+            return pil_bilinear(image, size)
+        return bicubic_reduce(image, size)
+
+    @torch.no_grad()
+    def parse(self, image: Tensor) -> Tensor:
+        """Label every pixel.
+
+        Args:
+            image: RGB, (B, 3, H, W) in [0, 1], any size.
+
+        Returns:
+            uint8 (B, S, S), values 0..11, S = `output_size`: the picture's frame at the parser's
+            resolution.
+
+        Raises:
+            ValueError: the network has another number of classes than the table.
+        """
+        logits = cast(ParserNet, self.net).forward_main(self.preprocess(image))
+        if logits.shape[1] != len(self.table):
+            raise ValueError(
+                f"the parser has {logits.shape[1]} classes, its table {len(self.table)}"
+            )
+        size = (self.output_size, self.output_size)
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return self.table[logits.argmax(dim=1)]

@@ -1,0 +1,180 @@
+"""The official weight files: their names, where they come from, where they lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from s3pot.types import S3potError
+from s3pot.weights.hashing import checked_sha256
+
+_META = "https://dl.fbaipublicfiles.com/segment_anything/"
+_DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+
+
+class MissingWeights(S3potError):
+    """A weight file is not where it should be; the text says how to get it."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One published file.
+
+    Attributes:
+        name: What configs and commands call it.
+        file: File name inside the weights folder.
+        url: Direct link, or None where only a person can fetch it.
+        sha256: Published hash, or None: then it is pinned on first use.
+        size: Bytes, or None where nobody published it.
+        licence: Terms as far as known; read the original before use.
+        note: What it is and where its authors offer it.
+    """
+
+    name: str
+    file: str
+    url: str | None
+    sha256: str | None
+    size: int | None
+    licence: str
+    note: str
+
+
+def _sam(letter: str, file: str, size: int, sha256: str) -> WeightFile:
+    note = f"Segment Anything ViT-{letter.upper()}; github.com/facebookresearch/segment-anything"
+    return WeightFile(f"sam_vit_{letter}", file, _META + file, sha256, size, "Apache-2.0", note)
+
+
+_FILES = (
+    _sam(
+        *("h", "sam_vit_h_4b8939.pth", 2_564_550_879),
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    _sam(
+        *("l", "sam_vit_l_0b3195.pth", 1_249_524_607),
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    _sam(
+        *("b", "sam_vit_b_01ec64.pth", 375_042_383),
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    WeightFile(
+        name="bisenet",
+        file="79999_iter.pth",
+        url=_DRIVE + "154JgKpzCPW82qINcVieuPH3fZ2e0P812",
+        sha256="468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
+        size=53_289_463,
+        licence="MIT (code); trained on CelebAMask-HQ, non-commercial research",
+        note="BiSeNet face parser, 19 classes; github.com/zllrunning/face-parsing.PyTorch",
+    ),
+    WeightFile(
+        name="e4s",
+        file="iteration_300000.pt",
+        url=_DRIVE + "1cyJTYRO5G4kcugAcgSJ7cMsE96GzV_hq",
+        sha256=None,
+        size=None,
+        licence="not known here; see its authors' page",
+        note="E4S regional GAN inversion; github.com/e4s2022/e4s",
+    ),
+    WeightFile(
+        name="segnext_small",
+        file="segnext.small.best_mIoU_iter_140000.pth",
+        url=None,
+        sha256=None,
+        size=None,
+        licence="not known here; see its authors' page",
+        note="SegNeXt face parser, optional; ask for it at github.com/e4s2022/e4s",
+    ),
+    WeightFile(
+        name="yunet",
+        file="face_detection_yunet_2023mar.onnx",
+        url=_ZOO + "face_detection_yunet_2023mar.onnx",
+        sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        size=232_589,
+        licence="MIT",
+        note="YuNet detector; github.com/opencv/opencv_zoo, models/face_detection_yunet",
+    ),
+)
+REGISTRY = {entry.name: entry for entry in _FILES}
+PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # what configs/paper.yaml needs
+MINI_NAMES = ("parser", "generator", "sam", "adapter")
+
+
+def default_folder() -> Path:
+    """Where weights lie unless told otherwise: ``S3POT_WEIGHTS_DIR``, else ``./weights``."""
+    return Path(os.environ.get("S3POT_WEIGHTS_DIR") or "weights").expanduser()
+
+
+def find(name: str) -> WeightFile:
+    """Return a registry entry; ``S3potError`` when there is none of this name."""
+    if name not in REGISTRY:
+        raise S3potError(f"no weights are called {name!r}; expected one of: {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def locate(name: str, weights_dir: Path | None = None) -> Path:
+    """Find an official weight file and make sure it is the right one.
+
+    Args:
+        name: Key of ``REGISTRY``.
+        weights_dir: Folder to look in; None for ``default_folder()``.
+
+    Returns:
+        A file of verified size and hash (the hash is read on first use, see ``hashing``).
+
+    Raises:
+        MissingWeights: The file is not there.
+        S3potError: It is there but has the wrong size or hash.
+    """
+    return verify(find(name), weights_dir)
+
+
+def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = False) -> Path:
+    """As ``locate``, for an entry; ``rehash`` reads the file even when its hash is remembered."""
+    folder = Path(weights_dir or default_folder())
+    path = folder / entry.file
+    if not path.is_file():
+        raise MissingWeights(f"{entry.name}: no file {path}\n{how_to_get(entry, folder)}")
+    size = path.stat().st_size
+    if entry.size not in (None, size):
+        raise S3potError(
+            f"{path} has {size:,} bytes, expected {entry.size:,}: it is cut off or another file; "
+            f"move it away, then: python -m s3pot.weights download {entry.name}"
+        )
+    checked_sha256(path, entry.sha256, rehash)
+    return path
+
+
+def how_to_get(entry: WeightFile, folder: Path) -> str:
+    """Instructions: the command, the way by hand, the hash, the offline alternative."""
+    option = "" if folder == default_folder() else f" --weights_dir {folder}"
+    command = f"  run:      python -m s3pot.weights download {entry.name}{option}\n"
+    size = f", {entry.size:,} bytes" if entry.size else ""
+    return (
+        f"{command if entry.url else ''}"
+        f"  by hand:  {entry.url or entry.note}\n"
+        f"  put it:   {folder / entry.file}{size}\n"
+        f"  sha256:   {entry.sha256 or 'none published; pinned on first use'}\n"
+        f"  offline:  --config configs/mini.yaml uses the small bundled models instead"
+    )
+
+
+def mini_path(name: str, folder: Path | None = None) -> Path:
+    """Return the weights of a mini model: ``parser``, ``generator``, ``sam``, ``adapter``.
+
+    Args:
+        name: One of the four.
+        folder: Where others than the bundled ones lie, as ``<name>.pth``.
+
+    Raises:
+        MissingWeights: The file is not in this copy of the project.
+        S3potError: There is no such mini model.
+    """
+    if name not in MINI_NAMES:
+        raise S3potError(f"no mini model is called {name!r}; expected: {', '.join(MINI_NAMES)}")
+    path = (folder or Path(__file__).parent / "mini") / f"{name}.pth"
+    if not path.is_file():
+        cure = "restore it from the repository or run: python tools/train_mini.py"
+        raise MissingWeights(f"mini {name}: no file {path}; {cure}")
+    return path

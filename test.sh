@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The checks of the project: bash test.sh, or only some tests: bash test.sh tests/ps -k greedy
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=tools/environment.sh
+source tools/environment.sh
+prepare_environment requirements-dev.txt
+
+if [ "$#" -gt 0 ]; then
+    exec "$PY" -m pytest "$@"
+fi
+failed=()
+check() {
+    echo
+    echo "== $*"
+    "$PY" -m "$@" || failed+=("$1")
+}
+check ruff check .
+check ruff format --check .
+check mypy
+check pytest
+if [ "${#failed[@]}" -gt 0 ]; then
+    echo "failed: ${failed[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,133 @@
+"""From landmarks to the quad, and which faces of a photo are taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from s3pot.rg.align import (
+    NoFace,
+    crop,
+    find_alignments,
+    from_landmarks,
+    identity,
+    looks_aligned,
+    quad_from_landmarks,
+)
+from s3pot.rg.detect import Face, FaceDetector
+from s3pot.rg.warp import picture_corners
+
+# Where FFHQ has the five points on average, as shares of the side.
+FFHQ = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])
+
+
+class DrawnDetector(FaceDetector):
+    """Knows the faces beforehand."""
+
+    def __init__(self, *faces: Face) -> None:
+        super().__init__("unused.onnx")
+        self.faces = list(faces)
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        return self.faces
+
+
+def face_at(landmarks: np.ndarray, score: float = 0.9) -> Face:
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    return Face((low[0], low[1], high[0] - low[0], high[1] - low[1]), score, landmarks)
+
+
+def turned(points: np.ndarray, degrees: float, scale: float, to: tuple[float, float]) -> np.ndarray:
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return scale * (points - 0.5) @ turn.T + to
+
+
+def test_quad_of_an_upright_face_by_hand() -> None:
+    points = np.array([[40, 50], [60, 50], [50, 60], [42, 75], [58, 75]])
+    # Eyes 20 apart, mouth 25 below them: half side max(40, 45) = 45, centre (50, 52.5).
+    want = [[5, 7.5], [5, 97.5], [95, 97.5], [95, 7.5]]
+    np.testing.assert_allclose(quad_from_landmarks(points), want)
+
+
+def test_five_and_68_points_agree() -> None:
+    rng = np.random.default_rng(3)
+    many = rng.uniform(0, 500, (68, 2))
+    five = np.stack(
+        [many[36:42].mean(axis=0), many[42:48].mean(axis=0), many[30], many[48], many[54]]
+    )
+    np.testing.assert_allclose(quad_from_landmarks(many), quad_from_landmarks(five))
+
+
+@pytest.mark.parametrize("degrees", [-170, -35, 0, 20, 90])
+def test_quad_follows_the_face(degrees: float) -> None:
+    upright = quad_from_landmarks(FFHQ)
+    points = turned(FFHQ, degrees, 300, (410, 222))
+    want = turned(upright, degrees, 300, (410, 222))
+    np.testing.assert_allclose(quad_from_landmarks(points), want, atol=1e-9)
+
+
+def test_ffhq_mean_face_asks_for_its_own_picture() -> None:
+    corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+    assert np.abs(quad_from_landmarks(FFHQ) - corners).max() < 0.02
+
+
+def test_impossible_landmarks() -> None:
+    with pytest.raises(ValueError, match=r"\(67, 2\)"):
+        quad_from_landmarks(np.zeros((67, 2)))
+    with pytest.raises(ValueError, match="no face"):
+        quad_from_landmarks(np.ones((5, 2)))
+    with pytest.raises(ValueError, match="no face"):
+        quad_from_landmarks(np.full((5, 2), np.nan))
+
+
+@pytest.mark.parametrize(("side", "shrink"), [(100, 1), (390, 1), (420, 2), (900, 4)])
+def test_large_faces_are_shrunk_first(side: int, shrink: int) -> None:
+    assert from_landmarks(FFHQ * side, (1000, 1000), size=100).shrink == shrink
+
+
+def test_looks_aligned() -> None:
+    assert looks_aligned((256, 256), FFHQ * 256)
+    assert looks_aligned((256, 256), None)
+    assert not looks_aligned((256, 255), FFHQ * 256)
+    assert not looks_aligned((256, 255), None)
+    assert not looks_aligned((256, 256), turned(FFHQ, 0, 180, (128, 128)))
+    assert not looks_aligned((256, 256), turned(FFHQ, 30, 256, (128, 128)))
+    assert not looks_aligned((256, 256), FFHQ * 256 + 60)
+
+
+def test_identity_takes_any_shape() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    way = identity(photo)
+    assert way.is_whole and way.size == (30, 50)
+    np.testing.assert_array_equal(crop(photo, way), photo)
+    assert identity(photo, size=200).size == (120, 200)
+    assert identity(np.zeros((1, 400, 3), np.uint8), size=100).size == (1, 100)
+
+
+def test_largest_face_or_all() -> None:
+    photo = np.zeros((400, 700, 3), np.uint8)
+    large = face_at(turned(FFHQ, 5, 300, (500, 200)), 0.8)
+    small = face_at(turned(FFHQ, 0, 90, (100, 100)), 0.95)
+    detector = DrawnDetector(large, small)
+    (only,) = find_alignments(photo, detector, size=64)
+    assert only.score == 0.8 and only.size == (64, 64) and only.photo_size == (400, 700)
+    np.testing.assert_allclose(only.corners, quad_from_landmarks(large.landmarks))
+    both = find_alignments(photo, detector, size=64, borders="black", all_faces=True)
+    assert [way.score for way in both] == [0.8, 0.95]
+    assert {way.borders for way in both} == {"black"}
+
+
+def test_aligned_picture_is_left_alone() -> None:
+    photo = np.zeros((300, 300, 3), np.uint8)
+    (way,) = find_alignments(photo, DrawnDetector(face_at(FFHQ * 300, 0.7)))
+    assert way == dataclasses.replace(identity(photo), score=0.7)
+    assert find_alignments(photo, DrawnDetector()) == [identity(photo)]
+
+
+def test_no_face() -> None:
+    with pytest.raises(NoFace, match="400 x 300.*align: never"):
+        find_alignments(np.zeros((300, 400, 3), np.uint8), DrawnDetector())

@@ -1,0 +1,139 @@
+"""Scores against a slow, obvious reference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from s3pot.metrics import BOUNDARY_TOLERANCE, bootstrap_interval, mask_scores, summarise
+
+
+def slow_counts(prediction, truth, region):
+    """Loop over pixels: hits, extra, missed, right in region, visible intersection and union."""
+    counts = [0] * 6
+    for y in range(truth.shape[0]):
+        for x in range(truth.shape[1]):
+            p, t, r = bool(prediction[y, x]), bool(truth[y, x]), bool(region[y, x])
+            ours, theirs = r and not p, r and not t
+            wanted = (p and t, p and not t, t and not p, r and p == t, ours and theirs, ours or theirs)
+            counts = [count + value for count, value in zip(counts, wanted)]
+    return counts
+
+
+def slow_outline(mask):
+    found = []
+    for y, x in np.argwhere(mask):
+        near = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+        inside = [0 <= b < mask.shape[0] and 0 <= a < mask.shape[1] and mask[b, a] for b, a in near]
+        if not all(inside):
+            found.append((y, x))
+    return found
+
+
+def slow_boundary_f1(prediction, truth):
+    ours, theirs = slow_outline(prediction), slow_outline(truth)
+    reach = max(1.0, BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
+
+    def share(points, others):
+        hits = [any(math.dist(p, q) <= reach for q in others) for p in points]
+        return sum(hits) / len(hits)
+
+    if not ours:
+        return 0.0
+    precision, recall = share(ours, theirs), share(theirs, ours)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_scores_equal_the_slow_reference(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(3, 26, 2))
+    region, truth, prediction = (rng.random(shape) < share for share in rng.random(3))
+    truth[0, 0] = True
+    prediction &= region
+    hit, extra, missed, right, both, either = slow_counts(prediction, truth, region)
+    scores = mask_scores(prediction, truth, region)
+    counts = (scores.true_positive, scores.false_positive, scores.false_negative)
+    assert counts == (hit, extra, missed)
+    assert scores.iou == pytest.approx(hit / (hit + extra + missed))
+    assert scores.f1 == pytest.approx(2 * hit / (2 * hit + extra + missed))
+    assert scores.precision == pytest.approx(hit / (hit + extra) if hit + extra else 0)
+    assert scores.recall == pytest.approx(hit / (hit + missed))
+    assert scores.accuracy == pytest.approx(right / region.sum() if region.any() else 1)
+    assert scores.visible_iou == pytest.approx(both / either if either else 1)
+    assert scores.boundary_f1 == pytest.approx(slow_boundary_f1(prediction, truth))
+
+
+def test_boundary_tolerance_is_a_share_of_the_diagonal():
+    truth = np.zeros((400, 400), bool)
+    truth[100:300, 100:300] = True
+    reach = math.floor(BOUNDARY_TOLERANCE * math.hypot(400, 400))
+    assert mask_scores(np.roll(truth, reach, axis=1), truth).boundary_f1 == 1
+    assert mask_scores(np.roll(truth, reach + 2, axis=1), truth).boundary_f1 < 0.7
+
+
+def test_truth_outside_the_region_counts_as_missed():
+    truth = np.ones((4, 4), bool)
+    region = np.zeros((4, 4), bool)
+    region[:2] = True
+    scores = mask_scores(region, truth, region)
+    assert (scores.iou, scores.recall, scores.precision) == (0.5, 0.5, 1)
+    assert scores.accuracy == scores.visible_iou == 1
+
+
+def test_image_without_occlusion():
+    nothing, something = np.zeros((8, 8), bool), np.eye(8, dtype=bool)
+    right, wrong = mask_scores(nothing, nothing), mask_scores(something, nothing)
+    assert not right.occluded
+    for name in ("iou", "f1", "precision", "recall", "boundary_f1"):
+        assert (getattr(right, name), getattr(wrong, name)) == (1, 0)
+
+
+def test_nothing_predicted_where_something_is():
+    scores = mask_scores(np.zeros((8, 8), bool), np.eye(8, dtype=bool))
+    assert scores.occluded
+    assert (scores.iou, scores.f1, scores.precision, scores.recall, scores.boundary_f1) == (0,) * 5
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match=r"\(4, 4\), \(4, 5\)"):
+        mask_scores(np.zeros((4, 4)), np.zeros((4, 5)))
+
+
+def test_summary_means_pools_and_sets_clean_images_apart():
+    one, two = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    one[:1], two[:8] = True, True
+    clean = np.zeros((10, 10), bool)
+    scores = [
+        mask_scores(one, one),  # 10 pixels, all found
+        mask_scores(one, two),  # 10 of 80 found
+        mask_scores(clean, clean),
+        mask_scores(one, clean),
+    ]
+    summary = summarise(scores)
+    assert summary.occlusion_iou == pytest.approx((1 + 1 / 8) / 2)
+    assert summary.pooled_iou == pytest.approx(20 / 90)
+    assert summary.pooled_f1 == pytest.approx(40 / 110)
+    assert (summary.faces, summary.clean_faces, summary.clean_right) == (2, 2, 0.5)
+    assert summary.occlusion_iou_low == pytest.approx(1 / 8)
+    assert summary.occlusion_iou_high == pytest.approx(1)
+
+
+def test_summary_of_nothing_is_none_not_nan():
+    summary = summarise([])
+    assert summary.occlusion_iou is summary.occlusion_iou_low is summary.clean_right is None
+    assert summary.faces == summary.clean_faces == 0
+
+
+def test_bootstrap_is_seeded_and_covers_the_mean():
+    values = np.random.default_rng(3).normal(0.6, 0.1, 100)
+    low, high = bootstrap_interval(values.tolist(), seed=5)
+    assert (low, high) == bootstrap_interval(values.tolist(), seed=5)
+    assert (low, high) != bootstrap_interval(values.tolist(), seed=6)
+    # 1.96 standard errors on each side, up to the resampling's own noise
+    error = 1.96 * values.std() / 10
+    assert low == pytest.approx(values.mean() - error, abs=0.004)
+    assert high == pytest.approx(values.mean() + error, abs=0.004)
+    assert bootstrap_interval([]) is None

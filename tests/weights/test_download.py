@@ -1,0 +1,354 @@
+"""Downloads against a server in this process that misbehaves in every way named here."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import os
+import shutil
+import sys
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from s3pot.types import S3potError
+from s3pot.weights import download as download_module
+from s3pot.weights.download import DownloadError, download
+from s3pot.weights.registry import MissingWeights, WeightFile
+
+DATA = bytes(range(256)) * 12_000  # 3 MB: several chunks
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves ``DATA`` under paths whose name is the fault."""
+
+    server: Server
+
+    def log_message(self, *args: object) -> None:
+        """Be quiet."""
+
+    def do_GET(self) -> None:
+        """Note the request, then answer as the path says."""
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        path = self.path.split("?")[0].strip("/")
+        getattr(self, f"_{path}")()
+
+    def _send(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(code)
+        fields = {"Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
+        for key, value in {**fields, **(headers or {})}.items():
+            if value:
+                self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _file(self, cut: int | None = None) -> None:
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        if start >= len(DATA):
+            self._send(416, b"")
+            return
+        length = str(len(DATA) - start)
+        headers = {"Content-Length": length}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+        self._send(206 if start else 200, DATA[start:cut], headers)
+        if cut:
+            self.close_connection = True
+
+    def _cut(self) -> None:
+        self._file(cut=1_500_000 if len(self.server.requests) == 1 else None)
+
+    def _alwayscut(self) -> None:
+        self._file(cut=1_500_000)
+
+    def _norange(self) -> None:
+        self._send(200, DATA)
+
+    def _otherplace(self) -> None:
+        if self.headers.get("Range"):
+            self._send(206, DATA[5:], {"Content-Range": f"bytes 5-{len(DATA) - 1}/{len(DATA)}"})
+        else:
+            self._send(200, DATA)
+
+    def _wrong(self) -> None:
+        self._send(200, DATA[::-1])
+
+    def _short(self) -> None:
+        self._send(200, DATA[:-1])
+
+    def _nolength(self) -> None:
+        self._send(200, DATA, {"Content-Length": ""})
+        self.close_connection = True
+
+    def _gone(self) -> None:
+        self._send(404, b"no")
+
+    def _busy(self) -> None:
+        if len(self.server.requests) == 1:
+            self._send(503, b"")
+        else:
+            self._file()
+
+    def _redirect(self) -> None:
+        self._send(302, b"", {"Location": "/file"})
+
+    def _slow(self) -> None:
+        time.sleep(0.5)
+        self._file()
+
+    def _quota(self) -> None:
+        page = b"<html><title>Drive &amp; quota exceeded</title></html>"
+        self._send(200, page, {"Content-Type": "text/html; charset=utf-8"})
+
+    def _drive(self) -> None:
+        page = (
+            "<html><title>Virus scan warning</title>"
+            '<form id="download-form" action="/confirmed?a=1" method="get">'
+            '<input type="submit" value="Download anyway"/>'
+            '<input type="hidden" name="id" value="x&amp;y"><input type="hidden" name="confirm"'
+            ' value="t"></form></html>'
+        )
+        cookie = {"Content-Type": "text/html", "Set-Cookie": "ticket=7"}
+        self._send(200, page.encode(), cookie)
+
+    def _confirmed(self) -> None:
+        good = self.path.endswith("?a=1&id=x%26y&confirm=t")
+        if good and self.headers.get("Cookie") == "ticket=7":
+            self._file()
+        else:
+            self._send(403, b"")
+
+    def _elsewhere(self) -> None:
+        page = b'<form id="download-form" action="http://127.0.0.2:9/x">'
+        self._send(200, page, {"Content-Type": "text/html"})
+
+
+class Server(ThreadingHTTPServer):
+    """Remembers what was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[tuple[str, str | None]] = []
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Be quiet about clients that hang up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+    def entry(self, fault: str) -> WeightFile:
+        """Return a registry entry that points at a fault."""
+        url = f"http://127.0.0.1:{self.server_address[1]}/{fault}"
+        return WeightFile("thing", "thing.pth", url, SHA, len(DATA), "free", "a test")
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Answer requests in a thread."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Run a server; no proxy between it and the test."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with running(Server()) as server:
+        yield server
+
+
+def fetch(entry: WeightFile, folder: Path, attempts: int = 3) -> Path:
+    """Download without long pauses."""
+    return download(entry, folder, attempts=attempts, pause=0.01, timeout=5)
+
+
+@pytest.mark.parametrize("fault", ["file", "redirect", "norange", "nolength", "busy", "drive"])
+def test_brings_the_file(server: Server, tmp_path: Path, fault: str) -> None:
+    path = fetch(server.entry(fault), tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "thing.pth"
+    assert path.read_bytes() == DATA
+    assert not list(path.parent.glob("*.part"))
+
+
+def test_is_not_fetched_twice(server: Server, tmp_path: Path) -> None:
+    fetch(server.entry("file"), tmp_path)
+    fetch(server.entry("file"), tmp_path)
+    assert len(server.requests) == 1
+
+
+def test_resumes_after_a_cut(server: Server, tmp_path: Path) -> None:
+    assert fetch(server.entry("cut"), tmp_path).read_bytes() == DATA
+    assert [asked for _, asked in server.requests] == [None, "bytes=1500000-"]
+
+
+def test_resumes_in_a_later_run(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="1,500,000 of 3,072,000 bytes; .* run again to go on"):
+        fetch(server.entry("alwayscut"), tmp_path, attempts=1)
+    assert (tmp_path / "thing.pth.part").read_bytes() == DATA[:1_500_000]
+    assert fetch(server.entry("file"), tmp_path).read_bytes() == DATA
+    assert server.requests[-1] == ("/file", "bytes=1500000-")
+
+
+def test_cut_without_known_size_or_hash_is_noticed(server: Server, tmp_path: Path) -> None:
+    entry = replace(server.entry("cut"), size=None, sha256=None)
+    assert fetch(entry, tmp_path).read_bytes() == DATA
+
+
+def test_no_length_at_all_is_refused(server: Server, tmp_path: Path) -> None:
+    entry = replace(server.entry("nolength"), size=None, sha256=None)
+    with pytest.raises(DownloadError, match="does not say how long"):
+        fetch(entry, tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["norange", "otherplace"])
+def test_server_that_cannot_resume(server: Server, tmp_path: Path, fault: str) -> None:
+    (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
+    assert fetch(server.entry(fault), tmp_path).read_bytes() == DATA
+
+
+def test_complete_part_needs_no_server(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "thing.pth.part").write_bytes(DATA)
+    assert fetch(server.entry("gone"), tmp_path).read_bytes() == DATA
+    assert server.requests == []
+
+
+def test_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "thing.pth.part").write_bytes(DATA + b"more")
+    assert fetch(server.entry("file"), tmp_path).read_bytes() == DATA
+
+
+def test_wrong_bytes_are_removed(server: Server, tmp_path: Path) -> None:
+    wrong = hashlib.sha256(DATA[::-1]).hexdigest()
+    with pytest.raises(DownloadError, match=f"another file.*{wrong}, expected {SHA}"):
+        fetch(server.entry("wrong"), tmp_path)
+    assert not list(tmp_path.glob("thing*"))
+
+
+def test_damaged_part_is_removed_not_resumed_for_ever(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "thing.pth.part").write_bytes(b"x" * 1000)
+    with pytest.raises(DownloadError, match="another file"):
+        fetch(server.entry("file"), tmp_path)
+    assert fetch(server.entry("file"), tmp_path).read_bytes() == DATA
+
+
+def test_wrong_size_is_refused_before_the_download(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="offers 3,071,999 bytes, expected 3,072,000"):
+        fetch(server.entry("short"), tmp_path)
+    assert not (tmp_path / "thing.pth.part").exists()
+
+
+def test_404_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        fetch(server.entry("gone"), tmp_path)
+    text = str(caught.value)
+    assert "HTTP 404" in text and str(tmp_path / "thing.pth") in text and SHA in text
+    assert "configs/mini.yaml" in text
+    assert len(server.requests) == 1
+
+
+def test_no_network_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
+    entry = replace(server.entry("file"), url="http://127.0.0.1:9/file")
+    with pytest.raises(DownloadError, match="cannot reach (.|\n)*HTTPS_PROXY(.|\n)*mini.yaml"):
+        fetch(entry, tmp_path)
+
+
+def test_drive_page_without_a_form(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
+    with pytest.raises(DownloadError, match=r"web page \(Drive & quota exceeded\)(.|\n)*by hand"):
+        fetch(server.entry("quota"), tmp_path)
+    assert (tmp_path / "thing.pth.part").read_bytes() == DATA[:1000]
+
+
+def test_drive_form_to_another_host_is_not_followed(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="web page"):
+        fetch(server.entry("elsewhere"), tmp_path)
+
+
+def test_no_space(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 1_000_000))
+    with pytest.raises(DownloadError, match="1,000,000 bytes free, the download needs 70,180,864"):
+        fetch(server.entry("file"), tmp_path)
+    assert not (tmp_path / "thing.pth.part").exists()
+
+
+def test_disk_fills_up_in_between(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download_module, "_copy", full)
+    with pytest.raises(DownloadError, match="cannot write thing.pth.*No space left"):
+        fetch(server.entry("file"), tmp_path)
+
+
+def test_another_file_of_that_name_is_kept(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "thing.pth").write_bytes(b"mine")
+    with pytest.raises(S3potError, match="4 bytes, expected 3,072,000.*move it away"):
+        fetch(server.entry("file"), tmp_path)
+    assert (tmp_path / "thing.pth").read_bytes() == b"mine"
+
+
+def test_without_a_link(tmp_path: Path) -> None:
+    entry = WeightFile("thing", "thing.pth", None, None, None, "free", "ask Ann")
+    with pytest.raises(MissingWeights, match="fetched by hand(.|\n)*ask Ann(.|\n)*thing.pth"):
+        fetch(entry, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_new_version_of_a_pinned_file_is_refused(server: Server, tmp_path: Path) -> None:
+    entry = replace(server.entry("file"), size=None, sha256=None)
+    fetch(entry, tmp_path).unlink()
+    with pytest.raises(DownloadError, match="changed since its first use"):
+        fetch(replace(entry, url=server.entry("wrong").url), tmp_path)
+    assert not (tmp_path / "thing.pth").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork")
+def test_two_processes_fetch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server()  # listens, but answers only once its thread runs: after the fork
+    fork = multiprocessing.get_context("fork")
+    work = [
+        fork.Process(target=fetch, args=(server.entry("slow"), tmp_path)),
+        fork.Process(target=fetch, args=(server.entry("slow"), tmp_path)),
+    ]
+    for process in work:
+        process.start()
+    with running(server):
+        for process in work:
+            process.join(30)
+    assert [process.exitcode for process in work] == [0, 0]
+    assert (tmp_path / "thing.pth").read_bytes() == DATA
+    assert len(server.requests) == 1
+
+
+def test_a_second_worker_waits(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    work: Callable[[], Path] = lambda: fetch(server.entry("slow"), tmp_path)  # noqa: E731
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.requests) == 1
+    assert "waiting for another process" in caplog.text

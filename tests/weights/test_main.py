@@ -1,0 +1,103 @@
+"""The command line: list, download, verify, and its exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from s3pot.weights import __main__ as command
+from s3pot.weights import registry
+from s3pot.weights.__main__ import main
+from s3pot.weights.registry import WeightFile
+
+SHA = hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.fixture
+def folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Path:
+    """A weights folder, and a registry of two small files served from nowhere."""
+    caplog.set_level(logging.INFO)
+    entries = {
+        "a": WeightFile("a", "a.pth", "http://127.0.0.1:9/a.pth", SHA, 3, "free", "Ann's"),
+        "b": WeightFile("b", "b.pth", None, None, None, "free", "Bob's"),
+    }
+    monkeypatch.setattr(registry, "REGISTRY", entries)
+    monkeypatch.setattr(command, "REGISTRY", entries)
+    monkeypatch.setattr(command, "PAPER_SET", ("a",))
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return tmp_path
+
+
+def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "b.pth").write_bytes(b"x")
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert f"a              missing, 0.0 MB, {folder / 'a.pth'}" in text
+    assert f"b              here, size unknown, {folder / 'b.pth'}" in text
+    assert "no direct link" in text and SHA in text
+    assert main(["list", "b"]) == 0
+    assert "Ann's" not in capsys.readouterr().out
+
+
+def test_verify(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["verify"]) == 2
+    assert "no weights in" in caplog.text
+    (folder / "a.pth").write_bytes(b"abc")
+    assert main(["verify"]) == 0
+    assert "a.pth is verified" in caplog.text
+    (folder / "b.pth").write_bytes(b"x")
+    assert main(["verify"]) == 0
+    (folder / "b.pth").write_bytes(b"y")
+    assert main(["verify"]) == 1
+    assert "changed since its first use" in caplog.text
+    assert main(["verify", "b"]) == 2
+
+
+def test_verify_reads_the_file_again(folder: Path) -> None:
+    path = folder / "a.pth"
+    path.write_bytes(b"abc")
+    assert main(["verify", "a"]) == 0
+    path.write_bytes(b"abd")
+    book = folder / "weights.lock.json"
+    old, new = book.read_text(encoding="utf-8"), path.stat().st_mtime_ns
+    before = old.split('"mtime_ns": ')[1].split(",")[0]
+    book.write_text(old.replace(before, str(new)), encoding="utf-8")  # size and time agree
+    assert main(["verify", "a"]) == 2
+
+
+def test_download(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["download"]) == 2
+    assert "cannot reach http://127.0.0.1:9/a.pth" in caplog.text
+    (folder / "a.pth").write_bytes(b"abc")
+    assert main(["download"]) == 0
+    assert main(["download", "a", "b"]) == 1
+    assert "b has to be fetched by hand" in caplog.text
+
+
+def test_weights_dir_option(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "a.pth").write_bytes(b"abc")
+    assert main(["verify", "--weights_dir", str(folder / "other")]) == 0
+    assert main(["verify", "a"]) == 2
+
+
+def test_bad_arguments(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["download", "c"]) == 2
+    assert "'c'; expected one of: a, b" in caplog.text
+    with pytest.raises(SystemExit) as caught:
+        main(["fetch"])
+    assert caught.value.code == 2
+
+
+def test_interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "download", stop)
+    assert main(["download", "a"]) == 130

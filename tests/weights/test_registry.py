@@ -1,0 +1,100 @@
+"""Where official and mini weights are found, and what is said when they are not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from s3pot.types import S3potError
+from s3pot.weights import registry
+from s3pot.weights.registry import (
+    MINI_NAMES,
+    PAPER_SET,
+    REGISTRY,
+    MissingWeights,
+    WeightFile,
+    locate,
+    mini_path,
+)
+
+ENTRY = WeightFile("tiny", "tiny.pth", "http://x/tiny.pth", None, 3, "free", "a test")
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register one small file."""
+    monkeypatch.setitem(REGISTRY, "tiny", ENTRY)
+
+
+def test_entries_are_sound() -> None:
+    assert {"sam_vit_h", "sam_vit_l", "sam_vit_b", "segnext_small", *PAPER_SET} <= set(REGISTRY)
+    assert len({entry.file for entry in REGISTRY.values()}) == len(REGISTRY)
+    for name, entry in REGISTRY.items():
+        assert entry.name == name
+        assert entry.url is None or entry.url.startswith("https://")
+        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+        assert (entry.sha256 is None) == (entry.size is None)
+        assert entry.licence and "github.com/" in entry.note
+
+
+@pytest.mark.parametrize("name", list(REGISTRY))
+def test_missing_file_says_everything(name: str, tmp_path: Path) -> None:
+    entry = REGISTRY[name]
+    with pytest.raises(MissingWeights) as caught:
+        locate(name, tmp_path)
+    text = str(caught.value)
+    command = f"python -m s3pot.weights download {name} --weights_dir {tmp_path}"
+    assert (command in text) == (entry.url is not None)
+    for part in (entry.url or entry.note, str(tmp_path / entry.file), "--config configs/mini.yaml"):
+        assert part in text
+    assert (entry.sha256 or "none published") in text
+
+
+def test_folder(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("S3POT_WEIGHTS_DIR", raising=False)
+    for folder in ("weights", "variable", "argument"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tiny.pth").write_bytes(b"abc")
+    assert locate("tiny") == Path("weights/tiny.pth")
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", "variable")
+    assert locate("tiny") == Path("variable/tiny.pth")
+    assert locate("tiny", Path("argument")) == Path("argument/tiny.pth")
+
+
+def test_default_folder_needs_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(MissingWeights, match="download sam_vit_h\n"):
+        locate("sam_vit_h")
+
+
+def test_wrong_size(tiny: None, tmp_path: Path) -> None:
+    (tmp_path / "tiny.pth").write_bytes(b"ab")
+    with pytest.raises(S3potError, match="2 bytes, expected 3"):
+        locate("tiny", tmp_path)
+
+
+def test_wrong_hash(tmp_path: Path) -> None:
+    entry = REGISTRY["yunet"]
+    (tmp_path / entry.file).write_bytes(bytes(entry.size or 0))
+    with pytest.raises(S3potError, match=f"expected {entry.sha256}"):
+        locate("yunet", tmp_path)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(S3potError, match="'sam_vit_x'; expected one of: sam_vit_h"):
+        locate("sam_vit_x")
+
+
+def test_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    (tmp_path / "mini").mkdir()
+    for name in MINI_NAMES:
+        with pytest.raises(MissingWeights, match=r"python tools/train_mini\.py"):
+            mini_path(name)
+        (tmp_path / "mini" / f"{name}.pth").write_bytes(b"x")
+        assert mini_path(name).read_bytes() == b"x"
+    with pytest.raises(S3potError, match="'decoder'; expected: parser"):
+        mini_path("decoder")

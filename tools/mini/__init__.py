@@ -1,0 +1,1 @@
+"""Recipes of the bundled mini models; run by ``tools/train_mini.py``."""

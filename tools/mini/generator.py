@@ -1,0 +1,131 @@
+"""Recipe of the mini generator: E4S with small widths, trained to remove what hides a face.
+
+Input: occluded (or clean) face under *predicted* labels; target: the clean face. So the region codes learn to leave the
+occluder out. Labels used: none beside the clean face itself (the parser's labels come from the parser).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from mini.loop import Losses, Schedule, export, fit
+from mini.parser import predict
+from mini.pool import SHARD, Batch, Pool, save_array
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from s3pot.rg.nets.bisenet import BiSeNet
+from s3pot.rg.nets.e4s import E4SNet, E4SSize
+
+SIZE = E4SSize(
+    style_dim=48,
+    channels=(64, 64, 64, 64, 48, 32, 16),
+    masked_codes=12,
+    encoder_input=128,
+    encoder_widths=(16, 24, 32, 48, 64),
+    encoder_units=(1, 1, 2, 1),
+    mlp_hidden=48,
+    mapping_layers=0,
+)
+IMAGE = 256
+SCHEDULE = Schedule(steps=2000, batch=8, lr=2e-3, weight_decay=0.0)
+
+
+def invert(net: E4SNet, images: Tensor, labels: Tensor) -> Tensor:
+    """(B, 3, S, S) in [0, 1] and labels to the clean face, nominally in [0, 1], not clamped."""
+    return net(images * 2 - 1, labels) / 2 + 0.5
+
+
+def train(folder: Path, target: Path, device: torch.device, steps: int, parser: BiSeNet) -> None:
+    """Train on the pool in ``folder`` and export to ``target``."""
+    torch.manual_seed(SCHEDULE.seed)
+    pool = Pool(folder)
+    net = E4SNet(SIZE).to(device)
+    parser = parser.to(device).eval().requires_grad_(False)
+
+    def losses(rng: np.random.Generator, step: int) -> Losses:
+        batch = pool.draw(rng, SCHEDULE.batch, device)
+        occluded = torch.from_numpy(rng.random(SCHEDULE.batch) < 0.75).to(device)
+        images = torch.where(occluded[:, None, None, None], batch.raw, batch.clean)
+        drawn = invert(net.train(), images, predict(parser, images)).float()
+        return reconstruction(drawn, batch.clean, batch.region, parser)
+
+    def validate() -> dict[str, float]:
+        return measure(net, parser, pool, device)
+
+    schedule = Schedule(steps, SCHEDULE.batch, SCHEDULE.lr, weight_decay=0.0)
+    fit("generator", net, losses, schedule, folder, device, validate)
+    state = {**net.state_dict(), "latent_avg": net.latent_avg}
+    export("generator", {**dataclasses.asdict(SIZE), "input": IMAGE}, state, target)
+
+
+def reconstruction(drawn: Tensor, clean: Tensor, region: Tensor, parser: BiSeNet) -> Losses:
+    """Absolute error (the face region counts three times), gradients, and the parser's own features."""
+    weight = 1 + 2 * region[:, None]
+    pixels = ((drawn - clean).abs() * weight).mean()
+    edges = sum(
+        (drawn.diff(dim=d) - clean.diff(dim=d)).abs().mean() for d in (2, 3)
+    )
+    features = perceptual(drawn, clean, parser)
+    return {"total": pixels + edges + 0.2 * features, "pixels": pixels, "edges": edges, "features": features}
+
+
+def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
+    """Distance of the parser trunk's unit features at strides 8 and 16."""
+    with torch.no_grad():
+        want = parser.cp.resnet(_small(clean))
+    got = parser.cp.resnet(_small(drawn))
+    return sum(
+        (F.normalize(getattr(got, k).float(), dim=1) - F.normalize(getattr(want, k).float(), dim=1)).square().sum(1).mean()
+        for k in ("f8", "f16")
+    )
+
+
+def _small(images: Tensor) -> Tensor:
+    mean, std = (images.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (images - mean) / std
+
+
+@torch.no_grad()
+def measure(net: E4SNet, parser: BiSeNet, pool: Pool, device: torch.device, count: int = 60) -> dict[str, float]:
+    """PSNR against the clean face, inside the visible and inside the hidden part of the region."""
+    errors = {"psnr_visible": [0.0, 0], "psnr_hidden": [0.0, 0]}
+    for start in range(pool.count, min(pool.count + count, pool.total), 10):
+        batch = pool.take(np.arange(start, start + 10), device)
+        square = (generate(net, parser, batch.raw)[0] - batch.clean).square().mean(1)
+        for key, mask in (("psnr_visible", ~batch.occluder), ("psnr_hidden", batch.occluder)):
+            inside = batch.region & mask
+            errors[key][0] += float(square[inside].sum())
+            errors[key][1] += int(inside.sum())
+    return {k: float(-10 * np.log10(total / max(count, 1))) for k, (total, count) in errors.items()}
+
+
+@torch.no_grad()
+def generate(net: E4SNet, parser: BiSeNet, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Reference (B, 3, S, S) in [0, 1] and predicted labels of occluded faces."""
+    labels = predict(parser, raw)
+    return invert(net.eval(), raw, labels).float().clamp(0, 1), labels
+
+
+def write_pairs(folder: Path, net: E4SNet, parser: BiSeNet, shards: int, device: torch.device) -> None:
+    """Generated references for the first shards of the pool; finished shards are kept."""
+    pool = Pool(folder, holdout=0)
+    for shard in tqdm(range(min(shards, pool.total // SHARD)), desc="reference shards"):
+        path = folder / f"pairs_{shard:04d}.npy"
+        if not path.exists():
+            save_array(path, np.concatenate([_pair_planes(net, parser, b) for b in _batches(pool, shard, device)]))
+
+
+def _batches(pool: Pool, shard: int, device: torch.device) -> list[Batch]:
+    first = shard * SHARD
+    return [pool.take(np.arange(i, i + 10), device) for i in range(first, first + SHARD, 10)]
+
+
+def _pair_planes(net: E4SNet, parser: BiSeNet, batch: Batch) -> np.ndarray:
+    reference, labels = generate(net, parser, batch.raw)
+    planes = torch.cat(((reference * 255).to(torch.uint8), labels[:, None].to(torch.uint8)), dim=1)
+    return planes.permute(0, 2, 3, 1).cpu().numpy()

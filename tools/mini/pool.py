@@ -1,0 +1,124 @@
+"""Drawn training faces on disk: drawn once, read by every recipe.
+
+A shard is one uint8 array (SHARD, S, S, 8): occluded face RGB, clean face RGB, 12-class labels, occluder 0/1. Beside it,
+once parser and generator are trained, lies a second one (SHARD, S, S, 4): generated reference RGB, predicted labels.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from s3pot.data.image import atomic_path
+from s3pot.data.synthetic import draw_face
+from s3pot.labels import REGION_CLASSES
+
+logger = logging.getLogger(__name__)
+SHARD = 250
+SIZE = 256
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Faces as tensors.
+
+    Attributes:
+        raw: Occluded, (B, 3, S, S) in [0, 1].
+        clean: Without occluder, same shape.
+        labels: Classes of the clean face, int64 (B, S, S).
+        occluder: bool (B, S, S).
+        reference: Generated clean face, (B, 3, S, S) in [0, 1]; None before there is a generator.
+        predicted: Predicted labels, int64 (B, S, S); None likewise.
+    """
+
+    raw: Tensor
+    clean: Tensor
+    labels: Tensor
+    occluder: Tensor
+    reference: Tensor | None = None
+    predicted: Tensor | None = None
+
+    @property
+    def region(self) -> Tensor:
+        """Where an occlusion can be asked for, by the predicted labels if there are any; bool (B, S, S)."""
+        labels = self.labels if self.predicted is None else self.predicted
+        return torch.isin(labels, torch.tensor(REGION_CLASSES, device=labels.device))
+
+
+def _draw(index: int) -> np.ndarray:
+    face = draw_face(index, size=SIZE, split="train")
+    planes = (face.raw, face.clean, face.labels[..., None], face.occluder[..., None].astype(np.uint8))
+    return np.concatenate(planes, axis=2)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write a ``.npy`` file whole or not at all."""
+    with atomic_path(path) as aside, aside.open("wb") as file:
+        np.save(file, array)
+
+
+def draw_pool(folder: Path, count: int, workers: int) -> None:
+    """Draw the train split's first ``count`` faces; finished shards are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [i for i in range(count // SHARD) if not (folder / f"faces_{i:04d}.npy").exists()]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers) as pool:
+        for shard in tqdm(missing, desc="drawing shards", disable=not missing):
+            first = shard * SHARD
+            faces = pool.map(_draw, range(first, first + SHARD), chunksize=5)
+            save_array(folder / f"faces_{shard:04d}.npy", np.stack(faces))
+
+
+class Pool:
+    """Read access to the shards of a folder.
+
+    Args:
+        folder: Where ``draw_pool`` wrote.
+        pairs: Take only shards that have generated references.
+        holdout: Leave this many faces at the end for validation.
+    """
+
+    def __init__(self, folder: Path, pairs: bool = False, holdout: int = SHARD) -> None:
+        names = sorted(folder.glob("faces_*.npy"))
+        if pairs:
+            names = [n for n in names if _partner(n).exists()]
+        if not names:
+            raise FileNotFoundError(f"no drawn faces in {folder}: run the step before this one")
+        self._faces = [np.load(n, mmap_mode="r") for n in names]
+        self._pairs = [np.load(_partner(n), mmap_mode="r") for n in names] if pairs else None
+        self.total = len(names) * SHARD
+        self.count = self.total - holdout
+
+    def take(self, indices: np.ndarray, device: torch.device, flip: np.ndarray | None = None) -> Batch:
+        """Faces by index; ``flip`` (B,) bool mirrors some of them."""
+        faces = np.stack([self._faces[i // SHARD][i % SHARD] for i in indices])
+        if self._pairs is not None:
+            extra = np.stack([self._pairs[i // SHARD][i % SHARD] for i in indices])
+            faces = np.concatenate((faces, extra), axis=3)
+        planes = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2)
+        if flip is not None:
+            turn = torch.from_numpy(flip).to(device)[:, None, None, None]
+            planes = torch.where(turn, planes.flip(-1), planes)
+        batch = Batch(
+            planes[:, :3] / 255, planes[:, 3:6] / 255, planes[:, 6].long(), planes[:, 7].bool()
+        )
+        if self._pairs is None:
+            return batch
+        return Batch(
+            batch.raw, batch.clean, batch.labels, batch.occluder, planes[:, 8:11] / 255, planes[:, 11].long()
+        )
+
+    def draw(self, rng: np.random.Generator, size: int, device: torch.device) -> Batch:
+        """A random training batch, half of it mirrored."""
+        return self.take(rng.integers(0, self.count, size), device, rng.random(size) < 0.5)
+
+
+def _partner(faces: Path) -> Path:
+    return faces.with_name(faces.name.replace("faces", "pairs"))
