@@ -51,6 +51,6 @@ step "6. table: baselines, ablations, true references" evaluate.py --suite confi
     --output_dir results/demo "${mini[@]}"
 
 echo
-cat results/demo/table.md
-echo
-echo "done in $SECONDS s; table: $PWD/results/demo/table.csv; pictures: $PWD/results/index.html"
+echo "done in $SECONDS s"
+echo "table:    $PWD/results/demo/table.csv, table.md, per_image.csv"
+echo "pictures: $PWD/results/index.html"

@@ -60,7 +60,7 @@ def shift(first: np.ndarray, second: np.ndarray) -> float:
     ]
     window = cv2.createHanningWindow((width, height), cv2.CV_64F)
     moved, _ = cv2.phaseCorrelate(grey[0], grey[1], window)
-    return float(np.hypot(*moved))
+    return float(np.linalg.norm(moved))
 
 
 def measure(

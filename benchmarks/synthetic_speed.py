@@ -1,6 +1,6 @@
 """Measure how many synthetic pairs one core draws in a second.
 
-    python benchmarks/synthetic_speed.py --count 200
+python benchmarks/synthetic_speed.py --count 200
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from s3pot.data.synthetic import draw_face  # noqa: E402
 
 def main(argv: list[str] | None = None) -> int:
     """Draw and time; gives the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=200, help="pairs to draw (200)")
     parser.add_argument("--size", type=int, default=256, help="side in pixels (256)")
-    parser.add_argument("--split", choices=("train", "bench"), default="train", help="default train")
+    parser.add_argument(
+        "--split", choices=("train", "bench"), default="train", help="default train"
+    )
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
     draw_face(0, args.size, args.split)  # fills the noise banks

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from s3pot.config import Config, load_config
+from s3pot.data.cache import rounded
 from s3pot.data.dataset import make_pair
 from s3pot.data.image import ImageSource, read_rgb
 from s3pot.engine.predict import Segmenter, load_segmenter
@@ -79,7 +80,7 @@ class FaceSegmenter:
         made = make_reference(self.generator.parser, self.generator.inverter, photo)
         sam, settings = self.segmenter.sam, self.segmenter.settings
         pair = make_pair(photo.name, made, sam.grid.size)
-        prompts = prepare(sam, [pair], settings)[0]
+        prompts = rounded(prepare(sam, [pair], settings)[0])  # as every command does
         prediction = self.segmenter.segment(prompts)
         size = (made.raw.shape[0], made.raw.shape[1])
         masks = masks_from(None if prediction is None else prediction.logits_sam, made.labels, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
@@ -86,7 +86,7 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
     else:
         path = weights_path(config, "sam")
         sam = _loaded(SAM_BUILDERS[config.model.sam](), path)
-    return FrozenSam(sam, config.sam.normalize).to(device)
+    return FrozenSam(sam, config.sam.normalize, config.run.amp == "bfloat16").to(device)
 
 
 def build_adapter(sam: FrozenSam) -> PromptAdapter:
@@ -115,7 +115,7 @@ def build_parser(config: Config, device: torch.device) -> Parser:
 
         net = _loaded(SegNeXt("small"), weights_path(config, "parser"))
         parser = Parser(net, PARSER_SIZE, CELEBAMASKHQ_TO_12, native_resize=False, output_size=1024)
-    return cast(Parser, freeze(parser).to(device))
+    return freeze(parser).to(device)
 
 
 def build_inverter(config: Config, device: torch.device) -> Inverter:
@@ -135,7 +135,7 @@ def build_inverter(config: Config, device: torch.device) -> Inverter:
         net, side, source, content = E4SNet(), GENERATOR_SIZE, str(path), read_checkpoint(path)
     load_e4s(net, content, source)
     half = config.reference.dtype == "bfloat16"
-    return cast(Inverter, freeze(Inverter(net, side, config.reference.noise, half)).to(device))
+    return freeze(Inverter(net, side, config.reference.noise, half)).to(device)
 
 
 def _loaded(net: nn.Module, path: Path) -> nn.Module:

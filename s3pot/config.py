@@ -134,7 +134,7 @@ class TrainConfig:
     save_every: int = 1  # epochs between model_epoch_N.pth; the last epoch is always written
     keep: int = 0  # newest model_epoch_N.pth kept; 0: all
     tensorboard: bool = False
-    workers: int = 2  # loader processes
+    workers: int = 2  # threads that read pictures ahead while SAM encodes
 
     def __post_init__(self) -> None:
         _at_least("train.batch_size", self.batch_size, 1)

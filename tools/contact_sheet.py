@@ -40,10 +40,14 @@ def sheet(count: int, split: str, seed: int, size: int, columns: int, start: int
 
 def main(argv: list[str] | None = None) -> int:
     """Write the sheet; gives the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     parser.add_argument("--count", type=int, default=24, help="number of samples (24)")
-    parser.add_argument("--split", choices=("train", "bench"), default="train", help="default train")
+    parser.add_argument(
+        "--split", choices=("train", "bench"), default="train", help="default train"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the set (0)")
     parser.add_argument("--size", type=int, default=128, help="side of a tile in pixels (128)")
     parser.add_argument("--columns", type=int, default=3, help="samples in a row (3)")

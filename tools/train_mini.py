@@ -19,7 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from mini import adapter, generator, parser, pool, sam  # noqa: E402  (after the path to the checkout)
+from mini import generator, parser, pool, sam  # noqa: E402  (after the path to the checkout)
 
 from s3pot.rg.nets.bisenet import BiSeNet  # noqa: E402
 from s3pot.rg.nets.e4s import E4SNet  # noqa: E402
@@ -66,6 +66,8 @@ def run_stage(stage: str, args: argparse.Namespace) -> None:
     elif stage == "sam":
         sam.train(work, target, device, args.steps or sam.SCHEDULE.steps, not args.clean_pairs)
     else:
+        from mini import adapter  # the scripts of the root, needed by this stage alone
+
         adapter.train(work, target, args.device)
 
 

@@ -177,8 +177,8 @@ def cache_folder(datapath: Path) -> Path:
     return (whole.parent if whole.name in ("train", "val") else whole) / CACHE
 
 
-def load_labels(face: FaceFiles) -> np.ndarray:
-    """Read a face's 12-class map.
+def load_labels(path: Path) -> np.ndarray:
+    """Read a 12-class map.
 
     Returns:
         uint8 (H, W), values 0..11.
@@ -186,7 +186,6 @@ def load_labels(face: FaceFiles) -> np.ndarray:
     Raises:
         BadFace: Missing, damaged, of another shape, or with values that are no class.
     """
-    path = face.parsing
     try:
         labels = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -229,7 +228,7 @@ def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
             f"{face.raw} is {_size(raw)}, but {chosen} is {_size(reference)}; "
             "both must show one frame: run generate_reference.py again"
         )
-    return Reference(raw, reference, load_labels(face))
+    return Reference(raw, reference, load_labels(face.parsing))
 
 
 def load_truth(face: FaceFiles) -> np.ndarray | None:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.build import build_inverter, build_parser, model_hashes
-from s3pot.config import Config
+from s3pot.config import Config, save_config
 from s3pot.data.image import read_rgb, write_npy, write_png
 from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, FaceFiles, load_truth, output_files
 from s3pot.engine.device import pick_device
 from s3pot.engine.record import digest, read_finished, write_record
+from s3pot.engine.seed import seed_everything
 from s3pot.rg.align import NoFace, find_alignments, from_landmarks, identity
 from s3pot.rg.detect import FaceDetector
 from s3pot.rg.inverter import Inverter
@@ -80,7 +80,9 @@ def generate(config: Config, job: ReferenceJob) -> int:
     if job.truth_dir is not None and not job.truth_dir.is_dir():
         raise S3potError(f"--truth_dir {job.truth_dir} is no folder")
     models = load_generator(config)
-    failed, owners = 0, dict[str, Path]()
+    save_config(config, job.output_dir)
+    failed = 0
+    owners: dict[str, Path] = {}
     with logging_redirect_tqdm([logging.getLogger("s3pot")]):
         for path in tqdm(photos, desc="references", unit="photo", disable=None):
             try:
@@ -89,6 +91,8 @@ def generate(config: Config, job: ReferenceJob) -> int:
             except S3potError as error:
                 failed += 1
                 logger.error("failed: %s: %s", path, error)
+    if failed == len(photos):
+        raise S3potError(f"none of the {failed} photos could be done")
     logger.info("%d of %d photos are in %s", len(photos) - failed, len(photos), job.output_dir)
     return failed
 
@@ -186,7 +190,8 @@ def _one(config: Config, job: ReferenceJob, models: Generator, path: Path) -> No
     for index in reversed(range(len(faces))):
         files = output_files(job.output_dir, _face_name(name, index))
         if config.reference.noise == "random":
-            torch.manual_seed(config.reference.seed)  # the same noise whichever photos are done
+            # The same noise whichever photos are done.
+            seed_everything(config.reference.seed, config.run.deterministic)
         written = list(_write_face(models, files, (path, pixels), faces[index], truths))
         content = {**faces[index].to_dict(), "source": path.name, "faces": len(faces)}
         write_record(job.output_dir / (files.name + ALIGN), made_by, written, content)

@@ -16,15 +16,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_adapter, build_sam, settings, weights_path
-from s3pot.config import Config, config_from_dict, config_to_dict
-from s3pot.data.cache import PromptStore
+from s3pot.build import build_adapter, build_sam, model_hashes, settings, weights_path
+from s3pot.config import Config, config_from_dict, config_to_dict, save_config
+from s3pot.engine.prompts import PromptStore
 from s3pot.data.layout import FaceFiles, find_faces, load_reference
-from s3pot.engine.checkpoint import load_adapter
+from s3pot.engine.checkpoint import restore_adapter
 from s3pot.engine.device import pick_device
 from s3pot.engine.evaluate import Evaluation, FaceScore, save, table_row, truth_and_region
 from s3pot.engine.per_image import fit_adapter
 from s3pot.engine.results import masks_from
+from s3pot.engine.seed import seed_everything
 from s3pot.metrics import mask_scores
 from s3pot.pipeline import PipelineSettings, segment
 from s3pot.rg.reference import resize_labels
@@ -226,6 +227,7 @@ def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation
             f"{suite.datapath} has no face with a truth <stem>_occlusion.png; "
             "generate_reference.py --truth_dir carries it along"
         )
+    save_config(config, output_dir)
     sams: dict[Any, FrozenSam] = {}
     result = Evaluation([], [], 0)
     for row in tqdm(suite.rows, desc="table", unit="row", disable=None):
@@ -256,13 +258,13 @@ def _bench(config: Config, row: Row, sams: dict[Any, FrozenSam]) -> Bench:
 def _adapter(config: Config, row: Row, sam: FrozenSam) -> PromptAdapter | None:
     if row.adapter == "none":
         return None
+    seed_everything(config.train.seed, config.run.deterministic)
     adapter = build_adapter(sam)
     if row.adapter == "per_image" and row.init == "fresh":
-        torch.manual_seed(config.train.seed)
-        return build_adapter(sam)
+        return adapter
     bundled = row.adapter in ("bundled", "per_image")
     path = weights_path(config, "adapter") if bundled else Path(row.adapter)
-    adapter.load_state_dict(load_adapter(path))
+    restore_adapter(adapter, path, model_hashes(config, ("sam",))["sam"])
     return adapter.eval()
 
 

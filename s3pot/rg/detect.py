@@ -97,7 +97,7 @@ class FaceDetector:
             if not self.model_path.is_file():
                 raise S3potError(
                     f"{self.model_path}: no such file; expected the YuNet face detector "
-                    "(python -m s3pot.weights download yunet), or set align: never"
+                    "(python -m s3pot.weights download yunet), or set align.mode=never"
                 )
             try:
                 self._network = cv2.FaceDetectorYN.create(

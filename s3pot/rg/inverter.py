@@ -21,7 +21,7 @@ class Inverter(nn.Module):
         net: loaded network; put into eval mode here.
         input_size: side of picture and label map on the way in (512 official).
         noise: "stored": same inputs, same picture. "random": new noise at every call.
-        half: bfloat16 convolutions; see `docs/PERFORMANCE.md` for what that costs in accuracy.
+        half: bfloat16 convolutions and matrix products (autocast): faster, not bit-exact.
     """
 
     def __init__(

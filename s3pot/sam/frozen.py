@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -9,9 +11,11 @@ from torch import Tensor, nn
 from s3pot.grid import Grid
 from s3pot.sam.decode import Attended, Decoded, attend, mask_from
 
+Module = TypeVar("Module", bound=nn.Module)
 
-def freeze(module: nn.Module) -> nn.Module:
-    """Evaluation mode and no gradient for any parameter; gradients still flow through activations."""
+
+def freeze(module: Module) -> Module:
+    """Evaluation mode, no gradient for any parameter; gradients still pass through activations."""
     return module.eval().requires_grad_(False)
 
 
@@ -21,12 +25,13 @@ class FrozenSam(nn.Module):
     Args:
         sam: A model of pip's ``segment-anything``.
         normalize: Apply SAM's pixel mean and std. ``# Release:`` feeds [0, 1] pixels.
+        amp: Run the image encoder in bfloat16 where it is on a GPU.
     """
 
-    def __init__(self, sam: Sam, normalize: bool = True) -> None:
+    def __init__(self, sam: Sam, normalize: bool = True, amp: bool = False) -> None:
         super().__init__()
         self.sam = freeze(sam)
-        self.normalize = normalize
+        self.normalize, self.amp = normalize, amp
         side = sam.prompt_encoder.image_embedding_size[0]
         self.grid = Grid(size=sam.image_encoder.img_size, side=side)
 
@@ -45,10 +50,13 @@ class FrozenSam(nn.Module):
         """
         size = self.grid.size
         if images.shape[-2:] != (size, size):
-            raise ValueError(f"pictures are {tuple(images.shape[-2:])}; this SAM takes {size} x {size}")
+            raise ValueError(
+                f"pictures are {tuple(images.shape[-2:])}; this SAM takes {size} x {size}"
+            )
         if self.normalize:
             images = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
-        return self.sam.image_encoder(images).float()
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.amp and images.is_cuda):
+            return self.sam.image_encoder(images).float()
 
     def embed_points(self, points_sam: Tensor, labels: Tensor) -> Tensor:
         """Prompt tokens of points; SAM appends one not-a-point token since no box is given.

@@ -33,7 +33,7 @@ def recognise(state_dict: Mapping[str, Any]) -> str | None:
         return f"BiSeNet parser of width {width} with {classes} classes"
     if "encoder.input_layer.0.weight" in shapes and "MLPs.0.mlp.0.weight" in shapes:
         width = shapes["encoder.input_layer.0.weight"][0]
-        return f"E4S inverter of width {width} with {_count(shapes, 'MLPs.')} regions"
+        return f"regional inverter E4S of width {width} with {_count(shapes, 'MLPs.')} regions"
     if "backbone.patch_embed1.proj.0.weight" in shapes:
         depths = tuple(_count(shapes, f"backbone.block{stage}.") for stage in (1, 2, 3, 4))
         return f"SegNeXt {_SEGNEXT.get(depths, f'of depths {depths}')} parser"
@@ -42,9 +42,9 @@ def recognise(state_dict: Mapping[str, Any]) -> str | None:
 
 def _adapter(shapes: _Shapes) -> str | None:
     if any(key.startswith("transformer_decoder.transformer_self_attention") for key in shapes):
-        return "adapter of the authors' release"
+        return "prompt adapter of the authors' release"
     attention = any(key.endswith("in_proj_weight") for key in shapes)
-    return "s3pot adapter" if attention and len(shapes) <= 6 else None
+    return "prompt adapter of s3pot" if attention and len(shapes) <= 6 else None
 
 
 def _count(shapes: _Shapes, prefix: str) -> int:

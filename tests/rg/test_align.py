@@ -18,7 +18,6 @@ from s3pot.rg.align import (
     quad_from_landmarks,
 )
 from s3pot.rg.detect import Face, FaceDetector
-from s3pot.rg.warp import picture_corners
 
 # Where FFHQ has the five points on average, as shares of the side.
 FFHQ = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])
@@ -129,5 +128,5 @@ def test_aligned_picture_is_left_alone() -> None:
 
 
 def test_no_face() -> None:
-    with pytest.raises(NoFace, match="400 x 300.*align: never"):
+    with pytest.raises(NoFace, match="400 x 300.*align.mode=never"):
         find_alignments(np.zeros((300, 400, 3), np.uint8), DrawnDetector())

@@ -1,4 +1,4 @@
-"""The face detector: its own arithmetic on a fake network, and YuNet itself where it is installed."""
+"""The face detector: its own arithmetic on a fake network; YuNet itself where installed."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from s3pot.weights.recognise import recognise
 
 CONTRACTS = Path(__file__).parents[1] / "data" / "parity" / "contracts"
 NAMES = {
-    "authors_adapter": "adapter of the authors' release",
+    "authors_adapter": "prompt adapter of the authors' release",
     "bisenet_79999_iter": "BiSeNet parser of width 64 with 19 classes",
-    "e4s_iteration_300000": "E4S inverter of width 64 with 12 regions",
+    "e4s_iteration_300000": "regional inverter E4S of width 64 with 12 regions",
     "sam_vit_b": "SAM ViT-B",
     "sam_vit_h": "SAM ViT-H",
     "sam_vit_l": "SAM ViT-L",
@@ -53,7 +53,7 @@ def test_other_sizes_say_their_size() -> None:
 def test_adapter_and_strangers() -> None:
     attention = torch.nn.MultiheadAttention(8, 2)
     state = {f"attention.{key}": value for key, value in attention.state_dict().items()}
-    assert recognise(state) == "s3pot adapter"
+    assert recognise(state) == "prompt adapter of s3pot"
     assert recognise(torch.nn.Linear(2, 2).state_dict()) is None
     assert recognise({}) is None
     assert recognise(torch.nn.TransformerEncoderLayer(8, 2).state_dict()) is None

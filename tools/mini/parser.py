@@ -20,7 +20,7 @@ from s3pot.rg.nets.bisenet import BiSeNet
 
 WIDTH = 16
 INPUT = 384
-SCHEDULE = Schedule(steps=1200, batch=8, lr=3e-3)
+SCHEDULE = Schedule(steps=700, batch=8, lr=3e-3)
 # Rare classes count more: roughly one over the square root of their share of drawn pixels, skin = 1.
 CLASS_WEIGHTS = (0.5, 3.0, 4.0, 4.0, 0.8, 2.5, 1.0, 3.5, 1.5, 5.0, 4.0, 8.0)
 _MEAN = (0.485, 0.456, 0.406)

@@ -29,8 +29,8 @@ from s3pot.sam.decode import Decoded, attend, mask_from
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=2400, batch=6, lr=1e-3)
-DENSE_LIMIT = 400
+SCHEDULE = Schedule(steps=2400, batch=4, lr=1e-3)
+DENSE_LIMIT = 256
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="number of the set (default 0)")
     parser.add_argument("--size", type=int, default=256, help="side in pixels (default 256)")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train", help="default train")
+    parser.add_argument("--subdir", default="", help="folder inside raw_images/ and truth/")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        drawn = write_folder(args.out, args.count, args.size, args.split, args.seed, args.workers)
+        drawn = write_folder(
+            args.out, args.count, args.size, args.split, args.seed, args.workers, args.subdir
+        )
     except S3potError as error:
         logger.error("%s", error)
         return 2

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TypeVar, Union
 
 import cv2
 import numpy as np
@@ -19,6 +19,8 @@ UNITS = 256.0
 _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 Item = TypeVar("Item")
 Array = np.ndarray
+Vector = Union[Sequence[float], np.ndarray]  # a triple, a point
+Points = Union[Sequence[Sequence[float]], Sequence[np.ndarray], np.ndarray]
 
 
 def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
@@ -37,8 +39,8 @@ def unit_grid(size: int) -> tuple[Array, Array]:
 
 
 def ellipse(
-    centre: Sequence[float],
-    radii: Sequence[float],
+    centre: Vector,
+    radii: Vector,
     angle: float = 0.0,
     count: int = 40,
     power: float = 2.0,
@@ -69,13 +71,13 @@ def spread(field: Array) -> Array:
     return cv2.merge((field, field, field))
 
 
-def coloured(field: Array, colour: Sequence[float] | Array) -> Array:
+def coloured(field: Array, colour: Vector) -> Array:
     """Multiply a float32 field (S, S) with an RGB triple: (S, S, 3) float32."""
     field = np.asarray(field, np.float32)
     return cv2.merge([field * np.float32(value) for value in colour])
 
 
-def spline(points: Sequence[Sequence[float]] | Array, steps: int = 8, closed: bool = True) -> Array:
+def spline(points: Points, steps: int = 8, closed: bool = True) -> Array:
     """Run a Catmull-Rom curve through control points.
 
     Args:
@@ -104,7 +106,7 @@ def spline(points: Sequence[Sequence[float]] | Array, steps: int = 8, closed: bo
     return curve if closed else np.concatenate([curve, p[-1:]])
 
 
-def ribbon(line: Array, widths: Sequence[float] | Array) -> Array:
+def ribbon(line: Array, widths: Vector) -> Array:
     """Thicken an open line into a closed outline.
 
     Args:
@@ -179,7 +181,7 @@ def mask_box(mask: Array, margin: int = 0) -> tuple[slice, slice] | None:
     return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
 
 
-def blend(image: Array, mask: Array, alpha: float, colour: Array | Sequence[float]) -> None:
+def blend(image: Array, mask: Array, alpha: float, colour: Vector) -> None:
     """Mix a colour into a picture, in place.
 
     Args:
@@ -215,7 +217,7 @@ class Canvas:
     def paint(
         self,
         mask: Array,
-        colour: Array | Sequence[float],
+        colour: Vector,
         label: int | None = None,
         alpha: float = 1.0,
         clip: Array | None = None,
@@ -235,11 +237,12 @@ class Canvas:
         if box is None:
             return
         part = mask[box]
-        blend(self.image[box], part, alpha, colour[box] if np.ndim(colour) == 3 else colour)
+        colour = np.asarray(colour, np.float32)
+        blend(self.image[box], part, alpha, colour[box] if colour.ndim == 3 else colour)
         if label is not None:
             self.labels[box][part > 127] = label
 
-    def tint(self, mask: Array, factor: float | Sequence[float], clip: Array | None = None) -> None:
+    def tint(self, mask: Array, factor: float | Vector, clip: Array | None = None) -> None:
         """Multiply the picture by a factor (one, or one per channel) to the degree of a mask."""
         if clip is not None:
             mask = cv2.min(mask, clip)

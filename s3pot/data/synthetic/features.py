@@ -24,8 +24,9 @@ def ears(rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array) -> l
             continue
         width, x = 0.13 * min(seen, 1.3), side * 0.99
         shape = [
-            (x - side * 0.1, level - 0.2), (x + side * width, level - 0.2), (x + side * width * 1.1, level),
-            (x + side * width * 0.5, level + 0.16), (x, level + 0.22), (x - side * 0.1, level + 0.1),
+            (x - side * 0.1, level - 0.2), (x + side * width, level - 0.2),
+            (x + side * width * 1.1, level), (x + side * width * 0.5, level + 0.16),
+            (x, level + 0.22), (x - side * 0.1, level + 0.1),
         ]  # fmt: skip
         canvas.paint(canvas.frame.fill(spline(head.place(shape))), skin * np.float32(0.93), EAR)
         shell = head.place(ellipse((x + side * width * 0.45, level - 0.02), (width * 0.4, 0.12)))
@@ -45,8 +46,16 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) -> 
     white = coloured(np.clip(light * 0.5 + 0.36, 0, 1), (0.97, 0.94, 0.92))
     fold, bags = rng.uniform(0.3, 0.8), rng.uniform(0.75, 0.98)
     for side in (-1, 1):
-        _eye(head, canvas, white, iris * head.light.ambient**0.3, side,
-             (wide, opened, slant, gaze, lashes), np.clip(shadow, 0.2, 1.1), (fold, bags))  # fmt: skip
+        _eye(
+            head,
+            canvas,
+            white,
+            iris * head.light.ambient**0.3,
+            side,
+            (wide, opened, slant, gaze, lashes),
+            np.clip(shadow, 0.2, 1.1),
+            (fold, bags),
+        )
 
 
 def _eye(
@@ -77,7 +86,9 @@ def _eye(
     radius = min(opened * head.half[1] * 0.98 + 1.2, wide * head.half[0] * 0.52)
     radius = max(radius, 3.6)
     for scale, colour in ((1.0, iris * 0.45), (0.84, iris), (0.42, np.full(3, 0.02))):
-        canvas.paint(frame.fill(ellipse(middle, np.full(2, radius * scale), 0, 24)), colour, clip=hole)
+        canvas.paint(
+            frame.fill(ellipse(middle, np.full(2, radius * scale), 0, 24)), colour, clip=hole
+        )
     lamp = head.light.toward
     glint = middle + np.array([lamp[0], lamp[1]]) * radius * 0.45 + (0, -radius * 0.15)
     canvas.paint(frame.fill(ellipse(glint, np.full(2, 1.1), 0, 12)), (1, 1, 1), None, 0.9, hole)
@@ -114,7 +125,13 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
         p = np.asarray(points)
         return head.turn(p, tip * np.clip((p[:, 1] - top) / (low - top), 0, 1))
 
-    half = [(0.3, top), (0.42, low - 0.14), (0.95, low - 0.045), (1.0, low + 0.015), (0.55, low + 0.055)]
+    half = [
+        (0.3, top),
+        (0.42, low - 0.14),
+        (0.95, low - 0.045),
+        (1.0, low + 0.015),
+        (0.55, low + 0.055),
+    ]
     right = [(x * wide, y) for x, y in half]
     shape = [*right, (0.0, low + 0.075), *((-x, y) for x, y in right[::-1])]
     mask = frame.fill(spline(bend(shape)))
@@ -122,18 +139,42 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     lamp = head.light
     dark = -1.0 if lamp.toward[0] > 0 else 1.0
     depth = 1 - min(0.5, 1.3 * abs(lamp.toward[0]) * (1 - lamp.ambient))
-    flank = bend([(dark * wide * x, y) for x, y in ((0.12, top), (0.5, top + 0.02), (0.62, low - 0.1),
-                                                    (1.02, low), (0.45, low + 0.02))])  # fmt: skip
+    flank = bend(
+        [
+            (dark * wide * x, y)
+            for x, y in (
+                (0.12, top),
+                (0.5, top + 0.02),
+                (0.62, low - 0.1),
+                (1.02, low),
+                (0.45, low + 0.02),
+            )
+        ]
+    )
     canvas.tint(frame.soften(frame.fill(spline(flank)), 2.2), depth)
     under = bend([(-wide * 0.8, low + 0.05), (0, low + 0.09), (wide * 0.8, low + 0.05)])
-    canvas.tint(frame.soften(frame.stroke(spline(under, 6, False), 4), 2.0), rng.uniform(0.62, 0.85))
+    canvas.tint(
+        frame.soften(frame.stroke(spline(under, 6, False), 4), 2.0), rng.uniform(0.62, 0.85)
+    )
     for side in (-1, 1):
         hole = bend(ellipse((side * wide * 0.46, low + 0.035), (wide * 0.24, 0.017)))
         canvas.paint(frame.soften(frame.fill(hole), 0.7), head.skin * 0.2, None, 0.85)
-        wing = bend([(side * wide * 0.82, low - 0.06), (side * wide * 1.04, low), (side * wide * 0.8, low + 0.045)])
-        canvas.tint(frame.soften(frame.stroke(spline(wing, 6, False), 1.6), 0.9), rng.uniform(0.6, 0.85))
+        wing = bend(
+            [
+                (side * wide * 0.82, low - 0.06),
+                (side * wide * 1.04, low),
+                (side * wide * 0.8, low + 0.045),
+            ]
+        )
+        canvas.tint(
+            frame.soften(frame.stroke(spline(wing, 6, False), 1.6), 0.9), rng.uniform(0.6, 0.85)
+        )
         if rng.random() < 0.45:
-            fold = [(side * wide * 1.15, low), (side * 0.3, low + 0.12), (side * 0.36, head.mouth_y - 0.03)]
+            fold = [
+                (side * wide * 1.15, low),
+                (side * 0.3, low + 0.12),
+                (side * 0.36, head.mouth_y - 0.03),
+            ]
             line = spline(head.turn(fold), 6, False)
             canvas.tint(frame.soften(frame.stroke(line, 2.2), 1.4), rng.uniform(0.7, 0.92))
 
@@ -142,7 +183,11 @@ def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) ->
     """Draw lips, closed or open over teeth and tongue."""
     frame, y0, wide = canvas.frame, head.mouth_y, rng.uniform(0.24, 0.34)
     gape = 0.0 if rng.random() < 0.55 else rng.uniform(0.02, 0.14)
-    smile, upper, lower = rng.normal(0.02, 0.025), rng.uniform(0.025, 0.045), rng.uniform(0.035, 0.06)
+    smile, upper, lower = (
+        rng.normal(0.02, 0.025),
+        rng.uniform(0.025, 0.045),
+        rng.uniform(0.035, 0.06),
+    )
     t = np.linspace(-1, 1, 17)
     x, arc = t * wide, 1 - t**2
     bow = 1 - 0.3 * np.exp(-((t / 0.14) ** 2)) - 0.25 * (np.abs(t) > 0.75) * (np.abs(t) - 0.75) * 4
@@ -160,7 +205,9 @@ def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) ->
     canvas.paint(frame.soften(outer, 0.7), lit, None, 0.93)
     canvas.labels[outer > 127] = LIP
     canvas.tint(frame.soften(band(top_out, top_in), 0.8), 0.8, outer)
-    shine = head.turn(ellipse((0, y0 + gape * 0.65 + lower * 0.45), (wide * 0.42, lower * 0.22)), 0.05)
+    shine = head.turn(
+        ellipse((0, y0 + gape * 0.65 + lower * 0.45), (wide * 0.42, lower * 0.22)), 0.05
+    )
     canvas.tint(frame.soften(frame.fill(shine), 1.3), rng.uniform(1.05, 1.3), outer)
     if gape > 0:
         inside = band(top_in, low_in)
@@ -169,7 +216,9 @@ def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) ->
         canvas.paint(frame.soften(frame.fill(tongue), 1.5), (0.55, 0.2, 0.2), None, 0.7, inside)
         if rng.random() < 0.8:
             teeth = band(top_in, top_in + min(gape * 0.6, 0.055) * arc**0.4)
-            canvas.paint(teeth, coloured(np.clip(light, 0, 1.1), (0.9, 0.87, 0.8)), None, 0.95, inside)
+            canvas.paint(
+                teeth, coloured(np.clip(light, 0, 1.1), (0.9, 0.87, 0.8)), None, 0.95, inside
+            )
             for gap in np.arange(-0.8, 0.81, 0.16) * wide:
                 line = head.turn([(gap, y0 - 0.06), (gap, y0 + 0.05)], 0.05)
                 canvas.tint(frame.stroke(line, 0.6), 0.8, teeth)

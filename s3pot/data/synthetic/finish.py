@@ -54,12 +54,14 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
         image = cv2.GaussianBlur(image, (0, 0), camera.blur * frame.scale)
     # One field serves three channels: turned over, its values are far from their copies.
     field = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(255 * camera.noise)
-    grain = cv2.merge((field, np.ascontiguousarray(field[::-1]), np.ascontiguousarray(field[:, ::-1])))
+    grain: Array = cv2.merge(
+        (field, np.ascontiguousarray(field[::-1]), np.ascontiguousarray(field[:, ::-1]))
+    )
     grain += np.float32(0.5)
     grain += image * np.float32(255)
-    pixels = cv2.LUT(np.clip(grain, 0, 255, out=grain).astype(np.uint8), camera.table)
+    pixels: Array = cv2.LUT(np.clip(grain, 0, 255, out=grain).astype(np.uint8), camera.table)
     if camera.quality:
         # Encoder and decoder agree on the channel order, so RGB passes through as it is.
         _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, camera.quality])
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return pixels

@@ -26,7 +26,7 @@ def is_long(style: str) -> bool:
 
 
 def hair_surface(rng: np.random.Generator, head: Head, light: Array, style: str) -> Array:
-    """Paint what hair looks like everywhere: strands that fall from the crown, (S, S, 3) float32."""
+    """Paint what hair looks like everywhere: strands from the crown, (S, S, 3) float32."""
     if style in ("afro", "buzz"):
         strands = noise(rng, head.frame, "grain", 2 if style == "afro" else 1)
         gloss = np.zeros_like(light)
@@ -34,9 +34,11 @@ def hair_surface(rng: np.random.Generator, head: Head, light: Array, style: str)
         strands, gloss = _strands(rng, head)
     contrast = np.float32(rng.uniform(0.14, 0.3) * (1.15 - 0.6 * head.hair.mean()))
     shade = np.clip(1 + contrast * strands, 0.35, 1.8) * (0.55 + 0.45 * light)
-    shine = gloss * np.float32(rng.uniform(0.0, 0.16)) * np.clip(1 + 0.8 * strands, 0, 2)
+    shine: Array = gloss * np.float32(rng.uniform(0.0, 0.16)) * np.clip(1 + 0.8 * strands, 0, 2)
     shine = shine + np.float32(0.02) * strands
-    return cv2.merge([np.clip(shade * value + shine, 0, 1).astype(np.float32) for value in head.hair])
+    return cv2.merge(
+        [np.clip(shade * value + shine, 0, 1).astype(np.float32) for value in head.hair]
+    )
 
 
 def _strands(rng: np.random.Generator, head: Head) -> tuple[Array, Array]:
@@ -100,8 +102,8 @@ def front_hair(
     wobble = rng.normal(0, 0.03, 5)
     inner = [
         (0.95, side * 0.9), (0.84, line * 0.75 + wobble[0]), (0.45, line + wobble[1]),
-        (part, line - abs(wobble[2]) * 2), (-0.45, line + wobble[3]), (-0.84, line * 0.75 + wobble[4]),
-        (-0.95, side * 0.9),
+        (part, line - abs(wobble[2]) * 2), (-0.45, line + wobble[3]),
+        (-0.84, line * 0.75 + wobble[4]), (-0.95, side * 0.9),
     ]  # fmt: skip
     mask = canvas.frame.fill(spline(head.place(outer + inner)))
     if fringe or rng.random() < 0.5:
@@ -110,7 +112,11 @@ def front_hair(
     canvas.paint(mask, surface, HAIR, 0.75 if style == "buzz" else 1.0)
     for _ in range(int(rng.integers(0, 7)) if rng.random() < 0.35 else 0):
         x = rng.uniform(-0.9, 0.9)
-        lock = [(x, -0.92), (x + rng.normal(0, 0.12), -0.55), (x + rng.normal(0, 0.2), -rng.uniform(0.1, 0.4))]
+        lock = [
+            (x, -0.92),
+            (x + rng.normal(0, 0.12), -0.55),
+            (x + rng.normal(0, 0.2), -rng.uniform(0.1, 0.4)),
+        ]
         curve = spline(head.place(lock), 6, closed=False)
         widths = np.linspace(rng.uniform(2, 5), 0.8, len(curve))
         canvas.paint(canvas.frame.fill(ribbon(curve, widths)), surface, HAIR)
@@ -123,7 +129,9 @@ def _fringe_ends(rng: np.random.Generator, head: Head, canvas: Canvas, line: flo
     for x in np.linspace(-0.75, 0.75, int(rng.integers(9, 18))):
         x = x + rng.normal(0, 0.03)
         low = line + rng.uniform(-0.06, 0.12) + 0.25 * (x * x) * 0.3
-        tuft = spline(head.place([(x - slant, -0.9), (x - slant * 0.4, line - 0.12), (x, low)]), 4, False)
+        tuft = spline(
+            head.place([(x - slant, -0.9), (x - slant * 0.4, line - 0.12), (x, low)]), 4, False
+        )
         widths = np.linspace(0.14 * head.half[0], 1.0, len(tuft))
         mask = cv2.max(mask, canvas.frame.fill(ribbon(tuft, widths)))
     return mask
@@ -132,5 +140,10 @@ def _fringe_ends(rng: np.random.Generator, head: Head, canvas: Canvas, line: flo
 def lock_line(rng: np.random.Generator, head: Head) -> Array:
     """Draw the course of a lock that falls into the face: (N, 2) units."""
     x, sway = rng.uniform(-0.8, 0.8), pick(rng, (-1.0, 1.0)) * rng.uniform(0.05, 0.35)
-    points = [(x * 0.8, -1.05), (x + sway * 0.3, -0.5), (x + sway, 0.0), (x + sway * 0.6, rng.uniform(0.2, 0.9))]
+    points = [
+        (x * 0.8, -1.05),
+        (x + sway * 0.3, -0.5),
+        (x + sway, 0.0),
+        (x + sway * 0.6, rng.uniform(0.2, 0.9)),
+    ]
     return spline(head.place(points), 8, closed=False)

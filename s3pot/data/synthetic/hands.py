@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3pot.data.synthetic.canvas import Array, Frame, coloured, ellipse, pick, ribbon, rotate, spline
+from s3pot.data.synthetic.canvas import (
+    Array,
+    Frame,
+    coloured,
+    ellipse,
+    pick,
+    ribbon,
+    rotate,
+    spline,
+)
 from s3pot.data.synthetic.face import Face
 from s3pot.data.synthetic.head import skin_colour
 from s3pot.data.synthetic.layers import Layer, target
@@ -44,12 +53,12 @@ class _Hand:
 
 
 def hand_surface(rng: np.random.Generator, face: Face) -> tuple[Array, Array]:
-    """Draw a skin for a hand, half of the time that of the face: (3,) and (S, S, 3)."""
+    """Draw a skin for a hand, mostly like that of the face: (3,) and (S, S, 3)."""
     if rng.random() < 0.6:
         skin = np.clip(face.head.skin + rng.normal(0, 0.025, 3), 0.05, 1).astype(np.float32)
     else:
         skin = skin_colour(rng)[0]
-    spots = np.float32(rng.uniform(0.006, 0.02)) * noise(rng, face.head.frame, "grain", 2)
+    spots: Array = np.float32(rng.uniform(0.006, 0.02)) * noise(rng, face.head.frame, "grain", 2)
     spots = spots + np.float32(rng.uniform(0.0, 0.025)) * noise(rng, face.head.frame, "cloud")
     return skin, coloured(1 + 1.5 * spots, skin)
 
@@ -62,11 +71,15 @@ def _finger(rng: np.random.Generator, hand: _Hand, base: tuple[float, float], le
         points.append(points[-1] + length * share * np.array([math.cos(angle), math.sin(angle)]))
         angle += rng.normal(0, 0.07)
     line = spline(np.array(points), 5, closed=False)
-    widths = width * np.interp(np.linspace(0, 1, len(line)), [0, 0.42, 0.5, 0.8, 1], [1, 0.93, 0.98, 0.88, 0.78])
+    widths = width * np.interp(
+        np.linspace(0, 1, len(line)), [0, 0.42, 0.5, 0.8, 1], [1, 0.93, 0.98, 0.88, 0.78]
+    )
     mask = hand.frame.fill(hand.place(ribbon(line, widths)))
     tip = hand.place([tuple(points[-1])])[0]
     radius = 0.39 * width * hand.size
-    mask = cv2.max(mask, hand.frame.fill(ellipse(tip, (radius * 1.15, radius), hand.angle + angle, 20)))
+    mask = cv2.max(
+        mask, hand.frame.fill(ellipse(tip, (radius * 1.15, radius), hand.angle + angle, 20))
+    )
     layers = [Layer(mask, hand.surface, width * 0.33 * hand.size)]
     across = np.array([-math.sin(lean), math.cos(lean)]) * width * 0.33
     for joint in points[1:3]:
@@ -74,7 +87,13 @@ def _finger(rng: np.random.Generator, hand: _Hand, base: tuple[float, float], le
         layers.append(hand.crease([tuple(joint - across), tuple(bulge), tuple(joint + across)]))
     if nail:
         spot = points[-1] + 0.02 * np.array([math.cos(angle), math.sin(angle)])
-        shape = ellipse(hand.place([tuple(spot)])[0], np.array([0.34, 0.25]) * width * hand.size, hand.angle + angle, 20, 2.8)
+        shape = ellipse(
+            hand.place([tuple(spot)])[0],
+            np.array([0.34, 0.25]) * width * hand.size,
+            hand.angle + angle,
+            20,
+            2.8,
+        )
         nails = np.clip(hand.skin * 0.6 + (0.42, 0.3, 0.3), 0, 1)
         layers.append(Layer(hand.frame.fill(shape), nails, 0.1 * width * hand.size, 0.7))
     return layers
@@ -98,7 +117,16 @@ def draw_hand(rng: np.random.Generator, face: Face, centre: Array, angle: float,
     drift, nail = rng.normal(0, 1.2), bool(rng.random() < 0.65)
     arm = spline([(-0.7, 0.0), (-1.8, 0.1 * drift), (-9.0, drift)], 6, closed=False)
     layers = [hand.body(ribbon(arm, np.linspace(1.25, 2.1, len(arm))), 0.4)]
-    palm = [(-1.15, -0.6), (-0.3, -0.88), (0.75, -0.98), (1.05, -0.5), (1.1, 0.5), (0.75, 0.95), (-0.3, 0.88), (-1.15, 0.6)]
+    palm = [
+        (-1.15, -0.6),
+        (-0.3, -0.88),
+        (0.75, -0.98),
+        (1.05, -0.5),
+        (1.1, 0.5),
+        (0.75, 0.95),
+        (-0.3, 0.88),
+        (-1.15, 0.6),
+    ]
     layers.append(hand.body(spline(palm), 0.3))
     wrist = hand.frame.fill(hand.place(ellipse((-0.95, 0.0), (0.45, 0.52))))
     layers.append(Layer(hand.frame.soften(wrist, 0.12 * size), surface, 0.0, 0.95))
@@ -167,5 +195,7 @@ def hand(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
             angle = rng.uniform(-math.pi * 0.95, -math.pi * 0.05)
         forward = np.array([math.cos(angle), math.sin(angle)])
         back = rng.uniform(0.2, 1.9) if pose != "fist" else rng.uniform(-0.2, 1.2)
-        layers += draw_hand(rng, face, target(rng, face) - forward * back * size, angle, size, split, pose)
+        layers += draw_hand(
+            rng, face, target(rng, face) - forward * back * size, angle, size, split, pose
+        )
     return layers

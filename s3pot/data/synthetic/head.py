@@ -1,19 +1,27 @@
 """Geometry, light and skin of one drawn head.
 
-Head coordinates: the face centre is (0, 0), x runs to the picture's right in half widths of the head,
-y down in half heights; the chin is at y = 1, the top of the skull at y = -1.
+Head coordinates: the face centre is (0, 0), x runs to the picture's right in half widths of the
+head, y down in half heights; the chin is at y = 1, the top of the skull at y = -1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from s3pot.data.synthetic.canvas import Array, Frame, pick, rotate, spline, spread, unit_grid
+from s3pot.data.synthetic.canvas import (
+    Array,
+    Frame,
+    Points,
+    pick,
+    rotate,
+    spline,
+    spread,
+    unit_grid,
+)
 from s3pot.data.synthetic.textures import noise
 from s3pot.labels import CLASSES
 
@@ -28,8 +36,9 @@ SKIN_TONES: tuple[tuple[float, float, float], ...] = (
     (0.63, 0.44, 0.32), (0.48, 0.32, 0.23), (0.35, 0.23, 0.17),
 )  # fmt: skip
 HAIR_COLOURS: tuple[tuple[float, float, float], ...] = (
-    (0.07, 0.06, 0.06), (0.12, 0.08, 0.06), (0.2, 0.13, 0.08), (0.33, 0.21, 0.12), (0.52, 0.35, 0.19),
-    (0.76, 0.6, 0.38), (0.48, 0.2, 0.1), (0.55, 0.54, 0.52), (0.82, 0.8, 0.77), (0.3, 0.14, 0.3),
+    (0.07, 0.06, 0.06), (0.12, 0.08, 0.06), (0.2, 0.13, 0.08), (0.33, 0.21, 0.12),
+    (0.52, 0.35, 0.19), (0.76, 0.6, 0.38), (0.48, 0.2, 0.1), (0.55, 0.54, 0.52),
+    (0.82, 0.8, 0.77), (0.3, 0.14, 0.3),
 )  # fmt: skip
 # Relief of a face: x, y, spread x, spread y, height; x > 0 entries are mirrored.
 _RELIEF: tuple[tuple[float, float, float, float, float], ...] = (
@@ -96,11 +105,13 @@ class Head:
         """How far the middle of the face is moved by turning, head coordinates."""
         return 0.62 * math.sin(self.yaw), 0.3 * math.sin(self.pitch)
 
-    def place(self, points: Sequence[Sequence[float]] | Array) -> Array:
+    def place(self, points: Points) -> Array:
         """Move head coordinates (N, 2) to units."""
-        return rotate(np.asarray(points, np.float64) * np.array(self.half), self.roll) + np.array(self.centre)
+        return rotate(np.asarray(points, np.float64) * np.array(self.half), self.roll) + np.array(
+            self.centre
+        )
 
-    def turn(self, points: Sequence[Sequence[float]] | Array, lift: float | Array = 0.0) -> Array:
+    def turn(self, points: Points, lift: float | Array = 0.0) -> Array:
         """Move points on the front of the face (N, 2) to units, with the perspective of the pose.
 
         Args:
@@ -141,7 +152,11 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
         skin=skin,
         tone=tone,
         hair=hair,
-        light=Light((float(lamp[0]), float(lamp[1]), float(lamp[2])), rng.uniform(0.3, 0.72), rng.uniform(0.02, 0.2)),
+        light=Light(
+            (float(lamp[0]), float(lamp[1]), float(lamp[2])),
+            rng.uniform(0.3, 0.72),
+            rng.uniform(0.02, 0.2),
+        ),
         relief=rng.uniform(0.7, 1.4),
         eye_x=rng.uniform(0.38, 0.45),
         eye_y=-rng.uniform(0.1, 0.17),
@@ -214,10 +229,12 @@ def shade_skin(rng: np.random.Generator, head: Head) -> tuple[Array, Array]:
     tinted = np.stack([light**0.88, light**1.06, light**1.14], 2) * head.skin
     mottle = noise(rng, Frame(_COARSE), "cloud")[..., None] * np.float32(rng.uniform(0, 0.022))
     mottle = mottle * head.skin[0]
-    tinted = (tinted + mottle * np.float32([1.0, 0.7, 0.7]) + spark[..., None]).astype(np.float32)
+    tinted = (tinted + mottle * np.array([1.0, 0.7, 0.7], np.float32) + spark[..., None]).astype(
+        np.float32
+    )
     size = (head.frame.size, head.frame.size)
     picture = cv2.resize(tinted, size, interpolation=cv2.INTER_LINEAR)
-    pores = noise(rng, head.frame, "grain", 0) * np.float32(rng.uniform(0.004, 0.014))
+    pores: Array = noise(rng, head.frame, "grain", 0) * np.float32(rng.uniform(0.004, 0.014))
     pores = pores + noise(rng, head.frame, "grain", 2) * np.float32(rng.uniform(0.0, 0.016))
     picture += spread(pores * np.float32(0.35 + 0.65 * head.skin.mean()))
     light_full = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3pot.data.synthetic.canvas import Array, Canvas, blend, coloured, mask_box, spread
+from s3pot.data.synthetic.canvas import Array, Canvas, Vector, blend, coloured, mask_box, spread
 from s3pot.data.synthetic.face import Face
 
 
@@ -25,7 +25,7 @@ class Layer:
     """
 
     mask: Array
-    colour: Array | Sequence[float]
+    colour: Vector
     round: float = 0.0
     alpha: float = 1.0
 
@@ -60,10 +60,12 @@ def compose(rng: np.random.Generator, face: Face, layers: Sequence[Layer]) -> Ar
     lamp = face.head.light.toward
     if rng.random() < 0.75:
         far, sigma = rng.uniform(2, 13), rng.uniform(1.2, 6)
-        shift = np.float32([-lamp[0] * far, -lamp[1] * far + 1.0]) * frame.scale
-        move = np.float32([[1, 0, shift[0]], [0, 1, shift[1]]])
+        shift = np.array([-lamp[0] * far, -lamp[1] * far + 1.0], np.float32) * frame.scale
+        move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
         shadow = frame.soften(coverage(layers), sigma)
-        shadow = cv2.warpAffine(shadow, move, (frame.size, frame.size), borderMode=cv2.BORDER_REPLICATE)
+        shadow = cv2.warpAffine(
+            shadow, move, (frame.size, frame.size), borderMode=cv2.BORDER_REPLICATE
+        )
         depth = 1 - rng.uniform(0.15, 0.55) * (1.1 - face.head.light.ambient)
         canvas.tint(shadow, (depth, depth * 0.97, depth * 0.95))
     exposure = rng.uniform(0.85, 1.1)
@@ -104,7 +106,11 @@ def swell(mask: Array, sigma: float, lamp: Sequence[float]) -> Array:
     slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3)
     slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3)
     tilt = np.float32(0.13 * sigma / step)
-    factor = 0.56 + 0.5 * height - tilt * (np.float32(lamp[0]) * slope_x + np.float32(lamp[1]) * slope_y) * 4
+    factor = (
+        0.56
+        + 0.5 * height
+        - tilt * (np.float32(lamp[0]) * slope_x + np.float32(lamp[1]) * slope_y) * 4
+    )
     factor = np.clip(factor, 0.25, 1.5)
     if step > 1:
         factor = cv2.resize(factor, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_LINEAR)

@@ -15,7 +15,7 @@ from s3pot.data.synthetic.textures import any_colour, noise, texture
 
 
 def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hold a phone, a cup, a book, a ball or a card before the face, often with the hand in sight."""
+    """Hold a phone, cup, book, ball or card before the face, often with the hand in sight."""
     frame, place, angle = face.head.frame, target(rng, face), rng.normal(0, 0.35)
     kind = pick(rng, ("phone", "cup", "book", "ball", "card"))
     cloth, layers = texture(rng, frame, split, any_colour(rng)), []
@@ -25,19 +25,31 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
     if rng.random() < 0.5:
         reach = rotate(np.array([[rng.normal(0, 14), 52.0]]), angle)[0]
-        layers += draw_hand(rng, face, place + reach, angle - math.pi / 2, rng.uniform(20, 27), split, "together")
+        layers += draw_hand(
+            rng, face, place + reach, angle - math.pi / 2, rng.uniform(20, 27), split, "together"
+        )
     if kind == "phone":
         wide = rng.uniform(17, 26)
-        layers.append(Layer(frame.fill(box((0, 0), (wide, wide * 2.05), 9)), any_colour(rng) * 0.6, 1.5))
+        layers.append(
+            Layer(frame.fill(box((0, 0), (wide, wide * 2.05), 9)), any_colour(rng) * 0.6, 1.5)
+        )
         layers.append(Layer(frame.fill(box((0, 0), (wide * 0.9, wide * 1.9), 14)), cloth))
         lens = frame.fill(box((-wide * 0.5, -wide * 1.5), (wide * 0.2, wide * 0.2), 3))
         layers.append(Layer(lens, (0.04, 0.04, 0.05), 1.0))
     elif kind == "cup":
         wide = rng.uniform(20, 30)
-        grip = frame.stroke(box((wide * 1.1, 0), (wide * 0.45, wide * 0.6), 2), wide * 0.25, closed=True)
+        grip = frame.stroke(
+            box((wide * 1.1, 0), (wide * 0.45, wide * 0.6), 2), wide * 0.25, closed=True
+        )
         layers.append(Layer(grip, cloth, 2.0))
         layers.append(Layer(frame.fill(box((0, 0), (wide, wide * 1.25), 7)), cloth, wide * 0.42))
-        layers.append(Layer(frame.fill(box((0, -wide * 1.12), (wide * 0.95, wide * 0.2), 2)), any_colour(rng) * 0.5, 2.0))
+        layers.append(
+            Layer(
+                frame.fill(box((0, -wide * 1.12), (wide * 0.95, wide * 0.2), 2)),
+                any_colour(rng) * 0.5,
+                2.0,
+            )
+        )
     elif kind == "book":
         radii = (rng.uniform(30, 52), rng.uniform(30, 58))
         layers.append(Layer(frame.fill(box((2, 2), radii, 40)), (0.9, 0.88, 0.8)))
@@ -48,7 +60,11 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     elif kind == "ball":
         layers.append(Layer(frame.fill(box((0, 0), (rng.uniform(20, 42),) * 2, 2)), cloth, 13.0))
     else:
-        layers.append(Layer(frame.fill(box((0, 0), (rng.uniform(24, 60), rng.uniform(12, 34)), 20)), cloth, 0.8))
+        layers.append(
+            Layer(
+                frame.fill(box((0, 0), (rng.uniform(24, 60), rng.uniform(12, 34)), 20)), cloth, 0.8
+            )
+        )
     return layers
 
 
@@ -57,19 +73,23 @@ def cloth(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     frame, place = face.head.frame, target(rng, face)
     turns = np.sort(rng.random(9)) * 2 * math.pi
     radius = rng.uniform(24, 58) * np.clip(1 + rng.normal(0, 0.28, 9), 0.4, 1.7)
-    outline = place + np.stack([radius * np.cos(turns), radius * np.sin(turns) * rng.uniform(0.6, 1.2)], 1)
+    outline = place + np.stack(
+        [radius * np.cos(turns), radius * np.sin(turns) * rng.uniform(0.6, 1.2)], 1
+    )
     if rng.random() < 0.3:
         outline = outline[::2]
         shape = frame.fill(outline)
     else:
         shape = frame.fill(spline(outline))
     picture = texture(rng, frame, split)
-    folds = 1 + np.float32(rng.uniform(0.03, 0.2)) * noise(rng, frame, pick(rng, ("cloud", "grain")), 3)
+    folds = 1 + np.float32(rng.uniform(0.03, 0.2)) * noise(
+        rng, frame, pick(rng, ("cloud", "grain")), 3
+    )
     return [Layer(shape, np.clip(picture * folds[..., None], 0, 1), rng.uniform(1, 9))]
 
 
 def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Press something shapeless and skin-coloured to the face: a shoulder, a palm, another cheek."""
+    """Press something shapeless and skin-coloured to the face: a shoulder, another cheek."""
     surface, frame = hand_surface(rng, face)[1], face.head.frame
     angle, size = rng.uniform(0, 2 * math.pi), rng.uniform(20, 44)
     along = np.array([math.cos(angle), math.sin(angle)])
@@ -78,7 +98,9 @@ def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         (-size, 0), (-0.7 * size, -0.6 * size), (size, -0.9 * size), (190, -1.3 * size),
         (190, 1.3 * size), (size, 0.9 * size), (-0.7 * size, 0.6 * size))])  # fmt: skip
     crease = frame.stroke(np.stack([place - along * size * 0.3, place + along * size]), 1.5)
-    fold = Layer(cv2.min(frame.soften(crease, 1.2), frame.fill(body)), face.head.skin * 0.5, 0.0, 0.4)
+    fold = Layer(
+        cv2.min(frame.soften(crease, 1.2), frame.fill(body)), face.head.skin * 0.5, 0.0, 0.4
+    )
     return [Layer(frame.fill(body), surface, size * 0.4), fold]
 
 

@@ -29,7 +29,9 @@ def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         rib = np.stack([pivot, pivot + direction * size * 0.97])
         layers.append(Layer(frame.stroke(rib, 2.2), wood, 0.8))
         if i % 2:
-            pleat = frame.fill(np.stack([pivot, pivot + ray[3 * i] * size, pivot + ray[3 * i - 3] * size]))
+            pleat = frame.fill(
+                np.stack([pivot, pivot + ray[3 * i] * size, pivot + ray[3 * i - 3] * size])
+            )
             layers.append(Layer(cv2.min(pleat, layers[0].mask), picture * 0.6, 0.0, 0.5))
     return layers
 
@@ -37,16 +39,25 @@ def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 def scarf(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Wind a scarf around the lower or upper face: soft folds, one hanging end."""
     head, frame = face.head, face.head.frame
-    level, thick = pick(rng, (rng.uniform(0.2, 0.7), rng.uniform(-0.4, -0.1))), rng.uniform(0.3, 0.55)
+    level, thick = (
+        pick(rng, (rng.uniform(0.2, 0.7), rng.uniform(-0.4, -0.1))),
+        rng.uniform(0.3, 0.55),
+    )
     x = np.linspace(-1.2, 1.2, 9)
     sag = 0.14 * (1 - x**2) + rng.normal(0, 0.02, 9)
-    band = ribbon(head.place(np.stack([x, level + thick / 2 + sag], 1)), np.full(9, thick * head.half[1]))
+    band = ribbon(
+        head.place(np.stack([x, level + thick / 2 + sag], 1)), np.full(9, thick * head.half[1])
+    )
     picture = texture(rng, frame, split, any_colour(rng))
     knit = np.clip(1 + 0.12 * noise(rng, frame, "strand"), 0.4, 1.6)[..., None]
     picture = np.clip(picture * knit, 0, 1)
     side = pick(rng, (-1, 1))
-    end = ribbon(head.place([(side * 0.6, level + 0.3), (side * 0.75, level + 0.9), (side * 0.65, level + 1.6)]),
-                 np.array([26, 32, 34]))  # fmt: skip
+    end = ribbon(
+        head.place(
+            [(side * 0.6, level + 0.3), (side * 0.75, level + 0.9), (side * 0.65, level + 1.6)]
+        ),
+        np.array([26, 32, 34]),
+    )
     mask = frame.fill(band)
     layers = [Layer(frame.fill(end), picture, 6.0), Layer(mask, picture, 9.0)]
     for share in rng.uniform(0.15, 0.85, 4):
@@ -74,20 +85,38 @@ def ice_cream(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     for spot in ((0.0, -1.0), (0.5, 0.0), (-0.5, 0.0))[3 - int(rng.integers(1, 4)) :]:
         ball = ellipse(at([spot])[0], (size, size * 0.95), 0.0, 48) + rng.normal(0, 0.5, (48, 2))
         flavour = any_colour(rng, 0.5) * 0.5 + 0.45
-        layers.append(Layer(frame.fill(ball), flavour * (1 + 0.05 * noise(rng, frame))[..., None], size * 0.38))
+        layers.append(
+            Layer(
+                frame.fill(ball), flavour * (1 + 0.05 * noise(rng, frame))[..., None], size * 0.38
+            )
+        )
     return layers
 
 
 def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Stick plasters on the face or wind gauze around the head; much of it skin-coloured."""
     head, frame, layers = face.head, face.head.frame, []
-    skin_like = np.clip(head.skin * 0.9 + np.array([0.09, 0.06, 0.04]) + rng.normal(0, 0.03, 3), 0, 1)
-    weave = (1 + 0.07 * noise(rng, frame, "strand", 0) + 0.07 * noise(rng, frame, "strand", 6))[..., None]
+    skin_like = np.clip(
+        head.skin * 0.9 + np.array([0.09, 0.06, 0.04]) + rng.normal(0, 0.03, 3), 0, 1
+    )
+    weave = (1 + 0.07 * noise(rng, frame, "strand", 0) + 0.07 * noise(rng, frame, "strand", 6))[
+        ..., None
+    ]
     if rng.random() < 0.4:
         for _ in range(int(rng.integers(2, 5))):
-            level, tilt, x = rng.uniform(-0.45, 0.5), rng.normal(0, 0.2), np.linspace(-1.05, 1.05, 7)
+            level, tilt, x = (
+                rng.uniform(-0.45, 0.5),
+                rng.normal(0, 0.2),
+                np.linspace(-1.05, 1.05, 7),
+            )
             line = head.place(np.stack([x, level + tilt * x + 0.06 * (1 - x**2)], 1))
-            layers.append(Layer(frame.fill(ribbon(line, np.full(7, rng.uniform(12, 20)))), weave * (0.9, 0.88, 0.83), 3.0))
+            layers.append(
+                Layer(
+                    frame.fill(ribbon(line, np.full(7, rng.uniform(12, 20)))),
+                    weave * (0.9, 0.88, 0.83),
+                    3.0,
+                )
+            )
         return layers
     colour = skin_like if rng.random() < 0.7 else any_colour(rng)
     for _ in range(int(rng.integers(2, 5))):
@@ -113,7 +142,9 @@ def crossed_arms(rng: np.random.Generator, face: Face, split: str) -> list[Layer
         mask = frame.fill(ribbon(line, width))
         layers.append(Layer(mask, cover, 15.0))
         for offset in rng.uniform(-60, 60, 2 if bare else 5):
-            fold = ellipse(place + along * offset, (2, width.mean() * 0.45), angle + rng.normal(0, 0.2), 16)
+            fold = ellipse(
+                place + along * offset, (2, width.mean() * 0.45), angle + rng.normal(0, 0.2), 16
+            )
             crease = cv2.min(frame.soften(frame.stroke(fold[:8], 1.6), 1.5), mask)
             layers.append(Layer(crease, skin * 0.4 if bare else cover * 0.5, 0.0, 0.35))
     return layers
@@ -126,13 +157,21 @@ def bouquet(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     spots = place + rng.normal(0, 21, (int(rng.integers(6, 13)), 2))
     for spot in spots:
         layers.append(Layer(frame.stroke(np.stack([fist, spot]), 2.5), (0.2, 0.42, 0.15), 1.0))
-    layers += draw_hand(rng, face, fist, -math.pi / 2 + rng.normal(0, 0.3), rng.uniform(19, 25), split, "fist")
+    layers += draw_hand(
+        rng, face, fist, -math.pi / 2 + rng.normal(0, 0.3), rng.uniform(19, 25), split, "fist"
+    )
     palette = [any_colour(rng, 0.9) for _ in range(2)]
     for spot in spots:
         colour, size, count = pick(rng, palette), rng.uniform(9, 16), int(rng.integers(5, 9))
         for turn in np.arange(count) * 2 * math.pi / count + rng.random():
             middle = spot + 0.6 * size * np.array([math.cos(turn), math.sin(turn)])
             petal = ellipse(middle, (size * 0.6, size * 0.36), turn, 18)
-            layers.append(Layer(frame.fill(petal), np.clip(colour * rng.uniform(0.8, 1.15), 0, 1), size * 0.14))
-        layers.append(Layer(frame.fill(ellipse(spot, (size * 0.3,) * 2, 0, 14)), (0.85, 0.7, 0.2), 1.5))
+            layers.append(
+                Layer(
+                    frame.fill(petal), np.clip(colour * rng.uniform(0.8, 1.15), 0, 1), size * 0.14
+                )
+            )
+        layers.append(
+            Layer(frame.fill(ellipse(spot, (size * 0.3,) * 2, 0, 14)), (0.85, 0.7, 0.2), 1.5)
+        )
     return layers

@@ -82,10 +82,15 @@ def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 
         **difficulty(clean, occluded, face.labels, occlusion, layers),
         "occluded_share": round(float(occlusion.sum() / max(1, region.sum())), 4),
         "skin_tone": round(head.tone, 3),
-        "pose": {name: round(math.degrees(getattr(head, name)), 1) for name in ("roll", "yaw", "pitch")},
+        "pose": _pose(face),
         **face.details,
     }  # fmt: skip
     return FaceSample(occluded, clean, face.labels, occluder, occlusion, meta)
+
+
+def _pose(face: Face) -> dict[str, float]:
+    names = ("roll", "yaw", "pitch")
+    return {name: round(math.degrees(getattr(face.head, name)), 1) for name in names}
 
 
 def _check(index: int, size: int, split: str, seed: int) -> None:
@@ -121,8 +126,8 @@ def _beside(face: Face, layer: Layer) -> Layer:
     """Push a layer off the face, towards the nearer side of the picture."""
     size = face.head.frame.size
     side = 1 if face.head.centre[0] < 128 else -1
-    move = np.float32([[1, 0, side * 0.46 * size], [0, 1, 0]])
-    colour = np.asarray(layer.colour, np.float32)
+    move = np.array([[1, 0, side * 0.46 * size], [0, 1, 0]], np.float32)
+    colour: Array = np.asarray(layer.colour, np.float32)
     if colour.ndim == 3:
         colour = cv2.warpAffine(colour, move, (size, size), borderMode=cv2.BORDER_REFLECT)
     return Layer(cv2.warpAffine(layer.mask, move, (size, size)), colour, layer.round, layer.alpha)

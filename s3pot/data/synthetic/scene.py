@@ -85,7 +85,13 @@ def hat(rng: np.random.Generator, head: Head, canvas: Canvas, split: str) -> Non
     low, frame = -rng.uniform(0.42, 0.6), canvas.frame
     cloth = texture(rng, frame, split, any_colour(rng))
     crown = [(-1.08, low + 0.1), (-1.08, -0.75), (-0.75, -1.2), (0, -1.33), (0.75, -1.2)]
-    crown += [(1.08, -0.75), (1.08, low + 0.1), (0.5, low - 0.02), (0, low - 0.05), (-0.5, low - 0.02)]
+    crown += [
+        (1.08, -0.75),
+        (1.08, low + 0.1),
+        (0.5, low - 0.02),
+        (0, low - 0.05),
+        (-0.5, low - 0.02),
+    ]
     kind = pick(rng, ("beanie", "cap", "band"))
     if kind == "band":
         low -= 0.1
@@ -97,7 +103,13 @@ def hat(rng: np.random.Generator, head: Head, canvas: Canvas, split: str) -> Non
     canvas.paint(mask, cloth * spread(0.5 + 0.5 * inner), BACKGROUND)
     if kind == "cap":
         x = head.shift[0] * 0.6
-        brim = [(x - 0.85, low), (x, low - 0.16), (x + 0.85, low), (x + 0.5, low + 0.12), (x, low + 0.17)]
+        brim = [
+            (x - 0.85, low),
+            (x, low - 0.16),
+            (x + 0.85, low),
+            (x + 0.5, low + 0.12),
+            (x, low + 0.17),
+        ]
         brim += [(x - 0.5, low + 0.12)]
         part = frame.fill(spline(head.place(brim)))
         canvas.tint(frame.soften(part, 4), 0.7)

@@ -45,7 +45,7 @@ def noise_banks() -> dict[str, list[Array]]:
         ends = (round(15 - dx), round(15 - dy)), (round(15 + dx), round(15 + dy))
         cv2.line(kernel, ends[0], ends[1], 1.0, 1)
         strands.append(cv2.filter2D(_normal(rng, _BANK), -1, kernel / kernel.sum()))
-    banks = {"cloud": clouds, "grain": grains, "strand": strands}
+    banks: dict[str, list[Array]] = {"cloud": clouds, "grain": grains, "strand": strands}
     for bank in banks.values():
         for i, field in enumerate(bank):
             bank[i] = ((field - field.mean()) / field.std()).astype(np.float32)
@@ -131,8 +131,10 @@ def _dots(rng: np.random.Generator, frame: Frame) -> Array:
 def _plaid(rng: np.random.Generator, frame: Frame) -> Array:
     along, across = _rotated(rng, frame)
     period = rng.uniform(16, 44)
-    bands = [np.clip(_wave(v, period) * 4, 0, 1) + 0.6 * (_wave(v, period / 2) > 0.9)
-             for v in (along, across)]
+    bands = [
+        np.clip(_wave(v, period) * 4, 0, 1) + 0.6 * (_wave(v, period / 2) > 0.9)
+        for v in (along, across)
+    ]
     return 0.45 * (bands[0] + bands[1])
 
 
@@ -177,9 +179,7 @@ def any_colour(rng: np.random.Generator, vivid: float = 0.4) -> Array:
     return (value * (1 - spread * (1 - hue))).astype(np.float32)
 
 
-def texture(
-    rng: np.random.Generator, frame: Frame, split: str, base: Array | None = None
-) -> Array:
+def texture(rng: np.random.Generator, frame: Frame, split: str, base: Array | None = None) -> Array:
     """Draw a patterned surface.
 
     Args:

@@ -27,11 +27,11 @@ def stem_of(index: int, split: str, seed: int) -> str:
     return f"{split}_{seed}_{index:06d}"
 
 
-def paths_of(out: Path, stem: str) -> dict[str, Path]:
+def paths_of(out: Path, stem: str, subdir: str = "") -> dict[str, Path]:
     """List the files of one sample: raw, occlusion, occluder, clean, labels."""
-    truth = out / "truth"
+    truth = out / "truth" / subdir
     return {
-        "raw": out / "raw_images" / f"{stem}.png",
+        "raw": out / "raw_images" / subdir / f"{stem}.png",
         "occlusion": truth / f"{stem}_occlusion.png",
         "occluder": truth / f"{stem}_occluder.png",
         "clean": truth / f"{stem}_clean.png",
@@ -52,10 +52,10 @@ def _png(image: Array) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(pixels))[1].tobytes()
 
 
-def write_sample(out: Path, sample: FaceSample) -> None:
+def write_sample(out: Path, sample: FaceSample, subdir: str = "") -> None:
     """Write the five files of one sample; the raw picture comes last."""
     stem = stem_of(*(sample.meta[key] for key in ("index", "split", "seed")))  # type: ignore[arg-type]
-    paths = paths_of(out, stem)
+    paths = paths_of(out, stem, subdir)
     part = paths["labels"].with_name(paths["labels"].name + ".tmp")
     with part.open("wb") as file:
         np.save(file, sample.labels)
@@ -64,9 +64,11 @@ def write_sample(out: Path, sample: FaceSample) -> None:
         _replace(paths[name], _png(getattr(sample, name)))
 
 
-def _draw_and_write(index: int, out: Path, size: int, split: str, seed: int) -> dict[str, object]:
+def _draw_and_write(
+    index: int, out: Path, size: int, split: str, seed: int, subdir: str
+) -> dict[str, object]:
     sample = draw_face(index, size, split, seed=seed)
-    write_sample(out, sample)
+    write_sample(out, sample, subdir)
     return {"stem": stem_of(index, split, seed), **sample.meta}
 
 
@@ -101,7 +103,13 @@ def _run(
 
 
 def write_folder(
-    out: Path, count: int, size: int = 256, split: str = "train", seed: int = 0, workers: int = 1
+    out: Path,
+    count: int,
+    size: int = 256,
+    split: str = "train",
+    seed: int = 0,
+    workers: int = 1,
+    subdir: str = "",
 ) -> int:
     """Draw samples 0 to `count` - 1 into a folder; complete ones of an earlier run are kept.
 
@@ -112,6 +120,7 @@ def write_folder(
         split: `train` or `bench`.
         seed: Number of the set.
         workers: Processes.
+        subdir: Folder inside `raw_images/` and `truth/` that the samples go to; empty for none.
 
     Returns:
         How many were drawn now.
@@ -121,14 +130,18 @@ def write_folder(
     """
     if count < 1 or workers < 1:
         raise S3potError(f"count is {count} and workers is {workers}; expected at least 1 of each")
+    if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
+        raise S3potError(f"subdir is {subdir!r}; expected a folder name such as train")
     draw_face(0, size, split, seed=seed)  # a bad argument fails here, before any file is written
     try:
         for name in ("raw_images", "truth"):
-            (out / name).mkdir(parents=True, exist_ok=True)
+            (out / name / subdir).mkdir(parents=True, exist_ok=True)
         meta = read_meta(out)
-        todo = [i for i in range(count) if not _complete(out, meta, i, size, split, seed)]
+        todo = [i for i in range(count) if not _complete(out, meta, i, size, split, seed, subdir)]
         _write_meta(out, meta)
-        job = functools.partial(_draw_and_write, out=out, size=size, split=split, seed=seed)
+        job = functools.partial(
+            _draw_and_write, out=out, size=size, split=split, seed=seed, subdir=subdir
+        )
         with (out / META_NAME).open("a", encoding="utf-8") as file:
             for entry in tqdm(_run(job, todo, workers), total=len(todo), unit="face"):
                 meta[str(entry["stem"])] = entry
@@ -136,17 +149,25 @@ def write_folder(
                 file.flush()
         _write_meta(out, meta)
     except OSError as error:
-        raise S3potError(f"cannot write to {out}: {error}; choose another --out or free space") from error
+        raise S3potError(
+            f"cannot write to {out}: {error}; choose another --out or free space"
+        ) from error
     return len(todo)
 
 
 def _complete(
-    out: Path, meta: dict[str, dict[str, object]], index: int, size: int, split: str, seed: int
+    out: Path,
+    meta: dict[str, dict[str, object]],
+    index: int,
+    size: int,
+    split: str,
+    seed: int,
+    subdir: str,
 ) -> bool:
     stem = stem_of(index, split, seed)
     known = meta.get(stem)
     return (
         known is not None
         and known.get("size") == size
-        and all(path.is_file() for path in paths_of(out, stem).values())
+        and all(path.is_file() for path in paths_of(out, stem, subdir).values())
     )

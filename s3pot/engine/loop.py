@@ -1,0 +1,151 @@
+"""Training steps and epochs of the adapter; general and per-image training share them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from s3pot.adapter import PromptAdapter
+from s3pot.build import settings
+from s3pot.config import Config
+from s3pot.engine.distributed import Process
+from s3pot.losses import point_losses
+from s3pot.pipeline import segment
+from s3pot.sam.frozen import FrozenSam
+from s3pot.types import Prompts, S3potError
+
+GetPrompts = Callable[[int], Prompts]
+
+
+class NonFiniteLoss(S3potError):
+    """Training went wrong; the message names the image."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Means over images; see ``losses.PointLosses``."""
+
+    face: float
+    occlusion: float
+    hinge: float
+    total: float
+
+
+class AdapterTrainer:
+    """An adapter, its optimiser and its schedule; SAM is frozen.
+
+    Args:
+        sam: Frozen SAM.
+        adapter: Trained in place.
+        config: ``train``, ``loss`` and ``mask`` decide.
+        epochs: Length of the cosine schedule.
+        process: This process; every process calls the same methods with the same arguments.
+    """
+
+    def __init__(
+        self,
+        sam: FrozenSam,
+        adapter: PromptAdapter,
+        config: Config,
+        epochs: int,
+        process: Process | None = None,
+    ) -> None:
+        self.sam, self.adapter, self.config = sam, adapter, config
+        self.process = process or Process(sam.sam.device)
+        self.settings = settings(config)
+        self.wrapped = self.process.wrap(adapter)
+        self.optimizer = torch.optim.AdamW(
+            adapter.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=epochs)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the epoch at hand."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> Losses:
+        """One pass over the images, then one step of the schedule.
+
+        Args:
+            get: Prompts of an image by index.
+            order: Indices; every ``train.batch_size`` of them, over all processes, make a step.
+
+        Raises:
+            NonFiniteLoss: The loss of an image, or a weight, is not a number.
+        """
+        self.wrapped.train()
+        size, sums = self.config.train.batch_size, torch.zeros(5, dtype=torch.float64)
+        for start in range(0, len(order), size):
+            sums += self._step(get, order[start : start + size])
+        self.schedule.step()
+        if not all(bool(p.isfinite().all()) for p in self.adapter.parameters()):
+            raise NonFiniteLoss("the adapter's weights are no numbers any more; lower train.lr")
+        return self._means(sums)
+
+    @torch.no_grad()
+    def validate(self, get: GetPrompts, count: int) -> Losses:
+        """Mean losses of images 0..count-1, without training; see ``train_epoch``."""
+        self.wrapped.eval()
+        sums = torch.zeros(5, dtype=torch.float64)
+        for index in range(self.process.rank, count, self.process.world):
+            sums += self._losses(get(index), self.adapter)[1]
+        return self._means(sums)
+
+    def _step(self, get: GetPrompts, batch: Sequence[int]) -> Tensor:
+        """Gradients of this process's share, image by image, averaged over the whole batch.
+
+        Every process takes part in the one exchange of gradients, with the last image of its share
+        or, where the share is empty, with an empty sum.
+        """
+        own = batch[self.process.rank :: self.process.world]
+        sums = torch.zeros(5, dtype=torch.float64)
+        self.optimizer.zero_grad()
+        for position, index in enumerate(own, start=1):
+            with self._exchange(position == len(own)):
+                total, terms = self._losses(get(index), self.wrapped)
+                # The exchange takes the mean over processes: undo its division.
+                (total * self.process.world / len(batch)).backward()
+            sums += terms
+        if not own:
+            width = self.adapter.norm.normalized_shape[0]
+            (
+                self.wrapped(torch.zeros(1, 1, width, device=self.process.device))[0] * 0
+            ).sum().backward()
+        self.optimizer.step()
+        return sums
+
+    def _exchange(self, now: bool) -> AbstractContextManager[None]:
+        """Hold gradients back until the last image of the share."""
+        if now or not isinstance(self.wrapped, DistributedDataParallel):
+            return nullcontext()
+        return self.wrapped.no_sync()
+
+    def _losses(self, prompts: Prompts, adapter: torch.nn.Module) -> tuple[Tensor, Tensor]:
+        """Total with gradient; face, occlusion, hinge, total and a count of 1 as numbers."""
+        logits = segment(self.sam, adapter, prompts, self.settings).logits_sam
+        loss = self.config.loss
+        parts = point_losses(
+            logits,
+            prompts.points_sam,
+            prompts.labels,
+            sharpness=loss.sharpness,
+            margin=loss.hinge_margin,
+            hinge_weight=loss.hinge_weight,
+        )
+        terms = torch.stack((parts.face, parts.occlusion, parts.hinge, parts.total)).detach()
+        if not math.isfinite(float(terms.sum())):
+            raise NonFiniteLoss(
+                f"{prompts.name}: the loss is {float(terms[3])}; check its files, or lower train.lr"
+            )
+        return parts.total, torch.cat((terms.cpu().double(), torch.ones(1, dtype=torch.float64)))
+
+    def _means(self, sums: Tensor) -> Losses:
+        sums = self.process.total(sums)
+        return Losses(*(sums[:4] / sums[4].clamp_min(1)).tolist())

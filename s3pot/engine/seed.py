@@ -1,0 +1,27 @@
+"""All randomness of a run starts here."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int, deterministic: bool = False) -> None:
+    """Seed torch; nothing else of this package draws from a global generator.
+
+    Args:
+        seed: Any integer.
+        deterministic: Refuse GPU kernels whose sums depend on the order of threads.
+    """
+    torch.manual_seed(seed)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The order of ``count`` images in an epoch: a function of seed and epoch alone."""
+    order: list[int] = np.random.default_rng((abs(seed), epoch)).permutation(count).tolist()
+    return order

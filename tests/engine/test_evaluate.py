@@ -1,0 +1,86 @@
+"""Scoring a result folder, through the script."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import evaluate
+import numpy as np
+import pytest
+
+from s3pot.data.image import read_rgb, write_png
+
+
+@pytest.fixture
+def data(processed_folder):
+    return processed_folder(4)
+
+
+@pytest.fixture
+def results(tmp_path, data):
+    """Truth for faces 0 and 1, nothing for 2, everything for 3, whose truth is empty."""
+    folder = tmp_path / "results"
+    for index in range(4):
+        name = f"face_{index:02d}_occlusion.png"
+        truth = read_rgb(data / name)[..., 0] > 0
+        write_png(folder / name, truth & (index < 2) | (index == 3))
+    write_png(data / "face_03_occlusion.png", np.zeros((64, 64), bool))
+    return folder
+
+
+@pytest.fixture
+def run(data, results):
+    def call(*arguments):
+        return evaluate.main(["--datapath", str(data), "--results", str(results), *arguments])
+
+    return call
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table(results, run, capsys):
+    assert run() == 0
+    (row,) = read(results / "table.csv")
+    assert list(row)[:4] == ["name", "occlusion_iou", "occlusion_iou_low", "occlusion_iou_high"]
+    assert float(row["occlusion_iou"]) == pytest.approx(2 / 3, abs=1e-4)
+    assert (row["faces"], row["clean_faces"], row["clean_right"]) == ("3", "1", "0.0")
+    assert row["seconds_per_face"] == ""
+    assert len(read(results / "per_image.csv")) == 4
+    assert capsys.readouterr().out == (results / "table.md").read_text()
+
+
+def test_rows_per_occluder_kind(tmp_path, data, results, run):
+    kinds = {"face_00": ["hand"], "face_01": ["hand", "mask"], "face_02": ["mask"], "face_03": []}
+    lines = [json.dumps({"name": name, "kinds": values}) for name, values in kinds.items()]
+    meta = tmp_path / "meta.jsonl"
+    meta.write_text("\n".join(lines) + "\n")
+    assert run("--meta", str(meta), "--output_dir", str(tmp_path / "table")) == 0
+    rows = {row["name"]: row for row in read(tmp_path / "table" / "table.csv")}
+    assert list(rows) == ["all", "hand", "mask"]
+    assert (rows["hand"]["occlusion_iou"], rows["hand"]["faces"]) == ("1.0", "2")
+    assert (rows["mask"]["occlusion_iou"], rows["mask"]["faces"]) == ("0.5", "2")
+    meta.write_text("{}")
+    assert run("--meta", str(meta)) == 2
+
+
+def test_missing_and_odd_results_are_named(results, run, caplog):
+    (results / "face_00_occlusion.png").unlink()
+    write_png(results / "face_01_occlusion.png", np.zeros((4, 4), bool))
+    assert run() == 1
+    assert read(results / "table.csv")[0]["faces"] == "1"
+    for name in ("face_00", "face_01"):
+        assert any(f"failed: {name}: " in message for message in caplog.messages)
+
+
+def test_nothing_to_score_is_an_error(tmp_path, data, run, caplog):
+    for path in data.glob("*_occlusion.png"):
+        path.unlink()
+    assert run() == 2
+    assert "--truth_dir" in caplog.text
+    assert run("--results", str(tmp_path / "none")) == 2
+    assert evaluate.main([]) == 2
+    assert "--suite" in caplog.text

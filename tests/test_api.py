@@ -1,0 +1,97 @@
+"""The Python API gives what the commands give."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import generate_reference
+import inference
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import s3pot
+from s3pot.api import NAMED
+from s3pot.config import load_config
+from s3pot.data.image import read_rgb, write_png
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def config(mini_dir, tmp_path_factory):
+    """A config file that names the tiny models."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    model = {"set": "mini", "sam": "mini", "weights_dir": str(mini_dir)}
+    path.write_text(yaml.safe_dump({"model": model, "align": {"mode": "never"}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    return s3pot.load(config, device="cpu")
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (50, 80, 3)).astype(np.uint8)
+
+
+def test_equals_the_commands(tmp_path, config, model, pixels):
+    write_png(tmp_path / "in" / "a.png", pixels)
+    data, out = tmp_path / "data", tmp_path / "out"
+    common = ["--config", str(config), "--device", "cpu"]
+    folders = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(data)]
+    assert generate_reference.main([*folders, *common]) == 0
+    assert inference.main(["--datapath", str(data), "--output_dir", str(out), *common]) == 0
+    result = model.segment(tmp_path / "in" / "a.png")
+    assert ((read_rgb(out / "a_occlusion.png")[..., 0] > 0) == result.occlusion).all()
+    assert ((read_rgb(out / "a_face.png")[..., 0] > 0) == result.face).all()
+    assert (np.load(out / "a_parsing.npy") == result.parsing).all()
+    assert (read_rgb(data / "a_ref.png") == result.reference).all()
+
+
+def test_takes_path_picture_and_array(tmp_path, model, pixels):
+    write_png(tmp_path / "a.png", pixels)
+    results = [model.segment(s) for s in (str(tmp_path / "a.png"), Image.fromarray(pixels), pixels)]
+    for result in results:
+        assert (result.raw == pixels).all()
+        assert (result.parsing == results[0].parsing).all()
+        assert result.occlusion.shape == result.face.shape == result.parsing.shape == (50, 80)
+        assert result.reference.shape == (50, 80, 3)
+        assert result.occlusion.dtype == result.face.dtype == bool
+        assert result.points.shape == (len(result.labels), 2)
+    points, labels = results[0].points, results[0].labels
+    assert len(points) and set(labels) <= {0, 1}
+    assert points.min() >= 0 and (points.max(axis=0) <= (79, 49)).all()
+    assert (results[0].occlusion ^ results[0].face)[tuple(points.round().astype(int).T[::-1])].any()
+
+
+def test_errors(tmp_path, model):
+    with pytest.raises(s3pot.S3potError, match="none.png"):
+        model.segment(tmp_path / "none.png")
+    with pytest.raises(s3pot.S3potError, match="checkpoint"):
+        s3pot.load("paper", device="cpu")
+    with pytest.raises(s3pot.S3potError, match="none.yaml"):
+        s3pot.load(tmp_path / "none.yaml")
+
+
+def test_named_configs_are_the_files():
+    for name, overrides in NAMED.items():
+        ours, file = load_config(None, overrides), load_config(ROOT / "configs" / f"{name}.yaml")
+        assert (ours.model, ours.prompt, ours.mask) == (file.model, file.prompt, file.mask)
+        assert ours.align.mode == file.align.mode
+
+
+def test_import_is_light():
+    code = (
+        "import sys, s3pot; names = s3pot.__all__; "
+        "assert not {'torch', 'cv2', 'numpy'} & set(sys.modules); "
+        "assert all(hasattr(s3pot, name) for name in names)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = s3pot.nothing

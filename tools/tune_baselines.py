@@ -1,0 +1,104 @@
+"""Find the thresholds of the baselines in configs/tables: best mean IoU on faces of the training split.
+
+    python tools/tune_baselines.py --datapath ./dataset/processed_data/train --config configs/mini.yaml
+
+Prints, for the pixel and the token contrast with generated and true references, the best threshold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from s3pot.build import build_sam
+from s3pot.cli import new_parser, run
+from s3pot.config import Config
+from s3pot.engine.prompts import PromptStore
+from s3pot.data.layout import find_faces, load_reference
+from s3pot.engine.device import pick_device
+from s3pot.engine.evaluate import truth_and_region
+from s3pot.engine.suite import pixel_contrast, token_contrast
+from s3pot.types import S3potError
+
+STEPS = 200  # thresholds tried, between the smallest and the largest contrast of the faces
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The tool's options."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--datapath", type=Path, required=True, help="training faces with truth")
+    return parser
+
+
+def best_threshold(contrasts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Try evenly spaced thresholds.
+
+    Args:
+        contrasts: Per face contrast float (H, W), truth bool (H, W), region bool (H, W).
+
+    Returns:
+        Threshold and its mean IoU over the faces that have true occlusion.
+    """
+    low = min(float(contrast.min()) for contrast, _, _ in contrasts)
+    high = max(float(contrast.max()) for contrast, _, _ in contrasts)
+    thresholds = np.linspace(low, high, STEPS)
+    curves = [_ious(*face, thresholds) for face in contrasts if face[1].any()]
+    mean = np.mean(curves, axis=0)
+    best = int(mean.argmax())
+    return float(thresholds[best]), float(mean[best])
+
+
+def _ious(
+    contrast: np.ndarray, truth: np.ndarray, region: np.ndarray, thresholds: np.ndarray
+) -> np.ndarray:
+    """IoU at every threshold, by counting sorted contrasts."""
+    hits, candidates = np.sort(contrast[region & truth]), np.sort(contrast[region])
+    hit = len(hits) - np.searchsorted(hits, thresholds, side="right")
+    predicted = len(candidates) - np.searchsorted(candidates, thresholds, side="right")
+    return np.asarray(hit / (truth.sum() + predicted - hit))
+
+
+def tune(config: Config, datapath: Path) -> Iterator[str]:
+    """One line of text per contrast and kind of reference.
+
+    Raises:
+        S3potError: No face with truth, or a damaged one.
+    """
+    faces = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
+    if not faces:
+        raise S3potError(f"{datapath} has no face with a truth <stem>_occlusion.png")
+    sam = build_sam(config, pick_device(config.run.device))
+    store = PromptStore(sam, config, datapath)
+    for oracle in (False, True):
+        if oracle and any(face.clean is None for face in faces):
+            continue
+        pixel, token = [], []
+        for face in tqdm(faces, desc="oracle" if oracle else "generated", disable=None):
+            truth, region = truth_and_region(face)
+            pixel.append((pixel_contrast(load_reference(face, oracle)), truth, region))
+            token.append((token_contrast(store.get(face, oracle), truth.shape), truth, region))
+        for name, contrasts in (("pixel", pixel), ("token", token)):
+            threshold, iou = best_threshold(contrasts)
+            kind = "oracle" if oracle else "generated"
+            yield f"{name:5} {kind:9} threshold {threshold:.4f} mean IoU {iou:.4f}\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit code."""
+    args = build_parser().parse_args(argv)
+
+    def body(config: Config) -> int:
+        for line in tune(config, args.datapath):
+            sys.stdout.write(line)
+        return 0
+
+    return run(args, body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
