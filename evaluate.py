@@ -1,7 +1,7 @@
-"""Score results against the truth, or run a table of variants and baselines.
+r"""Score results against the truth, or run a table of variants and baselines.
 
     python evaluate.py --datapath ./dataset/processed_data/val --results ./results
-    python evaluate.py --suite configs/tables/demo.yaml --output_dir results/demo \\
+    python evaluate.py --suite configs/tables/demo.yaml --output_dir results/demo \
         --config configs/mini.yaml
 
 Prints the table and writes table.csv, table.md and per_image.csv.

@@ -1,7 +1,7 @@
-"""Make the clean reference face, the parsing and the alignment of every photo in a folder (paper section 3.1, RG).
+r"""Make clean reference, parsing and alignment of every photo in a folder (RG, paper section 3.1).
 
-    python generate_reference.py --input_dir ./dataset/raw_images --output_dir ./dataset/processed_data \
---faceParser_name bisenet
+    python generate_reference.py --input_dir ./dataset/raw_images \
+        --output_dir ./dataset/processed_data --faceParser_name bisenet
     python generate_reference.py --input_dir faces --output_dir processed --config configs/mini.yaml
 
 Photos that are finished are skipped; --overwrite does them again.
@@ -24,8 +24,16 @@ def build_parser() -> argparse.ArgumentParser:
     """The script's options."""
     parser = new_parser(__doc__, "./dataset/processed_data", SETTINGS)
     add = parser.add_argument
-    add("--input_dir", default="./dataset/raw_images", help="folder of photos (default: %(default)s)")
-    add("--truth_dir", type=Path, help="folder with <stem>_occlusion.png and <stem>_clean.png, if known")
+    add(
+        "--input_dir",
+        default="./dataset/raw_images",
+        help="folder of photos (default: %(default)s)",
+    )
+    add(
+        "--truth_dir",
+        type=Path,
+        help="folder with <stem>_occlusion.png and <stem>_clean.png, if known",
+    )
     add("--all_faces", action="store_true", help="every face of a photo, not only the largest")
     add("--overwrite", action="store_true", help="also do photos that are finished")
     return parser

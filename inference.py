@@ -1,6 +1,6 @@
-"""Segment the occlusions of every face that generate_reference.py prepared (paper section 3).
+r"""Segment the occlusions of every face that generate_reference.py prepared (paper section 3).
 
-    python inference.py --datapath ./dataset/processed_data/val \\
+    python inference.py --datapath ./dataset/processed_data/val \
         --checkpoint ./checkpoint/train_general/model_epoch_50.pth --output_dir ./results --save_vis
     python inference.py --datapath processed --output_dir results --config configs/mini.yaml
 

@@ -1,8 +1,9 @@
-"""Train one adapter for all faces of a folder.
+r"""Train one adapter for all faces of a folder.
 
-python train_general.py --datapath ./dataset/processed_data --bsz 3 --lr 1e-4 --epochs 50 \
+Commands:
+    python train_general.py --datapath ./dataset/processed_data --bsz 3 --lr 1e-4 --epochs 50 \
         --output_dir ./checkpoint/train_general
-torchrun --nproc_per_node 2 train_general.py --datapath ./dataset/processed_data
+    torchrun --nproc_per_node 2 train_general.py --datapath ./dataset/processed_data
 """
 
 from __future__ import annotations

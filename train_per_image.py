@@ -1,9 +1,10 @@
-"""Fit an adapter to one face, or to each face of a folder, and segment it.
+r"""Fit an adapter to one face, or to each face of a folder, and segment it.
 
-python train_per_image.py --target_img ./dataset/processed_data/test_01.png \
+Commands:
+    python train_per_image.py --target_img ./dataset/processed_data/test_01.png \
         --ref_img ./dataset/processed_data/test_01_ref.png \
         --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100
-python train_per_image.py --datapath ./dataset/processed_data/val --resume
+    python train_per_image.py --datapath ./dataset/processed_data/val --resume
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     python -m benchmarks.e4s_regions --labels some_parsing_mask.npy --device cuda
 
 Weights are random: speed does not depend on them. Both ways run in one process by turns, on the
-same inputs; medians are shown. "masked" is the sum over the layers that read a per-region code, and for
+same inputs; medians are shown. "masked" sums the layers that read a per-region code and, for
 the tiles also the making of the plan. "picture" is the largest difference of the two pictures as a
 share of the largest value.
 """

@@ -1,8 +1,8 @@
 """The Python API: load the models once, segment pictures one by one.
 
-    import s3pot
-    model = s3pot.load("mini")
-    result = model.segment("photo.jpg")
+import s3pot
+model = s3pot.load("mini")
+result = model.segment("photo.jpg")
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from s3pot.pipeline import PipelineSettings
 from s3pot.rg.inverter import Inverter, load_e4s
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
+from s3pot.rg.nets.segnext import SegNeXt
 from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
@@ -111,8 +112,6 @@ def build_parser(config: Config, device: torch.device) -> Parser:
         net = _loaded(BiSeNet(), weights_path(config, "parser"))
         parser = Parser(net, PARSER_SIZE, BISENET_TO_12)
     else:
-        from s3pot.rg.nets.segnext import SegNeXt
-
         net = _loaded(SegNeXt("small"), weights_path(config, "parser"))
         parser = Parser(net, PARSER_SIZE, CELEBAMASKHQ_TO_12, native_resize=False, output_size=1024)
     return freeze(parser).to(device)

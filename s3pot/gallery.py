@@ -68,7 +68,8 @@ def write_gallery(path: Path, title: str, cards: Sequence[Card]) -> None:
 
 def _article(card: Card) -> str:
     numbers = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in card.numbers
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in card.numbers
     )
     figures = "".join(_figure(card.name, *picture) for picture in card.pictures)
     return (

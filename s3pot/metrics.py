@@ -17,7 +17,7 @@ BOOTSTRAP_SAMPLES = 2000
 class MaskScores:
     """How well one occlusion mask fits; all scores in [0, 1].
 
-    An image without true occlusion scores 1 in ``iou``, ``f1``, ``precision``, ``recall`` and ``boundary_f1`` when
+    Without true occlusion ``iou``, ``f1``, ``precision``, ``recall`` and ``boundary_f1`` are 1 when
     nothing is predicted, else 0.
 
     Attributes:
@@ -26,7 +26,7 @@ class MaskScores:
         precision: Share of the predicted pixels that are occluded; 0 when nothing is predicted.
         recall: Share of the occluded pixels that are predicted.
         accuracy: Share of the region's pixels that are right.
-        boundary_f1: F1 of the outlines, within ``BOUNDARY_TOLERANCE`` of the diagonal, at least one pixel.
+        boundary_f1: F1 of the outlines, within ``BOUNDARY_TOLERANCE`` (at least one pixel).
         visible_iou: IoU of the visible face, the region minus the occlusion.
         true_positive: Occluded pixels that are predicted.
         false_positive: Predicted pixels that are not occluded.
@@ -52,22 +52,17 @@ class MaskScores:
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """Scores of many images; None where there is no image to tell.
+    """Scores of many images; None where no image tells.
 
-    Means, interval and pooled scores are over the images with true occlusion; the others are counted apart.
+    Images without true occlusion are in ``clean_faces`` and ``clean_right`` alone.
 
     Attributes:
         occlusion_iou: Mean of ``MaskScores.iou``, the headline.
         occlusion_iou_low: Lower end of its 95 % bootstrap interval.
         occlusion_iou_high: Upper end.
-        f1: Mean, as the following ones; see ``MaskScores``.
-        precision: Mean.
-        recall: Mean.
-        accuracy: Mean.
-        boundary_f1: Mean.
-        visible_iou: Mean.
-        pooled_iou: IoU of all pixels of all images.
-        pooled_f1: F1 of all pixels of all images.
+        f1: Mean, as the next five; see ``MaskScores``.
+        pooled_iou: IoU of the pixels of all images together.
+        pooled_f1: F1 of the same.
         faces: Images with true occlusion.
         clean_faces: Images without.
         clean_right: Share of these in which nothing is predicted.
@@ -89,6 +84,9 @@ class ScoreSummary:
     clean_right: float | None
 
 
+_MEANS = ("f1", "precision", "recall", "accuracy", "boundary_f1", "visible_iou")
+
+
 def mask_scores(
     prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
 ) -> MaskScores:
@@ -97,8 +95,8 @@ def mask_scores(
     Args:
         prediction: bool (H, W).
         truth: bool (H, W); counted as it is, also outside the region.
-        region: Where an occlusion could be predicted, bool (H, W), for ``accuracy`` and ``visible_iou``; None means
-            everywhere.
+        region: Where an occlusion could be predicted, bool (H, W), for ``accuracy`` and
+            ``visible_iou``; None means everywhere.
 
     Raises:
         ValueError: The shapes differ, or are not (H, W).
@@ -142,12 +140,7 @@ def summarise(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
         occlusion_iou=_mean([entry.iou for entry in occluded]),
         occlusion_iou_low=low,
         occlusion_iou_high=high,
-        f1=_mean([entry.f1 for entry in occluded]),
-        precision=_mean([entry.precision for entry in occluded]),
-        recall=_mean([entry.recall for entry in occluded]),
-        accuracy=_mean([entry.accuracy for entry in occluded]),
-        boundary_f1=_mean([entry.boundary_f1 for entry in occluded]),
-        visible_iou=_mean([entry.visible_iou for entry in occluded]),
+        **{name: _mean([getattr(entry, name) for entry in occluded]) for name in _MEANS},
         pooled_iou=hit / (hit + wrong) if occluded else None,
         pooled_f1=2 * hit / (2 * hit + wrong) if occluded else None,
         faces=len(occluded),
@@ -178,7 +171,7 @@ def _boundary_f1(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask with a 4-neighbour outside it; beyond the picture is outside: bool (H, W)."""
+    """Pixels with a 4-neighbour outside the mask, or at the picture's edge: bool (H, W)."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return np.asarray(mask & ~inner)

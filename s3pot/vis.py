@@ -1,4 +1,4 @@
-"""Pictures of what the method saw and did: uint8 RGB in, uint8 RGB of the same size out, at any size."""
+"""Pictures of what the method saw and did: uint8 RGB in and out, at any size."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def draw_attention(picture: np.ndarray, points: np.ndarray, weights: np.ndarray)
 
 
 def attention_of_points(attention: np.ndarray, count: int) -> np.ndarray:
-    """How much all prompts look at each point: column sums of (N + 1, N + 1) weights, pad dropped: (N,)."""
+    """How much all look at each point: column sums of (N + 1, N + 1), pad dropped: (N,)."""
     return np.asarray(attention.sum(axis=0)[:count])
 
 
@@ -101,7 +101,7 @@ def side_by_side(pictures: list[np.ndarray], gap: int = 4) -> np.ndarray:
 
 
 def enlarged(picture: np.ndarray, least: int = 512) -> np.ndarray:
-    """A small picture by a whole factor, so that points have room; longer side at least ``least``."""
+    """Enlarge by a whole factor until the longer side is ``least``: points need room."""
     factor = -(-least // max(picture.shape[:2]))
     if factor <= 1:
         return picture

@@ -17,7 +17,14 @@ def slow_counts(prediction, truth, region):
         for x in range(truth.shape[1]):
             p, t, r = bool(prediction[y, x]), bool(truth[y, x]), bool(region[y, x])
             ours, theirs = r and not p, r and not t
-            wanted = (p and t, p and not t, t and not p, r and p == t, ours and theirs, ours or theirs)
+            wanted = (
+                p and t,
+                p and not t,
+                t and not p,
+                r and p == t,
+                ours and theirs,
+                ours or theirs,
+            )
             counts = [count + value for count, value in zip(counts, wanted)]
     return counts
 

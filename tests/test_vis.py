@@ -58,10 +58,14 @@ def test_points_lie_where_they_should_in_their_colours():
 
 def test_heavier_points_are_larger_and_brighter():
     points = np.array([[0.25, 0.5], [0.75, 0.5]])
-    made = vis.draw_attention(np.zeros((220, 220, 3), np.uint8), points, np.array([0.1, 0.9])).sum(axis=2)
+    made = vis.draw_attention(np.zeros((220, 220, 3), np.uint8), points, np.array([0.1, 0.9])).sum(
+        axis=2
+    )
     assert (made[:, 110:] > 0).sum() > 2 * (made[:, :110] > 0).sum() > 0
     assert made[:, 110:].max() > made[:, :110].max()
-    assert not vis.draw_attention(np.zeros((9, 9, 3), np.uint8), np.zeros((0, 2)), np.zeros(0)).any()
+    assert not vis.draw_attention(
+        np.zeros((9, 9, 3), np.uint8), np.zeros((0, 2)), np.zeros(0)
+    ).any()
 
 
 def test_attention_of_points_sums_columns_and_drops_the_pad():

@@ -1,6 +1,7 @@
-"""Find the thresholds of the baselines in configs/tables: best mean IoU on faces of the training split.
+r"""Find the thresholds of the baselines in configs/tables: best mean IoU on training faces.
 
-    python tools/tune_baselines.py --datapath ./dataset/processed_data/train --config configs/mini.yaml
+    python tools/tune_baselines.py --datapath ./dataset/processed_data/train \
+        --config configs/mini.yaml
 
 Prints, for the pixel and the token contrast with generated and true references, the best threshold.
 """
@@ -18,10 +19,10 @@ from tqdm import tqdm
 from s3pot.build import build_sam
 from s3pot.cli import new_parser, run
 from s3pot.config import Config
-from s3pot.engine.prompts import PromptStore
 from s3pot.data.layout import find_faces, load_reference
 from s3pot.engine.device import pick_device
 from s3pot.engine.evaluate import truth_and_region
+from s3pot.engine.prompts import PromptStore
 from s3pot.engine.suite import pixel_contrast, token_contrast
 from s3pot.types import S3potError
 
@@ -35,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def best_threshold(contrasts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[float, float]:
+def best_threshold(
+    contrasts: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> tuple[float, float]:
     """Try evenly spaced thresholds.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from s3pot.data.image import to_tensor
@@ -24,15 +25,17 @@ def make_pair(name: str, reference: Reference, size: int) -> Pair:
         size: S, side of the sam frame.
 
     Returns:
-        Pictures resized by Pillow's antialiased bilinear filter, region by the nearest pixel centre.
+        Pictures by Pillow's antialiased bilinear filter, region by the nearest pixel centre.
     """
     region = Image.fromarray(region_of(reference.labels).astype(np.uint8) * 255)
     region_sam = np.asarray(region.resize((size, size), Image.Resampling.NEAREST)) > 0
-    raw, ref = (
-        to_tensor(np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)))
-        for pixels in (reference.raw, reference.reference)
-    )
+    raw, ref = (_square(pixels, size) for pixels in (reference.raw, reference.reference))
     return Pair(name, raw, ref, torch.from_numpy(region_sam))
+
+
+def _square(pixels: np.ndarray, size: int) -> Tensor:
+    resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
+    return to_tensor(np.asarray(resized))
 
 
 class PairDataset(Dataset[Pair]):

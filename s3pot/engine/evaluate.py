@@ -60,7 +60,7 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
     Args:
         datapath: Folder contract with ``<stem>_occlusion.png`` or LabelMe ``<stem>.json``.
         results: What ``inference.py`` or ``train_per_image.py`` wrote.
-        meta: ``meta.jsonl`` of drawn faces, for rows per occluder kind; None looks into ``datapath``.
+        meta: ``meta.jsonl`` of drawn faces, for rows per kind; None looks into ``datapath``.
 
     Raises:
         S3potError: No face can be scored.
@@ -78,9 +78,8 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
             logger.error("failed: %s: %s", face.name, error)
     if not scored:
         raise S3potError(
-            f"no face of {datapath} could be scored: {len(truths)} have a truth <stem>_occlusion.png "
-            f"or <stem>.json, and {results} holds the result of none; generate_reference.py "
-            "--truth_dir carries truth along"
+            f"no face of {datapath} could be scored: {len(truths)} have a truth, {results} holds "
+            "the result of none; generate_reference.py --truth_dir carries truth along"
         )
     groups = {"all": scored}
     for kind in sorted({kind for entry in scored for kind in kinds.get(_stem(entry.face), ())}):

@@ -115,9 +115,8 @@ class AdapterTrainer:
             sums += terms
         if not own:
             width = self.adapter.norm.normalized_shape[0]
-            (
-                self.wrapped(torch.zeros(1, 1, width, device=self.process.device))[0] * 0
-            ).sum().backward()
+            nothing = torch.zeros(1, 1, width, device=self.process.device)
+            (self.wrapped(nothing)[0] * 0).sum().backward()
         self.optimizer.step()
         return sums
 

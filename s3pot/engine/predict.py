@@ -1,4 +1,4 @@
-"""Inference over a data folder: prompts, adapter, mask, and everything that is written for a face."""
+"""Inference over a data folder: prompts, adapter, mask, files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_adapter, build_sam, model_hashes, settings, weights_path
 from s3pot.config import Config, save_config
-from s3pot.engine.prompts import PromptStore
 from s3pot.data.layout import FaceFiles, find_faces
 from s3pot.engine.checkpoint import restore_adapter
 from s3pot.engine.device import pick_device
+from s3pot.engine.prompts import PromptStore
 from s3pot.engine.record import digest, read_finished
 from s3pot.engine.results import ResultOptions, record_path, write_result, write_summary
 from s3pot.pipeline import PipelineSettings, segment

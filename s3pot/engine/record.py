@@ -43,7 +43,9 @@ def read_finished(record: Path, made_by: Mapping[str, Any]) -> dict[str, Any] | 
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
         same = content["made_by"] == dict(made_by)
-        whole = all(digest(record.parent / name) == value for name, value in content["files"].items())
+        whole = all(
+            digest(record.parent / name) == value for name, value in content["files"].items()
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return content if same and whole else None

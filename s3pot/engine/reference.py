@@ -38,7 +38,7 @@ class ReferenceJob:
     Attributes:
         input_dir: Photos, also in sub-folders.
         output_dir: Where the folder contract goes.
-        truth_dir: Holds ``<stem>_occlusion.png`` and ``<stem>_clean.png`` of the photos; None for none.
+        truth_dir: Holds ``<stem>_occlusion.png`` and ``<stem>_clean.png`` ; None for none.
         all_faces: Every face of a photo instead of the largest.
         overwrite: Also do what is finished.
     """
@@ -163,7 +163,7 @@ def _name(path: Path, job: ReferenceJob) -> str:
 
 
 def _claim(owners: dict[str, Path], path: Path, name: str) -> None:
-    """Refuse a photo whose files would overwrite those of an earlier one, such as ``a.jpg`` and ``a.png``."""
+    """Refuse a photo whose files would replace an earlier one's: ``a.jpg`` and ``a.png``."""
     files = {str(value) for value in asdict(output_files(Path(), name)).values()} - {name}
     taken = next((owners[file] for file in sorted(files) if file in owners), None)
     if taken is not None:

@@ -1,4 +1,4 @@
-"""What inference and per-image training write for a face: masks, a record, pictures, and the summary of a folder."""
+"""What is written for a segmented face: masks, pictures, a record; and a folder's summary."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def masks_from(logits_sam: Tensor | None, labels: np.ndarray, size: tuple[int, i
     """Bring face logits to the working image and split the region by them.
 
     Args:
-        logits_sam: Visible-face logits, (S, S); None where there was no prompt: then nothing is occluded.
+        logits_sam: Visible-face logits, (S, S); None, without prompts, marks nothing.
         labels: 12-class map at any size.
         size: Height and width of the working image.
     """
@@ -143,7 +143,7 @@ def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: 
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of plain values; the columns are all keys, in the order they come up; None is empty."""
+    """Write rows of plain values; columns are all keys in order of appearance; None is empty."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -163,8 +163,7 @@ def _row(
     region, occluded = int(masks.occlusion.sum() + masks.face.sum()), int(masks.occlusion.sum())
     positive = int((prompts.labels == 1).sum())
     truth = load_truth(face)
-    scored = truth is not None and truth.shape == masks.occlusion.shape
-    scores = mask_scores(masks.occlusion, truth, masks.occlusion | masks.face) if scored else None
+    scores = None if truth is None else mask_scores(masks.occlusion, truth)
     return {
         "name": face.name,
         "occluded": "yes" if occluded else "no",
@@ -194,13 +193,15 @@ def _write_masks(
 def _alignment(face: FaceFiles) -> Alignment:
     if face.align is None:
         raise S3potError(
-            f"{face.name}: no {face.name}_align.json beside it, so the way back to the photo is not known; "
+            f"{face.name}: no {face.name}_align.json, which knows the way back to the photo; "
             "run generate_reference.py, or leave out --to_photo"
         )
     try:
         return Alignment.from_dict(json.loads(face.align.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise S3potError(f"{face.align}: not readable ({error}); run generate_reference.py again") from error
+        raise S3potError(
+            f"{face.align}: not readable ({error}); run generate_reference.py again"
+        ) from error
 
 
 def _write_pictures(

@@ -1,4 +1,4 @@
-"""Tables of variants and baselines: a YAML list of rows, each run over the same faces and scored."""
+"""Tables of variants and baselines: a YAML list of rows, run over the same faces."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tqdm import tqdm
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_adapter, build_sam, model_hashes, settings, weights_path
 from s3pot.config import Config, config_from_dict, config_to_dict, save_config
-from s3pot.engine.prompts import PromptStore
 from s3pot.data.layout import FaceFiles, find_faces, load_reference
 from s3pot.engine.checkpoint import restore_adapter
 from s3pot.engine.device import pick_device
 from s3pot.engine.evaluate import Evaluation, FaceScore, save, table_row, truth_and_region
 from s3pot.engine.per_image import fit_adapter
+from s3pot.engine.prompts import PromptStore
 from s3pot.engine.results import masks_from
 from s3pot.engine.seed import seed_everything
 from s3pot.metrics import mask_scores
@@ -248,10 +248,10 @@ def _bench(config: Config, row: Row, sams: dict[Any, FrozenSam]) -> Bench:
         section, _, name = str(key).partition(".")
         tree.setdefault(section, {})[name] = value
     own = config_from_dict(tree)
-    key = (own.model, own.sam, own.run)
-    if key not in sams:
-        sams[key] = build_sam(own, pick_device(own.run.device))
-    sam = sams[key]
+    models = (own.model, own.sam, own.run)
+    if models not in sams:
+        sams[models] = build_sam(own, pick_device(own.run.device))
+    sam = sams[models]
     return Bench(sam, row, own, settings(own), _adapter(own, row, sam))
 
 
@@ -298,6 +298,11 @@ def _build(kind: type, tree: Any, where: str) -> Any:
     missing = [name for name in required if name not in tree]
     if missing:
         raise S3potError(f"{where} lacks {', '.join(missing)}")
+    for key, value in tree.items():
+        kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+        wanted = kinds.get(type(known[key].default), (object,))
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise S3potError(f"{where}: {key} is {value!r}; expected another kind of value")
     return kind(**tree)
 
 

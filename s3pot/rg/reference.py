@@ -1,4 +1,4 @@
-"""RG, reference generation: parser and inverter make a clean face of the photo's geometry (paper section 3.1)."""
+"""RG, reference generation: parser and inverter make a clean face (paper section 3.1)."""
 
 from __future__ import annotations
 

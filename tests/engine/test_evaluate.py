@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 
-import evaluate
 import numpy as np
 import pytest
 
+import evaluate
 from s3pot.data.image import read_rgb, write_png
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 
-import inference
 import numpy as np
 import pytest
 
+import inference
 import s3pot.engine.predict as engine
 from s3pot.data.image import read_rgb, write_npy
 
@@ -91,7 +91,9 @@ def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, mo
     assert run() == 0
     done, write = [], engine.write_result
     monkeypatch.setattr(
-        engine, "write_result", lambda out, face, *a, **k: (done.append(face.name), write(out, face, *a, **k))[1]
+        engine,
+        "write_result",
+        lambda out, face, *a, **k: (done.append(face.name), write(out, face, *a, **k))[1],
     )
     rows = rows_of(tmp_path / "out")
     assert run() == 0

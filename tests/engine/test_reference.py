@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import generate_reference
 import numpy as np
 import pytest
 from PIL import Image
 
+import generate_reference
 import s3pot.engine.reference as engine
 from s3pot.data.image import read_rgb, write_png
 from s3pot.rg.detect import Face
@@ -211,7 +211,6 @@ def test_alignment_and_all_faces(tmp_path, run, two_faces, monkeypatch, mode):
 
 
 def align_with(mode):
-    """``align`` under another mode than the tiny models' never, which asks for no detector model."""
     from dataclasses import replace
 
     plain = engine.align

@@ -93,7 +93,9 @@ def test_files_row_and_record(tmp_path, face):
     parsing = np.load(tmp_path / "face_00_parsing.npy")
     region = np.isin(np.load(face.parsing), REGION_CLASSES)
     assert set(np.unique(occlusion)) <= {0, 255}
-    assert ((occlusion > 0) ^ (visible > 0) == region).all() and ((parsing == 12) == (occlusion > 0)).all()
+    assert ((occlusion > 0) ^ (visible > 0) == region).all() and (
+        (parsing == 12) == (occlusion > 0)
+    ).all()
     assert row["occluded"] == "yes" and row["region_pixels"] == region.sum()
     assert row["occluded_share"] == pytest.approx((occlusion > 0).sum() / region.sum(), abs=1e-6)
     assert (row["positive_points"], row["negative_points"]) == (4, 2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import evaluate
 import numpy as np
 import pytest
 import yaml
 
+import evaluate
 from s3pot.data.image import read_rgb
 from s3pot.engine.suite import METHODS, read_suite
 from s3pot.types import S3potError
@@ -51,7 +51,12 @@ def test_every_method(tmp_path, data, run, capsys):
     ]
     assert run(rows, "per_image.epochs=2") == 0
     table = read(tmp_path / "out" / "table.csv")
-    assert list(table[0])[:4] == ["name", "occlusion_iou", "occlusion_iou_low", "occlusion_iou_high"]
+    assert list(table[0])[:4] == [
+        "name",
+        "occlusion_iou",
+        "occlusion_iou_low",
+        "occlusion_iou_high",
+    ]
     assert [row["name"] for row in table] == [row["name"] for row in rows]
     by_name = {row["name"]: row for row in table}
     assert by_name["m_parser"]["occlusion_iou"] == "0.0"
@@ -84,7 +89,9 @@ def test_bundled_row_equals_inference(tmp_path, data, run, mini_options):
     import inference
 
     results = tmp_path / "results"
-    assert inference.main(["--datapath", str(data), "--output_dir", str(results), *mini_options]) == 0
+    assert (
+        inference.main(["--datapath", str(data), "--output_dir", str(results), *mini_options]) == 0
+    )
     scores = ["--datapath", str(data), "--results", str(results)]
     assert evaluate.main([*scores, *mini_options]) == 0
     assert run([{"name": "bundled", "adapter": "bundled"}]) == 0

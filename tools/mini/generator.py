@@ -23,8 +23,8 @@ from s3pot.rg.nets.e4s import E4SNet, E4SSize
 
 SIZE = E4SSize(
     style_dim=48,
-    channels=(64, 64, 64, 64, 48, 32, 16),
-    masked_codes=12,
+    channels=(64, 64, 64, 64, 48, 24, 16),
+    masked_codes=10,
     encoder_input=128,
     encoder_widths=(16, 24, 32, 48, 64),
     encoder_units=(1, 1, 2, 1),

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from s3pot import build
+from s3pot.config import Config, load_config
+from s3pot.types import S3potError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def config(mini_options: list[str]) -> Config:
+    return load_config(None, mini_options)
+
+
+def test_mini_sam_is_frozen_and_float32(config: Config) -> None:
+    sam = build.build_sam(config, CPU)
+    assert sam.grid.size == 64
+    assert sam.grid.side == 8
+    assert not [name for name, p in sam.named_parameters() if p.requires_grad]
+    assert {p.dtype for p in sam.parameters()} == {torch.float32}
+    assert not sam.training
+
+
+def test_weights_are_those_of_the_file(config: Config, mini_dir: Path) -> None:
+    stored = torch.load(mini_dir / "sam.pth", weights_only=True)["state_dict"]
+    loaded = build.build_sam(config, CPU).sam.state_dict()
+    assert loaded.keys() == stored.keys()
+    assert all(torch.equal(loaded[key], stored[key].float()) for key in stored)
+
+
+def test_config_reaches_sam(config: Config, mini_options: list[str]) -> None:
+    other = load_config(None, [*mini_options, "sam.normalize=false"])
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    one, two = (build.build_sam(c, CPU).encode(picture) for c in (config, other))
+    assert not torch.allclose(one, two)
+
+
+def test_mini_parser_speaks_the_12_classes(config: Config) -> None:
+    labels = build.build_parser(config, CPU).parse(torch.rand(1, 3, 80, 64))
+    assert labels.shape == (1, 64, 64)
+    assert labels.dtype == torch.uint8
+    assert int(labels.max()) < 12
+
+
+def test_mini_inverter_draws_a_face(config: Config) -> None:
+    inverter = build.build_inverter(config, CPU)
+    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    labels[:, 16:48, 16:48] = 6
+    picture = inverter.invert(torch.rand(1, 3, 64, 64), labels)
+    assert picture.shape == (1, 3, 64, 64)
+    assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
+    assert not [name for name, p in inverter.named_parameters() if p.requires_grad]
+
+
+def test_adapter_has_sams_width(config: Config) -> None:
+    adapter = build.build_adapter(build.build_sam(config, CPU))
+    assert all(p.requires_grad for p in adapter.parameters())
+    assert adapter(torch.zeros(1, 3, 32))[0].shape == (1, 3, 32)
+
+
+def test_hashes_are_those_of_the_files(config: Config, mini_dir: Path) -> None:
+    want = {
+        piece: hashlib.sha256((mini_dir / f"{piece}.pth").read_bytes()).hexdigest()
+        for piece in ("sam", "parser", "generator", "adapter")
+    }
+    assert build.model_hashes(config, want) == want
+
+
+def test_a_missing_official_file_is_named_with_its_cure(tmp_path: Path) -> None:
+    config = load_config(None, [f"model.weights_dir={tmp_path}"])
+    for make in (build.build_sam, build.build_parser, build.build_inverter):
+        with pytest.raises(S3potError, match=r"configs/mini\.yaml"):
+            make(config, CPU)
+
+
+def test_official_set_has_no_adapter(tmp_path: Path) -> None:
+    with pytest.raises(S3potError, match=r"train_general\.py"):
+        build.weights_path(load_config(None, [f"model.weights_dir={tmp_path}"]), "adapter")
+
+
+def test_weights_of_another_model_are_refused(mini_options: list[str], mini_dir: Path, tmp_path) -> None:
+    (tmp_path / "sam.pth").write_bytes((mini_dir / "parser.pth").read_bytes())
+    config = load_config(None, [*mini_options, f"model.weights_dir={tmp_path}"])
+    with pytest.raises(S3potError, match="mini-parser"):
+        build.build_sam(config, CPU)
+
+
+def test_settings_follow_the_config() -> None:
+    config = load_config(
+        None,
+        ["prompt.initial_anchor=corner", "prompt.initial_pick=product", "prompt.features=encoder"]
+        + ["mask.align_corners=false"],
+    )
+    found = build.settings(config)
+    assert (found.initial_anchor, found.initial_pick) == ("corner", "product")
+    assert not found.attended
+    assert not found.align_corners
+
+
+def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypatch) -> None:
+    """The official branches, on random weights of the official sizes; hashes are not theirs."""
+    from s3pot.rg.nets.bisenet import BiSeNet
+    from s3pot.rg.nets.segnext import SegNeXt
+
+    nets = {"bisenet": BiSeNet(), "segnext": SegNeXt("small")}
+    for name, net in nets.items():
+        path = tmp_path / f"{name}.pth"
+        torch.save(net.state_dict(), path)
+        monkeypatch.setattr(build, "locate", lambda piece, folder, path=path: path)
+        parser = build.build_parser(load_config(None, [f"model.parser={name}"]), CPU)
+        own = parser.net.state_dict()
+        assert all(torch.equal(value, own[key]) for key, value in net.state_dict().items())
+        assert len(parser.table) == 19
