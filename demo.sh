@@ -40,7 +40,7 @@ pick_test_face
 step "1. references" generate_reference.py --input_dir ./dataset/raw_images \
     --output_dir ./dataset/processed_data --faceParser_name bisenet --truth_dir ./dataset/truth "${mini[@]}"
 step "2. general adapter" train_general.py --datapath ./dataset/processed_data \
-    --bsz 3 --lr 1e-4 --epochs 50 --output_dir ./checkpoint/train_general --resume "${mini[@]}"
+    --bsz 3 --lr 1e-4 --epochs 50 --output_dir ./checkpoint/train_general --resume "${mini[@]}" train.val_faces=8
 step "3. adapter of one image" train_per_image.py --target_img ./dataset/processed_data/test_01.png \
     --ref_img ./dataset/processed_data/test_01_ref.png \
     --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100 "${mini[@]}"

@@ -131,6 +131,7 @@ class TrainConfig:
     epochs: int = 50
     seed: int = 321
     val_fraction: float = 0.1  # of a folder without train/ and val/
+    val_faces: int = 0  # validate on the first ones only; 0: on all
     save_every: int = 1  # epochs between model_epoch_N.pth; the last epoch is always written
     keep: int = 0  # newest model_epoch_N.pth kept; 0: all
     tensorboard: bool = False
@@ -140,6 +141,7 @@ class TrainConfig:
         _at_least("train.batch_size", self.batch_size, 1)
         _at_least("train.epochs", self.epochs, 1)
         _at_least("train.lr", self.lr, 0.0)
+        _at_least("train.val_faces", self.val_faces, 0)
         _at_least("train.save_every", self.save_every, 1)
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"train.val_fraction is {self.val_fraction}; it must be in [0, 1)")

@@ -24,7 +24,7 @@ def test_mini_sam_is_frozen_and_float32(config: Config) -> None:
     assert sam.grid.side == 8
     assert not [name for name, p in sam.named_parameters() if p.requires_grad]
     assert {p.dtype for p in sam.parameters()} == {torch.float32}
-    assert not sam.training
+    assert not any(module.training for module in sam.sam.modules())
 
 
 def test_weights_are_those_of_the_file(config: Config, mini_dir: Path) -> None:

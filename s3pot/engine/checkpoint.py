@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ def save_checkpoint(path: Path, adapter: nn.Module, **more: Any) -> None:
     """
     state = {key: value.detach().cpu() for key, value in adapter.state_dict().items()}
     content = {"format": FORMAT, "kind": KIND, "version": __version__, "adapter": state, **more}
+    buffer = io.BytesIO()  # a file's name would become part of its bytes
+    torch.save(content, buffer)
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_training(path: Path, config: Config, sam_sha256: str) -> dict[str, Any]:

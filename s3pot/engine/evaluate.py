@@ -107,7 +107,7 @@ def read_kinds(meta: Path | None, datapath: Path) -> dict[str, list[str]]:
         return {}
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        return {_stem(str(line["name"])): [str(kind) for kind in line["kinds"]] for line in lines}
+        return {_stem(str(line["stem"])): [str(kind) for kind in line["kinds"]] for line in lines}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise S3potError(
             f"{path} is no meta.jsonl of drawn faces ({type(error).__name__}: {error})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -70,6 +69,7 @@ def train_general(config: Config, job: GeneralJob) -> int:
     ):
         seed_everything(config.train.seed, config.run.deterministic)
         train, val = split(job.datapath, config.train.val_fraction, config.train.seed)
+        val = val[: config.train.val_faces or None]
         sam = build_sam(config, process.device)
         store = PromptStore(sam, config, job.datapath)
         adapter = build_adapter(sam)
@@ -156,14 +156,14 @@ class _Run:
     def _epoch(
         self, epoch: int, faces: Sequence[FaceFiles], val: Sequence[FaceFiles]
     ) -> dict[str, float]:
-        start, lr = time.perf_counter(), self.trainer.lr
+        lr = self.trainer.lr
         order = epoch_order(len(faces), self.config.train.seed, epoch)
         trained = self.trainer.train_epoch(lambda index: self.store.get(faces[index]), order)
         row = {"epoch": epoch, "lr": lr, **_named("train", trained)}
         if val:
             held = self.trainer.validate(lambda index: self.store.get(val[index]), len(val))
             row.update(_named("val", held))
-        return {**row, "seconds": round(time.perf_counter() - start, 3)}
+        return row
 
     def _write(self, row: dict[str, float]) -> None:
         """The epoch's files; ``last.pth`` comes last, so a kill before it repeats the epoch."""
@@ -172,12 +172,15 @@ class _Run:
         state.epoch, better = int(row["epoch"]), loss < state.best
         state.best = min(loss, state.best)
         state.history.append(row)
-        if state.epoch % train.save_every == 0 or state.epoch == train.epochs:
+        saved = [
+            epoch
+            for epoch in range(1, state.epoch + 1)
+            if epoch % train.save_every == 0 or epoch == train.epochs
+        ]
+        if state.epoch in saved:
             self._save(self.folder / f"model_epoch_{state.epoch}.pth")
-            for epoch in range(
-                1, state.epoch - train.keep * train.save_every + 1 if train.keep else 1
-            ):
-                (self.folder / f"model_epoch_{epoch}.pth").unlink(missing_ok=True)
+        for epoch in saved[: -train.keep] if train.keep else ():
+            (self.folder / f"model_epoch_{epoch}.pth").unlink(missing_ok=True)
         if better:
             self._save(self.folder / "best.pth")
         paths = (self.folder / name for name in ("history.csv", "history.jsonl", "loss_curve.png"))

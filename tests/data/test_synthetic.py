@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import synthetic_speed
 from s3pot.data.synthetic import FaceSample, draw_face
 from s3pot.data.synthetic.__main__ import main
 from s3pot.data.synthetic.canvas import Frame, ellipse, ribbon, spline
@@ -21,6 +22,7 @@ from s3pot.data.synthetic.sample import difficulty
 from s3pot.data.synthetic.textures import BENCH_TEXTURES, TRAIN_TEXTURES
 from s3pot.labels import CLASSES, NUM_CLASSES, region_of
 from s3pot.types import S3potError
+from tools import contact_sheet
 
 SIZE = 64
 COUNT = 40
@@ -314,3 +316,24 @@ def test_command_refuses_with_one_line(tmp_path: Path, caplog: pytest.LogCapture
     assert main(["--out", str(tmp_path / "new"), "--count", "0"]) == 2
     assert main(["--out", str(tmp_path / "new"), "--count", "1", "--size", "5"]) == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_contact_sheet_tool(tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    assert (
+        contact_sheet.main(["--out", str(out), "--count", "3", "--size", "32", "--columns", "2"])
+        == 0
+    )
+    picture = cv2.imread(str(out))[..., ::-1]
+    assert picture.shape == (64, 2 * 4 * 32, 3)
+    np.testing.assert_array_equal(picture[:32, :32], draw_face(0, 32).raw)
+    assert not picture[32:, 128:].any()
+
+
+def test_speed_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    before = cv2.getNumThreads()
+    try:
+        assert synthetic_speed.main(["--count", "2", "--size", "32"]) == 0
+    finally:
+        cv2.setNumThreads(before)
+    assert "pairs/s per core" in capsys.readouterr().out

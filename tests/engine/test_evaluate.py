@@ -55,7 +55,7 @@ def test_table(results, run, capsys):
 
 def test_rows_per_occluder_kind(tmp_path, data, results, run):
     kinds = {"face_00": ["hand"], "face_01": ["hand", "mask"], "face_02": ["mask"], "face_03": []}
-    lines = [json.dumps({"name": name, "kinds": values}) for name, values in kinds.items()]
+    lines = [json.dumps({"stem": name, "kinds": values}) for name, values in kinds.items()]
     meta = tmp_path / "meta.jsonl"
     meta.write_text("\n".join(lines) + "\n")
     assert run("--meta", str(meta), "--output_dir", str(tmp_path / "table")) == 0

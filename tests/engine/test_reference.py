@@ -60,12 +60,17 @@ def test_writes_the_folder_contract(tmp_path, run):
     assert set(record["made_by"]["models"]) == {"parser", "generator"}
 
 
-def test_same_bytes_again_and_from_another_folder(tmp_path, run):
-    photo(tmp_path / "in" / "a.png")
-    assert run() == 0
-    first = {n: (tmp_path / "out" / n).read_bytes() for n in files_of(tmp_path / "out")}
-    assert run("--overwrite") == 0
-    assert first == {n: (tmp_path / "out" / n).read_bytes() for n in files_of(tmp_path / "out")}
+@pytest.mark.parametrize("noise", ["stored", "random"])
+def test_same_bytes_again_whatever_else_is_done(tmp_path, run, noise):
+    for index, name in enumerate("ab"):
+        photo(tmp_path / "in" / f"{name}.png", index)
+    out, noise = tmp_path / "out", f"reference.noise={noise}"
+    assert run(noise) == 0
+    first = {name: (out / name).read_bytes() for name in files_of(out)}
+    (out / "b_align.json").unlink()
+    assert run(noise) == 0
+    assert run("--overwrite", noise) == 0
+    assert first == {name: (out / name).read_bytes() for name in files_of(out)}
 
 
 def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):

@@ -32,7 +32,7 @@ SIZE = E4SSize(
     mapping_layers=0,
 )
 IMAGE = 256
-SCHEDULE = Schedule(steps=2000, batch=8, lr=2e-3, weight_decay=0.0)
+SCHEDULE = Schedule(steps=650, batch=8, lr=6e-3, weight_decay=0.0)
 
 
 def invert(net: E4SNet, images: Tensor, labels: Tensor) -> Tensor:

@@ -50,11 +50,20 @@ def ellipse(
     Returns:
         Closed outline, (count, 2), in the frame of `centre`.
     """
+    outline = _circle(count)
+    if power != 2.0:
+        outline = np.sign(outline) * np.abs(outline) ** (2.0 / power)
+    return rotate(outline * np.array([radii[0], radii[1]]), angle) + np.array(
+        [centre[0], centre[1]]
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _circle(count: int) -> Array:
     t = np.linspace(0.0, 2.0 * np.pi, count, endpoint=False)
-    cos, sin = np.cos(t), np.sin(t)
-    x = radii[0] * np.sign(cos) * np.abs(cos) ** (2.0 / power)
-    y = radii[1] * np.sign(sin) * np.abs(sin) ** (2.0 / power)
-    return rotate(np.stack([x, y], 1), angle) + np.asarray(centre, np.float64)
+    points = np.stack([np.cos(t), np.sin(t)], 1)
+    points.setflags(write=False)
+    return points
 
 
 def rotate(points: Array, angle: float) -> Array:
@@ -90,11 +99,11 @@ def spline(points: Points, steps: int = 8, closed: bool = True) -> Array:
     """
     p = np.asarray(points, np.float64)
     if closed:
-        before, a, b, after = np.roll(p, 1, 0), p, np.roll(p, -1, 0), np.roll(p, -2, 0)
+        padded = np.concatenate([p[-1:], p, p[:2]])
     else:
         padded = np.concatenate([p[:1], p, p[-1:]])
-        before, a, b, after = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
-    t = np.linspace(0.0, 1.0, steps, endpoint=False)[None, :, None]
+    before, a, b, after = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+    t = (np.arange(steps) * (1.0 / steps))[None, :, None]
     before, a, b, after = (q[:, None, :] for q in (before, a, b, after))
     curve = 0.5 * (
         2 * a

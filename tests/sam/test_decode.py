@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+
+from s3pot.sam.decode import attend, mask_from
+
+
+@pytest.mark.parametrize("masks", [0, 3])
+@pytest.mark.parametrize("count", [2, 40])
+def test_equals_sams_own_forward(masks: int, count: int) -> None:
+    torch.manual_seed(count + masks)
+    decoder = MaskDecoder(
+        transformer_dim=32,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=64),
+        num_multimask_outputs=masks,
+    ).eval()
+    image, position = torch.randn(1, 32, 8, 8), torch.randn(1, 32, 8, 8)
+    prompts, dense = torch.randn(1, count, 32), torch.randn(1, 32, 1, 1)
+    with torch.no_grad():
+        got = mask_from(decoder, attend(decoder, image, position, prompts, dense))
+        logits, iou = decoder(
+            image_embeddings=image,
+            image_pe=position,
+            sparse_prompt_embeddings=prompts,
+            dense_prompt_embeddings=dense.expand(1, 32, 8, 8),
+            multimask_output=False,
+        )
+    torch.testing.assert_close(got.logits, logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.iou, iou, rtol=1e-5, atol=1e-5)
+    assert got.attended.image.shape == image.shape
+
+
+def test_a_batch_equals_its_parts() -> None:
+    torch.manual_seed(0)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=64)
+    decoder = MaskDecoder(transformer_dim=32, transformer=transformer).eval()
+    images, position = torch.randn(3, 32, 8, 8), torch.randn(1, 32, 8, 8)
+    prompts, dense = torch.randn(3, 5, 32), torch.randn(1, 32, 1, 1)
+    with torch.no_grad():
+        whole = mask_from(decoder, attend(decoder, images, position, prompts, dense)).logits
+        for i in range(3):
+            part = attend(decoder, images[i : i + 1], position, prompts[i : i + 1], dense)
+            torch.testing.assert_close(
+                mask_from(decoder, part).logits[0], whole[i], rtol=1e-4, atol=1e-5
+            )

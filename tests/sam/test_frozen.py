@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from s3pot.sam.frozen import FrozenSam
+
+
+def test_pictures_are_normalised_as_sam_does(tiny_sam: FrozenSam) -> None:
+    picture = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        want = tiny_sam.sam.image_encoder(
+            torch.stack([tiny_sam.sam.preprocess(one * 255) for one in picture])
+        )
+        plain = tiny_sam.sam.image_encoder(picture)
+    torch.testing.assert_close(tiny_sam.encode(picture), want)
+    torch.testing.assert_close(FrozenSam(tiny_sam.sam, normalize=False).encode(picture), plain)
+
+
+def test_another_size_is_refused(tiny_sam: FrozenSam) -> None:
+    with pytest.raises(ValueError, match="takes 64 x 64"):
+        tiny_sam.encode(torch.zeros(1, 3, 32, 64))
+
+
+def test_points_get_a_pad_token(tiny_sam: FrozenSam) -> None:
+    points, labels = torch.tensor([[3.0, 4.0], [50.0, 60.0]]), torch.tensor([1, 0])
+    tokens = tiny_sam.embed_points(points, labels)
+    assert tokens.shape == (1, 3, 32)
+    want = tiny_sam.sam.prompt_encoder((points[None], labels[None].float()), None, None)[0]
+    assert torch.equal(tokens, want)
+    none = tiny_sam.embed_points(points[:0], labels[:0])
+    torch.testing.assert_close(none[0, 0], tokens[0, -1])
+
+
+def test_nothing_trains_but_gradients_pass(tiny_sam: FrozenSam) -> None:
+    assert not [name for name, p in tiny_sam.named_parameters() if p.requires_grad]
+    tokens = torch.randn(1, 3, 32, requires_grad=True)
+    tiny_sam.decode(torch.randn(1, 32, 8, 8), tokens).logits.sum().backward()
+    assert tokens.grad is not None
+    assert bool(tokens.grad.any())
