@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor
-
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from s3pot.rg.align import Alignment
 
 

@@ -18,36 +18,23 @@ from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, st
 
 logger = logging.getLogger(__name__)
 
-FORMAT, KIND, BUNDLED = 1, "s3pot-adapter", "mini-adapter"
+KIND = "s3pot-adapter"
+# Settings that decide the weights; of these sections the keys of FREE do not.
+DECISIVE = ("sam", "prompt", "mask", "loss", "train")
+FREE = ("batch", "val_faces", "save_every", "keep", "tensorboard")
 
 
 def save_checkpoint(path: Path, adapter: nn.Module, **more: Any) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Args:
-        path: File to replace.
-        adapter: The trained module, unwrapped.
-        **more: Tensors and plain values: ``config``, ``epoch``, ``sam_sha256`` and so on.
-    """
+    """Write the unwrapped adapter and more tensors and plain values, whole or not at all."""
     state = {key: value.detach().cpu() for key, value in adapter.state_dict().items()}
-    content = {"format": FORMAT, "kind": KIND, "version": __version__, "adapter": state, **more}
     buffer = io.BytesIO()  # a file's name would become part of its bytes
-    torch.save(content, buffer)
+    torch.save({"format": 1, "kind": KIND, "version": __version__, "adapter": state, **more}, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 
 def load_training(path: Path, config: Config, sam_sha256: str) -> dict[str, Any]:
-    """Read a checkpoint to go on with.
-
-    Args:
-        path: A run's ``last.pth``.
-        config: Settings now; those that decide the weights must be as they were.
-        sam_sha256: SAM in use.
-
-    Raises:
-        CheckpointError: Not a checkpoint of this package, or of a run with other settings.
-    """
+    """Read a run's ``last.pth`` to go on with the same settings and SAM, else CheckpointError."""
     content = read_checkpoint(path)
     if content.get("kind") != KIND or "optimizer" not in content:
         raise CheckpointError(f"{path} holds no training state; --resume needs this run's last.pth")
@@ -63,42 +50,20 @@ def load_training(path: Path, config: Config, sam_sha256: str) -> dict[str, Any]
 
 
 def _decisive(tree: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Settings that decide the weights, by ``section.key``."""
-    free = ("batch", "workers", "save_every", "keep", "tensorboard")
-    sections = [s for s in ("sam", "prompt", "mask", "loss", "train") if s in tree]
-    return {f"{s}.{k}": v for s in sections for k, v in tree[s].items() if k not in free}
+    return {f"{s}.{k}": v for s in DECISIVE for k, v in tree[s].items() if k not in FREE}
 
 
 def load_adapter(path: Path) -> dict[str, Tensor]:
-    """Read the adapter's weights from one of our checkpoints, the authors', or the bundled one.
-
-    Raises:
-        CheckpointError: Unreadable, or no weights in it.
-    """
+    """Read an adapter's weights from a checkpoint of ours or the authors', or the bundled one."""
     content = read_checkpoint(path)
     if content.get("kind") == KIND:
         return dict(content["adapter"])
-    state = from_authors(state_dict_of(content, str(path)))
-    return {key: value.float() for key, value in state.items()}
+    return {k: v.float() for k, v in from_authors(state_dict_of(content, str(path))).items()}
 
 
 def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
-    """Load a checkpoint into an adapter, strictly.
-
-    Args:
-        adapter: Of SAM's width.
-        path: See ``load_adapter``.
-        sam_sha256: SAM in use; a checkpoint made with another one is a warning.
-
-    Raises:
-        S3potError: Unreadable, or it does not fit.
-    """
+    """Load a checkpoint strictly; one that was trained with another SAM is a warning."""
     load_strict(adapter, load_adapter(path), str(path))
     made_with = read_checkpoint(path).get("sam_sha256", sam_sha256)
     if made_with != sam_sha256:
-        logger.warning(
-            "%s was trained with another SAM (sha256 %.12s) than the one in use (%.12s)",
-            path,
-            made_with,
-            sam_sha256,
-        )
+        logger.warning("%s was trained with another SAM: sha256 %.12s", path, made_with)

@@ -17,33 +17,22 @@ from s3pot.engine.device import pick_device
 
 @dataclass(frozen=True)
 class Process:
-    """This process among all.
-
-    Attributes:
-        device: Where it computes.
-        rank: Its number, 0 writes files.
-        world: How many there are.
-    """
+    """This process, ``rank`` of ``world``; rank 0 writes files and shows progress."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
-
-    @property
-    def writes(self) -> bool:
-        """Whether this process writes files and shows progress."""
-        return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Average gradients over the processes; a single process needs no wrapper."""
         return DistributedDataParallel(module) if self.world > 1 else module
 
     def total(self, values: Tensor) -> Tensor:
-        """Sum over all processes, on the CPU in float64."""
+        """Sum a float64 tensor over all processes."""
         if self.world > 1:
-            values = values.to(self.device if self.device.type == "cuda" else "cpu")
+            values = values.to(self.device)
             distributed.all_reduce(values)
-        return values.double().cpu()
+        return values.cpu()
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -53,11 +42,7 @@ class Process:
 
 @contextmanager
 def processes(device_name: str) -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; without it there is one.
-
-    Args:
-        device_name: ``run.device``; ``auto`` and ``cuda`` take the GPU of the local rank.
-    """
+    """Join the processes that ``torchrun`` started; without it there is one."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = pick_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
     if world == 1:
@@ -66,11 +51,9 @@ def processes(device_name: str) -> Iterator[Process]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    root, before = logging.getLogger("s3pot"), logging.getLogger("s3pot").level
     if rank:
-        root.setLevel(logging.ERROR)
+        logging.getLogger("s3pot").setLevel(logging.ERROR)
     try:
         yield Process(device, rank, world)
     finally:
-        root.setLevel(before)
         distributed.destroy_process_group()

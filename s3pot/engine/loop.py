@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from s3pot.adapter import PromptAdapter
@@ -23,10 +22,6 @@ from s3pot.types import Prompts, S3potError
 GetPrompts = Callable[[int], Prompts]
 
 
-class NonFiniteLoss(S3potError):
-    """Training went wrong; the message names the image."""
-
-
 @dataclass(frozen=True)
 class Losses:
     """Means over images; see ``losses.PointLosses``."""
@@ -38,14 +33,9 @@ class Losses:
 
 
 class AdapterTrainer:
-    """An adapter, its optimiser and its schedule; SAM is frozen.
+    """An adapter, trained in place, its optimiser and a cosine schedule of ``epochs``.
 
-    Args:
-        sam: Frozen SAM.
-        adapter: Trained in place.
-        config: ``train``, ``loss`` and ``mask`` decide.
-        epochs: Length of the cosine schedule.
-        process: This process; every process calls the same methods with the same arguments.
+    With several ``process``es all call the same methods with the same arguments.
     """
 
     def __init__(
@@ -60,8 +50,9 @@ class AdapterTrainer:
         self.process = process or Process(sam.sam.device)
         self.settings = settings(config)
         self.wrapped = self.process.wrap(adapter)
+        train = config.train
         self.optimizer = torch.optim.AdamW(
-            adapter.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+            adapter.parameters(), lr=train.lr, weight_decay=train.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=epochs)
 
@@ -71,28 +62,22 @@ class AdapterTrainer:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> Losses:
-        """One pass over the images, then one step of the schedule.
-
-        Args:
-            get: Prompts of an image by index.
-            order: Indices; every ``train.batch_size`` of them, over all processes, make a step.
+        """One pass over images ``order`` in steps of ``train.batch_size`` over all processes.
 
         Raises:
-            NonFiniteLoss: The loss of an image, or a weight, is not a number.
+            S3potError: The loss of an image, or a weight, is not a number.
         """
-        self.wrapped.train()
         size, sums = self.config.train.batch_size, torch.zeros(5, dtype=torch.float64)
         for start in range(0, len(order), size):
             sums += self._step(get, order[start : start + size])
         self.schedule.step()
         if not all(bool(p.isfinite().all()) for p in self.adapter.parameters()):
-            raise NonFiniteLoss("the adapter's weights are no numbers any more; lower train.lr")
+            raise S3potError("the adapter's weights are no numbers any more; lower train.lr")
         return self._means(sums)
 
     @torch.no_grad()
     def validate(self, get: GetPrompts, count: int) -> Losses:
         """Mean losses of images 0..count-1, without training; see ``train_epoch``."""
-        self.wrapped.eval()
         sums = torch.zeros(5, dtype=torch.float64)
         for index in range(self.process.rank, count, self.process.world):
             sums += self._losses(get(index), self.adapter)[1]
@@ -107,8 +92,9 @@ class AdapterTrainer:
         own = batch[self.process.rank :: self.process.world]
         sums = torch.zeros(5, dtype=torch.float64)
         self.optimizer.zero_grad()
-        for position, index in enumerate(own, start=1):
-            with self._exchange(position == len(own)):
+        for index in own:
+            hold = index != own[-1] and isinstance(self.wrapped, DistributedDataParallel)
+            with self.wrapped.no_sync() if hold else nullcontext():
                 total, terms = self._losses(get(index), self.wrapped)
                 # The exchange takes the mean over processes: undo its division.
                 (total * self.process.world / len(batch)).backward()
@@ -120,14 +106,8 @@ class AdapterTrainer:
         self.optimizer.step()
         return sums
 
-    def _exchange(self, now: bool) -> AbstractContextManager[None]:
-        """Hold gradients back until the last image of the share."""
-        if now or not isinstance(self.wrapped, DistributedDataParallel):
-            return nullcontext()
-        return self.wrapped.no_sync()
-
-    def _losses(self, prompts: Prompts, adapter: torch.nn.Module) -> tuple[Tensor, Tensor]:
-        """Total with gradient; face, occlusion, hinge, total and a count of 1 as numbers."""
+    def _losses(self, prompts: Prompts, adapter: nn.Module) -> tuple[Tensor, Tensor]:
+        """Total with gradient; face, occlusion, hinge, total and a count of 1 as float64."""
         logits = segment(self.sam, adapter, prompts, self.settings).logits_sam
         loss = self.config.loss
         parts = point_losses(
@@ -138,12 +118,13 @@ class AdapterTrainer:
             margin=loss.hinge_margin,
             hinge_weight=loss.hinge_weight,
         )
-        terms = torch.stack((parts.face, parts.occlusion, parts.hinge, parts.total)).detach()
-        if not math.isfinite(float(terms.sum())):
-            raise NonFiniteLoss(
+        count = torch.ones_like(parts.total)
+        terms = torch.stack((parts.face, parts.occlusion, parts.hinge, parts.total, count)).detach()
+        if not bool(terms.isfinite().all()):
+            raise S3potError(
                 f"{prompts.name}: the loss is {float(terms[3])}; check its files, or lower train.lr"
             )
-        return parts.total, torch.cat((terms.cpu().double(), torch.ones(1, dtype=torch.float64)))
+        return parts.total, terms.cpu().double()
 
     def _means(self, sums: Tensor) -> Losses:
         sums = self.process.total(sums)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
 
 from tqdm import tqdm
 
@@ -21,20 +17,10 @@ from s3pot.pipeline import prepare
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Pair, Prompts, S3potError
 
-logger = logging.getLogger(__name__)
-
-Outcome = Union[Pair, S3potError]
-
 
 @dataclass(frozen=True)
 class Filled:
-    """What ``PromptStore.fill`` found.
-
-    Attributes:
-        usable: Faces with at least one prompt point.
-        empty: Faces without: no token centre lies in their region.
-        failed: Faces that could not be read, and why.
-    """
+    """Faces with at least one prompt point, those without any, and those that cannot be read."""
 
     usable: list[FaceFiles] = field(default_factory=list)
     empty: list[FaceFiles] = field(default_factory=list)
@@ -44,123 +30,79 @@ class Filled:
 class PromptStore:
     """Prompts of faces, computed when missing and kept as ``cache.mode`` says.
 
-    Args:
-        sam: Frozen SAM.
-        config: ``sam``, ``prompt`` and ``cache`` decide.
-        datapath: Data folder that the cache belongs to; None keeps nothing on disk.
+    The disk cache belongs to the data folder ``datapath``; None keeps nothing on disk.
     """
 
     def __init__(self, sam: FrozenSam, config: Config, datapath: Path | None) -> None:
         self.sam, self.config = sam, config
-        self.mode = config.cache.mode
-        tree = config_to_dict(config)
         self.sam_sha256 = model_hashes(config, ["sam"])["sam"]
         self.made_by = {
             "sam": self.sam_sha256,
             "normalize": config.sam.normalize,
-            "prompt": tree["prompt"],
+            "prompt": config_to_dict(config)["prompt"],
             "device": sam.sam.device.type,
             "amp": config.run.amp,
         }
         self._disk = None
-        if self.mode == "disk" and datapath is not None:
+        if config.cache.mode == "disk" and datapath is not None:
             self._disk = FeatureCache(cache_folder(datapath), int(config.cache.max_gb * 2**30))
         self._memory: dict[str, Prompts] = {}
         self._keys: dict[tuple[FaceFiles, bool], str] = {}
 
-    @property
-    def shared(self) -> bool:
-        """Whether other processes find what this one computes."""
-        return self._disk is not None
-
     def get(self, face: FaceFiles, oracle: bool = False) -> Prompts:
-        """Prompts of one face, on SAM's device.
-
-        Args:
-            face: Its files.
-            oracle: Take the true clean face as the reference.
+        """Prompts of one face, on SAM's device; ``oracle`` takes the true clean face as reference.
 
         Raises:
             S3potError: A file is missing, damaged or does not fit the others.
         """
         found = self._kept(face, oracle)
         if found is None:
-            pair = PairDataset([face], self.sam.grid.size, oracle)[0]
-            found = self._compute([face], [pair], oracle)[0]
+            found = self._compute([(face, self._read(face, oracle))], oracle)[0]
         moved = {k: v.to(self.sam.sam.device) for k, v in vars(found).items() if k != "name"}
         return Prompts(face.name, **moved)
 
-    def fill(self, faces: Sequence[FaceFiles], oracle: bool = False, bar: bool = True) -> Filled:
+    def fill(self, faces: Sequence[FaceFiles], oracle: bool = False) -> Filled:
         """Compute what is missing, in batches, and sort the faces by what came out.
 
-        Args:
-            faces: In the order of the result.
-            oracle: See ``get``.
-            bar: Show a progress bar on a terminal.
+        A CPU takes pairs one by one: it gains nothing by batches, and its sums may depend on them.
         """
-        filled, missing = Filled(), []
+        filled, batch = Filled(), []
         points: dict[FaceFiles, int] = {}
-        for face in faces:
+        on_cpu = self.sam.sam.device.type == "cpu"
+        size = 1 if on_cpu else max(1, self.config.sam.batch // 2)
+        for number, face in enumerate(tqdm(faces, desc="SAM", unit="face", disable=None), start=1):
             try:
                 kept = self._kept(face, oracle)
+                if kept is None:
+                    batch.append((face, self._read(face, oracle)))
+                else:
+                    points[face] = len(kept.labels)
             except S3potError as error:
                 filled.failed.append((face, error))
-                continue
-            if kept is None:
-                missing.append(face)
-            else:
-                points[face] = len(kept.labels)
-        progress = tqdm(total=len(missing), desc="SAM", unit="face", disable=None if bar else True)
-        with progress:
-            for batch in self._batches(missing, oracle):
-                good = [(face, pair) for face, pair in batch if isinstance(pair, Pair)]
-                filled.failed.extend((f, p) for f, p in batch if isinstance(p, S3potError))
-                if good:
-                    pairs = [pair for _, pair in good]
-                    prompts = self._compute([face for face, _ in good], pairs, oracle)
-                    points.update({f: len(p.labels) for (f, _), p in zip(good, prompts)})
-                progress.update(len(batch))
+            if len(batch) == size or (batch and number == len(faces)):
+                found = self._compute(batch, oracle)
+                points.update({face: len(p.labels) for (face, _), p in zip(batch, found)})
+                batch = []
         filled.usable.extend(face for face in faces if points.get(face))
         filled.empty.extend(face for face in faces if points.get(face) == 0)
         return filled
 
-    def _batches(
-        self, faces: Sequence[FaceFiles], oracle: bool
-    ) -> Iterator[list[tuple[FaceFiles, Outcome]]]:
-        """Faces in batches of pictures; on the CPU one by one.
+    def _read(self, face: FaceFiles, oracle: bool) -> Pair:
+        return PairDataset([face], self.sam.grid.size, oracle)[0]
 
-        A CPU gains nothing by batches, and its sums may depend on them: then a face would depend
-        on its neighbours.
-        """
-        on_cpu = self.sam.sam.device.type == "cpu"
-        count = 1 if on_cpu else max(1, self.config.sam.batch // 2)
-        batch: list[tuple[FaceFiles, Outcome]] = []
-        dataset = PairDataset(faces, self.sam.grid.size, oracle)
-        for face, outcome in zip(faces, _read_ahead(dataset, self.config.train.workers)):
-            batch.append((face, outcome))
-            if len(batch) == count:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-    def _compute(
-        self, faces: Sequence[FaceFiles], pairs: Sequence[Pair], oracle: bool
-    ) -> list[Prompts]:
+    def _compute(self, batch: Sequence[tuple[FaceFiles, Pair]], oracle: bool) -> list[Prompts]:
+        pairs = [pair for _, pair in batch]
         found = [rounded(prompts) for prompts in prepare(self.sam, pairs, settings(self.config))]
-        for face, prompts in zip(faces, found):
+        for (face, _), prompts in zip(batch, found):
             if self._disk is not None:
                 self._disk.write(self._key(face, oracle), prompts)
-            elif self.mode != "off":
+            elif self.config.cache.mode != "off":
                 self._memory[self._key(face, oracle)] = prompts
         return found
 
     def _kept(self, face: FaceFiles, oracle: bool) -> Prompts | None:
         key = self._key(face, oracle)
-        found = self._memory.get(key)
-        if found is None and self._disk is not None:
-            found = self._disk.read(key, face.name)
-        return found
+        return self._disk.read(key, face.name) if self._disk else self._memory.get(key)
 
     def _key(self, face: FaceFiles, oracle: bool) -> str:
         """Hash the files once a run."""
@@ -168,23 +110,3 @@ class PromptStore:
         if slot not in self._keys:
             self._keys[slot] = entry_key(face, oracle, self.made_by)
         return self._keys[slot]
-
-
-def _read_ahead(dataset: PairDataset, workers: int) -> Iterator[Outcome]:
-    """Pairs in order, or the reason why there is none; threads read a few ahead."""
-
-    def read(index: int) -> Outcome:
-        try:
-            return dataset[index]
-        except S3potError as error:
-            return error
-
-    if workers == 0:
-        yield from map(read, range(len(dataset)))
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        queue = deque(pool.submit(read, index) for index in range(min(2 * workers, len(dataset))))
-        for index in range(len(queue), len(dataset) + len(queue)):
-            yield queue.popleft().result()
-            if index < len(dataset):
-                queue.append(pool.submit(read, index))

@@ -9,21 +9,9 @@ import logging
 
 import numpy as np
 
-from s3pot.rg.detect import Face, FaceDetector
-from s3pot.rg.warp import Alignment, as_quad, crop, picture_corners, to_photo
+from s3pot.rg.detect import FaceDetector
+from s3pot.rg.warp import Alignment, as_quad, picture_corners
 from s3pot.types import S3potError
-
-__all__ = [
-    "Alignment",
-    "NoFace",
-    "crop",
-    "find_alignments",
-    "from_landmarks",
-    "identity",
-    "looks_aligned",
-    "quad_from_landmarks",
-    "to_photo",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +39,12 @@ def quad_from_landmarks(points: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(points, dtype=np.float64)
     if points.shape == (68, 2):
-        eye_left, eye_right = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
-        mouth = (points[48] + points[54]) / 2
-    elif points.shape == (5, 2):
-        eye_left, eye_right = points[0], points[1]
-        mouth = (points[3] + points[4]) / 2
-    else:
+        eyes_and_nose = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30]]
+        points = np.stack([*eyes_and_nose, points[48], points[54]])
+    if points.shape != (5, 2):
         raise ValueError(f"landmarks have shape {points.shape}; expected (68, 2) or (5, 2)")
-    eyes = (eye_left + eye_right) / 2
-    between_eyes, to_mouth = eye_right - eye_left, mouth - eyes
+    eyes, between_eyes = (points[0] + points[1]) / 2, points[1] - points[0]
+    to_mouth = (points[3] + points[4]) / 2 - eyes
     x = between_eyes + np.array([to_mouth[1], -to_mouth[0]])
     length = np.hypot(*x)
     if not np.isfinite(length) or length == 0:
@@ -77,33 +62,16 @@ def from_landmarks(
     borders: str = "reflect",
     score: float | None = None,
 ) -> Alignment:
-    """Plan the FFHQ crop of one face.
-
-    Args:
-        points: (68, 2) or (5, 2), photo frame.
-        photo_size: Height and width of the photo.
-        size: Side of the crop.
-        borders: ``reflect`` or ``black``.
-        score: Detector confidence, to be kept with the crop.
-    """
+    """Plan the FFHQ crop of one face, its landmarks as in `quad_from_landmarks`; see `Alignment`."""
     quad = quad_from_landmarks(points)
     shrink = max(1, int(np.hypot(*(quad[3] - quad[0])) / size / 2))
     return Alignment(as_quad(quad), (size, size), photo_size, shrink, borders, score)
 
 
-def identity(image: np.ndarray, size: int | None = None, score: float | None = None) -> Alignment:
-    """Take the whole picture as the working image, whatever its shape (``align.mode: never``).
-
-    Args:
-        image: (H, W) or (H, W, 3).
-        size: Longer side of the working image, aspect kept; None leaves the pixels as they are.
-        score: Detector confidence, if a face was found.
-    """
-    height, width = image.shape[:2]
-    scale = 1.0 if size is None else size / max(height, width)
-    working = (max(1, round(height * scale)), max(1, round(width * scale)))
-    quad = as_quad(picture_corners((height, width)))
-    return Alignment(quad, working, (height, width), score=score)
+def identity(image: np.ndarray, score: float | None = None) -> Alignment:
+    """Take a whole picture (H, W, ...) of any shape as the working image (``align.mode: never``)."""
+    size = (image.shape[0], image.shape[1])
+    return Alignment(as_quad(picture_corners(size)), size, size, score=score)
 
 
 def looks_aligned(size: tuple[int, int], landmarks: np.ndarray | None) -> bool:
@@ -116,10 +84,8 @@ def looks_aligned(size: tuple[int, int], landmarks: np.ndarray | None) -> bool:
         size: Height and width.
         landmarks: Of the largest face, (5, 2) or (68, 2); None if no face was found.
     """
-    if size[0] != size[1]:
-        return False
-    if landmarks is None:
-        return True
+    if size[0] != size[1] or landmarks is None:
+        return size[0] == size[1]
     offset = quad_from_landmarks(landmarks) - picture_corners(size)
     return bool(np.hypot(offset[:, 0], offset[:, 1]).max() <= ALIGNED_TOLERANCE * size[0])
 
@@ -131,11 +97,11 @@ def find_alignments(
     borders: str = "reflect",
     all_faces: bool = False,
 ) -> list[Alignment]:
-    """Decide which crops of a photo are worked on.
+    """Decide which crops of a photo, uint8 (H, W, 3), are worked on.
 
     Args:
-        photo: uint8 (H, W, 3).
-        detector: Finds the faces.
+        photo: Where the faces are looked for.
+        detector: Finds them.
         size: Side of a crop; a picture that looks aligned already keeps its own size.
         borders: ``reflect`` or ``black``.
         all_faces: Every face, largest first, instead of the largest only.
@@ -148,19 +114,17 @@ def find_alignments(
     """
     height, width = photo.shape[:2]
     faces = detector.detect(photo)
+    if not faces and looks_aligned((height, width), None):
+        logger.info("no face found in a square picture: taken as aligned")
+        return [identity(photo)]
     if not faces:
-        if looks_aligned((height, width), None):
-            logger.info("no face found in a square picture: taken as aligned")
-            return [identity(photo)]
         raise NoFace(
             f"no face found in a photo of {width} x {height}; expected a visible face, or a square "
             "picture that is aligned already (align.mode=never takes any)"
         )
-    return [_plan(photo, face, size, borders) for face in (faces if all_faces else faces[:1])]
-
-
-def _plan(photo: np.ndarray, face: Face, size: int, borders: str) -> Alignment:
-    photo_size = (photo.shape[0], photo.shape[1])
-    if looks_aligned(photo_size, face.landmarks):
-        return identity(photo, score=face.score)
-    return from_landmarks(face.landmarks, photo_size, size, borders, face.score)
+    return [
+        identity(photo, face.score)
+        if looks_aligned((height, width), face.landmarks)
+        else from_landmarks(face.landmarks, (height, width), size, borders, face.score)
+        for face in (faces if all_faces else faces[:1])
+    ]

@@ -31,31 +31,17 @@ class Face:
     score: float
     landmarks: np.ndarray
 
-    @property
-    def area(self) -> float:
-        """Box area in square pixels."""
-        return self.box[2] * self.box[3]
-
 
 class FaceDetector:
-    """YuNet on photos of any size; the network is built at the first photo."""
+    """YuNet from an ONNX file, built at the first photo; faces below ``min_score`` are dropped."""
 
     def __init__(self, model_path: str | Path, min_score: float = 0.6) -> None:
-        """Remember the model.
-
-        Args:
-            model_path: The YuNet ONNX file.
-            min_score: Faces below this confidence are dropped; occluded faces score lower.
-        """
         self.model_path = Path(model_path)
         self.min_score = min_score
         self._network: Any = None
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Find the faces of a photo.
-
-        Args:
-            image: uint8 RGB (H, W, 3); large photos are shrunk for the search.
+        """Find the faces of a photo of any size, uint8 RGB (H, W, 3).
 
         Returns:
             Faces in the photo frame, largest first; empty if there is none.
@@ -63,49 +49,42 @@ class FaceDetector:
         Raises:
             S3potError: if the model file is missing or no YuNet.
         """
-        height, width = image.shape[:2]
         for side in SEARCH_SIDES:
-            scale = side / max(height, width)
+            scale = side / max(image.shape[:2])
             if side != SEARCH_SIDES[0] and scale > 1:
                 continue  # enlarging further finds nothing new
             faces = self._search(image, scale)
             if faces:
-                return sorted(faces, key=lambda face: -face.area)
+                return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
         return []
 
     def _search(self, image: np.ndarray, scale: float) -> list[Face]:
-        """Detect at one scale; the answer is in the photo frame."""
         height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(image, size, interpolation=filtering)
         network = self._build()
         network.setInputSize(size)
-        _, rows = network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+        _, found = network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
         # A row: x, y, width, height, five landmarks x, y, score.
-        ratio = np.array([width / size[0], height / size[1]])
-        faces = []
-        for row in [] if rows is None else np.asarray(rows, dtype=np.float64):
-            if np.isfinite(row).all():
-                corner, extent = row[0:2] * ratio, row[2:4] * ratio
-                box = (float(corner[0]), float(corner[1]), float(extent[0]), float(extent[1]))
-                faces.append(Face(box, float(row[14]), row[4:14].reshape(5, 2) * ratio))
-        return faces
+        rows = np.zeros((0, 15)) if found is None else np.asarray(found, dtype=np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
+        return [
+            Face((row[0], row[1], row[2], row[3]), float(row[14]), row[4:14].reshape(5, 2))
+            for row in rows
+        ]
 
     def _build(self) -> Any:
         if self._network is None:
-            if not self.model_path.is_file():
-                raise S3potError(
-                    f"{self.model_path}: no such file; expected the YuNet face detector "
-                    "(python -m s3pot.weights download yunet), or set align.mode=never"
-                )
+            path = self.model_path
+            if not path.is_file():
+                cure = "python -m s3pot.weights download yunet, or set align.mode=never"
+                raise S3potError(f"{path}: no such file; expected the YuNet face detector ({cure})")
             try:
-                self._network = cv2.FaceDetectorYN.create(
-                    str(self.model_path), "", (320, 320), self.min_score
-                )
+                self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.min_score)
             except cv2.error as error:
-                raise S3potError(
-                    f"{self.model_path}: not a YuNet model OpenCV {cv2.__version__} can read "
-                    "(python -m s3pot.weights verify); expected face_detection_yunet_2023mar.onnx"
-                ) from error
+                found = f"not a YuNet model OpenCV {cv2.__version__} can read"
+                cure = "expected face_detection_yunet_2023mar.onnx (python -m s3pot.weights verify)"
+                raise S3potError(f"{path}: {found}; {cure}") from error
         return self._network

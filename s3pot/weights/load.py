@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -37,71 +35,37 @@ class WeightMismatch(S3potError):
 
 @dataclass(frozen=True)
 class MiniWeights:
-    """A bundled mini model.
+    """A bundled mini model."""
 
-    Attributes:
-        size: Plain values for the network's constructor.
-        state_dict: Its weights, float16.
-    """
-
-    size: dict[str, Any]
-    state_dict: dict[str, Tensor]
+    size: dict[str, Any]  # plain values for the network's constructor
+    state_dict: dict[str, Tensor]  # float16
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a file of ``torch.save`` on the CPU: tensors and plain values only.
+    """Read the dict of a ``torch.save`` file on the CPU: tensors and plain values only.
 
     ``argparse.Namespace`` is let through besides: the E4S file may keep its options in one.
 
-    Args:
-        path: The file, old format or new.
-
-    Returns:
-        The stored dict, as it is.
-
     Raises:
-        CheckpointError: Missing, empty, cut off, not a checkpoint, or it wants to run code.
+        CheckpointError: Missing, cut off, not a checkpoint, or it wants to run code.
     """
     path = Path(path)
-    _check_head(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; check the path")
+    allow = getattr(torch.serialization, "safe_globals", None)  # torch >= 2.5
     try:
-        with _namespace_allowed():
+        with allow([argparse.Namespace]) if allow else nullcontext():
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} {_refusal(str(error))}") from error
     except Exception as error:  # a damaged pickle ends in almost any error, struct.error included
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{path} is cut off or damaged ({reason}); fetch or write it again"
-        ) from error
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = "is cut off, damaged or no PyTorch checkpoint; fetch or write it again"
+        if wanted:
+            cure = "save it again with plain values only (argparse.Namespace: update torch to 2.5)"
+            reason = f"was refused: it wants {wanted.group(1)}, but may hold no code; {cure}"
+        raise CheckpointError(f"{path} {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict")
     return content
-
-
-def _check_head(path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; check the path")
-    with path.open("rb") as file:
-        head = file.read(12)
-    if not head.startswith((b"PK", b"\x80")):
-        found = f"starts with {head!r}, like a saved web page or text" if head else "is empty"
-        raise CheckpointError(f"{path} {found}, not a PyTorch checkpoint; fetch or write it again")
-
-
-def _namespace_allowed() -> AbstractContextManager[Any]:
-    allow = getattr(torch.serialization, "safe_globals", None)  # torch >= 2.5
-    return nullcontext() if allow is None else allow([argparse.Namespace])
-
-
-def _refusal(reason: str) -> str:
-    found = re.search(r"GLOBAL ([\w.]+)", reason)
-    if not found:
-        return "is cut off, damaged or no PyTorch checkpoint; fetch or write it again"
-    cure = "save it again with plain values only, or fetch it again if it may be cut off"
-    if found.group(1) == "argparse.Namespace":
-        cure = "update torch to 2.5 or later, which can let this one type through"
-    return f"was refused: it wants {found.group(1)}, but may hold data only, no code; {cure}"
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -109,10 +73,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Any]:
 
     Args:
         checkpoint: What ``read_checkpoint`` gives, or a state dict.
-        source: Where it came from, for errors.
-
-    Raises:
-        CheckpointError: There are no weights in it.
+        source: Where it came from, for the ``CheckpointError`` when there are no weights in it.
     """
     inner = checkpoint.get("state_dict", checkpoint)
     state = {}
@@ -126,9 +87,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Any]:
     return state
 
 
-def load_strict(
-    module: nn.Module, state_dict: Mapping[str, Any], source: str, ignore: Collection[str] = ()
-) -> None:
+def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -> None:
     """Load weights, all of them, or say what differs and leave the module as it was.
 
     May be missing, and then stay as the module has them: ``num_batches_tracked`` (old torch) and
@@ -138,64 +97,40 @@ def load_strict(
         module: The model; weights are converted to its dtype and device.
         state_dict: State dict or whole checkpoint, see ``state_dict_of``.
         source: Where it came from, for errors.
-        ignore: Patterns (``fnmatch``) of keys in the file that the model does not use.
 
     Raises:
         WeightMismatch: A key is missing, unexpected or of another shape.
         CheckpointError: There are no weights in it.
     """
-    given = state_dict_of(state_dict, source)
-    own = module.state_dict()
-    unused = {key for key in given for pattern in ignore if fnmatchcase(key, pattern)} - set(own)
-    file = {key: value for key, value in given.items() if key not in unused}
-    buffers = [name for name, _ in module.named_buffers()]
+    file, own = state_dict_of(state_dict, source), module.state_dict()
+    buffers = {name for name, _ in module.named_buffers()}
     optional = {name for name in buffers if name.endswith(("num_batches_tracked", ".kernel"))}
-    lines = _difference(own, file, optional)
-    if lines:
-        raise WeightMismatch("\n  ".join([f"{source} does not fit{_kinds(own, given)}", *lines]))
-    module.load_state_dict({**own, **file})
-
-
-def _difference(
-    own: Mapping[str, Tensor], file: Mapping[str, Any], optional: Collection[str]
-) -> list[str]:
-    missing = [key for key in own if key not in file and key not in optional]
-    unexpected = [key for key in file if key not in own]
     shapes = [
         f"{key} {_shape(value)} for {_shape(own[key])}"
         for key, value in file.items()
         if key in own and _shape(value) != _shape(own[key])
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "wrong shape": shapes}
-    return [f"{len(found)} {kind}: {_some(found)}" for kind, found in kinds.items() if found]
+    missing = [key for key in own if key not in file and key not in optional]
+    kinds = {"missing": missing, "unexpected": [key for key in file if key not in own]}
+    lines = [
+        f"\n  {len(found)} {kind}: {', '.join(found[:3])}{', ...' if len(found) > 3 else ''}"
+        for kind, found in {**kinds, "wrong shape": shapes}.items()
+        if found
+    ]
+    if lines:
+        asked, given = recognise(own), recognise(file)
+        mixed_up = f" this is a {given}," if given and given != asked else ""
+        wanted = f" you asked for a {asked}:" if mixed_up and asked else ""
+        raise WeightMismatch(f"{source} does not fit:{mixed_up}{wanted}{''.join(lines)}")
+    module.load_state_dict({**own, **file})
 
 
 def _shape(value: object) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
-
-
-def _kinds(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    asked, found = recognise(own), recognise(given)
-    if found is None or found == asked:
-        return ":"
-    return f": this is a {found}" + (f", you asked for a {asked}:" if asked else ":")
-
-
 def read_mini(name: str, folder: Path | None = None) -> MiniWeights:
-    """Read a mini model.
-
-    Args:
-        name: ``parser``, ``generator``, ``sam`` or ``adapter``.
-        folder: Where others than the bundled ones lie, as ``<name>.pth``.
-
-    Raises:
-        MissingWeights: It is not there.
-        CheckpointError: It is not a mini file of this version.
-    """
+    """Read a mini model, found as by ``mini_path``; ``CheckpointError`` if of another version."""
     path = mini_path(name, folder)
     content = read_checkpoint(path)
     found, wanted = (content.get("format"), content.get("model")), (MINI_FORMAT, f"mini-{name}")

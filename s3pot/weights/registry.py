@@ -12,6 +12,13 @@ from s3pot.weights.hashing import checked_sha256
 _META = "https://dl.fbaipublicfiles.com/segment_anything/"
 _DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+_SHA256 = {
+    "sam_vit_h": "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    "sam_vit_l": "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    "sam_vit_b": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    "bisenet": "468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
+    "yunet": "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+}
 
 
 class MissingWeights(S3potError):
@@ -20,80 +27,61 @@ class MissingWeights(S3potError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One published file.
+    """One published file."""
 
-    Attributes:
-        name: What configs and commands call it.
-        file: File name inside the weights folder.
-        url: Direct link, or None where only a person can fetch it.
-        sha256: Published hash, or None: then it is pinned on first use.
-        size: Bytes, or None where nobody published it.
-        licence: Terms as far as known; read the original before use.
-        note: What it is and where its authors offer it.
-    """
-
-    name: str
-    file: str
-    url: str | None
-    sha256: str | None
-    size: int | None
-    licence: str
-    note: str
+    name: str  # what configs and commands call it
+    file: str  # its name inside the weights folder
+    url: str | None  # None where only a person can fetch it
+    sha256: str | None  # None where nobody published it: pinned on first use
+    size: int | None  # bytes, or None where nobody published it
+    licence: str  # as far as known; read the original before use
+    note: str  # what it is and where its authors offer it
 
 
-def _sam(letter: str, file: str, size: int, sha256: str) -> WeightFile:
-    note = f"Segment Anything ViT-{letter.upper()}; github.com/facebookresearch/segment-anything"
-    return WeightFile(f"sam_vit_{letter}", file, _META + file, sha256, size, "Apache-2.0", note)
+def _sam(letter: str, file: str, size: int) -> WeightFile:
+    name, note = (
+        f"sam_vit_{letter}",
+        "Segment Anything; github.com/facebookresearch/segment-anything",
+    )
+    return WeightFile(name, file, _META + file, _SHA256[name], size, "Apache-2.0", note)
 
 
 _FILES = (
-    _sam(
-        *("h", "sam_vit_h_4b8939.pth", 2_564_550_879),
-        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-    ),
-    _sam(
-        *("l", "sam_vit_l_0b3195.pth", 1_249_524_607),
-        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-    ),
-    _sam(
-        *("b", "sam_vit_b_01ec64.pth", 375_042_383),
-        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    _sam("h", "sam_vit_h_4b8939.pth", 2_564_550_879),
+    _sam("l", "sam_vit_l_0b3195.pth", 1_249_524_607),
+    _sam("b", "sam_vit_b_01ec64.pth", 375_042_383),
+    WeightFile(
+        "bisenet",
+        "79999_iter.pth",
+        _DRIVE + "154JgKpzCPW82qINcVieuPH3fZ2e0P812",
+        _SHA256["bisenet"],
+        53_289_463,
+        "MIT (code); trained on CelebAMask-HQ, non-commercial research",
+        "BiSeNet face parser, 19 classes; github.com/zllrunning/face-parsing.PyTorch",
     ),
     WeightFile(
-        name="bisenet",
-        file="79999_iter.pth",
-        url=_DRIVE + "154JgKpzCPW82qINcVieuPH3fZ2e0P812",
-        sha256="468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
-        size=53_289_463,
-        licence="MIT (code); trained on CelebAMask-HQ, non-commercial research",
-        note="BiSeNet face parser, 19 classes; github.com/zllrunning/face-parsing.PyTorch",
+        "e4s",
+        "iteration_300000.pt",
+        _DRIVE + "1cyJTYRO5G4kcugAcgSJ7cMsE96GzV_hq",
+        *(None, None),
+        "not known here; see its authors' page",
+        "E4S regional GAN inversion; github.com/e4s2022/e4s",
     ),
     WeightFile(
-        name="e4s",
-        file="iteration_300000.pt",
-        url=_DRIVE + "1cyJTYRO5G4kcugAcgSJ7cMsE96GzV_hq",
-        sha256=None,
-        size=None,
-        licence="not known here; see its authors' page",
-        note="E4S regional GAN inversion; github.com/e4s2022/e4s",
+        "segnext_small",
+        "segnext.small.best_mIoU_iter_140000.pth",
+        *(None, None, None),
+        "not known here; see its authors' page",
+        "SegNeXt face parser, optional; ask for it at github.com/e4s2022/e4s",
     ),
     WeightFile(
-        name="segnext_small",
-        file="segnext.small.best_mIoU_iter_140000.pth",
-        url=None,
-        sha256=None,
-        size=None,
-        licence="not known here; see its authors' page",
-        note="SegNeXt face parser, optional; ask for it at github.com/e4s2022/e4s",
-    ),
-    WeightFile(
-        name="yunet",
-        file="face_detection_yunet_2023mar.onnx",
-        url=_ZOO + "face_detection_yunet_2023mar.onnx",
-        sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-        size=232_589,
-        licence="MIT",
-        note="YuNet detector; github.com/opencv/opencv_zoo, models/face_detection_yunet",
+        "yunet",
+        "face_detection_yunet_2023mar.onnx",
+        _ZOO + "face_detection_yunet_2023mar.onnx",
+        _SHA256["yunet"],
+        232_589,
+        "MIT",
+        "YuNet detector; github.com/opencv/opencv_zoo, models/face_detection_yunet",
     ),
 )
 REGISTRY = {entry.name: entry for entry in _FILES}
@@ -114,24 +102,22 @@ def find(name: str) -> WeightFile:
 
 
 def locate(name: str, weights_dir: Path | None = None) -> Path:
-    """Find an official weight file and make sure it is the right one.
-
-    Args:
-        name: Key of ``REGISTRY``.
-        weights_dir: Folder to look in; None for ``default_folder()``.
-
-    Returns:
-        A file of verified size and hash (the hash is read on first use, see ``hashing``).
-
-    Raises:
-        MissingWeights: The file is not there.
-        S3potError: It is there but has the wrong size or hash.
-    """
+    """Find an official weight file by its name; see ``verify``."""
     return verify(find(name), weights_dir)
 
 
 def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = False) -> Path:
-    """As ``locate``, for an entry; ``rehash`` reads the file even when its hash is remembered."""
+    """Return the path of a file in ``weights_dir``, else ``default_folder()``, once it is checked.
+
+    Args:
+        entry: Which file.
+        weights_dir: Where it lies.
+        rehash: Read the file even when its hash is remembered.
+
+    Raises:
+        MissingWeights: The file is not there.
+        S3potError: It has the wrong size or hash.
+    """
     folder = Path(weights_dir or default_folder())
     path = folder / entry.file
     if not path.is_file():
@@ -150,25 +136,20 @@ def how_to_get(entry: WeightFile, folder: Path) -> str:
     """Instructions: the command, the way by hand, the hash, the offline alternative."""
     option = "" if folder == default_folder() else f" --weights_dir {folder}"
     command = f"  run:      python -m s3pot.weights download {entry.name}{option}\n"
-    size = f", {entry.size:,} bytes" if entry.size else ""
     return (
         f"{command if entry.url else ''}"
         f"  by hand:  {entry.url or entry.note}\n"
-        f"  put it:   {folder / entry.file}{size}\n"
+        f"  put it:   {folder / entry.file}{f', {entry.size:,} bytes' if entry.size else ''}\n"
         f"  sha256:   {entry.sha256 or 'none published; pinned on first use'}\n"
         f"  offline:  --config configs/mini.yaml uses the small bundled models instead"
     )
 
 
 def mini_path(name: str, folder: Path | None = None) -> Path:
-    """Return the weights of a mini model: ``parser``, ``generator``, ``sam``, ``adapter``.
-
-    Args:
-        name: One of the four.
-        folder: Where others than the bundled ones lie, as ``<name>.pth``.
+    """Where the weights of one of ``MINI_NAMES`` lie: ``<name>.pth``, bundled or in ``folder``.
 
     Raises:
-        MissingWeights: The file is not in this copy of the project.
+        MissingWeights: The file is not there.
         S3potError: There is no such mini model.
     """
     if name not in MINI_NAMES:
