@@ -1,4 +1,7 @@
-"""The prompt adapter: one self-attention layer that re-weights prompt tokens (paper section 3.3); all that is trained."""
+"""The prompt adapter (paper section 3.3): one self-attention layer over prompt tokens.
+
+It is all that is trained.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-# Release: 24 tensors are saved, these six are used; the others (a second self-attention, two cross-attentions) are not.
+# Release: 24 tensors are saved, the six of this layer are used; the others are of a second
+# self-attention and two cross-attentions.
 _AUTHORS = "transformer_decoder.transformer_self_attention_layers_0.0."
 
 
 class PromptAdapter(nn.Module):
-    """Multi-head self-attention over the prompt tokens, residual, LayerNorm after; no position, no dropout.
+    """Multi-head self-attention, residual, LayerNorm after; no position, no dropout.
 
     Args:
         width: Channels of a prompt token.
@@ -33,17 +37,19 @@ class PromptAdapter(nn.Module):
             prompts: (B, N, width).
 
         Returns:
-            Refined prompts, (B, N, width), and attention weights averaged over the heads, (B, N, N), rows sum to 1.
+            Refined prompts, (B, N, width), and attention weights averaged over the heads,
+            (B, N, N), rows sum to 1.
         """
         mixed, weights = self.self_attn(prompts, prompts, prompts, need_weights=True)
         return self.norm(prompts + mixed), weights
 
 
 def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate a state dict of the release to this module's keys; any other comes back unchanged.
+    """Translate a state dict of the release to this module's keys; any other keeps its own.
 
     Args:
-        state: Keys as in the authors' ``model_epoch_N.pth``, or as here; a leading ``module.`` is dropped.
+        state: Keys as in the authors' ``model_epoch_N.pth``, or as here; a leading ``module.`` is
+            dropped.
     """
     state = {key[7:] if key.startswith("module.") else key: value for key, value in state.items()}
     used = {k[len(_AUTHORS) :]: v for k, v in state.items() if k.startswith(_AUTHORS)}

@@ -30,46 +30,28 @@ NAMED = {"paper": (), "mini": ("model.set=mini", "model.sam=mini", "align.mode=n
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A segmented face; all arrays in the working frame.
+    """A segmented face; all arrays in the working frame: the picture or the aligned crop of it."""
 
-    Attributes:
-        occlusion: Covered face, bool (H, W).
-        face: Visible face inside the prompt region, bool (H, W).
-        parsing: The 12 classes of ``s3pot.labels``, occluded pixels 12, uint8 (H, W).
-        raw: The working image, uint8 (H, W, 3): the picture itself or the aligned crop of it.
-        reference: The clean face, uint8 (H, W, 3).
-        points: Prompt points, float (N, 2), x, y, pixels.
-        labels: 1 visible face, 0 occlusion, int64 (N,).
-        alignment: The way back to the picture, for ``s3pot.rg.warp.to_photo``.
-    """
-
-    occlusion: np.ndarray
-    face: np.ndarray
-    parsing: np.ndarray
-    raw: np.ndarray
-    reference: np.ndarray
-    points: np.ndarray
-    labels: np.ndarray
-    alignment: Alignment
+    occlusion: np.ndarray  # covered face, bool (H, W)
+    face: np.ndarray  # visible face inside the prompt region, bool (H, W)
+    parsing: np.ndarray  # classes of ``s3pot.labels``, occluded pixels 12, uint8 (H, W)
+    raw: np.ndarray  # the working image, uint8 (H, W, 3)
+    reference: np.ndarray  # the clean face, uint8 (H, W, 3)
+    points: np.ndarray  # prompt points, float (N, 2), x, y, pixels
+    labels: np.ndarray  # 1 visible face, 0 occlusion, int64 (N,)
+    alignment: Alignment  # the way back to the picture, for ``s3pot.rg.warp.to_photo``
 
 
+@dataclass(frozen=True)
 class FaceSegmenter:
-    """Loaded models; see ``load``.
+    """Loaded models of both halves; see ``load``."""
 
-    Args:
-        config: Settings.
-        generator: Models of reference generation.
-        segmenter: SAM and adapter.
-    """
-
-    def __init__(self, config: Config, generator: Generator, segmenter: Segmenter) -> None:
-        self.config, self.generator, self.segmenter = config, generator, segmenter
+    config: Config
+    generator: Generator
+    segmenter: Segmenter
 
     def segment(self, image: ImageSource) -> Segmentation:
-        """Segment the largest face of a picture.
-
-        Args:
-            image: Path, PIL image or uint8 array (H, W, 3), RGB.
+        """Segment the largest face of a path, PIL image or uint8 RGB array (H, W, 3).
 
         Raises:
             S3potError: No picture, or no face in it.
@@ -78,24 +60,16 @@ class FaceSegmenter:
         alignment = align(self.config, self.generator, pixels)[0]
         photo = Photo("picture", crop(pixels, alignment), alignment)
         made = make_reference(self.generator.parser, self.generator.inverter, photo)
-        sam, settings = self.segmenter.sam, self.segmenter.settings
+        sam = self.segmenter.sam
         pair = make_pair(photo.name, made, sam.grid.size)
-        prompts = rounded(prepare(sam, [pair], settings)[0])  # as every command does
-        prediction = self.segmenter.segment(prompts)
-        size = (made.raw.shape[0], made.raw.shape[1])
-        masks = masks_from(None if prediction is None else prediction.logits_sam, made.labels, size)
-        scale = torch.tensor([size[1], size[0]]) / sam.grid.size
-        points = (prompts.points_sam.cpu() + 0.5) * scale - 0.5
-        return Segmentation(
-            masks.occlusion,
-            masks.face,
-            masks.parsing,
-            made.raw,
-            made.reference,
-            points.numpy(),
-            prompts.labels.cpu().numpy(),
-            alignment,
-        )
+        prompts = rounded(prepare(sam, [pair], self.segmenter.settings)[0])  # as the commands do
+        found = len(prompts.labels) > 0
+        logits = self.segmenter.segment(prompts).logits_sam if found else None
+        height, width = made.raw.shape[:2]
+        masks = masks_from(logits, made.labels, (height, width))
+        points = (prompts.points_sam + 0.5) * torch.tensor([width, height]) / sam.grid.size - 0.5
+        arrays = (made.raw, made.reference, points.numpy(), prompts.labels.numpy())
+        return Segmentation(masks.occlusion, masks.face, masks.parsing, *arrays, alignment)
 
 
 def load(
@@ -111,8 +85,7 @@ def load(
     Raises:
         S3potError: A weight file is missing, the config is wrong, or there is no adapter.
     """
-    path = None if str(name) in NAMED else Path(name)
     overrides = [*NAMED.get(str(name), ()), f"run.device={device}"]
-    config = load_config(path, overrides)
+    config = load_config(None if str(name) in NAMED else name, overrides)
     segmenter = load_segmenter(config, None if checkpoint is None else Path(checkpoint))
     return FaceSegmenter(config, load_generator(config), segmenter)

@@ -1,14 +1,16 @@
-"""From a config to the stage objects, official or mini; weights are loaded strictly."""
+"""From a config to the stage objects, official or mini; weights are loaded strictly.
+
+Missing weights and weights that do not fit are an S3potError that names the cure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
-from segment_anything.modeling import Sam
+from segment_anything import sam_model_registry
 from torch import nn
 
 from s3pot.adapter import PromptAdapter
@@ -27,66 +29,45 @@ from s3pot.weights.hashing import checked_sha256, file_sha256
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
 from s3pot.weights.registry import find, locate, mini_path
 
-SAM_BUILDERS: Mapping[str, Callable[[], Sam]] = {
-    "vit_h": build_sam_vit_h,
-    "vit_l": build_sam_vit_l,
-    "vit_b": build_sam_vit_b,
-}
+Net = TypeVar("Net", bound=nn.Module)
 PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
 
 
 def settings(config: Config) -> PipelineSettings:
     """The method's numbers as ``pipeline`` takes them."""
-    prompt = config.prompt
+    prompt, attended = config.prompt, config.prompt.features == "attended"
     return PipelineSettings(
-        initial_anchor=prompt.initial_anchor,
-        initial_pick=prompt.initial_pick,
-        attended=prompt.features == "attended",
-        align_corners=config.mask.align_corners,
+        prompt.initial_anchor, prompt.initial_pick, attended, config.mask.align_corners
     )
 
 
 def weights_path(config: Config, piece: str) -> Path:
-    """The verified file of one piece.
-
-    Args:
-        config: ``model`` decides.
-        piece: ``sam``, ``parser``, ``generator``; ``adapter`` (mini) or ``detector`` (official).
-
-    Raises:
-        MissingWeights: It is not there; the text says how to get it.
-    """
-    folder = _folder(config)
+    """The verified file of sam, parser, generator, adapter (mini) or detector (official)."""
     if config.model.set == "mini":
-        return mini_path(piece, folder)
-    return locate(_official_name(config, piece), folder)
+        return mini_path(piece, _folder(config))
+    return locate(_official_name(config, piece), _folder(config))
 
 
 def model_hashes(config: Config, pieces: Iterable[str]) -> dict[str, str]:
     """SHA-256 of the files behind ``pieces``, for cache keys and result files."""
-    hashes = {}
-    for piece in pieces:
-        path = weights_path(config, piece)
-        if config.model.set == "mini":
-            hashes[piece] = file_sha256(path)
-        else:
-            hashes[piece] = checked_sha256(path, find(_official_name(config, piece)).sha256)
-    return hashes
+    mini, paths = config.model.set == "mini", {p: weights_path(config, p) for p in pieces}
+    return {
+        piece: file_sha256(path)
+        if mini
+        else checked_sha256(path, find(_official_name(config, piece)).sha256)
+        for piece, path in paths.items()
+    }
 
 
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
-    """SAM with its weights, frozen.
-
-    Raises:
-        S3potError: The weights are missing or do not fit.
-    """
+    """SAM with its weights, frozen."""
     if config.model.set == "mini":
         weights = read_mini("sam", _folder(config))
         sam = build_mini_sam(MiniSamSize(**_plain(weights.size)))
         load_strict(sam, weights.state_dict, "mini sam")
     else:
         path = weights_path(config, "sam")
-        sam = _loaded(SAM_BUILDERS[config.model.sam](), path)
+        sam = _loaded(sam_model_registry[config.model.sam](), path)
     return FrozenSam(sam, config.sam.normalize, config.run.amp == "bfloat16").to(device)
 
 
@@ -96,33 +77,25 @@ def build_adapter(sam: FrozenSam) -> PromptAdapter:
 
 
 def build_parser(config: Config, device: torch.device) -> Parser:
-    """The face parser with its weights, frozen.
-
-    Raises:
-        S3potError: The weights are missing or do not fit.
-    """
+    """The face parser with its weights, frozen."""
     if config.model.set == "mini":
         weights = read_mini("parser", _folder(config))
         size = _plain(weights.size)
         side = size.pop("input")
-        net: nn.Module = BiSeNet(**size)
+        net = BiSeNet(**size)
         load_strict(net, weights.state_dict, "mini parser")
         parser = Parser(net, side, NATIVE_12)
     elif config.model.parser == "bisenet":
         net = _loaded(BiSeNet(), weights_path(config, "parser"))
         parser = Parser(net, PARSER_SIZE, BISENET_TO_12)
     else:
-        net = _loaded(SegNeXt("small"), weights_path(config, "parser"))
-        parser = Parser(net, PARSER_SIZE, CELEBAMASKHQ_TO_12, native_resize=False, output_size=1024)
+        small = _loaded(SegNeXt("small"), weights_path(config, "parser"))
+        parser = Parser(small, PARSER_SIZE, CELEBAMASKHQ_TO_12, False, output_size=1024)
     return freeze(parser).to(device)
 
 
 def build_inverter(config: Config, device: torch.device) -> Inverter:
-    """The reference generator with its weights, frozen.
-
-    Raises:
-        S3potError: The weights are missing or do not fit.
-    """
+    """The reference generator with its weights, frozen."""
     if config.model.set == "mini":
         weights = read_mini("generator", _folder(config))
         size = _plain(weights.size)
@@ -137,7 +110,7 @@ def build_inverter(config: Config, device: torch.device) -> Inverter:
     return freeze(Inverter(net, side, config.reference.noise, half)).to(device)
 
 
-def _loaded(net: nn.Module, path: Path) -> nn.Module:
+def _loaded(net: Net, path: Path) -> Net:
     load_strict(net, read_checkpoint(path), str(path))
     return net
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
 from s3pot.config import Config, config_to_dict, load_config
 from s3pot.types import S3potError
@@ -25,13 +24,9 @@ FAILED, NOTHING_DONE, INTERRUPTED = 1, 2, 130
 
 @dataclass(frozen=True)
 class Setting:
-    """An option that is a short name of a config key.
+    """An option ``flag`` that is a short name of the config key ``key`` (``section.name``).
 
-    Attributes:
-        flag: Option, such as ``--lr``.
-        key: ``section.key`` that it sets; given on the command line it wins over the file.
-        help: One line; the key and its default are added.
-        value: What a flag without an argument stands for; None for an option that takes one.
+    ``value`` is what a flag without an argument stands for; None for an option that takes one.
     """
 
     flag: str
@@ -52,60 +47,35 @@ TRAINING = (
 def new_parser(
     doc: str | None, output_dir: str | None = None, settings: Sequence[Setting] = ()
 ) -> argparse.ArgumentParser:
-    """A parser with the options that every script takes.
-
-    Args:
-        doc: The script's docstring; its first line and its commands are the help text.
-        output_dir: Default of ``--output_dir``; None for a script without one.
-        settings: The script's own short names of config keys.
-    """
+    """A parser with the options of every script and its own ``settings``; ``doc`` is the help."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--config", help="YAML file of differences from the defaults")
+    add = parser.add_argument
+    add("--config", help="YAML file of differences from the defaults")
     if output_dir is not None:
-        parser.add_argument(
-            "--output_dir", default=output_dir, help=f"where results go (default: {output_dir})"
-        )
-    parser.add_argument("--verbose", action="store_true", help="log more; trace errors")
-    for setting in (*settings, DEVICE):
-        _add_setting(parser, setting)
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="any config value")
+        add("--output_dir", default=output_dir, help=f"where results go (default: {output_dir})")
+    add("--verbose", action="store_true", help="log more; trace errors")
+    defaults = config_to_dict(Config())
+    for one in (*settings, DEVICE):
+        section, _, name = one.key.partition(".")
+        text = f"{one.help} ({one.key}; default: {defaults[section][name]})"
+        if one.value is None:
+            add(one.flag, dest=one.key, metavar=name.upper(), help=text)
+        else:
+            add(one.flag, dest=one.key, action="store_const", const=one.value, help=text)
+    add("overrides", nargs="*", metavar="key.sub=value", help="any config value")
     return parser
 
 
-def _add_setting(parser: argparse.ArgumentParser, setting: Setting) -> None:
-    section, _, name = setting.key.partition(".")
-    default = config_to_dict(Config())[section][name]
-    text = f"{setting.help} ({setting.key}; default: {default})"
-    if setting.value is None:
-        parser.add_argument(setting.flag, dest=setting.key, metavar=name.upper(), help=text)
-    else:
-        parser.add_argument(
-            setting.flag, dest=setting.key, action="store_const", const=setting.value, help=text
-        )
-
-
 def config_from(args: argparse.Namespace) -> Config:
-    """Defaults < ``--config`` < short options < ``key.sub=value``.
-
-    Raises:
-        ConfigError: See ``load_config``.
-    """
+    """Defaults < ``--config`` < short options < ``key.sub=value``."""
     given = {key: value for key, value in vars(args).items() if "." in key and value is not None}
     return load_config(args.config, [*(f"{k}={v}" for k, v in given.items()), *args.overrides])
 
 
 def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
-    """Load the config, run a command and turn its outcome into an exit code.
-
-    Args:
-        args: What ``new_parser(...).parse_args`` gave.
-        body: The command; returns how many of its inputs failed.
-
-    Returns:
-        0, 1, 2 or 130, see the module.
-    """
+    """Run a command, which returns how many of its inputs failed; gives 0, 1, 2 or 130."""
     with _logging(logging.DEBUG if args.verbose else logging.INFO), _sigterm_as_interrupt():
         try:
             return FAILED if body(config_from(args)) else 0
@@ -123,7 +93,6 @@ def _logging(level: int) -> Iterator[None]:
     """Log of the package on stderr while a command runs."""
     root = logging.getLogger("s3pot")
     handler, before = logging.StreamHandler(sys.stderr), root.level
-    handler.setFormatter(logging.Formatter("%(message)s"))
     root.addHandler(handler)
     root.setLevel(level)
     try:
@@ -139,11 +108,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """Typed configuration: defaults here < one YAML file < ``key.sub=value`` on the command line.
 
-The defaults are the paper's (``configs/paper.yaml`` spells them out). Nobody changes a config after it is loaded; it is
-written to ``<output>/config.yaml`` and into every checkpoint.
+The defaults are the paper's (``configs/paper.yaml`` spells them out). Nobody changes a config
+after it is loaded; it is written to ``<output>/config.yaml`` and into every checkpoint.
 """
 
 from __future__ import annotations
@@ -23,64 +23,43 @@ class ConfigError(S3potError):
     """A configuration key or value that cannot be used."""
 
 
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{key} is {value!r}; it must be one of {', '.join(allowed)}")
+def _choice(*allowed: str) -> Any:
+    """One of some words; the first is the default."""
+    return field(default=allowed[0], metadata={"allowed": allowed})
 
 
-def _at_least(key: str, value: float, bound: float) -> None:
-    if not value >= bound:
-        raise ConfigError(f"{key} is {value}; it must be at least {bound}")
+def _number(default: float, low: float, high: float = math.inf) -> Any:
+    """A number from ``low`` to ``high``."""
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Which networks are used."""
 
-    set: str = "official"  # official: published checkpoints; mini: the bundled small ones
-    sam: str = "vit_h"  # vit_h, vit_l or vit_b; mini with the mini set
-    parser: str = "bisenet"  # bisenet or segnext
-    weights_dir: str = ""  # empty: $S3POT_WEIGHTS_DIR, then ./weights; for the mini set the bundled files
-
-    def __post_init__(self) -> None:
-        _one_of("model.set", self.set, ("official", "mini"))
-        _one_of("model.sam", self.sam, ("vit_h", "vit_l", "vit_b", "mini"))
-        _one_of("model.parser", self.parser, ("bisenet", "segnext"))
-        if (self.sam == "mini") != (self.set == "mini"):
-            raise ConfigError(
-                f"model.sam is {self.sam!r} but model.set is {self.set!r}: "
-                "the mini SAM goes with the mini set only; --config configs/mini.yaml sets both"
-            )
-        if self.set == "mini" and self.parser != "bisenet":
-            raise ConfigError("the mini set has no segnext parser; use model.parser=bisenet")
+    set: str = _choice("official", "mini")  # published checkpoints, or the bundled small ones
+    sam: str = _choice("vit_h", "vit_l", "vit_b", "mini")  # mini with the mini set
+    parser: str = _choice("bisenet", "segnext")
+    weights_dir: str = ""  # empty: $S3POT_WEIGHTS_DIR, then ./weights; mini: the bundled files
 
 
 @dataclass(frozen=True)
 class AlignConfig:
     """From the photo to the working image."""
 
-    mode: str = "auto"  # auto: detect and align unless the picture looks aligned; always; never: take it as it is
-    size: int = 1024  # side of the aligned crop, pixels
-    borders: str = "reflect"  # reflect as FFHQ does; black as the authors' crop does
-    min_score: float = 0.6  # faces the detector is less sure of are not used
-
-    def __post_init__(self) -> None:
-        _one_of("align.mode", self.mode, ("auto", "always", "never"))
-        _one_of("align.borders", self.borders, ("reflect", "black"))
-        _at_least("align.size", self.size, 16)
+    mode: str = _choice("auto", "always", "never")  # auto: unless the picture looks aligned
+    size: int = _number(1024, low=16)  # side of the aligned crop, pixels
+    borders: str = _choice("reflect", "black")  # as FFHQ does; as the authors' crop does
+    min_score: float = _number(0.6, low=0, high=1)  # faces the detector is less sure of are no use
 
 
 @dataclass(frozen=True)
 class ReferenceConfig:
     """Regional GAN inversion."""
 
-    noise: str = "stored"  # stored: the checkpoint's buffers, same picture every time; random: as the release
-    seed: int = 0  # of the random noise
-    dtype: str = "float32"  # float32 or bfloat16
-
-    def __post_init__(self) -> None:
-        _one_of("reference.noise", self.noise, ("stored", "random"))
-        _one_of("reference.dtype", self.dtype, ("float32", "bfloat16"))
+    noise: str = _choice("stored", "random")  # the checkpoint's, always the same; as the release
+    seed: int = _number(0, low=0)  # of the random noise
+    dtype: str = _choice("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -88,21 +67,16 @@ class SamConfig:
     """How SAM is fed."""
 
     normalize: bool = True  # SAM's own pixel mean and std; the release feeds [0, 1] pixels
-    batch: int = 4  # pictures encoded at once
+    batch: int = _number(4, low=1)  # pictures encoded at once
 
 
 @dataclass(frozen=True)
 class PromptConfig:
     """FE and PS."""
 
-    initial_anchor: str = "center"  # first point at the token's center; corner as the release
-    initial_pick: str = "region"  # best token of the region; product: cosine times mask, as the release
-    features: str = "attended"  # what PS matches: attended (FE) or encoder tokens (without FE)
-
-    def __post_init__(self) -> None:
-        _one_of("prompt.initial_anchor", self.initial_anchor, ("center", "corner"))
-        _one_of("prompt.initial_pick", self.initial_pick, ("region", "product"))
-        _one_of("prompt.features", self.features, ("attended", "encoder"))
+    initial_anchor: str = _choice("center", "corner")  # of the first token; corner as the release
+    initial_pick: str = _choice("region", "product")  # its best token; product as the release
+    features: str = _choice("attended", "encoder")  # tokens that PS matches: with FE or without
 
 
 @dataclass(frozen=True)
@@ -116,59 +90,42 @@ class MaskConfig:
 class LossConfig:
     """The three objectives (paper section 3.4)."""
 
-    sharpness: float = 10.0  # p = sigmoid(sharpness * logit)
-    hinge_margin: float = 0.5  # face points below this probability cost extra
-    hinge_weight: float = 0.5
+    sharpness: float = _number(10.0, low=0)  # p = sigmoid(sharpness * logit)
+    hinge_margin: float = _number(0.5, low=0, high=1)  # face points below this p cost extra
+    hinge_weight: float = _number(0.5, low=0)  # of that cost
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Adapter training, general and per image."""
 
-    batch_size: int = 3
-    lr: float = 1e-4
-    weight_decay: float = 1e-6
-    epochs: int = 50
-    seed: int = 321
-    val_fraction: float = 0.1  # of a folder without train/ and val/
-    val_faces: int = 0  # validate on the first ones only; 0: on all
-    save_every: int = 1  # epochs between model_epoch_N.pth; the last epoch is always written
-    keep: int = 0  # newest model_epoch_N.pth kept; 0: all
-    tensorboard: bool = False
-    workers: int = 2  # threads that read pictures ahead while SAM encodes
-
-    def __post_init__(self) -> None:
-        _at_least("train.batch_size", self.batch_size, 1)
-        _at_least("train.epochs", self.epochs, 1)
-        _at_least("train.lr", self.lr, 0.0)
-        _at_least("train.val_faces", self.val_faces, 0)
-        _at_least("train.save_every", self.save_every, 1)
-        if not 0 <= self.val_fraction < 1:
-            raise ConfigError(f"train.val_fraction is {self.val_fraction}; it must be in [0, 1)")
+    batch_size: int = _number(3, low=1)  # faces per optimiser step
+    lr: float = _number(1e-4, low=0)  # of AdamW
+    weight_decay: float = _number(1e-6, low=0)  # of AdamW
+    epochs: int = _number(50, low=1)  # of general training
+    seed: int = _number(321, low=0)  # of weights, order and split
+    val_fraction: float = _number(0.1, low=0, high=0.99)  # of a folder without train/ and val/
+    val_faces: int = _number(0, low=0)  # validate on the first ones only; 0: on all
+    save_every: int = _number(1, low=1)  # epochs between model_epoch_N.pth; the last one always is
+    keep: int = _number(0, low=0)  # newest model_epoch_N.pth kept; 0: all
+    tensorboard: bool = False  # write its event files besides
 
 
 @dataclass(frozen=True)
 class PerImageConfig:
     """Fine-tuning on one image; the optimiser's numbers are those of ``train``."""
 
-    epochs: int = 100
-    patience: int = 5  # epochs without an improvement of min_delta before it stops
-    min_delta: float = 1e-4
-
-    def __post_init__(self) -> None:
-        _at_least("per_image.epochs", self.epochs, 1)
-        _at_least("per_image.patience", self.patience, 1)
+    epochs: int = _number(100, low=1)  # at most
+    patience: int = _number(5, low=1)  # epochs without an improvement before it stops
+    min_delta: float = _number(1e-4, low=0)  # smallest improvement of the loss that counts
 
 
 @dataclass(frozen=True)
 class CacheConfig:
     """Features up to the prompts, kept per image pair."""
 
-    mode: str = "disk"  # disk, memory or off
-    max_gb: float = 20.0  # oldest entries of a folder's cache go first
-
-    def __post_init__(self) -> None:
-        _one_of("cache.mode", self.mode, ("disk", "memory", "off"))
+    mode: str = _choice("disk", "memory", "off")
+    max_gb: float = _number(20.0, low=0)  # oldest entries of a folder's cache go first
 
 
 @dataclass(frozen=True)
@@ -177,15 +134,12 @@ class RunConfig:
 
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     deterministic: bool = False  # refuse non-deterministic GPU kernels
-    amp: str = "off"  # off or bfloat16: SAM's image encoder in mixed precision on a GPU
-
-    def __post_init__(self) -> None:
-        _one_of("run.amp", self.amp, ("off", "bfloat16"))
+    amp: str = _choice("off", "bfloat16")  # of SAM's image encoder on a GPU
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set."""
+    """Everything that can be set; ``ConfigError`` where a value is out of range."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
@@ -199,6 +153,19 @@ class Config:
     cache: CacheConfig = field(default_factory=CacheConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
+    def __post_init__(self) -> None:
+        for section, values in vars(self).items():
+            for entry in dataclasses.fields(values):
+                _check(f"{section}.{entry.name}", getattr(values, entry.name), entry.metadata)
+        model = self.model
+        if (model.sam == "mini") != (model.set == "mini"):
+            raise ConfigError(
+                f"model.sam is {model.sam!r} but model.set is {model.set!r}: "
+                "the mini SAM goes with the mini set only; --config configs/mini.yaml sets both"
+            )
+        if model.set == "mini" and model.parser != "bisenet":
+            raise ConfigError("the mini set has no segnext parser; use model.parser=bisenet")
+
 
 def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Config:
     """Merge defaults, one YAML file and overrides.
@@ -208,7 +175,8 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
         overrides: ``section.key=value`` strings; later ones win.
 
     Raises:
-        ConfigError: Unreadable file, unknown key (with a suggestion), or a value its field does not take.
+        ConfigError: Unreadable file, unknown key (with a suggestion), or a value that its field
+            does not take.
     """
     tree = {} if path is None else _read_yaml(Path(path))
     for item in overrides:
@@ -217,8 +185,8 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
 
 
 def config_from_dict(tree: Mapping[str, Any]) -> Config:
-    """Build a config from nested plain values, as ``config_to_dict`` gives them; see ``load_config`` for errors."""
-    return _build(Config, tree, "")
+    """Build a config from nested plain values; errors as of ``load_config``."""
+    return build_dataclass(Config, tree, "")
 
 
 def config_to_dict(config: Config) -> dict[str, dict[str, Any]]:
@@ -226,16 +194,11 @@ def config_to_dict(config: Config) -> dict[str, dict[str, Any]]:
     return dataclasses.asdict(config)
 
 
-def dump_config(config: Config) -> str:
-    """The whole config as YAML text."""
-    return yaml.safe_dump(config_to_dict(config), sort_keys=False)
-
-
 def save_config(config: Config, folder: Path) -> None:
     """Write ``<folder>/config.yaml``, whole or not at all; the folder is made when missing."""
     folder.mkdir(parents=True, exist_ok=True)
     tmp = folder / "config.yaml.tmp"
-    tmp.write_text(dump_config(config), encoding="utf-8")
+    tmp.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
     tmp.replace(folder / "config.yaml")
 
 
@@ -246,71 +209,65 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds a {type(tree).__name__}; expected sections such as 'train:'")
-    return tree
+    if not isinstance(tree, (dict, type(None))):
+        raise ConfigError(f"{path} is a {type(tree).__name__}; expected sections such as 'train:'")
+    return tree or {}
 
 
 def _apply_override(tree: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     section, dot, name = key.partition(".")
     if not (sign and dot and section and name):
-        raise ConfigError(f"cannot read the override {item!r}; write it as section.key=value, e.g. train.lr=1e-4")
+        raise ConfigError(f"{item!r} is no override; write section.key=value, e.g. train.lr=1e-4")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot read the value of {item!r}: {error}") from error
-    branch = tree.setdefault(section, {})
-    if not isinstance(branch, dict):
-        raise ConfigError(f"section {section!r} holds {branch!r}; expected keys and values")
-    branch[name] = value
+    branch = tree.get(section)
+    if isinstance(branch, (dict, type(None))):  # if not, build_dataclass says so
+        tree[section] = {**(branch or {}), name: value}
 
 
-def _build(cls: type, tree: Any, prefix: str) -> Any:
-    """A dataclass from nested values, keys and types checked."""
-    where = prefix.rstrip(".") or "the config"
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where} is {tree!r}; expected keys and values")
-    known = get_type_hints(cls)
-    values = {}
-    for key, value in tree.items():
+def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
+    """A dataclass from nested values, keys and types checked; an empty section is its defaults."""
+    if not isinstance(tree, (Mapping, type(None))):
+        raise ConfigError(f"{prefix[:-1] or 'the config'} is {tree!r}; expected keys and values")
+    known, values = get_type_hints(cls), {}
+    for key, value in (tree or {}).items():
         if key not in known:
-            raise ConfigError(_unknown(str(key), prefix, known))
-        kind = known[key]
-        name = f"{prefix}{key}"
-        values[key] = (
-            _build(kind, {} if value is None else value, name + ".")
-            if dataclasses.is_dataclass(kind)
-            else _convert(name, value, kind)
-        )
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"known: {', '.join(known)}"
+            raise ConfigError(f"unknown config key {prefix}{key}; {hint}")
+        name, kind = f"{prefix}{key}", known[key]
+        if dataclasses.is_dataclass(kind):
+            values[key] = build_dataclass(kind, value, name + ".")
+        else:
+            values[key] = _convert(name, value, kind)
     return cls(**values)
 
 
-def _unknown(key: str, prefix: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {prefix}{close[0]}?" if close else f"known: {', '.join(known)}"
-    return f"unknown config key {prefix}{key}; {hint}"
-
-
 def _convert(name: str, value: Any, kind: type) -> Any:
-    """Bring a YAML value to its field's type; YAML reads ``1e-4`` as text."""
+    """Bring a YAML value to its field's type; YAML reads ``1e-4`` as text, ``off`` as False."""
     if kind is str and value is False:
-        return "off"  # YAML's reading of a bare off
-    problem = ConfigError(f"{name} is {value!r}; expected {kind.__name__}")
-    if kind is bool or isinstance(value, bool):
-        if kind is bool and isinstance(value, bool):
-            return value
-        raise problem
-    if kind is str:
-        if value is None or isinstance(value, (dict, list)):
-            raise problem
+        return "off"
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and not isinstance(value, (bool, list, dict, type(None))):
         return str(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise problem from error
-    if not math.isfinite(number) or (kind is int and number != int(number)):
-        raise problem
-    return kind(number)
+    if kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = value if isinstance(value, int) else float(value)
+            if math.isfinite(number) and (kind is float or number == int(number)):
+                return kind(number)
+        except (TypeError, ValueError, OverflowError):
+            pass  # the error below says it
+    raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}")
+
+
+def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    allowed, low, high = bounds.get("allowed"), bounds.get("low"), bounds.get("high")
+    if allowed and value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+    if low is not None and not low <= value <= high:
+        limit = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise ConfigError(f"{name} is {value}; it must be {limit}")

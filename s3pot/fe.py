@@ -29,8 +29,8 @@ def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -
     Args:
         similarity: (G, G) in [-1, 1].
         region_grid: bool (G, G), at least one cell set.
-        pick: "region" takes the best token of the region. ``# Release:`` "product" multiplies by the mask and so leaves
-            the region when no similarity inside it is positive.
+        pick: "region" takes the best token of the region. ``# Release:`` "product" multiplies by
+            the mask and so leaves the region when no similarity inside it is positive.
 
     Returns:
         Flat row-major index; the smallest among equals.

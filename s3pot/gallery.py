@@ -19,8 +19,8 @@ article { border: 1px solid #8884; border-radius: 8px; margin: 0 0 1rem; padding
 h2 { font-size: 1.05rem; margin: 0; overflow-wrap: anywhere; }
 dl { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; margin: .2rem 0 .7rem; }
 dl div { display: flex; gap: .4rem; }
-dt::after { content: ":"; }
 dt { opacity: .7; }
+dt::after { content: ":"; }
 dd { font-variant-numeric: tabular-nums; margin: 0; }
 .row { display: grid; gap: .6rem; grid-template-columns: repeat(6, 1fr); }
 figure { margin: 0; }
@@ -33,13 +33,7 @@ figcaption { font-size: .8rem; opacity: .7; }
 
 @dataclass(frozen=True)
 class Card:
-    """One face of the page.
-
-    Attributes:
-        name: Its heading.
-        pictures: Caption and file, relative to the page, with "/".
-        numbers: Name and value.
-    """
+    """One face of the page, with captions and files relative to the page, and names and values."""
 
     name: str
     pictures: Sequence[tuple[str, str]]
@@ -47,13 +41,7 @@ class Card:
 
 
 def write_gallery(path: Path, title: str, cards: Sequence[Card]) -> None:
-    """Write the page, whole or not at all.
-
-    Args:
-        path: The page; the pictures lie beside or below it.
-        title: Its heading.
-        cards: In order.
-    """
+    """Write the page, whole or not at all; the pictures lie beside or below it."""
     count = "1 face" if len(cards) == 1 else f"{len(cards)} faces"
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -67,22 +55,14 @@ def write_gallery(path: Path, title: str, cards: Sequence[Card]) -> None:
 
 
 def _article(card: Card) -> str:
-    numbers = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in card.numbers
-    )
-    figures = "".join(_figure(card.name, *picture) for picture in card.pictures)
-    return (
-        f"<article>\n<h2>{escape(card.name)}</h2>\n<dl>{numbers}</dl>\n"
-        f'<div class="row">{figures}</div>\n</article>\n'
-    )
-
-
-def _figure(name: str, caption: str, file: str) -> str:
-    link = quote(file)
-    wide = ' class="wide"' if file.endswith("_pair.png") else ""
-    return (
-        f'<figure{wide}><a href="{link}"><img loading="lazy" src="{link}" '
-        f'alt="{escape(f"{name}: {caption}")}"></a>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
-    )
+    rows = [f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in card.numbers]
+    text = f"<article>\n<h2>{escape(card.name)}</h2>\n<dl>{''.join(rows)}</dl>\n"
+    text += '<div class="row">'
+    for caption, file in card.pictures:
+        link, wide = quote(file), ' class="wide"' if file.endswith("_pair.png") else ""
+        text += (
+            f'<figure{wide}><a href="{link}"><img loading="lazy" src="{link}" '
+            f'alt="{escape(f"{card.name}: {caption}")}"></a>'
+            f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+        )
+    return text + "</div>\n</article>\n"

@@ -1,4 +1,4 @@
-"""The 12 face classes of E4S, the prompt region, and the way to them from the 19 classes of the parsers."""
+"""The 12 face classes of E4S, the prompt region, and the way from the parsers' 19 classes."""
 
 from __future__ import annotations
 

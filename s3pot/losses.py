@@ -1,4 +1,4 @@
-"""The three objectives, at the prompt points only, without any occlusion label (paper section 3.4)."""
+"""The three objectives, at the prompt points only, without occlusion labels (section 3.4)."""
 
 from __future__ import annotations
 

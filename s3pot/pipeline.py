@@ -1,7 +1,8 @@
-"""S³POT in one file: FE → PS → adapter → mask (arXiv 2602.00635). RG, which comes first, is ``rg/reference.py``.
+"""S³POT in one file: FE → PS → adapter → mask (arXiv 2602.00635); RG is ``rg/reference.py``.
 
-``prepare`` is everything that the freeze makes a pure function of the image pair, and so can be computed once and kept;
-``segment`` is the part with a gradient. Training, per-image training and inference are loops around these two.
+``prepare`` is everything that the freeze makes a pure function of the image pair, and so can be
+computed once and kept; ``segment`` is the part with a gradient. Training, per-image training and
+inference are loops around these two.
 """
 
 from __future__ import annotations
@@ -45,9 +46,7 @@ def prepare(sam: FrozenSam, pairs: Sequence[Pair], settings: PipelineSettings) -
     device = sam.sam.device
     pictures = [p.raw_sam for p in pairs] + [p.reference_sam for p in pairs]
     raws, refs = sam.encode(torch.stack(pictures).to(device)).chunk(2)
-    return [
-        _prompts(sam, pair, raw, ref, settings) for pair, raw, ref in zip(pairs, raws, refs)  # noqa: B905
-    ]
+    return [_prompts(sam, *one, settings) for one in zip(pairs, raws, refs)]
 
 
 def _prompts(
@@ -95,8 +94,8 @@ def segment(
 
     Args:
         sam: Frozen SAM.
-        adapter: Called as ``adapter(tokens) -> (tokens, weights)``, also when wrapped for several processes; None
-            decodes the raw prompts.
+        adapter: Called as ``adapter(tokens) -> (tokens, weights)``, also when wrapped for several
+            processes; None decodes the raw prompts.
         prompts: Of one image, with at least one point.
         settings: Numbers of the method.
 

@@ -1,7 +1,8 @@
 """The values that walk through the pipeline: Photo → Reference → Contrast → Prompts → Prediction.
 
-Frames (see ``grid.py``): *photo* original pixels, *aligned* the face crop that every file of the folder contract
-shares (the working image), *sam* the square SAM sees, *grid* SAM's token cells. Points are (N, 2) in x, y order.
+Frames: *photo* original pixels, *aligned* the face crop that every file of the folder contract
+shares (the working image), *sam* the square SAM sees, *grid* SAM's token cells (``grid.py``).
+Points are (N, 2) in x, y order.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ class Prediction:
 
     Attributes:
         logits_sam: Visible-face logits, (S, S); positive means face.
-        attention: The adapter's weights over the N points and SAM's pad token, (N + 1, N + 1), rows sum to 1;
-            None where no adapter was used.
+        attention: The adapter's weights over the N points and SAM's pad token, (N + 1, N + 1),
+            rows sum to 1; None where no adapter was used.
     """
 
     logits_sam: Tensor

@@ -1,4 +1,4 @@
-"""What several test files share: tiny models with random weights, and small folders of drawn faces."""
+"""What several test files share: tiny models with random weights, folders of drawn faces."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def tiny_sam() -> FrozenSam:
 
 
 def _save(folder: Path, piece: str, size: dict[str, Any], state: dict[str, torch.Tensor]) -> None:
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    half = {
+        key: value.half() if value.is_floating_point() else value for key, value in state.items()
+    }
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in size.items()}
     content = {"format": 1, "model": f"mini-{piece}", "size": plain, "state_dict": half}
     torch.save(content, folder / f"{piece}.pth")
@@ -57,7 +59,7 @@ def _save(folder: Path, piece: str, size: dict[str, Any], state: dict[str, torch
 
 @pytest.fixture(scope="session")
 def mini_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for ``model.weights_dir``: all four pieces of a mini set, tiny, with random weights."""
+    """A folder for ``model.weights_dir``: the four pieces of a mini set, tiny and random."""
     folder = tmp_path_factory.mktemp("tiny_weights")
     torch.manual_seed(0)
     generator = E4SNet(TINY_GENERATOR)
@@ -82,12 +84,11 @@ def mini_options(mini_dir: Path) -> list[str]:
         f"model.weights_dir={mini_dir}",
         "align.mode=never",
         "run.device=cpu",
-        "train.workers=0",
     ]
 
 
 def write_face(folder: Path, name: str, seed: int, size: int = 64) -> FaceFiles:
-    """Write one face with truth under the folder contract: an oval of skin, and a bar over it in ``raw``."""
+    """Write a face with truth under the folder contract: an oval of skin, a bar over it in raw."""
     random = np.random.default_rng(seed)
     files = output_files(folder, name)
     clean = random.integers(60, 90, (size, size, 3)).astype(np.uint8)

@@ -16,7 +16,9 @@ PARAMETERS = {
 
 
 def test_every_trainable_parameter() -> None:
-    found = {name: tuple(p.shape) for name, p in PromptAdapter().named_parameters() if p.requires_grad}
+    found = {
+        name: tuple(p.shape) for name, p in PromptAdapter().named_parameters() if p.requires_grad
+    }
     assert found == PARAMETERS
 
 

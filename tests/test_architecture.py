@@ -115,7 +115,9 @@ def test_files_hold_one_concept() -> None:
     assert not long
 
 
-@pytest.mark.parametrize("path", [*FILES, *SCRIPTS], ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "path", [*FILES, *SCRIPTS], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 def test_no_print_no_assert_no_bare_except_no_path_tricks(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         assert not (isinstance(node, ast.ExceptHandler) and node.type is None), node.lineno

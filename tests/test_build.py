@@ -84,7 +84,9 @@ def test_official_set_has_no_adapter(tmp_path: Path) -> None:
         build.weights_path(load_config(None, [f"model.weights_dir={tmp_path}"]), "adapter")
 
 
-def test_weights_of_another_model_are_refused(mini_options: list[str], mini_dir: Path, tmp_path) -> None:
+def test_weights_of_another_model_are_refused(
+    mini_options: list[str], mini_dir: Path, tmp_path
+) -> None:
     (tmp_path / "sam.pth").write_bytes((mini_dir / "parser.pth").read_bytes())
     config = load_config(None, [*mini_options, f"model.weights_dir={tmp_path}"])
     with pytest.raises(S3potError, match="mini-parser"):

@@ -19,7 +19,9 @@ def test_cosine_of_each_cell(tokens) -> None:
     for y in range(8):
         for x in range(8):
             a, b = raw[:, y, x], ref[:, y, x]
-            assert float(found[y, x]) == pytest.approx(float(a @ b / (a.norm() * b.norm())), abs=1e-5)
+            assert float(found[y, x]) == pytest.approx(
+                float(a @ b / (a.norm() * b.norm())), abs=1e-5
+            )
 
 
 def test_cosine_of_nothing_is_finite() -> None:

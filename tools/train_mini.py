@@ -3,8 +3,8 @@
     python tools/train_mini.py all
     python tools/train_mini.py sam --work_dir build/mini --device cuda
 
-Stages, in order: pool (draw faces), parser, generator, pairs (generated references for the pool), sam, adapter. Each goes
-on where it stopped. Same seed, device and versions: same curve.
+Stages, in order: pool (draw faces), parser, generator, pairs (generated references for the pool),
+sam, adapter. Each goes on where it stopped. Same seed, device and versions: same curve.
 """
 
 from __future__ import annotations
@@ -29,15 +29,27 @@ STAGES = ("pool", "parser", "generator", "pairs", "sam", "adapter")
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     cli.add_argument("stage", choices=(*STAGES, "all"))
-    cli.add_argument("--work_dir", type=Path, default=ROOT / "build" / "mini", help="pool, checkpoints, curves")
-    cli.add_argument("--target_dir", type=Path, default=ROOT / "s3pot" / "weights" / "mini", help="bundled weights")
+    cli.add_argument(
+        "--work_dir", type=Path, default=ROOT / "build" / "mini", help="pool, checkpoints, curves"
+    )
+    cli.add_argument(
+        "--target_dir",
+        type=Path,
+        default=ROOT / "s3pot" / "weights" / "mini",
+        help="bundled weights",
+    )
     cli.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     cli.add_argument("--faces", type=int, default=8000, help="faces in the pool, a multiple of 250")
-    cli.add_argument("--pair_faces", type=int, default=4000, help="faces that get a generated reference")
-    cli.add_argument("--steps", type=int, help="optimiser steps of the stage; default: its recipe's")
-    cli.add_argument("--clean_pairs", action="store_true", help="sam: contrast with clean faces, not references")
+    cli.add_argument(
+        "--pair_faces", type=int, default=3000, help="faces that get a generated reference"
+    )
+    cli.add_argument(
+        "--steps", type=int, help="optimiser steps of the stage; default: its recipe's"
+    )
     cli.add_argument("--workers", type=int, default=2, help="processes that draw")
     return cli
 
@@ -59,12 +71,14 @@ def run_stage(stage: str, args: argparse.Namespace) -> None:
     elif stage == "parser":
         parser.train(work, target, device, args.steps or parser.SCHEDULE.steps)
     elif stage == "generator":
-        generator.train(work, target, device, args.steps or generator.SCHEDULE.steps, load_parser(target))
+        generator.train(
+            work, target, device, args.steps or generator.SCHEDULE.steps, load_parser(target)
+        )
     elif stage == "pairs":
         nets = (load_generator(target).to(device), load_parser(target).to(device))
         generator.write_pairs(work, *nets, args.pair_faces // pool.SHARD, device)
     elif stage == "sam":
-        sam.train(work, target, device, args.steps or sam.SCHEDULE.steps, not args.clean_pairs)
+        sam.train(work, target, device, args.steps or sam.SCHEDULE.steps)
     else:
         from mini import adapter  # the scripts of the root, needed by this stage alone
 
@@ -75,7 +89,9 @@ def load_parser(folder: Path) -> BiSeNet:
     """The bundled parser in full precision."""
     box = torch.load(folder / "parser.pth", weights_only=True)
     net = BiSeNet(box["size"]["classes"], box["size"]["width"])
-    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in box["state_dict"].items()})
+    net.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in box["state_dict"].items()}
+    )
     return net
 
 

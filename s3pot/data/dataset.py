@@ -17,15 +17,10 @@ from s3pot.types import Pair, Reference
 
 
 def make_pair(name: str, reference: Reference, size: int) -> Pair:
-    """Bring a face to SAM's square; the aspect is not kept.
+    """Bring a face to SAM's square of side ``size``; the aspect is not kept.
 
-    Args:
-        name: Stem, for messages.
-        reference: Aligned frame; each of the three arrays may have a size of its own.
-        size: S, side of the sam frame.
-
-    Returns:
-        Pictures by Pillow's antialiased bilinear filter, region by the nearest pixel centre.
+    Each of the three arrays may have a size of its own. Pictures go by Pillow's antialiased
+    bilinear filter, the region by the nearest pixel centre.
     """
     region = Image.fromarray(region_of(reference.labels).astype(np.uint8) * 255)
     region_sam = np.asarray(region.resize((size, size), Image.Resampling.NEAREST)) > 0
@@ -39,25 +34,15 @@ def _square(pixels: np.ndarray, size: int) -> Tensor:
 
 
 class PairDataset(Dataset[Pair]):
-    """Pairs of a list of faces.
-
-    Args:
-        faces: Their files.
-        size: S, side of the sam frame.
-        oracle: Take the true clean face as the reference.
-    """
+    """Pairs of a list of faces; ``oracle`` takes the true clean face as the reference."""
 
     def __init__(self, faces: Sequence[FaceFiles], size: int, oracle: bool = False) -> None:
-        self.faces, self.size, self.oracle = tuple(faces), size, oracle
+        self.faces, self.size, self.oracle = faces, size, oracle
 
     def __len__(self) -> int:
         return len(self.faces)
 
     def __getitem__(self, index: int) -> Pair:
-        """Read one face.
-
-        Raises:
-            S3potError: A file is missing, damaged or does not fit the others.
-        """
+        """Read one face; S3potError when a file is missing, damaged or does not fit the others."""
         face = self.faces[index]
         return make_pair(face.name, load_reference(face, self.oracle), self.size)

@@ -1,8 +1,4 @@
-"""Reading pictures of any kind, writing files that are whole or absent, and pixels to tensors.
-
-On disk and in numpy a picture is upright uint8 RGB (H, W, 3); between stages it is a float tensor
-(3, H, W) in [0, 1].
-"""
+"""Reading pictures of any kind, writing files that are whole or absent, and pixels to tensors."""
 
 from __future__ import annotations
 
@@ -23,16 +19,6 @@ from s3pot.types import S3potError
 ImageSource = Union[str, Path, Image.Image, np.ndarray]
 
 EXIF_ORIENTATION = 0x0112
-# EXIF orientation -> what turns the stored pixels upright.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class BadImage(S3potError):
@@ -40,14 +26,13 @@ class BadImage(S3potError):
 
 
 def read_rgb(source: ImageSource) -> np.ndarray:
-    """Read any picture Pillow can open as upright 8-bit RGB.
+    """Read any picture Pillow can open as upright 8-bit RGB, the first frame of an animation.
 
     EXIF orientation is applied; transparency is laid over white; 16-bit samples keep their high
-    byte; float samples count as [0, 1] when none is above 1, else as [0, 255]; an animation gives
-    its first frame.
+    byte; float samples count as [0, 1] when none is above 1, else as [0, 255].
 
     Args:
-        source: path, PIL image, or uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+        source: path, PIL image, or uint8 array (H, W), (H, W, 3) or (H, W, 4).
 
     Returns:
         uint8 (H, W, 3), contiguous, owned by the caller.
@@ -56,7 +41,11 @@ def read_rgb(source: ImageSource) -> np.ndarray:
         BadImage: if the file is missing, truncated or no picture, or the array is of another kind.
     """
     if isinstance(source, np.ndarray):
-        return _upright_rgb(_from_array(source))
+        channels_ok = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (3, 4))
+        if source.dtype != np.uint8 or not channels_ok or 0 in source.shape:
+            found = f"an array of {source.dtype} {source.shape}"
+            raise BadImage(f"{found} is no picture; expected uint8 (H, W, 3), RGB")
+        return _upright_rgb(Image.fromarray(np.ascontiguousarray(source)))
     name = "the given PIL image" if isinstance(source, Image.Image) else str(source)
     try:
         if isinstance(source, Image.Image):
@@ -65,39 +54,30 @@ def read_rgb(source: ImageSource) -> np.ndarray:
             return _upright_rgb(image)
     except FileNotFoundError:
         raise BadImage(f"{name}: no such file; expected a picture") from None
-    except MemoryError:
-        raise BadImage(f"{name}: not enough memory to decode it") from None
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
         raise BadImage(f"{name}: not a readable picture ({reason})") from error
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
-    shape_ok = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    if array.dtype != np.uint8 or not shape_ok or 0 in array.shape:
-        raise BadImage(
-            f"an array of {array.dtype} {array.shape} is no picture; expected uint8 (H, W, 3), RGB"
-        )
-    squeezed = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    return Image.fromarray(np.ascontiguousarray(squeezed))
-
-
 def _upright_rgb(image: Image.Image) -> np.ndarray:
     image.load()  # before EXIF is read: for TIFF Pillow turns the picture itself, here
-    turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
-    upright = image if turn is None else image.transpose(turn)
-    if upright.mode == "F" or upright.mode.startswith("I"):
-        grey = _grey_uint8(np.asarray(upright))
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if upright.has_transparency_data:
-        rgba = upright.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(white, rgba)
-    return np.array(upright.convert("RGB"))
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(_grey_uint8(np.asarray(image)))
+    elif "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    pixels = np.asarray(image.convert("RGB"))
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.array(pixels, order="C")
 
 
 def _grey_uint8(samples: np.ndarray) -> np.ndarray:
-    """Bring integer (16-bit range) or float grey samples (H, W) to uint8."""
     if samples.dtype.kind in "iu":
         return np.asarray(samples.clip(0, 65535) // 256, dtype=np.uint8)
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
@@ -146,8 +126,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Turn uint8 (H, W, 3) into a float tensor (3, H, W) in [0, 1]."""
-    channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
-    return torch.from_numpy(channels_first).div_(255)
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")).div_(255)
 
 
 def to_uint8(image: Tensor) -> np.ndarray:

@@ -13,30 +13,22 @@ from s3pot.types import S3potError
 
 
 def read_labelme(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Draw every shape of a LabelMe file.
-
-    Args:
-        path: JSON with ``shapes``, ``imageHeight`` and ``imageWidth``.
-        size: Height and width of the mask; the points are scaled to it.
-
-    Returns:
-        bool (H, W), the union of the shapes.
+    """Draw every shape, scaled to height and width ``size``, into one mask, bool (H, W).
 
     Raises:
         S3potError: Unreadable, no LabelMe file, or a shape that has no inside.
     """
+    mask = np.zeros(size, np.uint8)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         scale = np.array([size[1] / content["imageWidth"], size[0] / content["imageHeight"]])
-        outlines = [_outline(shape) for shape in content["shapes"]]
+        for shape in content["shapes"]:
+            cv2.fillPoly(mask, [np.rint(_outline(shape) * scale).astype(np.int32)], 1)
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise S3potError(
             f"{path} is no LabelMe file ({type(error).__name__}: {error}); "
             "expected shapes, imageWidth, imageHeight"
         ) from error
-    mask = np.zeros(size, np.uint8)
-    for outline in outlines:
-        cv2.fillPoly(mask, [np.rint(outline * scale).astype(np.int32)], 1)
     return mask.astype(bool)
 
 

@@ -54,45 +54,28 @@ class FaceFiles:
 
 def output_files(folder: Path, name: str) -> FaceFiles:
     """All paths of a face under the contract, whether or not they exist yet."""
-    stem = str(folder / name)
-    raw, reference, parsing = Path(f"{stem}.png"), Path(stem + REFERENCE), Path(stem + PARSING)
-    optional = Path(stem + ALIGN), Path(stem + OCCLUSION), Path(stem + CLEAN)
-    return FaceFiles(name, raw, reference, parsing, *optional)
+    ends = (".png", REFERENCE, PARSING, ALIGN, OCCLUSION, CLEAN)
+    return FaceFiles(name, *(Path(f"{folder / name}{end}") for end in ends))
 
 
 def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None) -> FaceFiles:
     """A face of three given files; the optional ones are those that lie beside ``raw``."""
-    beside = output_files(raw.parent, raw.stem)
-    truth = [beside.occlusion_truth, raw.with_suffix(".json")]
-    return FaceFiles(
-        name or raw.stem,
-        raw,
-        reference,
-        parsing,
-        _existing(beside.align),
-        next((path for path in truth if path and path.is_file()), None),
-        _existing(beside.clean),
-    )
-
-
-def _existing(path: Path | None) -> Path | None:
-    return path if path is not None and path.is_file() else None
+    ends = (ALIGN, OCCLUSION, CLEAN, ".json")
+    beside = [raw.with_name(raw.stem + end) for end in ends]
+    align, truth, clean, labelme = (path if path.is_file() else None for path in beside)
+    return FaceFiles(name or raw.stem, raw, reference, parsing, align, truth or labelme, clean)
 
 
 def find_faces(datapath: Path) -> list[FaceFiles]:
-    """All faces below a folder, sorted by name.
+    """All faces below a folder, sorted by name; S3potError where there is none.
 
     An incomplete face is returned too, if its reference or its map is there: reading it names
     what is missing.
-
-    Raises:
-        S3potError: No such folder, or no face in it.
     """
     if not datapath.is_dir():
         raise S3potError(f"there is no folder {datapath}; generate_reference.py writes one")
     faces: dict[str, FaceFiles] = {}
-    folders = [datapath, *(p for p in datapath.rglob("*") if p.is_dir())]
-    for folder in sorted(folders):
+    for folder in sorted([datapath, *(p for p in datapath.rglob("*") if p.is_dir())]):
         where = folder.relative_to(datapath)
         if not any(part.startswith(".") for part in where.parts):
             found = _authors_face(folder, where) or _contract_faces(folder, where)
@@ -111,39 +94,26 @@ def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
     stems = parsed | {n[: -len(REFERENCE)] for n in names if n.endswith(REFERENCE)}
     # The picture of a face called x_ref is no reference of a face called x.
     stems = {s for s in stems if s in parsed or f"{s}.png" in names or f"{s}_ref" not in parsed}
-    faces = []
-    for stem in sorted(stems):
-        plain = output_files(folder, stem)
-        name = (where / stem).as_posix()
-        faces.append(face_from(plain.raw, plain.reference, plain.parsing, name))
-    return faces
+    return [
+        face_from(face.raw, face.reference, face.parsing, (where / face.name).as_posix())
+        for face in (output_files(folder, stem) for stem in stems)
+    ]
 
 
 def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
-    """The authors' layout: a numeric folder with a ``Reference*.png``."""
     if not folder.name.isdigit() or not any(folder.glob("Reference*.png")):
         return []
     truths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(ALIGN)]
-    return [
-        FaceFiles(
-            where.as_posix() if where.parts else folder.name,
-            _first(folder, "*.jpg", "*.original"),
-            _first(folder, "Reference*.png"),
-            _first(folder, "*parsing_mask.npy"),
-            occlusion_truth=truths[0] if truths else None,
-        )
-    ]
+    name = where.as_posix() if where.parts else folder.name
+    raw = _first(folder, "*.jpg", "*.original")
+    reference, parsing = _first(folder, "Reference*.png"), _first(folder, "*parsing_mask.npy")
+    return [FaceFiles(name, raw, reference, parsing, None, truths[0] if truths else None)]
 
 
 def _first(folder: Path, *patterns: str) -> Path:
     """First file of the first pattern that has any, else a path that names what is missing."""
-    for pattern in patterns:
-        found = sorted(folder.glob(pattern))
-        if len(found) > 1:
-            logger.warning("%s: %d files %s; the first is used", folder, len(found), pattern)
-        if found:
-            return found[0]
-    return folder / patterns[0]
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return found[0] if found else folder / patterns[0]
 
 
 def split(
@@ -153,20 +123,15 @@ def split(
 
     ``D/train`` and ``D/val`` when both exist, else all of D, shuffled by ``seed`` and cut. At least
     one face stays on each side when there are two; a fraction of 0 leaves validation empty.
-
-    Raises:
-        S3potError: See ``find_faces``.
     """
     parts = [datapath / "train", datapath / "val"]
     if all(part.is_dir() for part in parts):
-        train, val = (find_faces(part) for part in parts)
-        return train, val
+        return find_faces(parts[0]), find_faces(parts[1])
     faces = find_faces(datapath)
     count = round(len(faces) * val_fraction)
     if val_fraction > 0:
         count = min(max(count, 1), len(faces) - 1)
-    order = np.random.default_rng(seed).permutation(len(faces))
-    held = set(order[:count].tolist())
+    held = set(np.random.default_rng(seed).permutation(len(faces))[:count].tolist())
     train = [face for index, face in enumerate(faces) if index not in held]
     return train, [faces[index] for index in sorted(held)]
 
@@ -178,14 +143,7 @@ def cache_folder(datapath: Path) -> Path:
 
 
 def load_labels(path: Path) -> np.ndarray:
-    """Read a 12-class map.
-
-    Returns:
-        uint8 (H, W), values 0..11.
-
-    Raises:
-        BadFace: Missing, damaged, of another shape, or with values that are no class.
-    """
+    """Read a 12-class map as uint8 (H, W), values 0..11; BadFace names what is wrong with it."""
     try:
         labels = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -209,18 +167,12 @@ def load_labels(path: Path) -> np.ndarray:
 def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
     """Read the three members; raw and reference agree in size, the map may have any.
 
-    Args:
-        face: Paths.
-        oracle: Use the true clean face, ``<stem>_clean.png``, as the reference.
-
-    Raises:
-        S3potError: A member is missing, damaged or of another frame.
+    ``oracle`` takes the true clean face as the reference. S3potError names a member that is
+    missing, damaged or of another frame.
     """
     if oracle and face.clean is None:
-        raise BadFace(
-            f"{face.name} has no true clean face {face.raw.stem}{CLEAN}; "
-            "generate_reference.py --truth_dir brings it"
-        )
+        missing = f"{face.name} has no true clean face {face.raw.stem}{CLEAN}"
+        raise BadFace(f"{missing}; generate_reference.py --truth_dir brings it")
     chosen = face.clean if oracle and face.clean else face.reference
     raw, reference = read_rgb(face.raw), read_rgb(chosen)
     if raw.shape != reference.shape:
@@ -232,25 +184,18 @@ def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
 
 
 def load_truth(face: FaceFiles) -> np.ndarray | None:
-    """Read the true occlusion: a PNG of 0/255 or 0/1, or LabelMe polygons.
+    """Read the true occlusion, PNG of 0/255 or 0/1 or LabelMe, as bool (H, W) of the raw face.
 
-    Returns:
-        bool (H, W) of the working image's size; None where no truth is known.
-
-    Raises:
-        S3potError: Damaged, or of another size than the working image.
+    None where no truth is known; S3potError where it is damaged or of another size.
     """
-    path = face.occlusion_truth
+    path, raw = face.occlusion_truth, read_rgb(face.raw)
     if path is None:
         return None
-    size = read_rgb(face.raw).shape[:2]
     if path.suffix == ".json":
-        return read_labelme(path, size)
+        return read_labelme(path, (raw.shape[0], raw.shape[1]))
     pixels = read_rgb(path).max(axis=2)
-    if pixels.shape != size:
-        raise BadFace(
-            f"{path} is {_size(pixels)}; expected {size[1]} x {size[0]}, the size of {face.raw}"
-        )
+    if pixels.shape != raw.shape[:2]:
+        raise BadFace(f"{path} is {_size(pixels)}; expected {_size(raw)}, the size of {face.raw}")
     return np.asarray(pixels > (127 if pixels.max() > 1 else 0))
 
 

@@ -28,7 +28,9 @@ def save_checkpoint(path: Path, adapter: nn.Module, **more: Any) -> None:
     """Write the unwrapped adapter and more tensors and plain values, whole or not at all."""
     state = {key: value.detach().cpu() for key, value in adapter.state_dict().items()}
     buffer = io.BytesIO()  # a file's name would become part of its bytes
-    torch.save({"format": 1, "kind": KIND, "version": __version__, "adapter": state, **more}, buffer)
+    torch.save(
+        {"format": 1, "kind": KIND, "version": __version__, "adapter": state, **more}, buffer
+    )
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 

@@ -8,7 +8,7 @@ from s3pot.config import ConfigError
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """Turn ``run.device`` into a device that is there, or raise ConfigError: auto, cpu, cuda[:N], mps.
+    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there, or raise ConfigError.
 
     ``auto`` prefers CUDA, then MPS; without a number the GPU of ``local_rank`` is taken.
     """

@@ -21,128 +21,100 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
+_HEADER = (
+    "| row | occlusion IoU (95 %) | F1 | precision | recall | boundary F1 | visible IoU "
+    "| pooled IoU | faces | s / face |\n|" + "---|" * 10 + "\n"
+)
+_SCORES = ("f1", "precision", "recall", "boundary_f1", "visible_iou", "pooled_iou")
+
 
 @dataclass(frozen=True)
 class FaceScore:
-    """One face in one row of a table.
-
-    Attributes:
-        row: Name of the row.
-        face: Name of the face.
-        scores: Against its truth.
-        seconds: What the prediction took; None where that is not known.
-    """
+    """One face in one row of a table."""
 
     row: str
     face: str
     scores: MaskScores
-    seconds: float | None = None
+    seconds: float | None = None  # of the prediction, where that is known
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A table and what lies behind it.
-
-    Attributes:
-        rows: Plain values, one mapping per row, in order.
-        faces: Every score of every row.
-        failed: Faces that could not be scored.
-    """
+    """A table as plain values, the scores behind it, and how many faces could not be scored."""
 
     rows: Sequence[Mapping[str, Any]]
     faces: Sequence[FaceScore]
-    failed: int
+    failed: int = 0
+
+
+def faces_with_truth(datapath: Path) -> list[FaceFiles]:
+    """The faces of a folder that can be scored, at least one, sorted; else S3potError."""
+    faces = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
+    if not faces:
+        raise S3potError(
+            f"{datapath} has no face with a truth <stem>_occlusion.png or <stem>.json; "
+            "generate_reference.py --truth_dir carries it along"
+        )
+    return faces
 
 
 def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) -> Evaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth of a data folder.
 
-    Args:
-        datapath: Folder contract with ``<stem>_occlusion.png`` or LabelMe ``<stem>.json``.
-        results: What ``inference.py`` or ``train_per_image.py`` wrote.
-        meta: ``meta.jsonl`` of drawn faces, for rows per kind; None looks into ``datapath``.
+    ``meta`` is the ``meta.jsonl`` of drawn faces, for rows per kind; None looks into ``datapath``.
 
     Raises:
         S3potError: No face can be scored.
     """
     if not results.is_dir():
         raise S3potError(f"--results {results} is no folder; run inference.py first")
-    kinds = read_kinds(meta, datapath)
-    truths = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
-    scored, failed = [], 0
-    for face in truths:
+    kinds, failed = _read_kinds(meta, datapath), 0
+    groups: dict[str, list[FaceScore]] = {"all": []}
+    for face in faces_with_truth(datapath):
         try:
-            scored.append(FaceScore("all", face.name, _score_file(face, results)))
+            entry = FaceScore("all", face.name, _score_file(face, results))
         except S3potError as error:
             failed += 1
             logger.error("failed: %s: %s", face.name, error)
-    if not scored:
-        raise S3potError(
-            f"no face of {datapath} could be scored: {len(truths)} have a truth, {results} holds "
-            "the result of none; generate_reference.py --truth_dir carries truth along"
-        )
-    groups = {"all": scored}
-    for kind in sorted({kind for entry in scored for kind in kinds.get(_stem(entry.face), ())}):
-        groups[kind] = [entry for entry in scored if kind in kinds.get(_stem(entry.face), ())]
-    rows = [table_row(name, entries) for name, entries in groups.items()]
-    return Evaluation(rows, scored, failed)
+            continue
+        for name in ["all", *kinds.get(Path(face.name).name, ())]:
+            groups.setdefault(name, []).append(entry)
+    if not groups["all"]:
+        raise S3potError(f"none of the {failed} faces with truth could be scored")
+    rows = [table_row(name, groups[name]) for name in sorted(groups, key=lambda n: (n != "all", n))]
+    return Evaluation(rows, groups["all"], failed)
 
 
 def truth_and_region(face: FaceFiles) -> tuple[np.ndarray, np.ndarray]:
-    """True occlusion and parsed region in the working frame, bool (H, W) both.
-
-    Raises:
-        S3potError: A file is missing or damaged.
-    """
+    """True occlusion and parsed region in the working frame, bool (H, W); else S3potError."""
     truth = load_truth(face)
     if truth is None:
         raise S3potError(f"{face.name} has no truth <stem>_occlusion.png or <stem>.json")
     return truth, region_of(resize_labels(load_labels(face.parsing), truth.shape))
 
 
-def read_kinds(meta: Path | None, datapath: Path) -> dict[str, list[str]]:
-    """Occluder kinds of drawn faces by stem; empty where there is no ``meta.jsonl``."""
-    path = meta or datapath / "meta.jsonl"
-    if meta is None and not path.is_file():
-        return {}
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        return {_stem(str(line["stem"])): [str(kind) for kind in line["kinds"]] for line in lines}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise S3potError(
-            f"{path} is no meta.jsonl of drawn faces ({type(error).__name__}: {error})"
-        ) from error
-
-
 def table_row(name: str, entries: Sequence[FaceScore]) -> dict[str, Any]:
     """Sum up the faces of one row; scores rounded to 4 digits."""
-    summary = asdict(summarise([entry.scores for entry in entries]))
     times = [entry.seconds for entry in entries if entry.seconds is not None]
-    seconds = sum(times) / len(times) if times else None
-    values = {"name": name, **summary, "seconds_per_face": seconds}
+    values = {"name": name, **asdict(summarise([entry.scores for entry in entries]))}
+    values["seconds_per_face"] = sum(times) / len(times) if times else None
     return {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}
 
 
 def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
     """The table for people: headline with its 95 % interval, then the other scores."""
-    columns = {
-        "F1": "f1",
-        "precision": "precision",
-        "recall": "recall",
-        "boundary F1": "boundary_f1",
-        "visible IoU": "visible_iou",
-        "pooled IoU": "pooled_iou",
-        "faces": "faces",
-        "s / face": "seconds_per_face",
-    }
-    lines = ["| row | occlusion IoU (95 %) | " + " | ".join(columns) + " |"]
-    lines.append("|---|" + "---|" * (len(columns) + 1))
+    text = _HEADER
     for row in rows:
-        ends = _text(row["occlusion_iou_low"]), _text(row["occlusion_iou_high"])
-        cells = [_text(row[key]) for key in columns.values()]
-        headline = f"{_text(row['occlusion_iou'])} ({' to '.join(ends)})"
-        lines.append(f"| {' | '.join([row['name'], headline, *cells])} |")
-    return "\n".join(lines) + "\n"
+        cell = {key: _text(value) for key, value in row.items()}
+        low, high = cell["occlusion_iou_low"], cell["occlusion_iou_high"]
+        cells = [cell["name"], f"{cell['occlusion_iou']} ({low} to {high})"]
+        cells += [cell[key] for key in (*_SCORES, "faces", "seconds_per_face")]
+        text += f"| {' | '.join(cells)} |\n"
+    return text
+
+
+def _text(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def save(output_dir: Path, evaluation: Evaluation) -> None:
@@ -157,6 +129,19 @@ def save(output_dir: Path, evaluation: Evaluation) -> None:
     write_csv(output_dir / "per_image.csv", faces)
 
 
+def _read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
+    """Occluder kinds of drawn faces by stem; empty where there is no ``meta.jsonl``."""
+    path = meta or datapath / "meta.jsonl"
+    if meta is None and not path.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return {Path(line["stem"]).name: set(line["kinds"]) for line in lines}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({found})") from error
+
+
 def _score_file(face: FaceFiles, results: Path) -> MaskScores:
     truth, region = truth_and_region(face)
     path = results / f"{face.name}_occlusion.png"
@@ -167,13 +152,3 @@ def _score_file(face: FaceFiles, results: Path) -> MaskScores:
             "differ; run inference.py on this --datapath"
         )
     return mask_scores(prediction, truth, region)
-
-
-def _stem(name: str) -> str:
-    return name.rsplit("/", 1)[-1]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -25,6 +25,7 @@ from s3pot.engine.seed import epoch_order, seed_everything
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
+PACKAGE = logging.getLogger("s3pot")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def train_general(config: Config, job: GeneralJob) -> int:
     Raises:
         S3potError: Nothing to train on, missing weights, or a loss that is no number.
     """
-    with processes(config.run.device) as process, logging_redirect_tqdm([logger.root]):
+    with processes(config.run.device) as process, logging_redirect_tqdm([PACKAGE]):
         seed_everything(config.train.seed, config.run.deterministic)
         train, val = split(job.datapath, config.train.val_fraction, config.train.seed)
         store = PromptStore(build_sam(config, process.device), config, job.datapath)
@@ -67,7 +68,8 @@ class _Run:
         if job.init_checkpoint is not None:
             restore_adapter(adapter, job.init_checkpoint, store.sam_sha256)
         self.trainer = AdapterTrainer(store.sam, adapter, config, config.train.epochs, process)
-        self.epoch, self.best, self.history = 0, math.inf, []
+        self.epoch, self.best = 0, math.inf
+        self.history: list[dict[str, float]] = []
         if job.resume and (job.output_dir / "last.pth").is_file():
             self._restore(job.output_dir / "last.pth")
 
@@ -82,21 +84,22 @@ class _Run:
 
     def use(self, train: Sequence[FaceFiles], val: Sequence[FaceFiles]) -> int:
         """Encode every face once, shared among the processes; count those that fail."""
-        faces, failed = [*train, *val], 0
+        faces, quiet = [*train, *val], self.process.rank > 0
         if self.process.world > 1:
-            self.store.fill(faces[self.process.rank :: self.process.world])
+            self.store.fill(faces[self.process.rank :: self.process.world], quiet=quiet)
             self.process.wait()
-        filled = self.store.fill(faces)
+        filled = self.store.fill(faces, quiet=quiet)
         for face, error in filled.failed:
-            logger.error("failed: %s: %s", face.name, error)
+            logger.warning("failed: %s: %s", face.name, error)
         if filled.empty:
             names = ", ".join(face.name for face in filled.empty)
-            logger.warning("%d faces have no prompt point: left out: %s", len(filled.empty), names)
+            count = len(filled.empty)
+            logger.warning("%d faces have no prompt point and are left out: %s", count, names)
         usable = set(filled.usable)
         self.faces = [face for face in train if face in usable]
         self.val = [face for face in val if face in usable]
         if not self.faces:
-            raise S3potError(f"{self.job.datapath}: no training face has a prompt point")
+            raise S3potError(f"{self.job.datapath}: no face has a prompt point; nothing to train on")
         return len(filled.failed)
 
     def train(self) -> None:

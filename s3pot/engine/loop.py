@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -93,8 +93,10 @@ class AdapterTrainer:
         sums = torch.zeros(5, dtype=torch.float64)
         self.optimizer.zero_grad()
         for index in own:
-            hold = index != own[-1] and isinstance(self.wrapped, DistributedDataParallel)
-            with self.wrapped.no_sync() if hold else nullcontext():
+            hold: AbstractContextManager[None] = nullcontext()
+            if isinstance(self.wrapped, DistributedDataParallel) and index != own[-1]:
+                hold = self.wrapped.no_sync()
+            with hold:
                 total, terms = self._losses(get(index), self.wrapped)
                 # The exchange takes the mean over processes: undo its division.
                 (total * self.process.world / len(batch)).backward()

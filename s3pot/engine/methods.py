@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_adapter
+from s3pot.build import build_adapter, settings
 from s3pot.config import Config
-from s3pot.data.layout import FaceFiles
 from s3pot.engine.per_image import fit_adapter
 from s3pot.engine.results import masks_from
-from s3pot.pipeline import PipelineSettings, segment
+from s3pot.pipeline import segment
 from s3pot.rg.reference import resize_labels
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts, Reference, S3potError
@@ -24,75 +22,33 @@ from s3pot.types import Prompts, Reference, S3potError
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of a table; S3potError for a word that is not known."""
 
-    Attributes:
-        name: First column.
-        method: Key of ``METHODS``.
-        reference: generated, or oracle: the true clean face.
-        adapter: For method model: none, bundled, per_image or the path of a checkpoint.
-        init: Per image starts from fresh or general, which is the bundled adapter.
-        faces: Only the first ones; 0 means all.
-        threshold: For methods pixel and token, in [0, 1].
-        overrides: ``section.key`` → value.
-    """
-
-    name: str
-    method: str = "model"
-    reference: str = "generated"
-    adapter: str = "none"
-    init: str = "fresh"
-    faces: int = 0
-    threshold: float = 0.0
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # first column
+    method: str = "model"  # key of METHODS
+    reference: str = "generated"  # or oracle: the true clean face
+    adapter: str = "none"  # of method model: none, bundled, per_image or the path of a checkpoint
+    init: str = "fresh"  # where per_image starts; general: from the bundled adapter
+    faces: int = 0  # only the first ones; 0: all
+    threshold: float = 0.0  # of methods pixel and token, in [0, 1]
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # section.key → value
 
     def __post_init__(self) -> None:
-        """Check the words."""
-        _one_of(self.name, "method", self.method, tuple(METHODS))
-        _one_of(self.name, "reference", self.reference, ("generated", "oracle"))
-        _one_of(self.name, "init", self.init, ("fresh", "general"))
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a method sees of one face.
-
-    Attributes:
-        files: Its paths.
-        made: Photo, reference (of the row's kind) and parsing.
-        prompts: FE and PS of them.
-    """
-
-    files: FaceFiles
-    made: Reference
-    prompts: Prompts
+        words = {"method": METHODS, "reference": ("generated", "oracle")}
+        for key, known in {**words, "init": ("fresh", "general")}.items():
+            if getattr(self, key) not in known:
+                found = f"{key} is {getattr(self, key)!r}"
+                raise S3potError(f"row {self.name!r}: {found}; expected one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What a method may use.
-
-    Attributes:
-        sam: Frozen SAM.
-        row: The row, for its numbers.
-        config: With the row's overrides.
-        settings: Of the pipeline.
-        adapter: The row's adapter, or where per-image training starts; None for none.
-    """
+    """What a method may use."""
 
     sam: FrozenSam
     row: Row
-    config: Config
-    settings: PipelineSettings
-    adapter: PromptAdapter | None
-
-
-def _nothing(bench: Bench, case: Case) -> np.ndarray:
-    return np.zeros(case.made.raw.shape[:2], dtype=bool)
-
-
-def _everything(bench: Bench, case: Case) -> np.ndarray:
-    return np.ones(case.made.raw.shape[:2], dtype=bool)
+    config: Config  # with the row's overrides
+    adapter: PromptAdapter | None  # the row's, or where per-image training starts
 
 
 def pixel_contrast(made: Reference) -> np.ndarray:
@@ -106,64 +62,43 @@ def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
     return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
 
 
-def _pixel(bench: Bench, case: Case) -> np.ndarray:
-    return np.asarray(pixel_contrast(case.made) > bench.row.threshold)
+def _token(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    return np.asarray(token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold)
 
 
-def _token(bench: Bench, case: Case) -> np.ndarray:
-    contrast = token_contrast(case.prompts, case.made.raw.shape[:2])
-    return np.asarray(contrast > bench.row.threshold)
-
-
-def _greedy(bench: Bench, case: Case) -> np.ndarray:
+def _greedy(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
     side = bench.sam.grid.side
     cells = np.zeros(side * side, dtype=np.uint8)
-    negative = case.prompts.points_sam[case.prompts.labels == 0]
-    cells[bench.sam.grid.cells(negative).cpu().numpy()] = 1
-    return resize_labels(cells.reshape(side, side), case.made.raw.shape[:2]) > 0
+    cells[bench.sam.grid.cells(prompts.points_sam[prompts.labels == 0]).cpu().numpy()] = 1
+    return resize_labels(cells.reshape(side, side), made.raw.shape[:2]) > 0
 
 
-def _single_point(bench: Bench, case: Case) -> np.ndarray:
-    prompts = case.prompts
+def _single_point(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
     if len(prompts.labels):
         first = prompts.first_point_sam[None]
         prompts = replace(prompts, points_sam=first, labels=prompts.labels.new_ones(1))
-    return _decode(bench, case, prompts, None)
+    return _model(replace(bench, adapter=None), made, prompts)
 
 
-def _model(bench: Bench, case: Case) -> np.ndarray:
-    adapter = bench.adapter
-    if bench.row.adapter == "per_image" and adapter is not None and len(case.prompts.labels):
-        start = adapter.state_dict()
-        adapter = build_adapter(bench.sam)
-        adapter.load_state_dict(start)
-        fit_adapter(bench.sam, case.prompts, adapter, bench.config)
-    return _decode(bench, case, case.prompts, adapter)
-
-
-def _decode(
-    bench: Bench, case: Case, prompts: Prompts, adapter: PromptAdapter | None
-) -> np.ndarray:
-    logits: Tensor | None = None
+def _model(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    adapter, logits = bench.adapter, None
     if len(prompts.labels):
+        if adapter is not None and bench.row.adapter == "per_image":
+            start, adapter = adapter.state_dict(), build_adapter(bench.sam)
+            adapter.load_state_dict(start)
+            fit_adapter(bench.sam, prompts, adapter, bench.config)
         with torch.no_grad():
-            logits = segment(bench.sam, adapter, prompts, bench.settings).logits_sam
-    size = (case.made.raw.shape[0], case.made.raw.shape[1])
-    return masks_from(logits, case.made.labels, size).occlusion
+            logits = segment(bench.sam, adapter, prompts, settings(bench.config)).logits_sam
+    return masks_from(logits, made.labels, made.raw.shape[:2]).occlusion
 
 
 # Each gives an occlusion mask (H, W); what lies outside the region is cut off afterwards.
-METHODS: dict[str, Callable[[Bench, Case], np.ndarray]] = {
-    "parser": _nothing,
-    "region": _everything,
-    "pixel": _pixel,
+METHODS: dict[str, Callable[[Bench, Reference, Prompts], np.ndarray]] = {
+    "parser": lambda bench, made, prompts: np.zeros(made.raw.shape[:2], dtype=bool),
+    "region": lambda bench, made, prompts: np.ones(made.raw.shape[:2], dtype=bool),
+    "pixel": lambda bench, made, prompts: pixel_contrast(made) > bench.row.threshold,
     "token": _token,
     "single_point": _single_point,
     "greedy": _greedy,
     "model": _model,
 }
-
-
-def _one_of(row: str, key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise S3potError(f"row {row!r}: {key} is {value!r}; expected one of {', '.join(allowed)}")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_adapter, build_sam, settings
@@ -20,30 +15,23 @@ from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.layout import FaceFiles
 from s3pot.engine.checkpoint import restore_adapter, save_checkpoint
 from s3pot.engine.device import pick_device
+from s3pot.engine.faces import FolderRun, Segmented, run_faces
 from s3pot.engine.history import write_history
 from s3pot.engine.loop import AdapterTrainer
 from s3pot.engine.prompts import PromptStore
-from s3pot.engine.record import digest, read_finished
-from s3pot.engine.results import ResultOptions, record_path, write_result, write_summary
+from s3pot.engine.record import digest
+from s3pot.engine.results import ResultOptions
 from s3pot.engine.seed import seed_everything
 from s3pot.pipeline import segment
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Prompts, S3potError
-
-logger = logging.getLogger(__name__)
+from s3pot.types import Prompts
 
 
 @dataclass(frozen=True)
 class PerImageJob:
-    """What to do.
+    """Faces of the data folder ``datapath``, each trained on alone.
 
-    Attributes:
-        faces: Each is trained on alone.
-        datapath: Data folder that their features are kept in.
-        output_dir: Where adapters, masks, pictures and histories go.
-        init_checkpoint: Adapter to start from; None starts from a fresh one.
-        options: What is written beside the masks.
-        resume: Keep faces that are finished.
+    They start from ``init_checkpoint``, or from a fresh adapter; ``resume`` keeps finished ones.
     """
 
     faces: Sequence[FaceFiles]
@@ -61,14 +49,8 @@ def fit_adapter(
 
     Stops after ``per_image.patience`` epochs without an improvement of ``per_image.min_delta``.
 
-    Args:
-        sam: Frozen SAM.
-        prompts: With at least one point, on SAM's device.
-        adapter: Fresh or pre-trained.
-        config: ``per_image``, ``train``, ``loss`` and ``mask`` decide.
-
     Returns:
-        Epoch, learning rate and losses before each step.
+        Epoch, learning rate and the losses before each step.
 
     Raises:
         S3potError: A loss is no number.
@@ -84,12 +66,12 @@ def fit_adapter(
         history.append({"epoch": epoch, "lr": lr, **vars(losses)})
         if losses.total < best:
             best, kept = losses.total, before
-        waited = 0 if losses.total < mark - own.min_delta else waited + 1
-        mark = min(mark, losses.total) if waited == 0 else mark
+        waited += 1
+        if losses.total < mark - own.min_delta:
+            mark, waited = losses.total, 0
         if waited >= own.patience:
             break
     adapter.load_state_dict(kept)
-    adapter.eval()
     return history
 
 
@@ -108,97 +90,32 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
     """
     sam = build_sam(config, pick_device(config.run.device))
     store = PromptStore(sam, config, job.datapath)
-    if job.init_checkpoint is not None:
-        restore_adapter(build_adapter(sam), job.init_checkpoint, store.sam_sha256)
+    _start(config, job, store)
     save_config(config, job.output_dir)
-    rows, failed = [], 0
-    try:
-        with logging_redirect_tqdm([logging.getLogger("s3pot")]):
-            for face in tqdm(job.faces, desc="per image", unit="face", disable=None):
-                try:
-                    rows.append(_one(config, job, store, face))
-                except S3potError as error:
-                    failed += 1
-                    logger.error("failed: %s: %s", face.name, error)
-    finally:
-        if rows:
-            write_summary(job.output_dir, rows, job.options.save_vis)
-    if failed == len(job.faces):
-        raise S3potError(f"none of the {failed} faces could be done")
-    logger.info("%d of %d faces are in %s", len(rows), len(job.faces), job.output_dir)
-    return failed
 
-
-def _one(config: Config, job: PerImageJob, store: PromptStore, face: FaceFiles) -> dict[str, Any]:
-    """The summary row of one face, made or kept."""
-    made_by = _made_by(config, job, store, face)
-    record = record_path(job.output_dir, face.name)
-    kept = read_finished(record, made_by) if job.resume else None
-    if kept is not None and isinstance(kept.get("row"), dict):
-        return dict(kept["row"])
-    start = time.perf_counter()
-    prompts = store.get(face)
-    between = time.perf_counter()
-    prediction, models = None, {"sam": store.sam_sha256}
-    if len(prompts.labels):
-        adapter = _fit_and_save(config, job, store, prompts)
-        models["adapter"] = digest(_stem(job, face.name, "_adapter.pth"))
+    def fit(prompts: Prompts) -> Segmented:
+        adapter = _start(config, job, store)
+        history = fit_adapter(sam, prompts, adapter, config)
+        stem = f"{job.output_dir / prompts.name}_"
+        write_history(history, stem)
+        path = Path(f"{stem}adapter.pth")
+        more = {"config": config_to_dict(config), "sam_sha256": store.sam_sha256}
+        save_checkpoint(path, adapter, epoch=len(history), **more)
         with torch.no_grad():
-            prediction = segment(store.sam, adapter, prompts, settings(config))
-    else:
-        logger.warning("%s: no prompt point lies in the face region; nothing is marked", face.name)
-    seconds = {"prompts": between - start, "train": time.perf_counter() - between}
-    return write_result(
-        job.output_dir,
-        face,
-        prompts,
-        prediction,
-        models=models,
-        seconds=seconds,
-        options=job.options,
-        made_by=made_by,
-    )
+            prediction = segment(sam, adapter, prompts, settings(config))
+        return Segmented(prediction, {"adapter": digest(path)})
+
+    tree = config_to_dict(config)
+    made_by = {key: tree[key] for key in ("mask", "loss", "train", "per_image")}
+    made_by["start"] = {"sha256": digest(job.init_checkpoint) if job.init_checkpoint else ""}
+    run = FolderRun(store, fit, made_by, job.output_dir, job.options, keep=job.resume)
+    return run_faces(run, job.faces)
 
 
-def _fit_and_save(
-    config: Config, job: PerImageJob, store: PromptStore, prompts: Prompts
-) -> PromptAdapter:
+def _start(config: Config, job: PerImageJob, store: PromptStore) -> PromptAdapter:
     """Each face starts from the same seed: it does not depend on those before it."""
     seed_everything(config.train.seed, config.run.deterministic)
     adapter = build_adapter(store.sam)
     if job.init_checkpoint is not None:
         restore_adapter(adapter, job.init_checkpoint, store.sam_sha256)
-    history = fit_adapter(store.sam, prompts, adapter, config)
-    name = prompts.name
-    names = ("_history.csv", "_history.jsonl", "_loss_curve.png")
-    write_history(history, *(_stem(job, name, end) for end in names))
-    save_checkpoint(
-        _stem(job, name, "_adapter.pth"),
-        adapter,
-        epoch=len(history),
-        config=config_to_dict(config),
-        sam_sha256=store.sam_sha256,
-    )
     return adapter
-
-
-def _stem(job: PerImageJob, name: str, end: str) -> Path:
-    return job.output_dir / f"{name}{end}"
-
-
-def _made_by(
-    config: Config, job: PerImageJob, store: PromptStore, face: FaceFiles
-) -> dict[str, Any]:
-    """What a result depends on."""
-    tree = config_to_dict(config)
-    paths = {"raw": face.raw, "reference": face.reference, "parsing": face.parsing}
-    found = {key: digest(path) for key, path in paths.items() if path.is_file()}
-    start = digest(job.init_checkpoint) if job.init_checkpoint else ""
-    parts = {key: tree[key] for key in ("mask", "loss", "train", "per_image")}
-    return {
-        **store.made_by,
-        **parts,
-        "init": start,
-        "inputs": found,
-        "options": asdict(job.options),
-    }

@@ -61,16 +61,18 @@ class PromptStore:
         moved = {k: v.to(self.sam.sam.device) for k, v in vars(found).items() if k != "name"}
         return Prompts(face.name, **moved)
 
-    def fill(self, faces: Sequence[FaceFiles], oracle: bool = False) -> Filled:
+    def fill(self, faces: Sequence[FaceFiles], oracle: bool = False, quiet: bool = False) -> Filled:
         """Compute what is missing, in batches, and sort the faces by what came out.
 
         A CPU takes pairs one by one: it gains nothing by batches, and its sums may depend on them.
         """
-        filled, batch = Filled(), []
+        filled = Filled()
+        batch: list[tuple[FaceFiles, Pair]] = []
         points: dict[FaceFiles, int] = {}
         on_cpu = self.sam.sam.device.type == "cpu"
         size = 1 if on_cpu else max(1, self.config.sam.batch // 2)
-        for number, face in enumerate(tqdm(faces, desc="SAM", unit="face", disable=None), start=1):
+        bar = tqdm(faces, desc="SAM", unit="face", disable=quiet or None)
+        for number, face in enumerate(bar, start=1):
             try:
                 kept = self._kept(face, oracle)
                 if kept is None:

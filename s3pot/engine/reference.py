@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s3pot.build import build_inverter, build_parser, model_hashes
 from s3pot.config import Config, save_config
 from s3pot.data.image import read_rgb, write_npy, write_png
-from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, FaceFiles, load_truth, output_files
+from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, load_truth, output_files
 from s3pot.engine.device import pick_device
 from s3pot.engine.record import digest, read_finished, write_record
 from s3pot.engine.seed import seed_everything
@@ -33,45 +32,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReferenceJob:
-    """What to do.
+    """What to do."""
 
-    Attributes:
-        input_dir: Photos, also in sub-folders.
-        output_dir: Where the folder contract goes.
-        truth_dir: Holds ``<stem>_occlusion.png`` and ``<stem>_clean.png`` ; None for none.
-        all_faces: Every face of a photo instead of the largest.
-        overwrite: Also do what is finished.
-    """
-
-    input_dir: Path
-    output_dir: Path
-    truth_dir: Path | None = None
-    all_faces: bool = False
-    overwrite: bool = False
+    input_dir: Path  # photos, also in sub-folders
+    output_dir: Path  # where the folder contract goes
+    truth_dir: Path | None = None  # holds <stem>_occlusion.png and <stem>_clean.png
+    all_faces: bool = False  # every face of a photo instead of the largest
+    overwrite: bool = False  # also do what is finished
 
 
 @dataclass(frozen=True)
 class Generator:
-    """The models of RG.
-
-    Attributes:
-        parser: Finds the 12 classes.
-        inverter: Draws the clean face.
-        detector: Finds faces; None takes every picture as it is.
-        hashes: Model → SHA-256.
-    """
+    """The models of RG."""
 
     parser: Parser
     inverter: Inverter
-    detector: FaceDetector | None
-    hashes: Mapping[str, str]
+    detector: FaceDetector | None  # None takes every picture as it is
+    hashes: Mapping[str, str]  # model → SHA-256
 
 
 def generate(config: Config, job: ReferenceJob) -> int:
-    """Write photo, reference, parsing and alignment of every photo that is not finished.
-
-    Returns:
-        How many photos failed; each is named in the log.
+    """Do every photo that is not finished; returns how many failed, each named in the log.
 
     Raises:
         S3potError: Nothing can be done: no photos, or missing weights.
@@ -81,13 +62,13 @@ def generate(config: Config, job: ReferenceJob) -> int:
         raise S3potError(f"--truth_dir {job.truth_dir} is no folder")
     models = load_generator(config)
     save_config(config, job.output_dir)
-    failed = 0
-    owners: dict[str, Path] = {}
+    failed, owners = 0, dict[Path, Path]()
     with logging_redirect_tqdm([logging.getLogger("s3pot")]):
         for path in tqdm(photos, desc="references", unit="photo", disable=None):
             try:
-                _claim(owners, path, _name(path, job))
-                _one(config, job, models, path)
+                name = path.relative_to(job.input_dir).with_suffix("").as_posix()
+                _claim(owners, path, name)
+                _one(config, job, models, path, name)
             except S3potError as error:
                 failed += 1
                 logger.error("failed: %s: %s", path, error)
@@ -105,26 +86,21 @@ def find_photos(input_dir: Path, output_dir: Path) -> list[Path]:
     """
     if not input_dir.is_dir():
         raise S3potError(f"--input_dir {input_dir} is no folder; expected a folder of photos")
-    inside, outside = input_dir.resolve(), output_dir.resolve()
-    if inside == outside:
+    outside = output_dir.resolve()
+    if input_dir.resolve() == outside:
         raise S3potError(f"--output_dir is the input folder {input_dir}; choose another one")
     photos = []
-    for path in sorted(inside.rglob("*")):
-        parts = path.relative_to(inside).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if path.is_file() and not hidden and outside not in path.parents:
-            photos.append(input_dir.joinpath(*parts))
+    for path in sorted(input_dir.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(input_dir).parts)
+        if path.is_file() and not hidden and outside not in path.resolve().parents:
+            photos.append(path)
     if not photos:
         raise S3potError(f"--input_dir {input_dir} holds no files; expected photos")
     return photos
 
 
 def load_generator(config: Config) -> Generator:
-    """Build the models; the detector is only asked for when the config aligns.
-
-    Raises:
-        S3potError: Weights are missing or do not fit.
-    """
+    """Build the models, the detector only when the config aligns; S3potError lacking weights."""
     hashes, detector = model_hashes(config, ("parser", "generator")), None
     if config.align.mode != "never":
         folder = config.model.weights_dir
@@ -138,11 +114,7 @@ def load_generator(config: Config) -> Generator:
 def align(
     config: Config, models: Generator, pixels: np.ndarray, all_faces: bool = False
 ) -> list[Alignment]:
-    """The crops of one photo, uint8 (H, W, 3), that are worked on, by ``align.mode``.
-
-    Raises:
-        NoFace: None was found where one is needed.
-    """
+    """The crops of one photo, uint8 (H, W, 3), by ``align.mode``; NoFace where one is needed."""
     options = config.align
     if models.detector is None:
         return [identity(pixels)]
@@ -158,61 +130,40 @@ def align(
     ]
 
 
-def _name(path: Path, job: ReferenceJob) -> str:
-    return path.relative_to(job.input_dir).with_suffix("").as_posix()
-
-
-def _claim(owners: dict[str, Path], path: Path, name: str) -> None:
+def _claim(owners: dict[Path, Path], path: Path, name: str) -> None:
     """Refuse a photo whose files would replace an earlier one's: ``a.jpg`` and ``a.png``."""
-    files = {str(value) for value in asdict(output_files(Path(), name)).values()} - {name}
-    taken = next((owners[file] for file in sorted(files) if file in owners), None)
-    if taken is not None:
-        raise S3potError(f"its files would overwrite those of {taken}; rename one of the two")
+    files = [value for value in vars(output_files(Path(), name)).values() if value != name]
+    taken = [owners[file] for file in files if file in owners]
+    if taken:
+        raise S3potError(f"its files would overwrite those of {taken[0]}; rename one of the two")
     owners.update(dict.fromkeys(files, path))
 
 
-def _one(config: Config, job: ReferenceJob, models: Generator, path: Path) -> None:
-    """All faces of one photo."""
-    name, truths = _name(path, job), _truth_files(job, _name(path, job))
+def _one(config: Config, job: ReferenceJob, models: Generator, path: Path, name: str) -> None:
+    """All faces of one photo; the record of the first closes them all, so it is written last."""
+    truths = _truth_files(job, name)
     made_by = {
-        "photo": _photo_digest(path),
+        "photo": digest(path),
         "models": dict(models.hashes),
         "align": asdict(config.align),
         "reference": asdict(config.reference),
         "all_faces": job.all_faces,
         "truth": {suffix: digest(file) for suffix, file in truths.items()},
     }
-    if not job.overwrite and _is_finished(job, name, made_by):
+    if not job.overwrite and read_finished(job.output_dir / (name + ALIGN), made_by):
         return
     pixels = read_rgb(path)
     faces = align(config, models, pixels, job.all_faces)
-    # The first face's record says how many there are, so it is written last.
-    for index in reversed(range(len(faces))):
-        files = output_files(job.output_dir, _face_name(name, index))
-        if config.reference.noise == "random":
-            # The same noise whichever photos are done.
-            seed_everything(config.reference.seed, config.run.deterministic)
-        written = list(_write_face(models, files, (path, pixels), faces[index], truths))
-        content = {**faces[index].to_dict(), "source": path.name, "faces": len(faces)}
-        write_record(job.output_dir / (files.name + ALIGN), made_by, written, content)
-
-
-def _is_finished(job: ReferenceJob, name: str, made_by: Mapping[str, Any]) -> bool:
-    first = read_finished(job.output_dir / (name + ALIGN), made_by)
-    others = range(1, first["faces"]) if first else ()
-    paths = [job.output_dir / (_face_name(name, index) + ALIGN) for index in others]
-    return first is not None and all(read_finished(path, made_by) for path in paths)
-
-
-def _face_name(name: str, index: int) -> str:
-    return name if index == 0 else f"{name}_face{index + 1}"
-
-
-def _photo_digest(path: Path) -> str:
-    try:
-        return digest(path)
-    except OSError as error:
-        raise S3potError(f"cannot be read ({error.strerror})") from error
+    written: list[Path] = []
+    for index, alignment in reversed(list(enumerate(faces))):
+        face = f"{name}_face{index + 1}" if index else name
+        # The same noise whichever photos are done.
+        seed_everything(config.reference.seed, config.run.deterministic)
+        photo = Photo(face, crop(pixels, alignment), alignment)
+        written += _write_face(job.output_dir, models, photo, path, truths)
+        record = job.output_dir / (face + ALIGN)
+        write_record(record, made_by, written, {**alignment.to_dict(), "source": path.name})
+        written.append(record)
 
 
 def _truth_files(job: ReferenceJob, name: str) -> dict[str, Path]:
@@ -227,25 +178,18 @@ def _truth_files(job: ReferenceJob, name: str) -> dict[str, Path]:
 
 
 def _write_face(
-    models: Generator,
-    files: FaceFiles,
-    photo: tuple[Path, np.ndarray],
-    alignment: Alignment,
-    truths: Mapping[str, Path],
-) -> Iterator[Path]:
-    """Write one face's files but the record; gives their paths."""
-    path, pixels = photo
-    made = make_reference(
-        models.parser, models.inverter, Photo(files.name, crop(pixels, alignment), alignment)
-    )
-    write_png(files.raw, made.raw)
-    write_png(files.reference, made.reference)
+    folder: Path, models: Generator, photo: Photo, source: Path, truths: Mapping[str, Path]
+) -> list[Path]:
+    """Write one face's files but the record; returns their paths."""
+    made = make_reference(models.parser, models.inverter, photo)
+    files = output_files(folder, photo.name)
     write_npy(files.parsing, made.labels)
-    yield from (files.raw, files.reference, files.parsing)
-    truth = load_truth(replace(files, raw=path, occlusion_truth=truths.get(OCCLUSION)))
-    if truth is not None and files.occlusion_truth:
-        write_png(files.occlusion_truth, crop(truth, alignment))
-        yield files.occlusion_truth
-    if CLEAN in truths and files.clean:
-        write_png(files.clean, crop(read_rgb(truths[CLEAN]), alignment))
-        yield files.clean
+    truth = load_truth(replace(files, raw=source, occlusion_truth=truths.get(OCCLUSION)))
+    clean = read_rgb(truths[CLEAN]) if CLEAN in truths else None
+    pictures = {files.raw: made.raw, files.reference: made.reference}
+    for suffix, whole in ((OCCLUSION, truth), (CLEAN, clean)):
+        if whole is not None:
+            pictures[folder / (photo.name + suffix)] = crop(whole, photo.alignment)
+    for path, pixels in pictures.items():
+        write_png(path, pixels)
+    return [files.parsing, *pictures]

@@ -25,55 +25,39 @@ from s3pot.rg.reference import resize_labels
 from s3pot.rg.warp import Alignment, to_photo
 from s3pot.types import Prediction, Prompts, S3potError
 
-PICTURES = ("pair", "classes", "points", "attention", "overlay")
 CAPTIONS = {
     "pair": "photo and reference",
     "classes": "parsing",
     "points": "prompts: face green, occlusion red",
     "attention": "attention on the prompts",
     "overlay": "occlusion",
-}
+}  # pictures ``<stem>_<key>.png`` of the gallery
 
 
 @dataclass(frozen=True)
 class Masks:
-    """A segmented face in the working image's frame.
+    """A segmented face in the working image's frame."""
 
-    Attributes:
-        occlusion: Region minus visible face, bool (H, W).
-        face: Visible face inside the region, bool (H, W).
-        parsing: The 12 classes, occluded pixels set to 12, uint8 (H, W).
-    """
-
-    occlusion: np.ndarray
-    face: np.ndarray
-    parsing: np.ndarray
+    occlusion: np.ndarray  # region minus visible face, bool (H, W)
+    face: np.ndarray  # visible face inside the region, bool (H, W)
+    parsing: np.ndarray  # the 12 classes, occluded pixels set to 12, uint8 (H, W)
 
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """What is written beside the masks.
+    """What is written beside the masks."""
 
-    Attributes:
-        save_vis: Pictures and the gallery.
-        to_photo: The masks in the original photo's frame too.
-    """
-
-    save_vis: bool = False
-    to_photo: bool = False
+    save_vis: bool = False  # pictures and the gallery
+    to_photo: bool = False  # the masks in the original photo's frame too
 
 
-def masks_from(logits_sam: Tensor | None, labels: np.ndarray, size: tuple[int, int]) -> Masks:
-    """Bring face logits to the working image and split the region by them.
+def masks_from(logits_sam: Tensor | None, labels: np.ndarray, size: tuple[int, ...]) -> Masks:
+    """Split the region of a class map, uint8 at any size, by face logits, (S, S), at ``size``.
 
-    Args:
-        logits_sam: Visible-face logits, (S, S); None, without prompts, marks nothing.
-        labels: 12-class map at any size.
-        size: Height and width of the working image.
+    ``size`` is height and width of the working image; logits None, without prompts, mark nothing.
     """
     labels = resize_labels(labels, size)
-    region = region_of(labels)
-    face = region
+    face = region = region_of(labels)
     if logits_sam is not None:
         logits = logits_sam.detach().float()[None, None]
         resized = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
@@ -96,45 +80,40 @@ def write_result(
     models: Mapping[str, str],
     seconds: Mapping[str, float],
     options: ResultOptions,
-    made_by: Mapping[str, Any] | None = None,
+    made_by: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write everything of one face, its record last.
+    """Write everything of one face, its record last; returns its row of the summary.
 
-    Args:
-        output_dir: Folder of the results; sub-folders of the name are kept.
-        face: Its input files.
-        prompts: FE and PS of it.
-        prediction: Output of ``segment``; None where there was no prompt point.
-        models: Model name → SHA-256.
-        seconds: Stage → seconds.
-        options: What else to write.
-        made_by: See ``record.write_record``; None when nobody resumes from it.
-
-    Returns:
-        The face's row of the summary.
+    ``prediction`` is None where there was no prompt point; ``models`` are SHA-256 by name,
+    ``seconds`` go by stage; ``made_by`` as in ``record.write_record``.
 
     Raises:
         S3potError: An input file is bad, or the way back to the photo is asked for and not known.
     """
-    raw, labels = read_rgb(face.raw), load_labels(face.parsing)
-    size = (raw.shape[0], raw.shape[1])
-    masks = masks_from(None if prediction is None else prediction.logits_sam, labels, size)
-    files = _write_masks(output_dir, face, masks, options)
+    raw = read_rgb(face.raw)
+    logits = None if prediction is None else prediction.logits_sam
+    masks = masks_from(logits, load_labels(face.parsing), raw.shape[:2])
+    pictures = {"occlusion": masks.occlusion, "face": masks.face}
+    if options.to_photo:
+        alignment = _alignment(face)
+        pictures.update({f"{k}_photo": to_photo(mask, alignment) for k, mask in pictures.items()})
     if options.save_vis:
-        files += _write_pictures(output_dir, face, raw, masks, prompts, prediction)
-    row = _row(face, masks, prompts, models, seconds)
-    write_record(record_path(output_dir, face.name), made_by or {}, files, {"row": row})
+        pictures.update(_drawn(face, raw, masks, prompts, prediction))
+    files = {kind: output_dir / f"{face.name}_{kind}.png" for kind in pictures}
+    for kind, pixels in pictures.items():
+        write_png(files[kind], pixels)
+    parsing = output_dir / f"{face.name}_parsing.npy"
+    write_npy(parsing, masks.parsing)
+    row = _row(face, masks, prompts)
+    row.update({f"seconds_{stage}": round(value, 4) for stage, value in seconds.items()})
+    row.update({f"sha256_{model}": value for model, value in models.items()})
+    record = record_path(output_dir, face.name)
+    write_record(record, made_by, [parsing, *files.values()], {"row": row})
     return row
 
 
 def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: bool) -> None:
-    """Write ``summary.csv``, ``summary.json`` and, with pictures, ``index.html``.
-
-    Args:
-        output_dir: Folder of the results.
-        rows: What ``write_result`` gave, one per face.
-        gallery: Whether the pictures were written.
-    """
+    """Write ``summary.csv``, ``summary.json`` and, where pictures are, the page ``index.html``."""
     write_json(output_dir / "summary.json", list(rows))
     write_csv(output_dir / "summary.csv", rows)
     if gallery:
@@ -144,74 +123,46 @@ def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of plain values; columns are all keys in order of appearance; None is empty."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.getvalue().encode("utf-8"))
 
 
-def _row(
-    face: FaceFiles,
-    masks: Masks,
-    prompts: Prompts,
-    models: Mapping[str, str],
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
-    region, occluded = int(masks.occlusion.sum() + masks.face.sum()), int(masks.occlusion.sum())
-    positive = int((prompts.labels == 1).sum())
-    truth = load_truth(face)
-    scores = None if truth is None else mask_scores(masks.occlusion, truth)
+def _row(face: FaceFiles, masks: Masks, prompts: Prompts) -> dict[str, Any]:
+    occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
+    positive, truth = int((prompts.labels == 1).sum()), load_truth(face)
+    iou = None if truth is None else round(mask_scores(masks.occlusion, truth).iou, 6)
     return {
         "name": face.name,
         "occluded": "yes" if occluded else "no",
-        "occluded_share": round(occluded / region, 6) if region else 0.0,
-        "region_pixels": region,
+        "occluded_share": round(occluded / max(occluded + visible, 1), 6),
+        "region_pixels": occluded + visible,
         "positive_points": positive,
         "negative_points": len(prompts.labels) - positive,
-        "occlusion_iou": None if scores is None else round(scores.iou, 6),
-        **{f"seconds_{stage}": round(value, 4) for stage, value in seconds.items()},
-        **{f"sha256_{model}": value for model, value in models.items()},
+        "occlusion_iou": iou,
     }
-
-
-def _write_masks(
-    output_dir: Path, face: FaceFiles, masks: Masks, options: ResultOptions
-) -> list[Path]:
-    pictures = {"occlusion": masks.occlusion, "face": masks.face}
-    if options.to_photo:
-        alignment = _alignment(face)
-        for kind in ("occlusion", "face"):
-            pictures[f"{kind}_photo"] = to_photo(pictures[kind], alignment)
-    parsing = output_dir / f"{face.name}_parsing.npy"
-    write_npy(parsing, masks.parsing)
-    return [parsing, *_write_pngs(output_dir, face.name, pictures)]
 
 
 def _alignment(face: FaceFiles) -> Alignment:
     if face.align is None:
         raise S3potError(
-            f"{face.name}: no {face.name}_align.json, which knows the way back to the photo; "
+            f"{face.name} has no _align.json, which knows the way back to the photo; "
             "run generate_reference.py, or leave out --to_photo"
         )
     try:
         return Alignment.from_dict(json.loads(face.align.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise S3potError(
-            f"{face.align}: not readable ({error}); run generate_reference.py again"
-        ) from error
+        raise S3potError(f"{face.align}: {error}; run generate_reference.py again") from error
 
 
-def _write_pictures(
-    output_dir: Path,
-    face: FaceFiles,
-    raw: np.ndarray,
-    masks: Masks,
-    prompts: Prompts,
-    prediction: Prediction | None,
-) -> list[Path]:
+def _drawn(
+    face: FaceFiles, raw: np.ndarray, masks: Masks, prompts: Prompts, prediction: Prediction | None
+) -> dict[str, np.ndarray]:
+    """Pictures by their key in ``CAPTIONS``."""
     size = prompts.region_sam.shape[-1]
     points = (prompts.points_sam.cpu().numpy() + 0.5) / size
     first = (prompts.first_point_sam.cpu().numpy() + 0.5) / size if len(points) else None
@@ -226,25 +177,14 @@ def _write_pictures(
         attention = prediction.attention.detach().cpu().numpy()
         weights = vis.attention_of_points(attention, len(points))
         pictures["attention"] = vis.draw_attention(large, points, weights)
-    return _write_pngs(output_dir, face.name, pictures)
-
-
-def _write_pngs(output_dir: Path, name: str, pictures: Mapping[str, np.ndarray]) -> list[Path]:
-    paths = []
-    for kind, pixels in pictures.items():
-        paths.append(output_dir / f"{name}_{kind}.png")
-        write_png(paths[-1], pixels)
-    return paths
+    return pictures
 
 
 def _card(output_dir: Path, row: Mapping[str, Any]) -> Card:
-    name = row["name"]
-    found = [kind for kind in PICTURES if (output_dir / f"{name}_{kind}.png").is_file()]
-    pictures = [(CAPTIONS[kind], f"{name}_{kind}.png") for kind in found]
-    numbers = [
-        ("occluded", f"{row['occluded']}, {100 * row['occluded_share']:.1f} % of the region"),
-        ("prompts", f"{row['positive_points']} face, {row['negative_points']} occlusion"),
-    ]
-    if row["occlusion_iou"] is not None:
-        numbers.append(("occlusion IoU", f"{row['occlusion_iou']:.3f}"))
-    return Card(name, pictures, numbers)
+    files = {caption: f"{row['name']}_{kind}.png" for kind, caption in CAPTIONS.items()}
+    pictures = [(caption, file) for caption, file in files.items() if (output_dir / file).is_file()]
+    share, iou = f"{100 * row['occluded_share']:.1f} % of the region", row["occlusion_iou"]
+    points = f"{row['positive_points']} face, {row['negative_points']} occlusion"
+    numbers = [("occluded", f"{row['occluded']}, {share}"), ("prompts", points)]
+    numbers += [] if iou is None else [("occlusion IoU", f"{iou:.3f}")]
+    return Card(row["name"], pictures, numbers)

@@ -9,7 +9,7 @@ import torch
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed torch; ``deterministic`` refuses GPU kernels whose sums depend on the order of threads."""
+    """Seed torch; ``deterministic`` refuses GPU kernels whose sums depend on their timing."""
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,7 @@
-"""PS, prompt selection: matched tokens become face points, unmatched ones occlusion points (paper section 3.3)."""
+"""PS, prompt selection (paper section 3.3).
+
+Matched tokens of the region become face points, unmatched ones occlusion points.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ def select_points(
         grid: Geometry of the SAM behind the tokens.
 
     Returns:
-        Points (N, 2), x, y, sam frame, positives first, each part in row-major order; labels int64 (N,), 1 or 0.
+        Points (N, 2), x, y, sam frame, positives first, each part in row-major order; labels
+        int64 (N,), 1 or 0.
     """
     region = grid.on_grid(region_sam)
     matched = torch.zeros(grid.side**2, dtype=torch.bool, device=raw.device)

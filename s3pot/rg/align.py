@@ -62,27 +62,23 @@ def from_landmarks(
     borders: str = "reflect",
     score: float | None = None,
 ) -> Alignment:
-    """Plan the FFHQ crop of one face, its landmarks as in `quad_from_landmarks`; see `Alignment`."""
+    """Plan the FFHQ crop around landmarks as `quad_from_landmarks` takes them; see `Alignment`."""
     quad = quad_from_landmarks(points)
     shrink = max(1, int(np.hypot(*(quad[3] - quad[0])) / size / 2))
     return Alignment(as_quad(quad), (size, size), photo_size, shrink, borders, score)
 
 
 def identity(image: np.ndarray, score: float | None = None) -> Alignment:
-    """Take a whole picture (H, W, ...) of any shape as the working image (``align.mode: never``)."""
+    """Take a whole picture (H, W, ...) as the working image (``align.mode: never``)."""
     size = (image.shape[0], image.shape[1])
     return Alignment(as_quad(picture_corners(size)), size, size, score=score)
 
 
 def looks_aligned(size: tuple[int, int], landmarks: np.ndarray | None) -> bool:
-    """Tell whether a picture is an FFHQ crop already.
+    """Tell whether a picture of this height and width is an FFHQ crop already.
 
-    It is when it is square and its landmarks, if there are any, ask for (nearly) the whole picture.
-    A square without a detected face counts as aligned: heavily occluded faces are often missed.
-
-    Args:
-        size: Height and width.
-        landmarks: Of the largest face, (5, 2) or (68, 2); None if no face was found.
+    It is when it is square and the landmarks of its largest face ask for nearly the whole picture.
+    A square without a face (None) counts as aligned: heavily occluded ones are often missed.
     """
     if size[0] != size[1] or landmarks is None:
         return size[0] == size[1]
@@ -97,17 +93,14 @@ def find_alignments(
     borders: str = "reflect",
     all_faces: bool = False,
 ) -> list[Alignment]:
-    """Decide which crops of a photo, uint8 (H, W, 3), are worked on.
+    """Decide which crops of a photo, uint8 (H, W, 3), are worked on: the largest face or all.
 
     Args:
-        photo: Where the faces are looked for.
-        detector: Finds them.
-        size: Side of a crop; a picture that looks aligned already keeps its own size.
+        photo: A picture that looks aligned already is kept as it is.
+        detector: Finds the faces.
+        size: Side of a crop.
         borders: ``reflect`` or ``black``.
-        all_faces: Every face, largest first, instead of the largest only.
-
-    Returns:
-        At least one alignment.
+        all_faces: Every face, largest first.
 
     Raises:
         NoFace: if there is no face and the picture does not look aligned.
@@ -118,10 +111,8 @@ def find_alignments(
         logger.info("no face found in a square picture: taken as aligned")
         return [identity(photo)]
     if not faces:
-        raise NoFace(
-            f"no face found in a photo of {width} x {height}; expected a visible face, or a square "
-            "picture that is aligned already (align.mode=never takes any)"
-        )
+        expected = "a visible face, or an aligned square picture (align.mode=never takes any)"
+        raise NoFace(f"no face found in a photo of {width} x {height}; expected {expected}")
     return [
         identity(photo, face.score)
         if looks_aligned((height, width), face.landmarks)

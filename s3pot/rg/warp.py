@@ -16,9 +16,7 @@ from PIL import Image, ImageFilter
 from s3pot.types import S3potError
 
 BORDERS = ("reflect", "black")
-
-Point = tuple[float, float]
-Quad = tuple[Point, Point, Point, Point]
+BILINEAR = Image.Resampling.BILINEAR
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Alignment:
         score: Detector confidence; None without a detected face.
     """
 
-    quad: Quad
+    quad: tuple[tuple[float, float], ...]
     size: tuple[int, int]
     photo_size: tuple[int, int]
     shrink: int = 1
@@ -66,13 +64,17 @@ class Alignment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "quad": [list(corner) for corner in self.quad]}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Alignment:
         """Read what `to_dict` gave; other keys are ignored; ``S3potError`` if it is damaged."""
         try:
-            (height, width), photo_size, score = values["size"], values["photo_size"], values["score"]
+            (height, width), photo_size, score = (
+                values["size"],
+                values["photo_size"],
+                values["score"],
+            )
             return cls(
                 as_quad(np.array(values["quad"], dtype=np.float64).reshape(4, 2)),
                 (int(height), int(width)),
@@ -82,16 +84,14 @@ class Alignment:
                 None if score is None else float(score),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise S3potError(
-                f"damaged alignment ({type(error).__name__}: {error}); expected quad, size, "
-                "photo_size, shrink, borders, score; run generate_reference.py again"
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            cure = "run generate_reference.py again"
+            raise S3potError(f"damaged alignment ({reason}); {cure}") from error
 
 
-def as_quad(corners: np.ndarray) -> Quad:
+def as_quad(corners: np.ndarray) -> tuple[tuple[float, float], ...]:
     """Plain numbers from corners (4, 2)."""
-    first, second, third, fourth = ((float(x), float(y)) for x, y in corners)
-    return first, second, third, fourth
+    return tuple((float(x), float(y)) for x, y in corners)
 
 
 def picture_corners(size: tuple[int, int]) -> np.ndarray:
@@ -104,11 +104,8 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Cut the working image out of a photo, or a mask out of one that belongs to it.
 
     Args:
-        photo: Picture uint8 (H, W, 3) or mask bool (H, W); outside the photo masks are empty.
-        alignment: From this photo's size.
-
-    Returns:
-        Same kind, (size, size, 3) or (size, size).
+        photo: Picture uint8 (H, W, 3) or mask bool (H, W), empty outside; the result's kind too.
+        alignment: Made for a photo of this size; else ``S3potError``.
     """
     _check_size(photo, alignment)
     if alignment.is_whole:
@@ -129,7 +126,8 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     if photo.ndim == 3 and alignment.borders == "reflect":
         image, quad = _reflected(image, quad)
-    return _as_array(_moved(image, alignment.size, Image.Transform.QUAD, quad), photo)
+    size, data = alignment.size[::-1], quad.ravel().tolist()
+    return _as_array(image.transform(size, Image.Transform.QUAD, data, BILINEAR), photo)
 
 
 def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]:
@@ -146,5 +144,87 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
     padding = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
     mirrored = np.pad(inside, padding, mode="reflect")
     rows, columns = (
-        np.maximum(np.arange(-first, 0)...)
-    )
+        np.pad(np.zeros(inside.shape[axis], np.float32), ends, "linear_ramp", end_values=ends)
+        for axis, ends in enumerate(padding[:2])
+    )  # distance of each row and column to the picture
+    reach = max(before.max(), after.max(), 0.3 * side)
+    share = np.maximum(rows[:, None], columns[None, :])[..., None] / np.float32(reach)
+    blurred = np.asarray(Image.fromarray(mirrored).filter(ImageFilter.GaussianBlur(0.02 * side)))
+    mixed = mirrored + (blurred - mirrored.astype(np.float32)) * np.minimum(3 * share, 1)
+    mixed += (np.median(inside, axis=(0, 1)).astype(np.float32) - mixed) * share
+    return Image.fromarray(mixed.round().astype(np.uint8)), quad + before
+
+
+def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """PIL's 8 ``PERSPECTIVE`` coefficients, float64, from quad (4, 2) to a height and width."""
+    height, width = size
+    targets = np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
+    rows = []
+    for (x, y), (u, v) in zip(quad + 0.5, targets):
+        rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
+        rows.append([0, 0, 0, x, y, 1, -v * x, -v * y])
+    return np.asarray(np.linalg.lstsq(np.array(rows), targets.ravel(), rcond=None)[0])
+
+
+def to_photo(
+    working: np.ndarray,
+    alignment: Alignment,
+    photo: np.ndarray | None = None,
+    feather: float = 0.05,
+) -> np.ndarray:
+    """Bring a working image or mask back to the photo frame, in the photo's size.
+
+    Args:
+        working: Picture uint8 (h, w, 3) or mask bool (h, w); spans the quad at whatever size.
+        alignment: Where it came from.
+        photo: A picture is laid over this uint8 (H, W, 3); None means over black.
+        feather: A picture fades in over this share of its side; 0 gives a hard edge.
+    """
+    if photo is not None:
+        _check_size(photo, alignment)
+    if alignment.is_whole:
+        return _resized(working, alignment.photo_size)
+    image = _as_image(working)
+    under = np.zeros((*alignment.photo_size, *working.shape[2:]), np.uint8)
+    if working.ndim == 3:
+        image.putalpha(_alpha(image.size, feather))
+        under = under if photo is None else photo
+    limit = alignment.photo_size[::-1]
+    low = np.clip(np.floor(alignment.corners.min(axis=0)).astype(int) - 1, 0, limit)
+    high = np.clip(np.ceil(alignment.corners.max(axis=0)).astype(int) + 2, 0, limit)
+    result = Image.fromarray(under)
+    if (high > low).all():
+        box = (int(high[0] - low[0]), int(high[1] - low[1]))
+        data = inverse_coefficients(alignment.corners - low, working.shape[:2]).tolist()
+        moved = image.transform(box, Image.Transform.PERSPECTIVE, data, BILINEAR)
+        place = (int(low[0]), int(low[1]))
+        result.paste(moved, place, mask=moved if working.ndim == 3 else None)
+    return _as_array(result, working)
+
+
+def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return _as_array(_as_image(array).resize(size[::-1], BILINEAR), array)
+
+
+def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
+    if photo.shape[:2] != alignment.photo_size:
+        sizes = f"{photo.shape[:2]}, the alignment was made for {alignment.photo_size}"
+        raise S3potError(f"the photo is (height, width) {sizes}; expected the same upright photo")
+
+
+def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
+    """Opacity that rises from the border to full over `feather` of the shorter side."""
+    columns, rows = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 for n in size)
+    share = np.minimum(rows[:, None], columns[None, :]) / max(feather * min(size), 0.5)
+    return Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def _as_image(array: np.ndarray) -> Image.Image:
+    pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
+    """The pixels as the kind of `like`; a mixed mask holds where it is at least half full."""
+    pixels = np.array(image)
+    return pixels >= 128 if like.dtype == np.bool_ else pixels

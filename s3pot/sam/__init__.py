@@ -1,1 +1,1 @@
-"""Segment Anything, frozen: pip's ``segment-anything`` untouched, and a decode step that also gives attended tokens."""
+"""Segment Anything, frozen: pip's ``segment-anything``, and a decode step that gives tokens too."""

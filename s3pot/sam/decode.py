@@ -1,6 +1,6 @@
-"""SAM's mask decoder step by step, over its own sub-modules, so that the attended image tokens can be had.
+"""SAM's mask decoder step by step, over its own sub-modules, for the attended image tokens.
 
-Equal to ``MaskDecoder.forward`` with ``multimask_output=False`` (segment_anything/modeling/mask_decoder.py).
+Equal to ``MaskDecoder.forward`` of segment-anything with ``multimask_output=False``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Attended:
 
     Attributes:
         outputs: Output tokens (IoU, masks) and prompts after attention, (B, 1 + masks + N, C).
-        image: Image tokens after the prompts have attended to them, and they to the prompts, (B, C, G, G).
+        image: Image tokens after they and the prompts have attended to each other, (B, C, G, G).
     """
 
     outputs: Tensor

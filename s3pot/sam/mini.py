@@ -71,7 +71,7 @@ class AttentionBlock(nn.Module):
 
 
 class MiniImageEncoder(nn.Module):
-    """Convolutions down to the token grid, global attention at half of it: (B, 3, S, S) → (B, tokens, G, G)."""
+    """Convolutions down to the token grid, global attention at half of it."""
 
     def __init__(self, size: MiniSamSize) -> None:
         super().__init__()

@@ -27,14 +27,10 @@ class DownloadError(S3potError):
 
 
 def download(entry: WeightFile, weights_dir: Path | None = None) -> Path:
-    """Bring one file into ``weights_dir``, else ``default_folder()``, unless it is there already.
+    """Bring one file into ``weights_dir``, else ``default_folder()``; return its verified path.
 
-    Returns:
-        Path of the verified file.
-
-    Raises:
-        MissingWeights: The file has no link a program can follow.
-        S3potError: The download failed, or a file of that name is there but is another one.
+    At once when it is there. Raises ``MissingWeights`` when there is no link a program can follow,
+    ``DownloadError``, and ``S3potError`` when another file of that name is there.
     """
     folder = Path(weights_dir or default_folder())
     target, part = folder / entry.file, folder / f"{entry.file}.part"
@@ -79,12 +75,14 @@ def _fetch(entry: WeightFile, url: str, part: Path) -> None:
         place = response.headers.get("Content-Range", "")
         if not place.startswith(f"bytes {have}-"):
             if place:
-                raise DownloadError(f"asked for byte {have:,}, got {place}; delete {part}")
+                part.unlink()
+                raise DownloadError(f"asked for byte {have}, got {place}; what had come is removed")
             have = 0
-        total = have + int(response.headers.get("Content-Length") or -1)
-        if total < have or entry.size not in (None, total):
-            expected = f"{entry.size:,}" if entry.size else "a known number"
-            raise DownloadError(f"{total:,} bytes on offer, expected {expected}: another file")
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else entry.size
+        if total is None or entry.size not in (None, total):
+            expected = entry.size or "any number"
+            raise DownloadError(f"length on offer: {total}, expected: {expected}; another file")
         needed, free = total - have + SPARE_BYTES, shutil.disk_usage(part.parent).free
         if free < needed:
             cure = "make room or set S3POT_WEIGHTS_DIR to a folder on another disk"

@@ -38,19 +38,16 @@ def file_sha256(path: Path) -> str:
 def checked_sha256(
     path: Path, expected: str | None, rehash: bool = False, name: str | None = None
 ) -> str:
-    """Return a file's hash after comparing it with the published or the remembered one.
+    """Return a file's hash; ``HashMismatch`` when it is not the published or remembered one.
 
     The lock file beside ``path`` remembers hash, size and modification time; while the last two
-    stay, the file is only read again to ``rehash``. In a read-only folder nothing is remembered.
+    stay, the file is not read again. In a read-only folder nothing is remembered.
 
     Args:
         path: Existing weight file.
         expected: Published hash; None pins the first one seen.
         rehash: Read the file even when the lock file knows it.
         name: Final file name, when ``path`` is about to be renamed.
-
-    Raises:
-        HashMismatch: The file differs from the published or pinned hash.
     """
     name, lock = name or path.name, path.parent / LOCK_NAME
     writable = os.access(path.parent, os.W_OK)

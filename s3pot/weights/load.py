@@ -44,10 +44,8 @@ class MiniWeights:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read the dict of a ``torch.save`` file on the CPU: tensors and plain values only.
 
-    ``argparse.Namespace`` is let through besides: the E4S file may keep its options in one.
-
-    Raises:
-        CheckpointError: Missing, cut off, not a checkpoint, or it wants to run code.
+    ``argparse.Namespace`` is let through besides: the E4S file may keep its options in one. All
+    else, and a file that is missing, cut off or no checkpoint, is a ``CheckpointError``.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,7 +58,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = "is cut off, damaged or no PyTorch checkpoint; fetch or write it again"
         if wanted:
-            cure = "save it again with plain values only (argparse.Namespace: update torch to 2.5)"
+            cure = "fetch or save it again, plain values only (argparse.Namespace: needs torch 2.5)"
             reason = f"was refused: it wants {wanted.group(1)}, but may hold no code; {cure}"
         raise CheckpointError(f"{path} {reason}") from error
     if not isinstance(content, dict):
@@ -71,9 +69,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Take out the weights: open the container, drop leftovers and one ``module.`` prefix.
 
-    Args:
-        checkpoint: What ``read_checkpoint`` gives, or a state dict.
-        source: Where it came from, for the ``CheckpointError`` when there are no weights in it.
+    ``CheckpointError`` names the ``source`` when there are no weights in it.
     """
     inner = checkpoint.get("state_dict", checkpoint)
     state = {}
@@ -96,11 +92,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
     Args:
         module: The model; weights are converted to its dtype and device.
         state_dict: State dict or whole checkpoint, see ``state_dict_of``.
-        source: Where it came from, for errors.
-
-    Raises:
-        WeightMismatch: A key is missing, unexpected or of another shape.
-        CheckpointError: There are no weights in it.
+        source: Where it came from, for the ``WeightMismatch``.
     """
     file, own = state_dict_of(state_dict, source), module.state_dict()
     buffers = {name for name, _ in module.named_buffers()}
@@ -119,8 +111,8 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
     ]
     if lines:
         asked, given = recognise(own), recognise(file)
-        mixed_up = f" this is a {given}," if given and given != asked else ""
-        wanted = f" you asked for a {asked}:" if mixed_up and asked else ""
+        mixed_up = f" this is a {given}" if given and given != asked else ""
+        wanted = f", you asked for a {asked}" if mixed_up and asked else ""
         raise WeightMismatch(f"{source} does not fit:{mixed_up}{wanted}{''.join(lines)}")
     module.load_state_dict({**own, **file})
 

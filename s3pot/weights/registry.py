@@ -102,21 +102,15 @@ def find(name: str) -> WeightFile:
 
 
 def locate(name: str, weights_dir: Path | None = None) -> Path:
-    """Find an official weight file by its name; see ``verify``."""
+    """Find an official weight file by its name and check it; see ``verify``."""
     return verify(find(name), weights_dir)
 
 
 def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = False) -> Path:
     """Return the path of a file in ``weights_dir``, else ``default_folder()``, once it is checked.
 
-    Args:
-        entry: Which file.
-        weights_dir: Where it lies.
-        rehash: Read the file even when its hash is remembered.
-
-    Raises:
-        MissingWeights: The file is not there.
-        S3potError: It has the wrong size or hash.
+    Its hash is remembered, unless ``rehash`` has it read again. Raises ``MissingWeights`` when it
+    is not there, ``S3potError`` when it has the wrong size or hash.
     """
     folder = Path(weights_dir or default_folder())
     path = folder / entry.file
@@ -124,10 +118,8 @@ def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = Fa
         raise MissingWeights(f"{entry.name}: no file {path}\n{how_to_get(entry, folder)}")
     size = path.stat().st_size
     if entry.size not in (None, size):
-        raise S3potError(
-            f"{path} has {size:,} bytes, expected {entry.size:,}: it is cut off or another file; "
-            f"move it away, then: python -m s3pot.weights download {entry.name}"
-        )
+        cure = f"move it away, then: python -m s3pot.weights download {entry.name}"
+        raise S3potError(f"{path} has {size:,} bytes, expected {entry.size:,}: cut off; {cure}")
     checked_sha256(path, entry.sha256, rehash)
     return path
 
@@ -146,12 +138,7 @@ def how_to_get(entry: WeightFile, folder: Path) -> str:
 
 
 def mini_path(name: str, folder: Path | None = None) -> Path:
-    """Where the weights of one of ``MINI_NAMES`` lie: ``<name>.pth``, bundled or in ``folder``.
-
-    Raises:
-        MissingWeights: The file is not there.
-        S3potError: There is no such mini model.
-    """
+    """Where one of ``MINI_NAMES`` lies, bundled or in ``folder``; ``MissingWeights`` if nowhere."""
     if name not in MINI_NAMES:
         raise S3potError(f"no mini model is called {name!r}; expected: {', '.join(MINI_NAMES)}")
     path = (folder or Path(__file__).parent / "mini") / f"{name}.pth"

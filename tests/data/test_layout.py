@@ -35,7 +35,9 @@ def test_what_is_written_is_found(processed_folder: Make) -> None:
     assert faces[1].align is None
 
 
-def test_sub_folders_are_kept_and_hidden_ones_left_out(processed_folder: Make, tmp_path: Path) -> None:
+def test_sub_folders_are_kept_and_hidden_ones_left_out(
+    processed_folder: Make, tmp_path: Path
+) -> None:
     processed_folder(1, "data/a/b")
     processed_folder(1, "data")
     processed_folder(1, "data/.s3pot_cache")
@@ -60,7 +62,9 @@ def test_dots_in_a_stem(processed_folder: Make) -> None:
 
 
 @pytest.mark.parametrize("missing", ["face_00.png", "face_00_ref.png", "face_00_parsing_mask.npy"])
-def test_an_incomplete_face_is_found_and_named_when_read(processed_folder: Make, missing: str) -> None:
+def test_an_incomplete_face_is_found_and_named_when_read(
+    processed_folder: Make, missing: str
+) -> None:
     folder = processed_folder(2)
     (folder / missing).unlink()
     faces = find_faces(folder)

@@ -33,7 +33,9 @@ def test_ours(adapter: PromptAdapter, tmp_path: Path) -> None:
 def test_the_authors(adapter: PromptAdapter, tmp_path: Path) -> None:
     used = "module.transformer_decoder.transformer_self_attention_layers_0.0."
     state = {used + key: value for key, value in adapter.state_dict().items()}
-    state["module.transformer_decoder.transformer_cross_attention_layers.0.norm.bias"] = torch.ones(3)
+    state["module.transformer_decoder.transformer_cross_attention_layers.0.norm.bias"] = torch.ones(
+        3
+    )
     torch.save(state, tmp_path / "x.pth")
     assert equal(load_adapter(tmp_path / "x.pth"), dict(adapter.state_dict()))
 
@@ -44,7 +46,9 @@ def test_the_bundled(mini_dir: Path) -> None:
     PromptAdapter(32).load_state_dict(state, strict=True)
 
 
-def test_what_is_no_adapter_is_refused(adapter: PromptAdapter, tmp_path: Path, mini_dir: Path) -> None:
+def test_what_is_no_adapter_is_refused(
+    adapter: PromptAdapter, tmp_path: Path, mini_dir: Path
+) -> None:
     before = {key: value.clone() for key, value in adapter.state_dict().items()}
     (tmp_path / "junk.pth").write_bytes(b"<html>")
     save_checkpoint(tmp_path / "wide.pth", PromptAdapter(64))
@@ -92,9 +96,14 @@ def test_going_on_needs_the_same_settings(adapter: PromptAdapter, tmp_path: Path
     path = tmp_path / "last.pth"
     save_checkpoint(path, adapter, optimizer={}, config=config_to_dict(Config()), sam_sha256="x")
     assert load_training(path, Config(), "x")["config"]["train"]["epochs"] == 50
-    free = load_config(None, ["sam.batch=1", "train.workers=0", "train.keep=2", "cache.mode=off"])
+    free = load_config(None, ["sam.batch=1", "train.keep=2", "cache.mode=off"])
     load_training(path, free, "x")
-    for option in ("train.epochs=51", "train.batch_size=4", "loss.sharpness=9", "prompt.features=encoder"):
+    for option in (
+        "train.epochs=51",
+        "train.batch_size=4",
+        "loss.sharpness=9",
+        "prompt.features=encoder",
+    ):
         with pytest.raises(S3potError, match=option.split("=")[0]):
             load_training(path, load_config(None, [option]), "x")
     with pytest.raises(S3potError, match="sam_sha256"):

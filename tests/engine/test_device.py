@@ -30,13 +30,16 @@ def machine(monkeypatch):
         (2, False, "cpu", 1, "cpu"),
     ],
 )
-def test_what_is_there_is_taken(machine, gpus: int, mps: bool, name: str, rank: int, want: str) -> None:
+def test_what_is_there_is_taken(
+    machine, gpus: int, mps: bool, name: str, rank: int, want: str
+) -> None:
     machine(gpus, mps)
     assert str(pick_device(name, rank)) == want
 
 
 @pytest.mark.parametrize(
-    ("gpus", "name"), [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1"), (1, "cuda:x"), (0, "mps"), (1, "gpu")]
+    ("gpus", "name"),
+    [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1"), (1, "cuda:x"), (0, "mps"), (1, "gpu")],
 )
 def test_what_is_not_there_is_an_error_and_never_replaced(machine, gpus: int, name: str) -> None:
     machine(gpus)

@@ -21,7 +21,16 @@ def test_two_processes_equal_one(
     """Steps of 3, 3 and 1 images: shares of 2 and 1, and one process without any."""
     processed_folder(7, "data/train")
     processed_folder(3, "data/val")
-    arguments = ["--datapath", str(tmp_path / "data"), "--bsz", "3", "--epochs", "2", "--lr", "1e-3"]
+    arguments = [
+        "--datapath",
+        str(tmp_path / "data"),
+        "--bsz",
+        "3",
+        "--epochs",
+        "2",
+        "--lr",
+        "1e-3",
+    ]
     one, two = tmp_path / "one", tmp_path / "two"
     assert train_general.main([*arguments, "--output_dir", str(one), *mini_options]) == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
@@ -42,7 +51,11 @@ def test_two_processes_equal_one(
     weights = [torch.load(f / "last.pth", weights_only=True)["adapter"] for f in (one, two)]
     for key, value in weights[0].items():
         got, want = weights[1][key], value
-        if key == "self_attn.in_proj_bias":  # softmax is blind to the key's: AdamW enlarges rounding
+        if (
+            key == "self_attn.in_proj_bias"
+        ):  # softmax is blind to the key's: AdamW enlarges rounding
             got, want = (torch.cat((b[:32], b[64:])) for b in (got, want))
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+    assert sorted(path.name for path in one.iterdir()) == sorted(
+        path.name for path in two.iterdir()
+    )

@@ -74,13 +74,19 @@ def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_pat
     lrs = [float(row["lr"]) for row in rows]
     assert lrs == pytest.approx([1e-2 * (1 + np.cos(np.pi * e / 3)) / 2 for e in range(3)])
     last = load(output / "last.pth")
-    assert (last["kind"], last["epoch"], last["config"]["train"]["epochs"]) == ("s3pot-adapter", 3, 3)
+    assert (last["kind"], last["epoch"], last["config"]["train"]["epochs"]) == (
+        "s3pot-adapter",
+        3,
+        3,
+    )
     assert set(last["adapter"]) == set(load(output / "model_epoch_3.pth")["adapter"])
     best = min(rows, key=lambda row: float(row["val_total"]))
     assert load(output / "best.pth")["epoch"] == int(best["epoch"])
 
 
-def test_same_seed_same_bytes(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
+def test_same_seed_same_bytes(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
     folder = processed_folder(4)
     for name in ("one", "two"):
         assert run(folder, tmp_path / name, [*mini_options, "cache.mode=memory"], epochs=2) == 0
@@ -195,7 +201,7 @@ def test_faces_without_points_are_skipped_with_a_warning(
     background = np.zeros((64, 64), np.uint8)
     write_npy(folder / "face_02_parsing_mask.npy", background)
     assert run(folder, tmp_path / "out", mini_options, epochs=1) == 0
-    assert "1 faces without any prompt point are left out: face_02" in capsys.readouterr().err
+    assert "1 faces have no prompt point and are left out: face_02" in capsys.readouterr().err
     for index in range(5):
         write_npy(folder / f"face_{index:02d}_parsing_mask.npy", background)
     assert run(folder, tmp_path / "none", mini_options, epochs=1) == 2
@@ -227,7 +233,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_image(
     assert not (tmp_path / "two" / "last.pth").exists()
 
 
-def test_start_from_a_checkpoint(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
+def test_start_from_a_checkpoint(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
     folder = processed_folder(3)
     assert run(folder, tmp_path / "one", mini_options, epochs=2) == 0
     start = ["--init_checkpoint", str(tmp_path / "one" / "last.pth"), "train.val_fraction=0"]
@@ -237,7 +245,9 @@ def test_start_from_a_checkpoint(processed_folder: Make, mini_options: list[str]
     assert "val_total" not in history(tmp_path / "two")[0]
 
 
-def test_how_many_checkpoints_stay(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
+def test_how_many_checkpoints_stay(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
     options = [*mini_options, "train.save_every=2", "train.keep=2"]
     assert run(processed_folder(3), tmp_path / "out", options, epochs=7) == 0
     names = sorted(path.name for path in (tmp_path / "out").glob("model_epoch_*"))

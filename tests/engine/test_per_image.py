@@ -29,7 +29,9 @@ def run(folder: Path, output: Path, options: list[str], *more: str) -> int:
     return train_per_image.main([*where, *more, *options])
 
 
-def test_one_face_by_its_files(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
+def test_one_face_by_its_files(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
     folder, output = processed_folder(1), tmp_path / "out"
     files = ["--target_img", "face_00.png", "--ref_img", "face_00_ref.png"]
     files += ["--parsing_mask", "face_00_parsing_mask.npy"]
@@ -89,7 +91,9 @@ def test_resume_keeps_what_is_finished(
     assert fitted == ["face_00", "face_01"]  # other settings: all are done again
 
 
-def test_bad_and_empty_faces(processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys) -> None:
+def test_bad_and_empty_faces(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
     folder = processed_folder(3)
     write_npy(folder / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
     (folder / "face_01_ref.png").unlink()
@@ -102,13 +106,17 @@ def test_bad_and_empty_faces(processed_folder: Make, mini_options: list[str], tm
     assert not (tmp_path / "out" / "face_00_adapter.pth").exists()
 
 
-def test_nothing_could_be_done(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
+def test_nothing_could_be_done(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
     folder = processed_folder(1)
     (folder / "face_00_ref.png").unlink()
     assert run(folder, tmp_path / "out", mini_options) == 2
 
 
-@pytest.mark.parametrize("given", [[], ["--target_img", "a.png"], ["--target_img", "a", "--datapath", "b"]])
+@pytest.mark.parametrize(
+    "given", [[], ["--target_img", "a.png"], ["--target_img", "a", "--datapath", "b"]]
+)
 def test_files_or_a_folder(given: list[str], mini_options: list[str], capsys) -> None:
     assert train_per_image.main([*given, *mini_options]) == 2
     assert "--parsing_mask, or --datapath" in capsys.readouterr().err

@@ -35,7 +35,9 @@ def same(one: Prompts, two: Prompts) -> bool:
     return all(torch.equal(vars(one)[key], vars(two)[key]) for key in vars(one) if key != "name")
 
 
-@pytest.mark.parametrize(("mode", "second", "third"), [("disk", 0, 0), ("memory", 0, 6), ("off", 6, 6)])
+@pytest.mark.parametrize(
+    ("mode", "second", "third"), [("disk", 0, 0), ("memory", 0, 6), ("off", 6, 6)]
+)
 def test_modes_compute_as_often_as_they_say_and_agree(
     processed_folder: Make, mini_options: list[str], mode: str, second: int, third: int
 ) -> None:
@@ -90,14 +92,13 @@ def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options:
     (folder / "face_02_ref.png").unlink()
     write_png(folder / "face_03_ref.png", np.zeros((9, 9, 3), np.uint8))
     faces = find_faces(folder)
-    for workers in (0, 2):
-        counted = Counted(mini_options, None, f"train.workers={workers}")
-        filled = counted.store.fill(faces)
-        assert [face.name for face in filled.usable] == ["face_00", "face_04"]
-        assert [face.name for face in filled.empty] == ["face_01"]
-        assert sorted(face.name for face, _ in filled.failed) == ["face_02", "face_03"]
-        with pytest.raises(S3potError, match="face_02_ref.png"):
-            counted.store.get(faces[2])
+    counted = Counted(mini_options, None)
+    filled = counted.store.fill(faces)
+    assert [face.name for face in filled.usable] == ["face_00", "face_04"]
+    assert [face.name for face in filled.empty] == ["face_01"]
+    assert sorted(face.name for face, _ in filled.failed) == ["face_02", "face_03"]
+    with pytest.raises(S3potError, match="face_02_ref.png"):
+        counted.store.get(faces[2])
 
 
 def test_oracle_references_have_entries_of_their_own(

@@ -125,9 +125,10 @@ def test_bad_face_is_counted_and_named(tmp_path, data, run, caplog):
     [
         ({"name": "x", "methd": "pixel"}, "methd"),
         ({"name": "x", "method": "magic"}, "magic"),
-        ({"method": "pixel"}, "lacks name"),
+        ({"method": "pixel"}, "and name"),
         ({"name": "x", "threshold": "high"}, "threshold"),
         ({"name": "x", "reference": "true"}, "oracle"),
+        ({"name": "x", "overrides": "text"}, "suite.yaml"),
         ("text", "text"),
     ],
 )

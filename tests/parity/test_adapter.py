@@ -24,7 +24,12 @@ def adapter(fill: ModuleType, contract: Callable, parity_seed: int) -> PromptAda
 
 @pytest.mark.parametrize(("count", "step"), [(1, 1), (7, 1), (300, 7)])
 def test_adapter_equals_the_release(
-    vectors: Callable, fill: ModuleType, parity_seed: int, adapter: PromptAdapter, count: int, step: int
+    vectors: Callable,
+    fill: ModuleType,
+    parity_seed: int,
+    adapter: PromptAdapter,
+    count: int,
+    step: int,
 ) -> None:
     want = vectors("adapter")
     with torch.no_grad():

@@ -8,8 +8,8 @@ from typing import Callable
 import numpy as np
 import pytest
 
-from s3pot.rg.align import Alignment, crop, from_landmarks, to_photo
-from s3pot.rg.warp import inverse_coefficients
+from s3pot.rg.align import from_landmarks
+from s3pot.rg.warp import Alignment, crop, inverse_coefficients, to_photo
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,6 +57,6 @@ def test_inverse_coefficients(alignment: Alignment, want: Arrays) -> None:
 
 
 def test_pasted(photo: np.ndarray, face: np.ndarray, alignment: Alignment, want: Arrays) -> None:
-    got = to_photo(255 - face, alignment, photo, feather=0, antialias=False)
+    got = to_photo(255 - face, alignment, photo, feather=0)
     assert same_picture(got[::8, ::8], want["pasted"])
     np.testing.assert_allclose(got.mean(axis=(0, 1)), want["pasted_mean"], atol=0.01)

@@ -1,4 +1,4 @@
-"""From embeddings to loss, gradient and two optimiser steps, by the release's settings: the core of the method."""
+"""From embeddings to loss, gradient and two optimiser steps, by the release's settings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def _sam(fill: ModuleType, seed: int) -> FrozenSam:
 def _load(module: nn.Module, fill: ModuleType, seed: int) -> None:
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     filled = fill.fill_state_dict(shapes, seed)
-    module.load_state_dict({key: torch.from_numpy(value) for key, value in filled.items()}, strict=True)
+    module.load_state_dict(
+        {key: torch.from_numpy(value) for key, value in filled.items()}, strict=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,9 @@ def close(got: Tensor, want: np.ndarray, name: str = "") -> None:
 
 def test_step_1_region_tokens_cosine_and_first_point(case: Case, want: dict) -> None:
     region_grid = case.sam.grid.on_grid(case.region)
-    np.testing.assert_array_equal(region_grid.flatten().nonzero()[:, 0].numpy(), want["region_tokens"])
+    np.testing.assert_array_equal(
+        region_grid.flatten().nonzero()[:, 0].numpy(), want["region_tokens"]
+    )
     close(cosine_map(case.raw[None], case.ref[None])[0, ::4, ::4], want["cosine_strided"])
     point = case.contrast.first_point_sam
     assert int(case.sam.grid.cells(point[None])) == int(want["initial_token"])
@@ -104,14 +108,18 @@ def test_step_1_region_tokens_cosine_and_first_point(case: Case, want: dict) -> 
 
 
 def test_step_2_prompt_tokens_of_the_first_point(case: Case, want: dict) -> None:
-    tokens = case.sam.embed_points(case.contrast.first_point_sam[None], torch.ones(1, dtype=torch.int64))
+    tokens = case.sam.embed_points(
+        case.contrast.first_point_sam[None], torch.ones(1, dtype=torch.int64)
+    )
     close(tokens, want["initial_sparse"])
 
 
 def test_step_3_attended_tokens(case: Case, want: dict) -> None:
     close(case.contrast.raw[::4, ::4, ::4], want["attended_raw"])
     close(case.contrast.reference[::4, ::4, ::4], want["attended_ref"])
-    tokens = case.sam.embed_points(case.contrast.first_point_sam[None], torch.ones(1, dtype=torch.int64))
+    tokens = case.sam.embed_points(
+        case.contrast.first_point_sam[None], torch.ones(1, dtype=torch.int64)
+    )
     low = case.sam.decode(case.ref[None], tokens).logits
     close(low[0, 0, ::8, ::8], want["initial_low_res_reference"])
 

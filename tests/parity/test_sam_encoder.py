@@ -17,10 +17,14 @@ def test_vit_b_encoder_and_normalisation(
     shapes = {key: tuple(value.shape) for key, value in sam.state_dict().items()}
     assert shapes == {key: shape for key, (shape, _) in contract("sam_vit_b").items()}
     filled = fill.fill_state_dict(shapes, parity_seed)
-    sam.load_state_dict({key: torch.from_numpy(value) for key, value in filled.items()}, strict=True)
+    sam.load_state_dict(
+        {key: torch.from_numpy(value) for key, value in filled.items()}, strict=True
+    )
     picture = torch.from_numpy(fill.photo(parity_seed, "sam_encoder", 1024))
     tokens = FrozenSam(sam).encode(picture.reshape(1, 3, 1024, 1024))[0]
     want = vectors("sam_encoder")
-    np.testing.assert_allclose(tokens[::4, ::4, ::4].numpy(), want["embedding"], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        tokens[::4, ::4, ::4].numpy(), want["embedding"], rtol=1e-3, atol=1e-3
+    )
     np.testing.assert_allclose(tokens.mean(dim=(1, 2)).numpy(), want["mean"], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(tokens.std(dim=(1, 2)).numpy(), want["std"], rtol=1e-3, atol=1e-3)

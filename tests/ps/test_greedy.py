@@ -79,7 +79,7 @@ def test_integers(budget: None, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("width", [63, 64, 65, 128, 200])
-def test_widths_around_a_block(budget: None, width: int) -> None:
+def test_wide_matrices(budget: None, width: int) -> None:
     generator = torch.Generator().manual_seed(width)
     for levels in (2, 50, 100_000):
         scores = torch.randint(levels, (40, width), generator=generator).float()

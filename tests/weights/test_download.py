@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import multiprocessing
 import os
 import shutil
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,12 +91,6 @@ class Handler(BaseHTTPRequestHandler):
     def _gone(self) -> None:
         self._send(404, b"no")
 
-    def _busy(self) -> None:
-        if len(self.server.requests) == 1:
-            self._send(503, b"")
-        else:
-            self._file()
-
     def _redirect(self) -> None:
         self._send(302, b"", {"Location": "/file"})
 
@@ -112,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
     def _drive(self) -> None:
         page = (
             "<html><title>Virus scan warning</title>"
-            '<form id="download-form" action="/confirmed?a=1" method="get">'
+            '<form id="download-form" action="/confirmed" method="get">'
             '<input type="submit" value="Download anyway"/>'
             '<input type="hidden" name="id" value="x&amp;y"><input type="hidden" name="confirm"'
             ' value="t"></form></html>'
@@ -121,15 +114,11 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, page.encode(), cookie)
 
     def _confirmed(self) -> None:
-        good = self.path.endswith("?a=1&id=x%26y&confirm=t")
+        good = self.path.endswith("/confirmed?id=x%26y&confirm=t")
         if good and self.headers.get("Cookie") == "ticket=7":
             self._file()
         else:
             self._send(403, b"")
-
-    def _elsewhere(self) -> None:
-        page = b'<form id="download-form" action="http://127.0.0.2:9/x">'
-        self._send(200, page, {"Content-Type": "text/html"})
 
 
 class Server(ThreadingHTTPServer):
@@ -173,118 +162,111 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def fetch(entry: WeightFile, folder: Path, attempts: int = 3) -> Path:
-    """Download without long pauses."""
-    return download(entry, folder, attempts=attempts, pause=0.01, timeout=5)
-
-
-@pytest.mark.parametrize("fault", ["file", "redirect", "norange", "nolength", "busy", "drive"])
+@pytest.mark.parametrize("fault", ["file", "redirect", "norange", "nolength", "drive"])
 def test_brings_the_file(server: Server, tmp_path: Path, fault: str) -> None:
-    path = fetch(server.entry(fault), tmp_path / "new" / "folder")
+    path = download(server.entry(fault), tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "thing.pth"
     assert path.read_bytes() == DATA
     assert not list(path.parent.glob("*.part"))
 
 
 def test_is_not_fetched_twice(server: Server, tmp_path: Path) -> None:
-    fetch(server.entry("file"), tmp_path)
-    fetch(server.entry("file"), tmp_path)
+    download(server.entry("file"), tmp_path)
+    download(server.entry("file"), tmp_path)
     assert len(server.requests) == 1
 
 
 def test_resumes_after_a_cut(server: Server, tmp_path: Path) -> None:
-    assert fetch(server.entry("cut"), tmp_path).read_bytes() == DATA
-    assert [asked for _, asked in server.requests] == [None, "bytes=1500000-"]
-
-
-def test_resumes_in_a_later_run(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="1,500,000 of 3,072,000 bytes; .* run again to go on"):
-        fetch(server.entry("alwayscut"), tmp_path, attempts=1)
+    with pytest.raises(DownloadError, match="cut at 1,500,000 of 3,072,000 bytes; run again"):
+        download(server.entry("cut"), tmp_path)
     assert (tmp_path / "thing.pth.part").read_bytes() == DATA[:1_500_000]
-    assert fetch(server.entry("file"), tmp_path).read_bytes() == DATA
-    assert server.requests[-1] == ("/file", "bytes=1500000-")
+    assert download(server.entry("cut"), tmp_path).read_bytes() == DATA
+    assert [asked for _, asked in server.requests] == [None, "bytes=1500000-"]
 
 
 def test_cut_without_known_size_or_hash_is_noticed(server: Server, tmp_path: Path) -> None:
     entry = replace(server.entry("cut"), size=None, sha256=None)
-    assert fetch(entry, tmp_path).read_bytes() == DATA
+    with pytest.raises(DownloadError, match="cut at"):
+        download(entry, tmp_path)
+    assert download(entry, tmp_path).read_bytes() == DATA
 
 
 def test_no_length_at_all_is_refused(server: Server, tmp_path: Path) -> None:
     entry = replace(server.entry("nolength"), size=None, sha256=None)
-    with pytest.raises(DownloadError, match="does not say how long"):
-        fetch(entry, tmp_path)
+    with pytest.raises(DownloadError, match="length on offer: None, expected: any number"):
+        download(entry, tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["norange", "otherplace"])
-def test_server_that_cannot_resume(server: Server, tmp_path: Path, fault: str) -> None:
+def test_server_that_cannot_resume(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
-    assert fetch(server.entry(fault), tmp_path).read_bytes() == DATA
+    assert download(server.entry("norange"), tmp_path).read_bytes() == DATA
+
+
+def test_server_that_goes_on_elsewhere(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
+    with pytest.raises(DownloadError, match="asked for byte 1000, got bytes 5-"):
+        download(server.entry("otherplace"), tmp_path)
+    assert download(server.entry("otherplace"), tmp_path).read_bytes() == DATA
 
 
 def test_complete_part_needs_no_server(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(DATA)
-    assert fetch(server.entry("gone"), tmp_path).read_bytes() == DATA
+    assert download(server.entry("gone"), tmp_path).read_bytes() == DATA
     assert server.requests == []
 
 
 def test_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(DATA + b"more")
-    assert fetch(server.entry("file"), tmp_path).read_bytes() == DATA
+    assert download(server.entry("file"), tmp_path).read_bytes() == DATA
 
 
 def test_wrong_bytes_are_removed(server: Server, tmp_path: Path) -> None:
     wrong = hashlib.sha256(DATA[::-1]).hexdigest()
     with pytest.raises(DownloadError, match=f"another file.*{wrong}, expected {SHA}"):
-        fetch(server.entry("wrong"), tmp_path)
+        download(server.entry("wrong"), tmp_path)
     assert not list(tmp_path.glob("thing*"))
 
 
 def test_damaged_part_is_removed_not_resumed_for_ever(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(b"x" * 1000)
     with pytest.raises(DownloadError, match="another file"):
-        fetch(server.entry("file"), tmp_path)
-    assert fetch(server.entry("file"), tmp_path).read_bytes() == DATA
+        download(server.entry("file"), tmp_path)
+    assert download(server.entry("file"), tmp_path).read_bytes() == DATA
 
 
 def test_wrong_size_is_refused_before_the_download(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="offers 3,071,999 bytes, expected 3,072,000"):
-        fetch(server.entry("short"), tmp_path)
+    with pytest.raises(DownloadError, match="length on offer: 3071999, expected: 3072000"):
+        download(server.entry("short"), tmp_path)
     assert not (tmp_path / "thing.pth.part").exists()
 
 
 def test_404_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError) as caught:
-        fetch(server.entry("gone"), tmp_path)
+        download(server.entry("gone"), tmp_path)
     text = str(caught.value)
-    assert "HTTP 404" in text and str(tmp_path / "thing.pth") in text and SHA in text
+    assert "HTTP Error 404" in text and str(tmp_path / "thing.pth") in text and SHA in text
     assert "configs/mini.yaml" in text
     assert len(server.requests) == 1
 
 
 def test_no_network_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
     entry = replace(server.entry("file"), url="http://127.0.0.1:9/file")
-    with pytest.raises(DownloadError, match="cannot reach (.|\n)*HTTPS_PROXY(.|\n)*mini.yaml"):
-        fetch(entry, tmp_path)
+    with pytest.raises(DownloadError, match="refused(.|\n)*HTTPS_PROXY(.|\n)*mini.yaml"):
+        download(entry, tmp_path)
 
 
 def test_drive_page_without_a_form(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
-    with pytest.raises(DownloadError, match=r"web page \(Drive & quota exceeded\)(.|\n)*by hand"):
-        fetch(server.entry("quota"), tmp_path)
+    with pytest.raises(DownloadError, match=r"web page came(.|\n)*by hand"):
+        download(server.entry("quota"), tmp_path)
     assert (tmp_path / "thing.pth.part").read_bytes() == DATA[:1000]
-
-
-def test_drive_form_to_another_host_is_not_followed(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="web page"):
-        fetch(server.entry("elsewhere"), tmp_path)
 
 
 def test_no_space(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 1_000_000))
-    with pytest.raises(DownloadError, match="1,000,000 bytes free, the download needs 70,180,864"):
-        fetch(server.entry("file"), tmp_path)
+    with pytest.raises(DownloadError, match="1,000,000 of 70,180,864 free bytes"):
+        download(server.entry("file"), tmp_path)
     assert not (tmp_path / "thing.pth.part").exists()
 
 
@@ -295,29 +277,29 @@ def test_disk_fills_up_in_between(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download_module, "_copy", full)
-    with pytest.raises(DownloadError, match="cannot write thing.pth.*No space left"):
-        fetch(server.entry("file"), tmp_path)
+    with pytest.raises(DownloadError, match="thing.pth from .*No space left"):
+        download(server.entry("file"), tmp_path)
 
 
 def test_another_file_of_that_name_is_kept(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth").write_bytes(b"mine")
     with pytest.raises(S3potError, match="4 bytes, expected 3,072,000.*move it away"):
-        fetch(server.entry("file"), tmp_path)
+        download(server.entry("file"), tmp_path)
     assert (tmp_path / "thing.pth").read_bytes() == b"mine"
 
 
 def test_without_a_link(tmp_path: Path) -> None:
     entry = WeightFile("thing", "thing.pth", None, None, None, "free", "ask Ann")
     with pytest.raises(MissingWeights, match="fetched by hand(.|\n)*ask Ann(.|\n)*thing.pth"):
-        fetch(entry, tmp_path / "none")
+        download(entry, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_new_version_of_a_pinned_file_is_refused(server: Server, tmp_path: Path) -> None:
     entry = replace(server.entry("file"), size=None, sha256=None)
-    fetch(entry, tmp_path).unlink()
+    download(entry, tmp_path).unlink()
     with pytest.raises(DownloadError, match="changed since its first use"):
-        fetch(replace(entry, url=server.entry("wrong").url), tmp_path)
+        download(replace(entry, url=server.entry("wrong").url), tmp_path)
     assert not (tmp_path / "thing.pth").exists()
 
 
@@ -327,8 +309,8 @@ def test_two_processes_fetch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     server = Server()  # listens, but answers only once its thread runs: after the fork
     fork = multiprocessing.get_context("fork")
     work = [
-        fork.Process(target=fetch, args=(server.entry("slow"), tmp_path)),
-        fork.Process(target=fetch, args=(server.entry("slow"), tmp_path)),
+        fork.Process(target=download, args=(server.entry("slow"), tmp_path)),
+        fork.Process(target=download, args=(server.entry("slow"), tmp_path)),
     ]
     for process in work:
         process.start()
@@ -338,17 +320,3 @@ def test_two_processes_fetch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [process.exitcode for process in work] == [0, 0]
     assert (tmp_path / "thing.pth").read_bytes() == DATA
     assert len(server.requests) == 1
-
-
-def test_a_second_worker_waits(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    work: Callable[[], Path] = lambda: fetch(server.entry("slow"), tmp_path)  # noqa: E731
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(server.requests) == 1
-    assert "waiting for another process" in caplog.text

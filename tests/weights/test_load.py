@@ -104,7 +104,7 @@ def test_namespace_alone_is_let_through(tmp_path: Path) -> None:
 def test_namespace_with_an_old_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.serialization, "safe_globals", raising=False)
     torch.save({"opts": argparse.Namespace(a=1)}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="argparse.Namespace.*update torch to 2.5"):
+    with pytest.raises(CheckpointError, match="argparse.Namespace.*needs torch 2.5"):
         read_checkpoint(tmp_path / "a.pth")
 
 
@@ -115,22 +115,22 @@ def test_cut_anywhere_is_named(tmp_path: Path, zipped: bool) -> None:
     whole = (tmp_path / "a.pth").read_bytes()
     for step in range(60):
         (tmp_path / "b.pth").write_bytes(whole[: len(whole) * step // 60])
-        with pytest.raises(CheckpointError, match=r"b\.pth (is|starts|was .* cut off)"):
+        with pytest.raises(CheckpointError, match=r"b\.pth (is cut off|was .* fetch)"):
             read_checkpoint(tmp_path / "b.pth")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    "content",
     [
-        (b"", "is empty, not a PyTorch checkpoint"),
-        (b"<!DOCTYPE html><html>", "like a saved web page"),
-        (b"PK\x03\x04 no archive", "cut off or damaged"),
-        (b"\x80\x02garbage", "cut off, damaged or no PyTorch checkpoint"),
+        b"",
+        b"<!DOCTYPE html><html>",
+        b"PK\x03\x04 no archive",
+        b"\x80\x02garbage",
     ],
 )
-def test_other_files_are_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pth").write_bytes(content)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match="cut off, damaged or no PyTorch checkpoint"):
         read_checkpoint(tmp_path / "a.pth")
 
 
@@ -207,15 +207,6 @@ def test_difference_is_readable_and_nothing_is_loaded() -> None:
     assert same(net.state_dict(), before)
 
 
-def test_ignore_drops_only_what_the_model_lacks() -> None:
-    state: dict[str, Any] = {**random_state(), "loss.a": torch.ones(1), "loss.b": torch.ones(1)}
-    with pytest.raises(WeightMismatch, match=r"2 unexpected: loss\.a, loss\.b"):
-        load_strict(Net(), state, "file")
-    net = Net()
-    load_strict(net, state, "file", ignore=("loss.*", "body.*"))
-    assert torch.equal(net.body.weight, state["body.weight"])
-
-
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 3}, {"state_dict": [1]}])
 def test_no_weights_at_all(content: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="a.pth holds no weights but: "):
@@ -239,9 +230,9 @@ def sam_shapes(width: int, depth: int) -> nn.Module:
 
 def test_wrong_model_type_is_recognised() -> None:
     asked, found = sam_shapes(1280, 32), sam_shapes(1024, 24)
-    with pytest.raises(WeightMismatch, match="this is a SAM ViT-L, you asked for a SAM ViT-H:\n"):
+    with pytest.raises(WeightMismatch, match="this is a SAM ViT-L, you asked for a SAM ViT-H\n"):
         load_strict(asked, found.state_dict(), "x.pth")
-    with pytest.raises(WeightMismatch, match="x.pth does not fit: this is a SAM ViT-L:\n"):
+    with pytest.raises(WeightMismatch, match="x.pth does not fit: this is a SAM ViT-L\n"):
         load_strict(Net(), found.state_dict(), "x.pth")
 
 

@@ -1,19 +1,20 @@
-"""Recipe of the bundled general adapter: the project's own commands on drawn faces, no occlusion label anywhere."""
+"""Recipe of the bundled general adapter: the project's own commands, no occlusion label."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import generate_reference
 import torch
+
+import generate_reference
 import train_general
 from mini.loop import export
-
 from s3pot.data.synthetic.__main__ import main as draw
 
 FIRST_FACE = 1_000_000  # faces no other recipe has seen
 FACES = 300
 EPOCHS = 12
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "mini.yaml"
 
 
 def train(folder: Path, target: Path, device: str) -> None:
@@ -21,24 +22,23 @@ def train(folder: Path, target: Path, device: str) -> None:
 
     Args:
         folder: Work folder.
-        target: Folder of the bundled weights, whose other three models are used.
+        target: Folder of the bundled weights; its other three models are used.
         device: ``--device`` of the commands.
 
     Raises:
         RuntimeError: A command failed; its own message stands above.
     """
-    drawn, processed, run = folder / "adapter_faces", folder / "adapter_pairs", folder / "adapter_run"
-    mini = ["--config", "configs/mini.yaml", "--device", device]
+    drawn, processed, run = (folder / f"adapter_{part}" for part in ("faces", "pairs", "run"))
+    mini = ["--config", str(CONFIG), "--device", device, f"model.weights_dir={target}"]
     paths = ["--input_dir", str(drawn / "raw_images"), "--output_dir", str(processed)]
+    training = ["--datapath", str(processed), "--epochs", str(EPOCHS), "--output_dir", str(run)]
     steps = (
         lambda: draw(["--out", str(drawn), "--count", str(FACES), "--seed", str(FIRST_FACE)]),
         lambda: generate_reference.main([*paths, *mini]),
-        lambda: train_general.main(
-            ["--datapath", str(processed), "--epochs", str(EPOCHS), "--output_dir", str(run), "--resume", *mini]
-        ),
+        lambda: train_general.main([*training, "--resume", *mini]),
     )
     for number, step in enumerate(steps, start=1):
         if step():
             raise RuntimeError(f"step {number} of the adapter recipe failed")
     state = torch.load(run / f"model_epoch_{EPOCHS}.pth", weights_only=True)["adapter"]
-    export("adapter", {"width": 256, "heads": 4}, state, target)
+    export("adapter", {"width": len(state["norm.weight"]), "heads": 4}, state, target)

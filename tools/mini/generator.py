@@ -1,7 +1,8 @@
 """Recipe of the mini generator: E4S with small widths, trained to remove what hides a face.
 
-Input: occluded (or clean) face under *predicted* labels; target: the clean face. So the region codes learn to leave the
-occluder out. Labels used: none beside the clean face itself (the parser's labels come from the parser).
+Input: occluded (or clean) face under *predicted* labels; target: the clean face. So the region
+codes learn to leave the occluder out. Labels used: none beside the clean face itself (the parser's
+labels come from the parser).
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mini.loop import Losses, Schedule, export, fit
-from mini.parser import predict
-from mini.pool import SHARD, Batch, Pool, save_array
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from mini.loop import Losses, Schedule, export, fit
+from mini.parser import predict
+from mini.pool import SHARD, Batch, Pool, save_array
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
+from s3pot.rg.parser import standardise
 
 SIZE = E4SSize(
     style_dim=48,
@@ -54,7 +56,7 @@ def train(folder: Path, target: Path, device: torch.device, steps: int, parser: 
         drawn = invert(net.train(), images, predict(parser, images)).float()
         return reconstruction(drawn, batch.clean, batch.region, parser)
 
-    def validate() -> dict[str, float]:
+    def validate(step: int) -> dict[str, float]:
         return measure(net, parser, pool, device)
 
     schedule = Schedule(steps, SCHEDULE.batch, SCHEDULE.lr, weight_decay=0.0)
@@ -64,34 +66,37 @@ def train(folder: Path, target: Path, device: torch.device, steps: int, parser: 
 
 
 def reconstruction(drawn: Tensor, clean: Tensor, region: Tensor, parser: BiSeNet) -> Losses:
-    """Absolute error (the face region counts three times), gradients, and the parser's own features."""
+    """Absolute error (the region counts three times), gradients, and the parser's own features."""
     weight = 1 + 2 * region[:, None]
     pixels = ((drawn - clean).abs() * weight).mean()
-    edges = sum(
-        (drawn.diff(dim=d) - clean.diff(dim=d)).abs().mean() for d in (2, 3)
-    )
+    rows, columns = ((drawn.diff(dim=d) - clean.diff(dim=d)).abs().mean() for d in (2, 3))
+    edges = rows + columns
     features = perceptual(drawn, clean, parser)
-    return {"total": pixels + edges + 0.2 * features, "pixels": pixels, "edges": edges, "features": features}
+    return {
+        "total": pixels + edges + 0.2 * features,
+        "pixels": pixels,
+        "edges": edges,
+        "features": features,
+    }
 
 
 def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
     """Distance of the parser trunk's unit features at strides 8 and 16."""
     with torch.no_grad():
-        want = parser.cp.resnet(_small(clean))
-    got = parser.cp.resnet(_small(drawn))
-    return sum(
-        (F.normalize(getattr(got, k).float(), dim=1) - F.normalize(getattr(want, k).float(), dim=1)).square().sum(1).mean()
-        for k in ("f8", "f16")
-    )
+        want = parser.cp.resnet(standardise(clean))
+    got = parser.cp.resnet(standardise(drawn))
+    return _distance(got.f8, want.f8) + _distance(got.f16, want.f16)
 
 
-def _small(images: Tensor) -> Tensor:
-    mean, std = (images.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    return (images - mean) / std
+def _distance(got: Tensor, want: Tensor) -> Tensor:
+    got, want = (F.normalize(t.float(), dim=1) for t in (got, want))
+    return (got - want).square().sum(1).mean()
 
 
 @torch.no_grad()
-def measure(net: E4SNet, parser: BiSeNet, pool: Pool, device: torch.device, count: int = 60) -> dict[str, float]:
+def measure(
+    net: E4SNet, parser: BiSeNet, pool: Pool, device: torch.device, count: int = 60
+) -> dict[str, float]:
     """PSNR against the clean face, inside the visible and inside the hidden part of the region."""
     errors = {"psnr_visible": [0.0, 0], "psnr_hidden": [0.0, 0]}
     for start in range(pool.count, min(pool.count + count, pool.total), 10):
@@ -111,13 +116,16 @@ def generate(net: E4SNet, parser: BiSeNet, raw: Tensor) -> tuple[Tensor, Tensor]
     return invert(net.eval(), raw, labels).float().clamp(0, 1), labels
 
 
-def write_pairs(folder: Path, net: E4SNet, parser: BiSeNet, shards: int, device: torch.device) -> None:
+def write_pairs(
+    folder: Path, net: E4SNet, parser: BiSeNet, shards: int, device: torch.device
+) -> None:
     """Generated references for the first shards of the pool; finished shards are kept."""
     pool = Pool(folder, holdout=0)
     for shard in tqdm(range(min(shards, pool.total // SHARD)), desc="reference shards"):
         path = folder / f"pairs_{shard:04d}.npy"
         if not path.exists():
-            save_array(path, np.concatenate([_pair_planes(net, parser, b) for b in _batches(pool, shard, device)]))
+            batches = _batches(pool, shard, device)
+            save_array(path, np.concatenate([_pair_planes(net, parser, b) for b in batches]))
 
 
 def _batches(pool: Pool, shard: int, device: torch.device) -> list[Batch]:

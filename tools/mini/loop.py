@@ -32,8 +32,8 @@ class Schedule:
     Attributes:
         steps: Optimiser steps.
         batch: Faces per step.
-        lr: Peak learning rate of AdamW: reached in 100 steps, held, and brought to 0 over the last ``decay`` of the run.
-        decay: Share of the run with a falling rate.
+        lr: Peak learning rate of AdamW, reached in 100 steps and held.
+        decay: Share of the run, at its end, in which the rate falls to 0.
         weight_decay: Of AdamW.
         seed: Of every random choice, together with the step.
     """
@@ -58,18 +58,19 @@ def fit(
     schedule: Schedule,
     folder: Path,
     device: torch.device,
-    validate: Callable[[], dict[str, float]] | None = None,
+    validate: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
     """Train a model in place.
 
     Args:
-        name: Stem of the files ``<name>_last.pt``, ``<name>.jsonl`` and ``<name>.png`` in ``folder``.
+        name: Stem of the files in ``folder``: ``<name>_last.pt``, ``<name>.jsonl``, ``<name>.png``.
         model: Its trainable parameters are trained.
-        losses: From a generator seeded by (seed, step) and the step to named scalars; ``total`` is minimised.
+        losses: From a generator seeded by (seed, step) and the step to named scalars, of which
+            ``total`` is minimised.
         schedule: Steps and rates.
         folder: Work folder; a run that stopped goes on from ``<name>_last.pt`` in it.
         device: Where the model lies.
-        validate: Called at the end and every 500 steps; its numbers are logged.
+        validate: Called with the step at the end and every 500 steps; its numbers are logged.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, schedule.lr, weight_decay=schedule.weight_decay)
@@ -94,7 +95,7 @@ def fit(
         if (step + 1) % 25 == 0 or last:
             row = {"step": step + 1, "seconds": time.monotonic() - started, **means}
             if validate is not None and ((step + 1) % 500 == 0 or last):
-                row.update(validate())
+                row.update(validate(step))
                 logger.info("%s %s", name, row)
             _log(log_path, row)
         if (step + 1) % SAVE_EVERY == 0 or last:
@@ -126,7 +127,7 @@ def _plot(log: Path) -> None:
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     keys = [k for k in rows[0] if k not in ("step", "seconds")]
     figure, axes = plt.subplots(1, len(keys), figsize=(3.2 * len(keys), 2.6), squeeze=False)
-    for axis, key in zip(axes[0], keys):  # noqa: B905
+    for axis, key in zip(axes[0], keys):
         axis.plot([r["step"] for r in rows], [r[key] for r in rows])
         axis.set_title(key)
         axis.set_xlabel("step")
@@ -137,7 +138,9 @@ def _plot(log: Path) -> None:
 
 def export(name: str, size: dict[str, object], state: dict[str, Tensor], target: Path) -> None:
     """Write a bundled weight file: half precision, plain types only."""
-    half = {k: v.detach().cpu().half() if v.is_floating_point() else v.cpu() for k, v in state.items()}
+    half = {
+        k: v.detach().cpu().half() if v.is_floating_point() else v.cpu() for k, v in state.items()
+    }
     target.mkdir(parents=True, exist_ok=True)
     with atomic_path(target / f"{name}.pth") as aside:
         torch.save({"format": 1, "model": f"mini-{name}", "size": size, "state_dict": half}, aside)

@@ -1,7 +1,8 @@
 """Recipe of the mini parser: BiSeNet, a quarter as wide, that knows no occlusions.
 
-Its target is always the clean face's label map, also where an occluder hides it: so it calls a hand on the cheek "skin", the
-failure of real face parsers that S³POT repairs. Labels used: the 12 classes of drawn faces.
+Its target is always the clean face's label map, also where an occluder hides it: so it calls a
+hand on the cheek "skin", the failure of real face parsers that S³POT repairs. Labels used: the 12
+classes of drawn faces.
 """
 
 from __future__ import annotations
@@ -10,28 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mini.loop import Losses, Schedule, export, fit
-from mini.pool import Batch, Pool
 from torch import Tensor
 from torch.nn import functional as F
 
+from mini.loop import Losses, Schedule, export, fit
+from mini.pool import Batch, Pool
 from s3pot.labels import NUM_CLASSES, REGION_CLASSES
 from s3pot.rg.nets.bisenet import BiSeNet
+from s3pot.rg.parser import standardise
 
 WIDTH = 16
 INPUT = 384
 SCHEDULE = Schedule(steps=700, batch=8, lr=3e-3)
-# Rare classes count more: roughly one over the square root of their share of drawn pixels, skin = 1.
+# Rare classes count more: about one over the square root of their share of pixels, skin = 1.
 CLASS_WEIGHTS = (0.5, 3.0, 4.0, 4.0, 0.8, 2.5, 1.0, 3.5, 1.5, 5.0, 4.0, 8.0)
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
     """[0, 1] pixels to the parser's input: enlarged to INPUT, ImageNet mean and std."""
     images = F.interpolate(images, size=(INPUT, INPUT), mode="bilinear", align_corners=False)
-    mean, std = (images.new_tensor(v)[:, None, None] for v in (_MEAN, _STD))
-    return (images - mean) / std
+    return standardise(images)
 
 
 def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
@@ -46,27 +45,40 @@ def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
         occluded = torch.from_numpy(rng.random(SCHEDULE.batch) < 0.6).to(device)
         images = torch.where(occluded[:, None, None, None], batch.raw, batch.clean)
         logits = net.train()(normalise(images))
-        labels = F.interpolate(batch.labels[:, None].float(), size=(INPUT, INPUT), mode="nearest-exact")[:, 0].long()
-        main, *rest = (F.cross_entropy(x.float(), labels, weights) for x in (logits.out, logits.out16, logits.out32))
+        labels = F.interpolate(
+            batch.labels[:, None].float(), size=(INPUT, INPUT), mode="nearest-exact"
+        )[:, 0].long()
+        main, *rest = (
+            F.cross_entropy(x.float(), labels, weights)
+            for x in (logits.out, logits.out16, logits.out32)
+        )
         return {"total": main + 0.3 * sum(rest), "main": main}
 
-    def validate() -> dict[str, float]:
+    def validate(step: int) -> dict[str, float]:
         return measure(net, pool, device)
 
     schedule = Schedule(steps, SCHEDULE.batch, SCHEDULE.lr)
     fit("parser", net, losses, schedule, folder, device, validate)
-    export("parser", {"classes": NUM_CLASSES, "width": WIDTH, "input": INPUT}, net.state_dict(), target)
+    export(
+        "parser", {"classes": NUM_CLASSES, "width": WIDTH, "input": INPUT}, net.state_dict(), target
+    )
 
 
 @torch.no_grad()
 def predict(net: BiSeNet, images: Tensor) -> Tensor:
     """(B, 3, S, S) in [0, 1] to labels, int64 (B, S, S)."""
     logits = net.eval().forward_main(normalise(images))
-    return F.interpolate(logits.argmax(1)[:, None].float(), images.shape[-2:], mode="nearest-exact")[:, 0].long()
+    return F.interpolate(
+        logits.argmax(1)[:, None].float(), images.shape[-2:], mode="nearest-exact"
+    )[:, 0].long()
 
 
 def measure(net: BiSeNet, pool: Pool, device: torch.device, count: int = 100) -> dict[str, float]:
-    """Region IoU on occluded held-back faces, share of occluded face pixels called face, mean IoU of the classes."""
+    """Scores on occluded held-back faces.
+
+    Returns:
+        IoU of the prompt region, share of hidden face pixels called face, mean IoU of the classes.
+    """
     region = torch.tensor(REGION_CLASSES, device=device)
     inter = union = found = hidden = 0
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)
@@ -82,4 +94,8 @@ def measure(net: BiSeNet, pool: Pool, device: torch.device, count: int = 100) ->
         confusion += torch.bincount(pairs, minlength=NUM_CLASSES**2)
     table = confusion.view(NUM_CLASSES, NUM_CLASSES).double()
     iou = table.diag() / (table.sum(0) + table.sum(1) - table.diag()).clamp_min(1)
-    return {"region_iou": inter / union, "hidden_as_face": found / max(hidden, 1), "class_miou": float(iou.mean())}
+    return {
+        "region_iou": inter / union,
+        "hidden_as_face": found / max(hidden, 1),
+        "class_miou": float(iou.mean()),
+    }

@@ -1,14 +1,15 @@
 """Drawn training faces on disk: drawn once, read by every recipe.
 
-A shard is one uint8 array (SHARD, S, S, 8): occluded face RGB, clean face RGB, 12-class labels, occluder 0/1. Beside it,
-once parser and generator are trained, lies a second one (SHARD, S, S, 4): generated reference RGB, predicted labels.
+A shard is one uint8 array (SHARD, S, S, 8): occluded face RGB, clean face RGB, 12-class labels,
+occluder 0/1. Beside it, once parser and generator are trained, lies a second one (SHARD, S, S, 4):
+generated reference RGB, predicted labels.
 """
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from s3pot.data.image import atomic_path
 from s3pot.data.synthetic import draw_face
 from s3pot.labels import REGION_CLASSES
 
-logger = logging.getLogger(__name__)
 SHARD = 250
 SIZE = 256
 
@@ -47,15 +47,16 @@ class Batch:
 
     @property
     def region(self) -> Tensor:
-        """Where an occlusion can be asked for, by the predicted labels if there are any; bool (B, S, S)."""
+        """Where an occlusion can be asked for, by predicted labels if any; bool (B, S, S)."""
         labels = self.labels if self.predicted is None else self.predicted
         return torch.isin(labels, torch.tensor(REGION_CLASSES, device=labels.device))
 
 
-def _draw(index: int) -> np.ndarray:
-    face = draw_face(index, size=SIZE, split="train")
-    planes = (face.raw, face.clean, face.labels[..., None], face.occluder[..., None].astype(np.uint8))
-    return np.concatenate(planes, axis=2)
+def _draw(index: int, size: int) -> np.ndarray:
+    """One face of a shard, uint8 (S, S, 8)."""
+    face = draw_face(index, size=size, split="train")
+    maps = np.stack((face.labels, face.occluder), axis=2).astype(np.uint8)
+    return np.concatenate((face.raw, face.clean, maps), axis=2)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
@@ -72,7 +73,8 @@ def draw_pool(folder: Path, count: int, workers: int) -> None:
     with context.Pool(workers) as pool:
         for shard in tqdm(missing, desc="drawing shards", disable=not missing):
             first = shard * SHARD
-            faces = pool.map(_draw, range(first, first + SHARD), chunksize=5)
+            draw = partial(_draw, size=SIZE)
+            faces = pool.map(draw, range(first, first + SHARD), chunksize=5)
             save_array(folder / f"faces_{shard:04d}.npy", np.stack(faces))
 
 
@@ -82,10 +84,10 @@ class Pool:
     Args:
         folder: Where ``draw_pool`` wrote.
         pairs: Take only shards that have generated references.
-        holdout: Leave this many faces at the end for validation.
+        holdout: Leave this many faces at the end for validation; one shard unless given.
     """
 
-    def __init__(self, folder: Path, pairs: bool = False, holdout: int = SHARD) -> None:
+    def __init__(self, folder: Path, pairs: bool = False, holdout: int | None = None) -> None:
         names = sorted(folder.glob("faces_*.npy"))
         if pairs:
             names = [n for n in names if _partner(n).exists()]
@@ -94,9 +96,11 @@ class Pool:
         self._faces = [np.load(n, mmap_mode="r") for n in names]
         self._pairs = [np.load(_partner(n), mmap_mode="r") for n in names] if pairs else None
         self.total = len(names) * SHARD
-        self.count = self.total - holdout
+        self.count = self.total - (SHARD if holdout is None else holdout)
 
-    def take(self, indices: np.ndarray, device: torch.device, flip: np.ndarray | None = None) -> Batch:
+    def take(
+        self, indices: np.ndarray, device: torch.device, flip: np.ndarray | None = None
+    ) -> Batch:
         """Faces by index; ``flip`` (B,) bool mirrors some of them."""
         faces = np.stack([self._faces[i // SHARD][i % SHARD] for i in indices])
         if self._pairs is not None:
@@ -111,9 +115,8 @@ class Pool:
         )
         if self._pairs is None:
             return batch
-        return Batch(
-            batch.raw, batch.clean, batch.labels, batch.occluder, planes[:, 8:11] / 255, planes[:, 11].long()
-        )
+        reference, predicted = planes[:, 8:11] / 255, planes[:, 11].long()
+        return replace(batch, reference=reference, predicted=predicted)
 
     def draw(self, rng: np.random.Generator, size: int, device: torch.device) -> Batch:
         """A random training batch, half of it mirrored."""

@@ -1,0 +1,202 @@
+"""Typing, merging and checking of configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from s3pot.config import (
+    Config,
+    ConfigError,
+    TrainConfig,
+    config_from_dict,
+    config_to_dict,
+    load_config,
+    save_config,
+)
+
+FIELDS = [
+    (f"{section.name}.{entry.name}", entry)
+    for section in dataclasses.fields(Config)
+    for entry in dataclasses.fields(section.default_factory())  # type: ignore[misc]
+]
+
+
+def value_of(config: Config, key: str) -> Any:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "some.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.lr=1e-4", 1e-4),
+        ("train.lr=2", 2.0),
+        ("train.epochs=7", 7),
+        ("train.epochs=1e2", 100),
+        ("train.seed=9007199254740993", 9007199254740993),
+        ("train.tensorboard=true", True),
+        ("run.deterministic=no", False),
+        ("run.amp=off", "off"),
+        ("run.device=cuda:1", "cuda:1"),
+        ("model.weights_dir=2026", "2026"),
+        ("model.weights_dir=a=b", "a=b"),
+        ("model.weights_dir='~/my weights'", "~/my weights"),
+    ],
+)
+def test_values_take_the_type_of_their_field(override: str, expected: object) -> None:
+    value = value_of(load_config(overrides=[override]), override.partition("=")[0])
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("override", "kind"),
+    [
+        ("train.lr=fast", "float"),
+        ("train.lr=.nan", "float"),
+        ("train.lr=.inf", "float"),
+        ("train.lr=nan", "float"),
+        ("train.lr=true", "float"),
+        ("train.lr=", "float"),
+        ("train.lr=[1, 2]", "float"),
+        (f"train.lr=1{'0' * 400}", "float"),
+        ("train.epochs=2.5", "int"),
+        ("train.epochs=true", "int"),
+        ("train.epochs={a: 1}", "int"),
+        ("train.tensorboard=1", "bool"),
+        ("train.tensorboard='true'", "bool"),
+        ("model.weights_dir=", "str"),
+        ("model.weights_dir=[a]", "str"),
+        ("run.amp=on", "str"),
+    ],
+)
+def test_values_of_another_type_are_refused_by_name(override: str, kind: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"^{key} is .*expected {kind}$"):
+        load_config(overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", "unknown config key train.epoch; did you mean train.epochs?"),
+        ("trian.epochs=3", "unknown config key trian; did you mean train?"),
+        ("sam.zebra=3", "unknown config key sam.zebra; known: normalize, batch"),
+        ("epochs=3", "write section.key=value"),
+        ("train.epochs", "write section.key=value"),
+        ("train.=3", "write section.key=value"),
+        ("train.lr={", "cannot read the value of 'train.lr={'"),
+    ],
+)
+def test_overrides_that_name_no_key_say_what_to_write(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(overrides=[override])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("key,entry", [f for f in FIELDS if "allowed" in f[1].metadata])
+def test_choices_take_their_words_only(key: str, entry: dataclasses.Field) -> None:
+    words = entry.metadata["allowed"]
+    assert entry.default == words[0]
+    with pytest.raises(ConfigError, match=f"^{key} is 'zebra'; it must be one of {words[0]}, "):
+        load_config(overrides=[f"{key}=zebra"])
+
+
+@pytest.mark.parametrize("key,entry", [f for f in FIELDS if "low" in f[1].metadata])
+def test_numbers_keep_their_bounds(key: str, entry: dataclasses.Field) -> None:
+    low, high = entry.metadata["low"], entry.metadata["high"]
+    assert value_of(load_config(overrides=[f"{key}={low}"]), key) == low
+    for outside in (low - 1, high + 1 if high < float("inf") else low - 2):
+        with pytest.raises(ConfigError, match=f"^{key} is .*it must be "):
+            load_config(overrides=[f"{key}={outside}"])
+
+
+def test_bounds_hold_without_yaml_too() -> None:
+    with pytest.raises(ConfigError, match="train.epochs is 0; it must be at least 1"):
+        Config(train=TrainConfig(epochs=0))
+
+
+def test_every_number_has_bounds() -> None:
+    assert [k for k, e in FIELDS if e.type in ("int", "float") and "low" not in e.metadata] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.set=mini"], "configs/mini.yaml"),
+        (["model.sam=mini"], "configs/mini.yaml"),
+        (["model.set=mini", "model.sam=mini", "model.parser=segnext"], "model.parser=bisenet"),
+    ],
+)
+def test_models_must_fit_together(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=overrides)
+
+
+def test_overrides_win_over_the_file_and_the_last_one_over_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "train:\n  lr: 1e-3\n  epochs: 5\nsam:\n")
+    config = load_config(path, ["train.epochs=6", "train.epochs=7", "sam.batch=2"])
+    assert (config.train.lr, config.train.epochs, config.sam.batch) == (1e-3, 7, 2)
+    assert config.train.batch_size == Config().train.batch_size
+
+
+@pytest.mark.parametrize("text", ["", "train:\n", "# nothing\n"])
+def test_what_is_empty_is_the_defaults(tmp_path: Path, text: str) -> None:
+    assert load_config(write(tmp_path, text)) == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n", "is a list; expected sections"),
+        ("42\n", "is a int; expected sections"),
+        ("train: 3\n", "train is 3; expected keys and values"),
+        ("train: false\n", "train is False; expected keys and values"),
+        ("train: {lr: [\n", "is not valid YAML"),
+        ("1: {a: 2}\n", "unknown config key 1; known: model"),
+    ],
+)
+def test_files_of_another_shape_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    for overrides in ([], ["train.epochs=3"]):
+        with pytest.raises(ConfigError) as caught:
+            load_config(path, overrides)
+        assert message in str(caught.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the config .*none.yaml"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot read the config"):
+        load_config(tmp_path)
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        load_config(tmp_path / "bytes.yaml")
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    config = load_config(
+        overrides=["train.lr=3e-7", "run.amp=bfloat16", "model.weights_dir=off", "cache.max_gb=0"]
+    )
+    save_config(config, tmp_path / "a" / "b")
+    folder = tmp_path / "a" / "b"
+    assert [p.name for p in folder.iterdir()] == ["config.yaml"]
+    assert load_config(folder / "config.yaml") == config
+    assert config_from_dict(config_to_dict(config)) == config
+    assert yaml.safe_load(yaml.safe_dump(config_to_dict(config))) == config_to_dict(config)
+
+
+def test_nobody_changes_a_config() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().train.lr = 1.0  # type: ignore[misc]

@@ -1,0 +1,58 @@
+"""The class tables are consistent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from s3pot.labels import (
+    BISENET_TO_12,
+    CELEBAMASKHQ_TO_12,
+    CLASSES,
+    COLOURS,
+    NATIVE_12,
+    NOT_REGION,
+    NUM_CLASSES,
+    OCCLUSION,
+    REGION_CLASSES,
+    region_of,
+)
+
+# The classes of the two parsers in their own order, under the names of this project.
+BISENET = (
+    "background skin eyebrows eyebrows eyes eyes eye_glass ears ears ear_rings nose mouth lip lip "
+    "belowface background background hair background"
+).split()
+CELEBAMASKHQ = (
+    "background skin nose eye_glass eyes eyes eyebrows eyebrows ears ears mouth lip lip hair "
+    "background ear_rings background belowface background"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("table", "names"), [(BISENET_TO_12, BISENET), (CELEBAMASKHQ_TO_12, CELEBAMASKHQ)]
+)
+def test_parser_classes_become_ours_by_name(table: tuple[int, ...], names: list[str]) -> None:
+    assert [CLASSES[c] for c in table] == names
+    assert set(table) == set(range(NUM_CLASSES))
+
+
+def test_counts() -> None:
+    assert NUM_CLASSES == OCCLUSION == len(NATIVE_12) == 12
+    assert len(set(CLASSES)) == 12
+    assert len(set(COLOURS)) == len(COLOURS) == 13
+
+
+def test_region_is_the_face_without_hair_ears_and_neck() -> None:
+    names = {CLASSES[c] for c in REGION_CLASSES}
+    assert names == {"lip", "eyebrows", "eyes", "nose", "skin", "mouth", "eye_glass"}
+    assert names.isdisjoint(NOT_REGION)
+    assert names | set(NOT_REGION) == set(CLASSES)
+
+
+def test_region_of_equals_a_loop() -> None:
+    labels = np.random.default_rng(0).integers(0, 13, (2, 5, 7)).astype(np.uint8)
+    expected = [[[v in REGION_CLASSES for v in row] for row in image] for image in labels]
+    region = region_of(labels)
+    assert region.dtype == np.bool_
+    assert region.tolist() == expected

@@ -1,0 +1,59 @@
+"""The mini SAM with the few calls its recipe makes on it."""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from s3pot.fe import cosine_map, first_token
+from s3pot.grid import Grid
+from s3pot.sam.decode import Attended, Decoded, attend, mask_from
+
+
+class Trainee:
+    """A SAM in training, on batches and in mixed precision; ``FrozenSam`` is its frozen twin.
+
+    Args:
+        sam: Any ``Sam``; moved to ``device``.
+        device: Where it is trained.
+    """
+
+    def __init__(self, sam: Sam, device: torch.device) -> None:
+        self.sam = sam.to(device)
+        side = sam.prompt_encoder.image_embedding_size[0]
+        self.grid = Grid(sam.image_encoder.img_size, side)
+        self.device = device
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] to float32 tokens (B, C, G, G)."""
+        pixels = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
+        return self.sam.image_encoder(pixels).float()
+
+    def embed(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Prompt tokens (B, N + 1, C); in full precision, or coordinates would be rounded."""
+        with torch.autocast(self.device.type, enabled=False):
+            given = (points.float(), labels.float())
+            return self.sam.prompt_encoder(points=given, boxes=None, masks=None)[0]
+
+    def attend(self, tokens: Tensor, prompts: Tensor) -> Attended:
+        """The two-way transformer, without a dense prompt."""
+        encoder = self.sam.prompt_encoder
+        with torch.autocast(self.device.type, enabled=False):
+            position = encoder.get_dense_pe()
+        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        return attend(self.sam.mask_decoder, tokens, position, prompts, dense)
+
+    def decode(self, tokens: Tensor, prompts: Tensor) -> Decoded:
+        """One mask per image."""
+        return mask_from(self.sam.mask_decoder, self.attend(tokens, prompts))
+
+    def enhance(self, raw: Tensor, ref: Tensor, region_grid: Tensor) -> tuple[Tensor, Tensor]:
+        """FE on a batch: attended tokens of raw and reference; each region holds a cell."""
+        similarity = cosine_map(raw, ref).detach()
+        firsts = [first_token(s, g) for s, g in zip(similarity, region_grid)]
+        index = torch.tensor(firsts, device=self.device)
+        prompts = self.embed(self.grid.centres(index)[:, None], torch.ones_like(index)[:, None])
+        both = self.attend(torch.cat((raw, ref)), prompts.repeat(2, 1, 1)).image.float()
+        attended_raw, attended_ref = both.chunk(2)
+        return attended_raw, attended_ref
