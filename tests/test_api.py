@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 import generate_reference
 import inference
 import s3pot
+from s3pot import api
 from s3pot.api import NAMED
 from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
@@ -68,6 +70,18 @@ def test_takes_path_picture_and_array(tmp_path, model, pixels):
     assert len(points) and set(labels) <= {0, 1}
     assert points.min() >= 0 and (points.max(axis=0) <= (79, 49)).all()
     assert (results[0].occlusion ^ results[0].face)[tuple(points.round().astype(int).T[::-1])].any()
+
+
+def test_a_face_without_region_has_an_empty_result(model, pixels, monkeypatch):
+    make = api.make_reference
+    monkeypatch.setattr(
+        api,
+        "make_reference",
+        lambda *a: dataclasses.replace(make(*a), labels=np.zeros((50, 80), np.uint8)),
+    )
+    result = model.segment(pixels)
+    assert result.points.shape == (0, 2)
+    assert not result.occlusion.any() and not result.face.any() and not result.parsing.any()
 
 
 def test_errors(tmp_path, model):

@@ -26,9 +26,8 @@ def test_equals_a_plain_loop(seed: int) -> None:
             hinge.append(max(0.5 - p, 0.0))
     want = (-sum(face) / len(face), sum(hidden) / len(hidden), sum(hinge) / len(hinge))
     got = point_losses(logits, points, labels)
-    assert [float(got.face), float(got.occlusion), float(got.hinge)] == pytest.approx(
-        want, abs=1e-6
-    )
+    terms = [float(t.detach()) for t in (got.face, got.occlusion, got.hinge)]
+    assert terms == pytest.approx(want, abs=1e-6)
     assert float(got.total) == pytest.approx(want[0] + want[1] + 0.5 * want[2], abs=1e-6)
 
 

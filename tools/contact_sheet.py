@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from s3pot.data.synthetic import FaceSample, draw_face  # noqa: E402
-from s3pot.labels import COLOURS  # noqa: E402
+from s3pot.data.synthetic import FaceSample, draw_face
+from s3pot.labels import COLOURS
 
 
 def tiles(sample: FaceSample) -> np.ndarray:

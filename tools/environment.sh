@@ -1,6 +1,10 @@
 # Sourced by demo.sh and test.sh: makes $PY a Python with the requirements installed.
 # shellcheck shell=bash
 
+# The models are small: two threads that sleep while they wait are faster than many that spin, most of all on a busy
+# machine or in a container that is given less than the processors it sees.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
+
 die() {
     echo "error: $*" >&2
     exit 2

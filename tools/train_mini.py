@@ -19,10 +19,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from mini import generator, parser, pool, sam  # noqa: E402  (after the path to the checkout)
+from mini import generator, parser, pool, sam
 
-from s3pot.rg.nets.bisenet import BiSeNet  # noqa: E402
-from s3pot.rg.nets.e4s import E4SNet  # noqa: E402
+from s3pot.rg.nets.bisenet import BiSeNet
+from s3pot.rg.nets.e4s import E4SNet
 
 STAGES = ("pool", "parser", "generator", "pairs", "sam", "adapter")
 

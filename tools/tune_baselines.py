@@ -16,6 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
 from s3pot.build import build_sam
 from s3pot.cli import new_parser, run
 from s3pot.config import Config

@@ -99,7 +99,7 @@ class _Run:
         self.faces = [face for face in train if face in usable]
         self.val = [face for face in val if face in usable]
         if not self.faces:
-            raise S3potError(f"{self.job.datapath}: no face has a prompt point; nothing to train on")
+            raise S3potError(f"{self.job.datapath}: no face has a prompt point to train on")
         return len(filled.failed)
 
     def train(self) -> None:

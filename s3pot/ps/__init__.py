@@ -1,1 +1,1 @@
-"""ps"""
+"""PS, prompt selection: greedy matching, then face and occlusion points."""

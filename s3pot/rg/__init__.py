@@ -1,1 +1,1 @@
-"""rg"""
+"""RG, reference generation: align, parse, invert."""

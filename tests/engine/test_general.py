@@ -205,7 +205,7 @@ def test_faces_without_points_are_skipped_with_a_warning(
     for index in range(5):
         write_npy(folder / f"face_{index:02d}_parsing_mask.npy", background)
     assert run(folder, tmp_path / "none", mini_options, epochs=1) == 2
-    assert "nothing to train on" in capsys.readouterr().err
+    assert "no face has a prompt point to train on" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

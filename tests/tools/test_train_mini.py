@@ -102,6 +102,7 @@ def test_training_resumed_equals_training_never_stopped(
     tools: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tools.loop, "SAVE_EVERY", 2)
+    monkeypatch.setattr(tools.loop, "LOG_EVERY", 1)
     folders = [tmp_path / name for name in ("whole", "stopped", "other")]
     for folder in folders:
         folder.mkdir()

@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt  # noqa: E402  (after the choice of a backe
 
 logger = logging.getLogger(__name__)
 Losses = dict[str, Tensor]
-SAVE_EVERY = 100
+LOG_EVERY, SAVE_EVERY, VALIDATE_EVERY = 25, 100, 500  # steps
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def fit(
         schedule: Steps and rates.
         folder: Work folder; a run that stopped goes on from ``<name>_last.pt`` in it.
         device: Where the model lies.
-        validate: Called with the step at the end and every 500 steps; its numbers are logged.
+        validate: Called with the step, now and then and at the end; its numbers are logged.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, schedule.lr, weight_decay=schedule.weight_decay)
@@ -90,11 +90,12 @@ def fit(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         for key, value in terms.items():
-            means[key] = 0.95 * means.get(key, float(value)) + 0.05 * float(value)
+            now = float(value.detach())
+            means[key] = 0.95 * means.get(key, now) + 0.05 * now
         last = step + 1 == schedule.steps
-        if (step + 1) % 25 == 0 or last:
+        if (step + 1) % LOG_EVERY == 0 or last:
             row = {"step": step + 1, "seconds": time.monotonic() - started, **means}
-            if validate is not None and ((step + 1) % 500 == 0 or last):
+            if validate is not None and ((step + 1) % VALIDATE_EVERY == 0 or last):
                 row.update(validate(step))
                 logger.info("%s %s", name, row)
             _log(log_path, row)
