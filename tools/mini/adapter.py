@@ -13,7 +13,7 @@ from s3pot.data.synthetic.__main__ import main as draw
 
 FIRST_FACE = 1_000_000  # faces no other recipe has seen
 FACES = 300
-EPOCHS = 12
+EPOCHS = 6
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "mini.yaml"
 
 
