@@ -19,7 +19,7 @@ from s3pot.data.dataset import make_pair
 from s3pot.data.image import ImageSource, read_rgb
 from s3pot.engine.predict import Segmenter, load_segmenter
 from s3pot.engine.reference import Generator, align, load_generator
-from s3pot.engine.results import masks_from
+from s3pot.engine.results import Masks, masks_from
 from s3pot.pipeline import prepare
 from s3pot.rg.reference import make_reference
 from s3pot.rg.warp import Alignment, crop
@@ -29,12 +29,9 @@ NAMED = {"paper": (), "mini": ("model.set=mini", "model.sam=mini", "align.mode=n
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(Masks):
     """A segmented face; all arrays in the working frame: the picture or the aligned crop of it."""
 
-    occlusion: np.ndarray  # covered face, bool (H, W)
-    face: np.ndarray  # visible face inside the prompt region, bool (H, W)
-    parsing: np.ndarray  # classes of ``s3pot.labels``, occluded pixels 12, uint8 (H, W)
     raw: np.ndarray  # the working image, uint8 (H, W, 3)
     reference: np.ndarray  # the clean face, uint8 (H, W, 3)
     points: np.ndarray  # prompt points, float (N, 2), x, y, pixels
@@ -60,14 +57,12 @@ class FaceSegmenter:
         alignment = align(self.config, self.generator, pixels)[0]
         photo = Photo("picture", crop(pixels, alignment), alignment)
         made = make_reference(self.generator.parser, self.generator.inverter, photo)
-        sam = self.segmenter.sam
+        sam, size = self.segmenter.sam, made.raw.shape[:2]
         pair = make_pair(photo.name, made, sam.grid.size)
         prompts = rounded(prepare(sam, [pair], self.segmenter.settings)[0])  # as the commands do
-        found = len(prompts.labels) > 0
-        logits = self.segmenter.segment(prompts).logits_sam if found else None
-        height, width = made.raw.shape[:2]
-        masks = masks_from(logits, made.labels, (height, width))
-        points = (prompts.points_sam + 0.5) * torch.tensor([width, height]) / sam.grid.size - 0.5
+        logits = self.segmenter.segment(prompts).logits_sam if len(prompts.labels) else None
+        points = (prompts.points_sam + 0.5) * torch.tensor(size[::-1]) / sam.grid.size - 0.5
+        masks = masks_from(logits, made.labels, size)
         arrays = (made.raw, made.reference, points.numpy(), prompts.labels.numpy())
         return Segmentation(masks.occlusion, masks.face, masks.parsing, *arrays, alignment)
 
@@ -87,5 +82,5 @@ def load(
     """
     overrides = [*NAMED.get(str(name), ()), f"run.device={device}"]
     config = load_config(None if str(name) in NAMED else name, overrides)
-    segmenter = load_segmenter(config, None if checkpoint is None else Path(checkpoint))
+    segmenter = load_segmenter(config, Path(checkpoint) if checkpoint else None)
     return FaceSegmenter(config, load_generator(config), segmenter)

@@ -5,9 +5,10 @@ Missing weights and weights that do not fit are an S3potError that names the cur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from segment_anything import sam_model_registry
@@ -27,7 +28,7 @@ from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.types import S3potError
 from s3pot.weights.hashing import checked_sha256, file_sha256
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
-from s3pot.weights.registry import find, locate, mini_path
+from s3pot.weights.registry import locate, mini_path
 
 Net = TypeVar("Net", bound=nn.Module)
 PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
@@ -45,29 +46,30 @@ def weights_path(config: Config, piece: str) -> Path:
     """The verified file of sam, parser, generator, adapter (mini) or detector (official)."""
     if config.model.set == "mini":
         return mini_path(piece, _folder(config))
-    return locate(_official_name(config, piece), _folder(config))
+    parser = "segnext_small" if config.model.parser == "segnext" else "bisenet"
+    names = {"sam": f"sam_{config.model.sam}", "parser": parser}
+    names.update(generator="e4s", detector="yunet")
+    if piece not in names:
+        cure = (
+            "train one with train_general.py and pass --checkpoint, or --config configs/mini.yaml"
+        )
+        raise S3potError(f"the official models have no {piece}; {cure}")
+    return locate(names[piece], _folder(config))
 
 
 def model_hashes(config: Config, pieces: Iterable[str]) -> dict[str, str]:
     """SHA-256 of the files behind ``pieces``, for cache keys and result files."""
-    mini, paths = config.model.set == "mini", {p: weights_path(config, p) for p in pieces}
-    return {
-        piece: file_sha256(path)
-        if mini
-        else checked_sha256(path, find(_official_name(config, piece)).sha256)
-        for piece, path in paths.items()
-    }
+    mini = config.model.set == "mini"
+    hash_of = file_sha256 if mini else partial(checked_sha256, expected=None)
+    return {piece: hash_of(weights_path(config, piece)) for piece in pieces}
 
 
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
     """SAM with its weights, frozen."""
+    make = sam_model_registry.get(config.model.sam)
     if config.model.set == "mini":
-        weights = read_mini("sam", _folder(config))
-        sam = build_mini_sam(MiniSamSize(**_plain(weights.size)))
-        load_strict(sam, weights.state_dict, "mini sam")
-    else:
-        path = weights_path(config, "sam")
-        sam = _loaded(sam_model_registry[config.model.sam](), path)
+        make = partial(build_mini_sam, MiniSamSize(**read_mini("sam", _folder(config)).size))
+    sam = _loaded(make, config, "sam")
     return FrozenSam(sam, config.sam.normalize, config.run.amp == "bfloat16").to(device)
 
 
@@ -79,38 +81,36 @@ def build_adapter(sam: FrozenSam) -> PromptAdapter:
 def build_parser(config: Config, device: torch.device) -> Parser:
     """The face parser with its weights, frozen."""
     if config.model.set == "mini":
-        weights = read_mini("parser", _folder(config))
-        size = _plain(weights.size)
+        size = read_mini("parser", _folder(config)).size
         side = size.pop("input")
-        net = BiSeNet(**size)
-        load_strict(net, weights.state_dict, "mini parser")
-        parser = Parser(net, side, NATIVE_12)
+        parser = Parser(_loaded(partial(BiSeNet, **size), config, "parser"), side, NATIVE_12)
     elif config.model.parser == "bisenet":
-        net = _loaded(BiSeNet(), weights_path(config, "parser"))
-        parser = Parser(net, PARSER_SIZE, BISENET_TO_12)
+        parser = Parser(_loaded(BiSeNet, config, "parser"), PARSER_SIZE, BISENET_TO_12)
     else:
-        small = _loaded(SegNeXt("small"), weights_path(config, "parser"))
-        parser = Parser(small, PARSER_SIZE, CELEBAMASKHQ_TO_12, False, output_size=1024)
+        net = _loaded(partial(SegNeXt, "small"), config, "parser")
+        parser = Parser(net, PARSER_SIZE, CELEBAMASKHQ_TO_12, False, output_size=1024)
     return freeze(parser).to(device)
 
 
 def build_inverter(config: Config, device: torch.device) -> Inverter:
     """The reference generator with its weights, frozen."""
+    path, size, side = weights_path(config, "generator"), E4SSize(), GENERATOR_SIZE
+    content = read_checkpoint(path)
     if config.model.set == "mini":
-        weights = read_mini("generator", _folder(config))
-        size = _plain(weights.size)
-        side, source = size.pop("input"), "mini generator"
-        net = E4SNet(E4SSize(**size))
-        content = {"state_dict": weights.state_dict, "latent_avg": weights.state_dict["latent_avg"]}
-    else:
-        path = weights_path(config, "generator")
-        net, side, source, content = E4SNet(), GENERATOR_SIZE, str(path), read_checkpoint(path)
-    load_e4s(net, content, source)
+        mini = read_mini("generator", _folder(config))
+        side = mini.size.pop("input")
+        size = E4SSize(**mini.size)
+        content["latent_avg"] = mini.state_dict["latent_avg"]
+    net = E4SNet(size)
+    load_e4s(net, content, str(path))
     half = config.reference.dtype == "bfloat16"
     return freeze(Inverter(net, side, config.reference.noise, half)).to(device)
 
 
-def _loaded(net: Net, path: Path) -> Net:
+def _loaded(make: Callable[[], Net], config: Config, piece: str) -> Net:
+    """A new network with the weights of ``piece``, whose file is looked for first."""
+    path = weights_path(config, piece)
+    net = make()
     load_strict(net, read_checkpoint(path), str(path))
     return net
 
@@ -118,20 +118,3 @@ def _loaded(net: Net, path: Path) -> Net:
 def _folder(config: Config) -> Path | None:
     text = config.model.weights_dir
     return Path(text).expanduser() if text else None
-
-
-def _official_name(config: Config, piece: str) -> str:
-    parser = "segnext_small" if config.model.parser == "segnext" else "bisenet"
-    names = {"sam": f"sam_{config.model.sam}", "parser": parser}
-    names.update(generator="e4s", detector="yunet")
-    if piece not in names:
-        raise S3potError(
-            f"the official models have no {piece}; "
-            "train one with train_general.py and pass it by --checkpoint"
-        )
-    return names[piece]
-
-
-def _plain(size: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes as constructors take them; lists come back from a file where tuples went in."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in size.items()}

@@ -9,7 +9,6 @@ import argparse
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,15 +23,11 @@ FAILED, NOTHING_DONE, INTERRUPTED = 1, 2, 130
 
 @dataclass(frozen=True)
 class Setting:
-    """An option ``flag`` that is a short name of the config key ``key`` (``section.name``).
-
-    ``value`` is what a flag without an argument stands for; None for an option that takes one.
-    """
+    """An option ``flag`` that is a short name of the config key ``key`` (``section.name``)."""
 
     flag: str
     key: str
     help: str
-    value: str | None = None
 
 
 DEVICE = Setting("--device", "run.device", "auto, cpu, cuda, cuda:N or mps")
@@ -40,7 +35,6 @@ TRAINING = (
     Setting("--bsz", "train.batch_size", "images per step, over all processes"),
     Setting("--lr", "train.lr", "learning rate of AdamW"),
     Setting("--seed", "train.seed", "seed of everything random"),
-    Setting("--tensorboard", "train.tensorboard", "also write TensorBoard curves", value="true"),
 )
 
 
@@ -60,10 +54,7 @@ def new_parser(
     for one in (*settings, DEVICE):
         section, _, name = one.key.partition(".")
         text = f"{one.help} ({one.key}; default: {defaults[section][name]})"
-        if one.value is None:
-            add(one.flag, dest=one.key, metavar=name.upper(), help=text)
-        else:
-            add(one.flag, dest=one.key, action="store_const", const=one.value, help=text)
+        add(one.flag, dest=one.key, metavar=name.upper(), help=text)
     add("overrides", nargs="*", metavar="key.sub=value", help="any config value")
     return parser
 
@@ -76,7 +67,7 @@ def config_from(args: argparse.Namespace) -> Config:
 
 def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
     """Run a command, which returns how many of its inputs failed; gives 0, 1, 2 or 130."""
-    with _logging(logging.DEBUG if args.verbose else logging.INFO), _sigterm_as_interrupt():
+    with _signals_and_log(logging.DEBUG if args.verbose else logging.INFO):
         try:
             return FAILED if body(config_from(args)) else 0
         except (S3potError, OSError) as error:
@@ -89,27 +80,16 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
 
 
 @contextmanager
-def _logging(level: int) -> Iterator[None]:
-    """Log of the package on stderr while a command runs."""
-    root = logging.getLogger("s3pot")
-    handler, before = logging.StreamHandler(sys.stderr), root.level
+def _signals_and_log(level: int) -> Iterator[None]:
+    """While a command runs its log goes to stderr, and SIGTERM ends it as Ctrl-C does."""
+    root, handler = logging.getLogger("s3pot"), logging.StreamHandler(sys.stderr)
+    level_before = root.level
+    sigterm_before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     root.addHandler(handler)
     root.setLevel(level)
     try:
         yield
     finally:
         root.removeHandler(handler)
-        root.setLevel(before)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does; only the main thread may set handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        root.setLevel(level_before)
+        signal.signal(signal.SIGTERM, sigterm_before)

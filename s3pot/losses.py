@@ -31,7 +31,7 @@ def point_losses(
     labels: Tensor,
     *,
     sharpness: float = 10.0,
-    margin: float = 0.5,
+    hinge_margin: float = 0.5,
     hinge_weight: float = 0.5,
 ) -> PointLosses:
     """Face recall, occlusion rejection and face hinge.
@@ -41,7 +41,7 @@ def point_losses(
         points_sam: (N, 2), x, y, whole pixels.
         labels: 1 visible face, 0 occlusion, (N,).
         sharpness: p = sigmoid(sharpness * logit).
-        margin: Positive points below it pay the hinge.
+        hinge_margin: Positive points below it pay the hinge.
         hinge_weight: Weight of the hinge.
 
     Returns:
@@ -52,6 +52,6 @@ def point_losses(
     positive, negative = p[labels == 1], p[labels == 0]
     zero = logits_sam.sum() * 0
     face = -positive.mean() if len(positive) else zero
-    hinge = (margin - positive).clamp_min(0).mean() if len(positive) else zero
+    hinge = (hinge_margin - positive).clamp_min(0).mean() if len(positive) else zero
     occlusion = negative.mean() if len(negative) else zero
     return PointLosses(face, occlusion, hinge, face + occlusion + hinge_weight * hinge)

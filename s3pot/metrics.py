@@ -39,29 +39,6 @@ class MaskScores:
         return self.true_positive + self.false_negative > 0
 
 
-@dataclass(frozen=True)
-class ScoreSummary:
-    """Scores of many images; None where no image tells.
-
-    Images without true occlusion are in ``clean_faces`` and ``clean_right`` alone.
-    """
-
-    occlusion_iou: float | None  # mean over images, the headline
-    occlusion_iou_low: float | None  # its 95 % bootstrap interval
-    occlusion_iou_high: float | None
-    f1: float | None  # mean, as the next five
-    precision: float | None
-    recall: float | None
-    accuracy: float | None
-    boundary_f1: float | None
-    visible_iou: float | None
-    pooled_iou: float | None  # of the pixels of all images together
-    pooled_f1: float | None
-    faces: int  # with true occlusion
-    clean_faces: int  # without
-    clean_right: float | None  # share of these in which nothing is predicted
-
-
 def mask_scores(
     prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
 ) -> MaskScores:
@@ -75,7 +52,7 @@ def mask_scores(
     """
     prediction, truth = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
     region = np.ones_like(truth) if region is None else np.asarray(region, dtype=bool)
-    if truth.ndim != 2 or prediction.shape != truth.shape or region.shape != truth.shape:
+    if truth.ndim != 2 or not prediction.shape == truth.shape == region.shape:
         shapes = f"{prediction.shape}, {truth.shape} and {region.shape}"
         raise ValueError(f"prediction, truth and region are {shapes}; expected the same (H, W)")
     hit = int((prediction & truth).sum())
@@ -95,34 +72,38 @@ def mask_scores(
     )
 
 
-def summarise(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
-    """Means, interval (by bootstrap with ``seed``) and pooled scores of any number of images."""
+def summarise(scores: Sequence[MaskScores], seed: int = 0) -> dict[str, float | int | None]:
+    """Scores of any number of images, by column of a table; None where no image tells.
+
+    ``occlusion_iou``, the headline, and its 95 % bootstrap interval; means of the other scores;
+    those of the pixels of all images together; how many images these are. Images without true
+    occlusion are apart: how many, and the share of them in which nothing is predicted.
+    """
     occluded = [entry for entry in scores if entry.occluded]
     clean = [entry.iou for entry in scores if not entry.occluded]
     ious = [entry.iou for entry in occluded]
     low, high = bootstrap_interval(ious, seed) or (None, None)
     hit = sum(entry.true_positive for entry in occluded)
     wrong = sum(entry.false_positive + entry.false_negative for entry in occluded)
-    return ScoreSummary(
-        occlusion_iou=_mean(ious),
-        occlusion_iou_low=low,
-        occlusion_iou_high=high,
+    return {
+        "occlusion_iou": _mean(ious),
+        "occlusion_iou_low": low,
+        "occlusion_iou_high": high,
         **{name: _mean([getattr(entry, name) for entry in occluded]) for name in _MEANS},
-        pooled_iou=hit / (hit + wrong) if occluded else None,
-        pooled_f1=2 * hit / (2 * hit + wrong) if occluded else None,
-        faces=len(occluded),
-        clean_faces=len(clean),
-        clean_right=_mean(clean),
-    )
+        "pooled_iou": hit / (hit + wrong) if occluded else None,
+        "pooled_f1": 2 * hit / (2 * hit + wrong) if occluded else None,
+        "faces": len(occluded),
+        "clean_faces": len(clean),
+        "clean_right": _mean(clean),
+    }
 
 
 def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
     """95 % percentile interval of the mean: images drawn with replacement; None without values."""
     if not values:
         return None
-    sample = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(len(sample), size=(BOOTSTRAP_SAMPLES, len(sample)))
-    low, high = np.quantile(sample[draws].mean(axis=1), (0.025, 0.975))
+    draws = np.random.default_rng(seed).integers(len(values), size=(BOOTSTRAP_SAMPLES, len(values)))
+    low, high = np.quantile(np.array(values)[draws].mean(axis=1), (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -130,19 +111,19 @@ def _boundary_f1(prediction: np.ndarray, truth: np.ndarray) -> float:
     if not (prediction.any() and truth.any()):
         return float(prediction.any() == truth.any())
     reach = max(1.0, BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
-    outlines, near = [_outline(prediction), _outline(truth)], []
-    for own, other in (outlines, outlines[::-1]):
-        free = np.where(other, 0, 255).astype(np.uint8)
-        distance = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        near.append(float((distance[own] <= reach).mean()))
+    ours, theirs = _outline(prediction), _outline(truth)
+    near = []
+    for own, other in ((ours, theirs), (theirs, ours)):
+        distance = cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        near.append(float((distance[own > 0] <= reach).mean()))
     return _share(2 * near[0] * near[1], near[0] + near[1], 0.0)
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels with a 4-neighbour outside the mask, or at the picture's edge: bool (H, W)."""
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.asarray(mask & ~inner)
+    """Pixels with a 4-neighbour outside the mask, or at the picture's edge: uint8 (H, W)."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return np.asarray((padded - cv2.erode(padded, cross))[1:-1, 1:-1])
 
 
 def _share(part: float, whole: float, empty: float = 1.0) -> float:

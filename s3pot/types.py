@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor, device
 
     from s3pot.rg.align import Alignment
 
@@ -106,6 +106,11 @@ class Prompts:
     similarity: Tensor
     first_point_sam: Tensor
     region_sam: Tensor
+
+    def to(self, where: device | str) -> Prompts:
+        """The same prompts on another device."""
+        moved = {key: value.to(where) for key, value in vars(self).items() if key != "name"}
+        return Prompts(self.name, **moved)
 
 
 @dataclass(frozen=True)

@@ -50,46 +50,33 @@ def draw_points(
     return canvas
 
 
-def draw_attention(picture: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Draw how much the adapter looks at each point, on the darkened picture.
+def draw_attention(picture: np.ndarray, points: np.ndarray, attention: np.ndarray) -> np.ndarray:
+    """Draw how much the adapter looks at each of N points, on the darkened picture.
 
-    Dots grow and brighten with ``weights``, (N,), not negative; only ratios to the largest count.
+    Dots grow and brighten with the column sums of ``attention``, (N + 1, N + 1), its pad left out;
+    only ratios to the largest count.
     """
     canvas = np.ascontiguousarray(picture // 2)
-    ratio = np.asarray(weights, dtype=np.float64) / max(float(np.max(weights, initial=0)), 1e-12)
-    scale = np.arange(256, dtype=np.uint8)[:, None]
-    palette = cv2.applyColorMap(scale, cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+    weights = attention.sum(axis=0)[: len(points)].astype(np.float64)
+    ratio = weights / max(weights.max(), 1e-12)
+    shade = (55 + 200 * ratio).astype(np.uint8)
+    colours = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].tolist()
     unit = max(1.0, min(picture.shape[:2]) / 110)
     for index in np.argsort(ratio, kind="stable"):  # the heaviest on top
-        red, green, blue = (int(v) for v in palette[55 + int(200 * ratio[index])])
-        _dot(canvas, points[index], unit * (0.4 + ratio[index]), (red, green, blue))
+        _dot(canvas, points[index], unit * (0.4 + ratio[index]), colours[index])
     return canvas
 
 
-def attention_of_points(attention: np.ndarray, count: int) -> np.ndarray:
-    """How much all look at each point: column sums of (N + 1, N + 1), pad dropped: (N,)."""
-    return np.asarray(attention.sum(axis=0)[:count])
-
-
-def side_by_side(pictures: list[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Put one picture or more in a row at the first one's height, ``gap`` white pixels apart."""
-    height = pictures[0].shape[0]
-    row = [pictures[0]]
-    for picture in pictures[1:]:
-        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-        filtering = cv2.INTER_AREA if height < picture.shape[0] else cv2.INTER_LINEAR
-        resized = cv2.resize(picture, (width, height), interpolation=filtering)
-        row += [np.full((height, gap, 3), 255, np.uint8), resized]
-    return np.concatenate(row, axis=1)
+def side_by_side(left: np.ndarray, right: np.ndarray, gap: int = 4) -> np.ndarray:
+    """Two pictures of one height, ``gap`` white pixels apart."""
+    white = np.full((left.shape[0], gap, 3), 255, np.uint8)
+    return np.concatenate([left, white, right], axis=1)
 
 
 def enlarged(picture: np.ndarray, least: int = 512) -> np.ndarray:
     """Enlarge by a whole factor until the longer side is ``least``: points need room."""
-    factor = -(-least // max(picture.shape[:2]))
-    if factor <= 1:
-        return picture
-    size = (picture.shape[1] * factor, picture.shape[0] * factor)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR))
+    by = max(1, -(-least // max(picture.shape[:2])))
+    return np.asarray(cv2.resize(picture, None, fx=by, fy=by, interpolation=cv2.INTER_LINEAR))
 
 
 def _dot(canvas: np.ndarray, point: np.ndarray, radius: float, colour: Colour) -> None:

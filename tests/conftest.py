@@ -52,8 +52,7 @@ def _save(folder: Path, piece: str, size: dict[str, Any], state: dict[str, torch
     half = {
         key: value.half() if value.is_floating_point() else value for key, value in state.items()
     }
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in size.items()}
-    content = {"format": 1, "model": f"mini-{piece}", "size": plain, "state_dict": half}
+    content = {"format": 1, "model": f"mini-{piece}", "size": size, "state_dict": half}
     torch.save(content, folder / f"{piece}.pth")
 
 

@@ -32,10 +32,6 @@ def test_an_override_wins_over_a_short_option() -> None:
     assert cli.config_from(parse("--lr", "1e-3", "train.lr=2e-3")).train.lr == 2e-3
 
 
-def test_flag_option() -> None:
-    assert cli.config_from(parse("--tensorboard")).train.tensorboard is True
-
-
 def test_help_names_keys_and_defaults(capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--help")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
 from s3pot.data.image import write_png
-from s3pot.gallery import Card, write_gallery
+from s3pot.gallery import write_gallery
 
 
 class Links(HTMLParser):
@@ -40,23 +41,34 @@ def read(path: Path) -> Links:
     return page
 
 
+def row(name: str, iou: float | None = None) -> dict[str, Any]:
+    values = {"occluded": "yes", "occluded_share": 0.123, "occlusion_iou": iou}
+    return {"name": name, **values, "positive_points": 7, "negative_points": 2}
+
+
 def test_links_are_relative_and_resolve_whatever_the_name(tmp_path):
     name = 'sub/<b> & "q" #1?%20 ü'
-    write_png(tmp_path / f"{name}_overlay.png", np.zeros((4, 4, 3), np.uint8))
-    card = Card(name, [("occlusion", f"{name}_overlay.png")], [("IoU <x>", "0.5")])
-    write_gallery(tmp_path / "index.html", "T & T", [card])
+    for kind in ("pair", "overlay"):
+        write_png(tmp_path / f"{name}_{kind}.png", np.zeros((4, 4, 3), np.uint8))
+    write_gallery(tmp_path, [row(name)])
     page = read(tmp_path / "index.html")
-    assert len(page.links) == 2
+    assert len(page.links) == 4
     for link in page.links:
         assert ":" not in link and not link.startswith("/")
         assert (tmp_path / unquote(link)).is_file()
-    assert name in page.text and "IoU <x>" in page.text and "T & T" in page.text
+    assert name in page.text
+
+
+def test_card_shows_the_numbers(tmp_path):
+    write_gallery(tmp_path, [row("a", 0.5), row("b")])
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert text.count("12.3% of the region") == 2 and text.count("7 face, 2 occlusion") == 2
+    assert text.count("IoU") == text.count("IoU: 0.500") == 1
 
 
 def test_page_is_light_and_loads_nothing_from_elsewhere(tmp_path):
-    cards = [Card(f"face {i}", [("a", f"{i}_overlay.png")], [("n", "1")]) for i in range(50)]
-    write_gallery(tmp_path / "index.html", "many", cards)
-    text = (tmp_path / "index.html").read_text()
+    write_gallery(tmp_path, [row(f"face {index}") for index in range(50)])
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert len(text) < 30_000
     assert "http" not in text and "<script" not in text and 'name="viewport"' in text
-    assert "50 faces" in text
+    assert text.count("<article>") == 50

@@ -35,7 +35,7 @@ def test_settings_count() -> None:
     logits, points, labels = case(0, 31)
     base = point_losses(logits, points, labels)
     assert float(point_losses(logits, points, labels, sharpness=1).face) != float(base.face)
-    assert float(point_losses(logits, points, labels, margin=0.9).hinge) > float(base.hinge)
+    assert float(point_losses(logits, points, labels, hinge_margin=0.9).hinge) > float(base.hinge)
     none = point_losses(logits, points, labels, hinge_weight=0)
     assert float(none.total) == pytest.approx(float(base.face + base.occlusion), abs=1e-6)
 

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from s3pot.types import Prompts
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # raised whenever what is stored, or how it is computed, changes
+FORMAT = 2  # raised whenever what is stored, or how it is computed, changes
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -28,15 +29,14 @@ def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
 
     ``made_by`` holds plain values: weights hash, settings, device. BadFace where a file is missing.
     """
-    reference = face.clean if oracle and face.clean else face.reference
-    parts = [json.dumps({"format": FORMAT, **made_by}, sort_keys=True).encode()]
-    for path in (face.raw, reference, face.parsing):
-        try:
-            parts.append(hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            problem = f"{path} cannot be read ({error.strerror}); run generate_reference.py"
-            raise BadFace(problem) from error
-    return hashlib.sha256(b"\n".join(parts)).hexdigest()
+    paths = (face.raw, face.clean if oracle and face.clean else face.reference, face.parsing)
+    try:
+        files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    except OSError as error:
+        problem = f"{error.filename} cannot be read ({error.strerror}); run generate_reference.py"
+        raise BadFace(problem) from error
+    text = json.dumps({"format": FORMAT, "files": files, **made_by}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def rounded(prompts: Prompts) -> Prompts:
@@ -44,10 +44,8 @@ def rounded(prompts: Prompts) -> Prompts:
 
     Applied whether or not a cache is used, so that no result depends on it.
     """
-    moved = {name: value.cpu() for name, value in vars(prompts).items() if name != "name"}
-    for name in ("image_tokens", "similarity"):
-        moved[name] = moved[name].half()
-    return Prompts(prompts.name, **moved)
+    near = prompts.to("cpu")
+    return replace(near, image_tokens=near.image_tokens.half(), similarity=near.similarity.half())
 
 
 class FeatureCache:
@@ -64,22 +62,20 @@ class FeatureCache:
             content = path.read_bytes()
         except OSError:
             return None
-        digest, payload = content[:DIGEST], content[DIGEST:]
-        if digest != _digest(key, payload):
+        if content[:DIGEST] != _digest(key, content[DIGEST:]):
             logger.warning("%s is damaged; it is computed again", path)
             return None
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-        packed = tensors["region_sam"].numpy()
-        region = np.unpackbits(packed, axis=1, count=len(packed)).astype(bool)
-        return Prompts(name, **{**tensors, "region_sam": torch.from_numpy(region)})
+        with np.load(io.BytesIO(content[DIGEST:]), allow_pickle=False) as arrays:
+            found = dict(arrays)
+        packed = found["region_sam"]
+        found["region_sam"] = np.unpackbits(packed, axis=1, count=len(packed)).astype(bool)
+        return Prompts(name, **{key: torch.from_numpy(array) for key, array in found.items()})
 
     def write(self, key: str, prompts: Prompts) -> None:
         """Write an entry, whole or not at all; a folder that takes none is a warning."""
         stream = io.BytesIO()
         arrays = {k: v.numpy() for k, v in vars(rounded(prompts)).items() if k != "name"}
-        arrays["region_sam"] = np.packbits(arrays["region_sam"], axis=1)
-        np.savez(stream, **arrays)
+        np.savez(stream, **{**arrays, "region_sam": np.packbits(arrays["region_sam"], axis=1)})
         payload = stream.getvalue()
         try:
             with atomic_path(self.folder / f"{key}.feat") as temporary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Union
 
@@ -40,17 +40,16 @@ def read_rgb(source: ImageSource) -> np.ndarray:
     Raises:
         BadImage: if the file is missing, truncated or no picture, or the array is of another kind.
     """
+    name = str(source) if isinstance(source, (str, Path)) else f"the given {type(source).__name__}"
     if isinstance(source, np.ndarray):
-        channels_ok = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (3, 4))
+        channels_ok = source.ndim == 2 or source.shape[2:] in ((3,), (4,))
         if source.dtype != np.uint8 or not channels_ok or 0 in source.shape:
-            found = f"an array of {source.dtype} {source.shape}"
+            found = f"{name} of {source.dtype} {source.shape}"
             raise BadImage(f"{found} is no picture; expected uint8 (H, W, 3), RGB")
-        return _upright_rgb(Image.fromarray(np.ascontiguousarray(source)))
-    name = "the given PIL image" if isinstance(source, Image.Image) else str(source)
+        source = to_pil(source)
     try:
-        if isinstance(source, Image.Image):
-            return _upright_rgb(source)
-        with Image.open(source) as image:
+        opened = nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
+        with opened as image:
             return _upright_rgb(image)
     except FileNotFoundError:
         raise BadImage(f"{name}: no such file; expected a picture") from None
@@ -81,8 +80,9 @@ def _grey_uint8(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind in "iu":
         return np.asarray(samples.clip(0, 65535) // 256, dtype=np.uint8)
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    scale = 255.0 if finite.max() <= 1.0 else 1.0
-    return np.asarray((finite * scale).clip(0, 255).round(), dtype=np.uint8)
+    return np.asarray(
+        (finite * (255.0 if finite.max() <= 1.0 else 1.0)).clip(0, 255).round(), dtype=np.uint8
+    )
 
 
 @contextmanager
@@ -101,12 +101,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_png(path: str | Path, array: np.ndarray) -> None:
-    """Write uint8 (H, W) or (H, W, 3), or a bool mask (H, W) as 0 / 255, as PNG."""
+def to_pil(array: np.ndarray) -> Image.Image:
+    """Turn uint8 (H, W) or (H, W, 3), or a bool mask (H, W) as 0 / 255, into a PIL image."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"write_png takes uint8 or bool, got {array.dtype}")
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def write_png(path: str | Path, array: np.ndarray) -> None:
+    """Write what `to_pil` takes as PNG."""
+    image = to_pil(array)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG", compress_level=3)
 

@@ -7,7 +7,6 @@ everything else reads them. The authors' own layout (one numeric folder per imag
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from s3pot.data.image import read_rgb
 from s3pot.data.labelme import read_labelme
 from s3pot.labels import NUM_CLASSES
 from s3pot.types import Reference, S3potError
-
-logger = logging.getLogger(__name__)
 
 REFERENCE, PARSING = "_ref.png", "_parsing_mask.npy"
 ALIGN, OCCLUSION, CLEAN = "_align.json", "_occlusion.png", "_clean.png"
@@ -69,45 +66,40 @@ def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None
 def find_faces(datapath: Path) -> list[FaceFiles]:
     """All faces below a folder, sorted by name; S3potError where there is none.
 
-    An incomplete face is returned too, if its reference or its map is there: reading it names
-    what is missing.
+    An incomplete face is returned too, if its map, or picture and reference, are there: reading
+    it names what is missing.
     """
     if not datapath.is_dir():
         raise S3potError(f"there is no folder {datapath}; generate_reference.py writes one")
     faces: dict[str, FaceFiles] = {}
-    for folder in sorted([datapath, *(p for p in datapath.rglob("*") if p.is_dir())]):
+    for folder in [datapath, *(path for path in sorted(datapath.rglob("*")) if path.is_dir())]:
         where = folder.relative_to(datapath)
         if not any(part.startswith(".") for part in where.parts):
             found = _authors_face(folder, where) or _contract_faces(folder, where)
             faces.update({face.name: face for face in found})
     if not faces:
-        raise S3potError(
-            f"{datapath} holds no face: expected <stem>.png, <stem>{REFERENCE} and "
-            f"<stem>{PARSING}, which generate_reference.py writes"
-        )
+        wanted = f"<stem>.png, <stem>{REFERENCE} and <stem>{PARSING}"
+        raise S3potError(f"{datapath} holds no face: generate_reference.py writes {wanted}")
     return [faces[name] for name in sorted(faces)]
 
 
 def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
     names = {path.name for path in folder.iterdir()}
     parsed = {n[: -len(PARSING)] for n in names if n.endswith(PARSING)}
-    stems = parsed | {n[: -len(REFERENCE)] for n in names if n.endswith(REFERENCE)}
-    # The picture of a face called x_ref is no reference of a face called x.
-    stems = {s for s in stems if s in parsed or f"{s}.png" in names or f"{s}_ref" not in parsed}
-    return [
-        face_from(face.raw, face.reference, face.parsing, (where / face.name).as_posix())
-        for face in (output_files(folder, stem) for stem in stems)
-    ]
+    # Not without a picture: that of a face called x_ref is no reference of a face called x.
+    referred = {n[: -len(REFERENCE)] for n in names if n.endswith(REFERENCE)}
+    pictured = {stem for stem in referred if f"{stem}.png" in names}
+    files = [output_files(folder, stem) for stem in parsed | pictured]
+    return [face_from(f.raw, f.reference, f.parsing, (where / f.name).as_posix()) for f in files]
 
 
 def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
     if not folder.name.isdigit() or not any(folder.glob("Reference*.png")):
         return []
-    truths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(ALIGN)]
     name = where.as_posix() if where.parts else folder.name
-    raw = _first(folder, "*.jpg", "*.original")
+    raw, truth = _first(folder, "*.jpg", "*.original"), _first(folder, "*.json")
     reference, parsing = _first(folder, "Reference*.png"), _first(folder, "*parsing_mask.npy")
-    return [FaceFiles(name, raw, reference, parsing, None, truths[0] if truths else None)]
+    return [FaceFiles(name, raw, reference, parsing, None, truth if truth.is_file() else None)]
 
 
 def _first(folder: Path, *patterns: str) -> Path:
@@ -128,9 +120,7 @@ def split(
     if all(part.is_dir() for part in parts):
         return find_faces(parts[0]), find_faces(parts[1])
     faces = find_faces(datapath)
-    count = round(len(faces) * val_fraction)
-    if val_fraction > 0:
-        count = min(max(count, 1), len(faces) - 1)
+    count = min(max(round(len(faces) * val_fraction), int(val_fraction > 0)), len(faces) - 1)
     held = set(np.random.default_rng(seed).permutation(len(faces))[:count].tolist())
     train = [face for index, face in enumerate(faces) if index not in held]
     return train, [faces[index] for index in sorted(held)]
@@ -150,17 +140,15 @@ def load_labels(path: Path) -> np.ndarray:
         raise BadFace(f"{path} is missing; run generate_reference.py") from None
     except (ValueError, EOFError, OSError) as error:
         raise BadFace(f"{path} is damaged ({error}); run generate_reference.py again") from error
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "buif" or not labels.size:
-        raise BadFace(f"{path} holds no numbers; expected uint8 (H, W)")
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
-    if labels.ndim != 2:
-        raise BadFace(f"{path} has shape {labels.shape}; expected (H, W)")
+    if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise BadFace(f"{path} holds {found}; expected uint8 (H, W)")
     low, high = labels.min(), labels.max()
     if not (low >= 0 and high < NUM_CLASSES and np.array_equal(labels, labels.astype(np.uint8))):
-        raise BadFace(
-            f"{path} holds values {low} to {high}; expected classes 0 to {NUM_CLASSES - 1}"
-        )
+        wanted = f"classes 0 to {NUM_CLASSES - 1}"
+        raise BadFace(f"{path} holds values {low} to {high}; expected {wanted}")
     return labels.astype(np.uint8)
 
 
@@ -176,10 +164,8 @@ def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
     chosen = face.clean if oracle and face.clean else face.reference
     raw, reference = read_rgb(face.raw), read_rgb(chosen)
     if raw.shape != reference.shape:
-        raise BadFace(
-            f"{face.raw} is {_size(raw)}, but {chosen} is {_size(reference)}; "
-            "both must show one frame: run generate_reference.py again"
-        )
+        sizes = f"{face.raw} is {_size(raw)}, but {chosen} is {_size(reference)}"
+        raise BadFace(f"{sizes}; both must show one frame: run generate_reference.py again")
     return Reference(raw, reference, load_labels(face.parsing))
 
 
@@ -192,7 +178,7 @@ def load_truth(face: FaceFiles) -> np.ndarray | None:
     if path is None:
         return None
     if path.suffix == ".json":
-        return read_labelme(path, (raw.shape[0], raw.shape[1]))
+        return read_labelme(path, raw.shape[:2])
     pixels = read_rgb(path).max(axis=2)
     if pixels.shape != raw.shape[:2]:
         raise BadFace(f"{path} is {_size(pixels)}; expected {_size(raw)}, the size of {face.raw}")

@@ -14,11 +14,8 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     """
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] * torch.cuda.is_available()
     there = ["cpu", *gpus, *["mps"] * torch.backends.mps.is_available()]
-    wanted = name
-    if name == "auto":
-        wanted = "cuda" if gpus else there[-1]
-    if wanted == "cuda":
-        wanted = f"cuda:{local_rank}"
+    own = f"cuda:{local_rank}"
+    wanted = {"auto": own if gpus else there[-1], "cuda": own}.get(name, name)
     if wanted not in there:
         raise ConfigError(f"no device {name}; this machine has {', '.join(there)}; auto picks one")
     return torch.device(wanted)

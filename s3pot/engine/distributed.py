@@ -1,4 +1,4 @@
-"""One process or several (``torchrun``): who am I, sums over all, and the wrapped adapter."""
+"""One process or several (``torchrun``): who am I, and sums over all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, distributed
 
 from s3pot.engine.device import pick_device
 
@@ -23,10 +22,6 @@ class Process:
     rank: int = 0
     world: int = 1
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """Average gradients over the processes; a single process needs no wrapper."""
-        return DistributedDataParallel(module) if self.world > 1 else module
-
     def total(self, values: Tensor) -> Tensor:
         """Sum a float64 tensor over all processes."""
         if self.world > 1:
@@ -34,18 +29,13 @@ class Process:
             distributed.all_reduce(values)
         return values.cpu()
 
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.world > 1:
-            distributed.barrier()
-
 
 @contextmanager
 def processes(device_name: str) -> Iterator[Process]:
     """Join the processes that ``torchrun`` started; without it there is one."""
-    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    device = pick_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
-    if world == 1:
+    rank, local, world = (int(os.environ.get(k, "0")) for k in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+    device = pick_device(device_name, local)
+    if world <= 1:
         yield Process(device)
         return
     if device.type == "cuda":

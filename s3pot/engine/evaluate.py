@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,19 +12,21 @@ import numpy as np
 
 from s3pot.data.image import atomic_path, read_rgb
 from s3pot.data.layout import FaceFiles, find_faces, load_labels, load_truth
+from s3pot.engine.each import each
 from s3pot.engine.results import write_csv
 from s3pot.labels import region_of
 from s3pot.metrics import MaskScores, mask_scores, summarise
 from s3pot.rg.reference import resize_labels
 from s3pot.types import S3potError
 
-logger = logging.getLogger(__name__)
-
 _HEADER = (
     "| row | occlusion IoU (95 %) | F1 | precision | recall | boundary F1 | visible IoU "
     "| pooled IoU | faces | s / face |\n|" + "---|" * 10 + "\n"
 )
-_SCORES = ("f1", "precision", "recall", "boundary_f1", "visible_iou", "pooled_iou")
+_ROW = (
+    "| {name} | {occlusion_iou} ({occlusion_iou_low} to {occlusion_iou_high}) | {f1} | {precision} "
+    "| {recall} | {boundary_f1} | {visible_iou} | {pooled_iou} | {faces} | {seconds_per_face} |\n"
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,8 @@ def faces_with_truth(datapath: Path) -> list[FaceFiles]:
     """The faces of a folder that can be scored, at least one, sorted; else S3potError."""
     faces = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
     if not faces:
-        raise S3potError(
-            f"{datapath} has no face with a truth <stem>_occlusion.png or <stem>.json; "
-            "generate_reference.py --truth_dir carries it along"
-        )
+        found = f"{datapath} has no face with a truth <stem>_occlusion.png or <stem>.json"
+        raise S3potError(f"{found}; generate_reference.py --truth_dir carries it along")
     return faces
 
 
@@ -68,21 +67,23 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
     """
     if not results.is_dir():
         raise S3potError(f"--results {results} is no folder; run inference.py first")
-    kinds, failed = _read_kinds(meta, datapath), 0
-    groups: dict[str, list[FaceScore]] = {"all": []}
-    for face in faces_with_truth(datapath):
-        try:
-            entry = FaceScore("all", face.name, _score_file(face, results))
-        except S3potError as error:
-            failed += 1
-            logger.error("failed: %s: %s", face.name, error)
-            continue
-        for name in ["all", *kinds.get(Path(face.name).name, ())]:
-            groups.setdefault(name, []).append(entry)
-    if not groups["all"]:
-        raise S3potError(f"none of the {failed} faces with truth could be scored")
-    rows = [table_row(name, groups[name]) for name in sorted(groups, key=lambda n: (n != "all", n))]
-    return Evaluation(rows, groups["all"], failed)
+    kinds, faces = _read_kinds(meta, datapath), faces_with_truth(datapath)
+
+    def score(face: FaceFiles) -> FaceScore:
+        truth, region = truth_and_region(face)
+        path = results / f"{face.name}_occlusion.png"
+        prediction = read_rgb(path)[..., 0] > 127
+        if prediction.shape != truth.shape:
+            sizes = f"{prediction.shape}, its truth {truth.shape}"
+            raise S3potError(f"{path} is {sizes}; run inference.py on this --datapath")
+        return FaceScore("all", face.name, mask_scores(prediction, truth, region))
+
+    scored = list(each({face.name: face for face in faces}, score, "faces"))
+    rows = [table_row("all", scored)]
+    for kind in sorted(set().union(*kinds.values())):
+        own = [entry for entry in scored if kind in kinds.get(Path(entry.face).name, ())]
+        rows += [table_row(kind, own)] if own else []
+    return Evaluation(rows, scored, len(faces) - len(scored))
 
 
 def truth_and_region(face: FaceFiles) -> tuple[np.ndarray, np.ndarray]:
@@ -96,21 +97,15 @@ def truth_and_region(face: FaceFiles) -> tuple[np.ndarray, np.ndarray]:
 def table_row(name: str, entries: Sequence[FaceScore]) -> dict[str, Any]:
     """Sum up the faces of one row; scores rounded to 4 digits."""
     times = [entry.seconds for entry in entries if entry.seconds is not None]
-    values = {"name": name, **asdict(summarise([entry.scores for entry in entries]))}
+    values: dict[str, Any] = {"name": name, **summarise([entry.scores for entry in entries])}
     values["seconds_per_face"] = sum(times) / len(times) if times else None
     return {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}
 
 
 def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
     """The table for people: headline with its 95 % interval, then the other scores."""
-    text = _HEADER
-    for row in rows:
-        cell = {key: _text(value) for key, value in row.items()}
-        low, high = cell["occlusion_iou_low"], cell["occlusion_iou_high"]
-        cells = [cell["name"], f"{cell['occlusion_iou']} ({low} to {high})"]
-        cells += [cell[key] for key in (*_SCORES, "faces", "seconds_per_face")]
-        text += f"| {' | '.join(cells)} |\n"
-    return text
+    texts = ({key: _text(value) for key, value in row.items()} for row in rows)
+    return _HEADER + "".join(_ROW.format(**row) for row in texts)
 
 
 def _text(value: Any) -> str:
@@ -137,18 +132,5 @@ def _read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         return {Path(line["stem"]).name: set(line["kinds"]) for line in lines}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({found})") from error
-
-
-def _score_file(face: FaceFiles, results: Path) -> MaskScores:
-    truth, region = truth_and_region(face)
-    path = results / f"{face.name}_occlusion.png"
-    prediction = read_rgb(path)[..., 0] > 127
-    if prediction.shape != truth.shape:
-        raise S3potError(
-            f"{path} is {prediction.shape[::-1]}, its truth {truth.shape[::-1]}: width and height "
-            "differ; run inference.py on this --datapath"
-        )
-    return mask_scores(prediction, truth, region)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({error!r})") from error

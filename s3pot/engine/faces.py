@@ -6,26 +6,25 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from s3pot.data.layout import FaceFiles
+from s3pot.engine.each import each
 from s3pot.engine.prompts import PromptStore
 from s3pot.engine.record import digest, read_finished
 from s3pot.engine.results import ResultOptions, record_path, write_result, write_summary
-from s3pot.types import Prediction, Prompts, S3potError
+from s3pot.types import Prediction, Prompts
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """A mask, and the SHA-256 of what made it beside SAM."""
+    """A mask, None without prompt points, and the SHA-256 of what made it beside SAM."""
 
-    prediction: Prediction
+    prediction: Prediction | None
     models: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,50 +55,38 @@ def run_faces(run: FolderRun, faces: Sequence[FaceFiles]) -> int:
     Raises:
         S3potError: All of them failed.
     """
-    rows, failed = [], 0
+    rows: list[dict[str, Any]] = []
     try:
-        with logging_redirect_tqdm([logging.getLogger("s3pot")]):
-            for face in tqdm(faces, desc="faces", unit="face", disable=None):
-                try:
-                    rows.append(_one(run, face))
-                except S3potError as error:
-                    failed += 1
-                    logger.error("failed: %s: %s", face.name, error)
-    finally:
+        for row in each({face.name: face for face in faces}, partial(_one, run), "faces"):
+            rows.append(row)
+    finally:  # an interrupted run has a summary too
         write_summary(run.output_dir, rows, run.options.save_vis)
-    if failed == len(faces):
-        raise S3potError(f"none of the {failed} faces could be done")
     logger.info("%d of %d faces are in %s", len(rows), len(faces), run.output_dir)
-    return failed
+    return len(faces) - len(rows)
 
 
 def _one(run: FolderRun, face: FaceFiles) -> dict[str, Any]:
     """The summary row of one face, made or kept."""
-    made_by = _made_by(run, face)
+    paths = [face.raw, face.reference, face.parsing, face.occlusion_truth]
+    paths += [face.align] if run.options.to_photo else []
+    inputs = [digest(path) if path and path.is_file() else "" for path in paths]
+    made_by = {"options": asdict(run.options), "inputs": inputs, **run.store.made_by, **run.made_by}
     kept = read_finished(record_path(run.output_dir, face.name), made_by) if run.keep else None
-    if kept is not None and isinstance(kept.get("row"), dict):
+    if kept:
         return dict(kept["row"])
     start = time.perf_counter()
     prompts = run.store.get(face)
     between = time.perf_counter()
-    done = run.segment(prompts) if len(prompts.labels) else None
-    if done is None:
+    done = run.segment(prompts) if len(prompts.labels) else Segmented(None)
+    if done.prediction is None:
         logger.warning("%s: no prompt point lies in the face region; nothing is marked", face.name)
-    seconds = {"prompts": between - start, "segment": time.perf_counter() - between}
     return write_result(
         run.output_dir,
         face,
         prompts,
-        None if done is None else done.prediction,
-        models={"sam": run.store.sam_sha256, **({} if done is None else done.models)},
-        seconds=seconds,
+        done.prediction,
+        models={"sam": run.store.sam_sha256, **done.models},
+        seconds={"prompts": between - start, "segment": time.perf_counter() - between},
         options=run.options,
         made_by=made_by,
     )
-
-
-def _made_by(run: FolderRun, face: FaceFiles) -> dict[str, Any]:
-    paths = [face.raw, face.reference, face.parsing, face.occlusion_truth]
-    paths += [face.align] if run.options.to_photo else []
-    inputs = [digest(path) if path and path.is_file() else "" for path in paths]
-    return {**run.store.made_by, **run.made_by, "options": asdict(run.options), "inputs": inputs}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -25,7 +26,6 @@ from s3pot.engine.seed import epoch_order, seed_everything
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
-PACKAGE = logging.getLogger("s3pot")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def train_general(config: Config, job: GeneralJob) -> int:
     Raises:
         S3potError: Nothing to train on, missing weights, or a loss that is no number.
     """
-    with processes(config.run.device) as process, logging_redirect_tqdm([PACKAGE]):
+    redirected = logging_redirect_tqdm([logging.getLogger("s3pot")])
+    with processes(config.run.device) as process, redirected:
         seed_everything(config.train.seed, config.run.deterministic)
         train, val = split(job.datapath, config.train.val_fraction, config.train.seed)
         store = PromptStore(build_sam(config, process.device), config, job.datapath)
@@ -64,70 +65,63 @@ class _Run:
         self, config: Config, job: GeneralJob, store: PromptStore, process: Process
     ) -> None:
         self.config, self.job, self.store, self.process = config, job, store, process
-        adapter = build_adapter(store.sam)
+        adapter, last = build_adapter(store.sam), job.output_dir / "last.pth"
         if job.init_checkpoint is not None:
             restore_adapter(adapter, job.init_checkpoint, store.sam_sha256)
         self.trainer = AdapterTrainer(store.sam, adapter, config, config.train.epochs, process)
         self.epoch, self.best = 0, math.inf
         self.history: list[dict[str, float]] = []
-        if job.resume and (job.output_dir / "last.pth").is_file():
-            self._restore(job.output_dir / "last.pth")
-
-    def _restore(self, path: Path) -> None:
-        content = load_training(path, self.config, self.store.sam_sha256)
-        self.trainer.adapter.load_state_dict(content["adapter"])
-        self.trainer.optimizer.load_state_dict(content["optimizer"])
-        self.trainer.schedule.load_state_dict(content["scheduler"])
-        torch.set_rng_state(content["rng"])
-        self.epoch, self.best, self.history = (content[k] for k in ("epoch", "best", "history"))
-        logger.info("going on after epoch %d of %s", self.epoch, path)
+        if job.resume and last.is_file():
+            content = load_training(last, config, store.sam_sha256)
+            adapter.load_state_dict(content["adapter"])
+            self.trainer.optimizer.load_state_dict(content["optimizer"])
+            self.trainer.schedule.load_state_dict(content["scheduler"])
+            torch.set_rng_state(content["rng"])
+            self.epoch, self.best, self.history = (content[k] for k in ("epoch", "best", "history"))
+            logger.info("going on after epoch %d of %s", self.epoch, last)
 
     def use(self, train: Sequence[FaceFiles], val: Sequence[FaceFiles]) -> int:
         """Encode every face once, shared among the processes; count those that fail."""
-        faces, quiet = [*train, *val], self.process.rank > 0
-        if self.process.world > 1:
-            self.store.fill(faces[self.process.rank :: self.process.world], quiet=quiet)
-            self.process.wait()
-        filled = self.store.fill(faces, quiet=quiet)
+        faces, rank, world = [*train, *val], self.process.rank, self.process.world
+        if world > 1:
+            self.store.fill(faces[rank::world], quiet=rank > 0)
+            distributed.barrier()
+        filled = self.store.fill(faces, quiet=rank > 0)
         for face, error in filled.failed:
             logger.warning("failed: %s: %s", face.name, error)
-        if filled.empty:
-            names = ", ".join(face.name for face in filled.empty)
-            count = len(filled.empty)
-            logger.warning("%d faces have no prompt point and are left out: %s", count, names)
-        usable = set(filled.usable)
-        self.faces = [face for face in train if face in usable]
-        self.val = [face for face in val if face in usable]
+        empty = [face.name for face, count in filled.points.items() if count == 0]
+        if empty:
+            names = ", ".join(empty)
+            logger.warning("%d faces have no prompt point and are left out: %s", len(empty), names)
+        self.faces, self.val = ([f for f in part if filled.points.get(f)] for part in (train, val))
         if not self.faces:
             raise S3potError(f"{self.job.datapath}: no face has a prompt point to train on")
         return len(filled.failed)
 
     def train(self) -> None:
         """All epochs that are left; ``last.pth`` comes last, so a kill before it repeats one."""
-        train, first = self.config.train, self.process.rank == 0
+        train, folder, first = self.config.train, self.job.output_dir, self.process.rank == 0
         logger.info("training on %d faces, validating on %d", len(self.faces), len(self.val))
-        board = _board(self.job.output_dir) if train.tensorboard and first else None
+        board: Any = _board(folder) if train.tensorboard and first else None
         if first:
-            save_config(self.config, self.job.output_dir)
+            save_config(self.config, folder)
         epochs = range(self.epoch + 1, train.epochs + 1)
         for self.epoch in tqdm(epochs, desc="epochs", disable=None if first else True):
             row = self._train_epoch()
             if first:
                 self._write(row)
-            if board is not None:
-                for key, value in row.items():
-                    board.add_scalar(key, value, self.epoch)
-            self.process.wait()
-        logger.info("epoch %d of %d is in %s", self.epoch, train.epochs, self.job.output_dir)
+            for key, value in row.items() if board else ():
+                board.add_scalar(key, value, self.epoch)
+        logger.info("epoch %d of %d is in %s", self.epoch, train.epochs, folder)
 
     def _train_epoch(self) -> dict[str, float]:
         order = epoch_order(len(self.faces), self.config.train.seed, self.epoch)
-        row: dict[str, float] = {"epoch": self.epoch, "lr": self.trainer.lr}
-        losses = self.trainer.train_epoch(lambda index: self.store.get(self.faces[index]), order)
-        row.update({f"train_{key}": value for key, value in vars(losses).items()})
+        row = {"epoch": self.epoch, "lr": float(self.trainer.schedule.get_last_lr()[0])}
+        losses = self.trainer.train_epoch(lambda i: self.store.get(self.faces[i]), order)
+        row.update({f"train_{key}": value for key, value in losses.items()})
         if self.val:
-            held = self.trainer.validate(lambda i: self.store.get(self.val[i]), len(self.val))
-            row.update({f"val_{key}": value for key, value in vars(held).items()})
+            losses = self.trainer.validate(lambda i: self.store.get(self.val[i]), len(self.val))
+            row.update({f"val_{key}": value for key, value in losses.items()})
         return row
 
     def _write(self, row: dict[str, float]) -> None:
@@ -135,35 +129,30 @@ class _Run:
         loss = row.get("val_total", row["train_total"])
         better, self.best = loss < self.best, min(loss, self.best)
         self.history.append(row)
-        epochs = range(1, self.epoch + 1)
-        written = [e for e in epochs if e % train.save_every == 0 or e == train.epochs]
-        if self.epoch in written:
-            self._save(folder / f"model_epoch_{self.epoch}.pth")
-        for epoch in written[: -train.keep] if train.keep else ():
-            (folder / f"model_epoch_{epoch}.pth").unlink(missing_ok=True)
-        if better:
-            self._save(folder / "best.pth")
         write_history(self.history, f"{folder}/")
-        self._save(folder / "last.pth")
-
-    def _save(self, path: Path) -> None:
-        save_checkpoint(
-            path,
-            self.trainer.adapter,
-            optimizer=self.trainer.optimizer.state_dict(),
-            scheduler=self.trainer.schedule.state_dict(),
-            rng=torch.get_rng_state(),
-            epoch=self.epoch,
-            best=self.best,
-            history=list(self.history),
-            config=config_to_dict(self.config),
-            sam_sha256=self.store.sam_sha256,
-        )
+        epochs = range(1, self.epoch + 1)
+        kept = [e for e in epochs if e % train.save_every == 0 or e == train.epochs]
+        names = [f"model_epoch_{self.epoch}.pth"] * (self.epoch in kept) + ["best.pth"] * better
+        for name in (*names, "last.pth"):
+            save_checkpoint(
+                folder / name,
+                self.trainer.adapter,
+                optimizer=self.trainer.optimizer.state_dict(),
+                scheduler=self.trainer.schedule.state_dict(),
+                rng=torch.get_rng_state(),
+                epoch=self.epoch,
+                best=self.best,
+                history=self.history,
+                config=config_to_dict(self.config),
+                sam_sha256=self.store.sam_sha256,
+            )
+        for epoch in kept[: -train.keep] if train.keep else ():
+            (folder / f"model_epoch_{epoch}.pth").unlink(missing_ok=True)
 
 
 def _board(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise S3potError("--tensorboard needs it installed: pip install tensorboard") from error
+        raise S3potError("train.tensorboard needs it installed: pip install tensorboard") from error
     return SummaryWriter(folder / "tensorboard")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from s3pot.adapter import PromptAdapter
 from s3pot.build import settings
@@ -20,16 +22,7 @@ from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts, S3potError
 
 GetPrompts = Callable[[int], Prompts]
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Means over images; see ``losses.PointLosses``."""
-
-    face: float
-    occlusion: float
-    hinge: float
-    total: float
+TERMS = ("face", "occlusion", "hinge", "total")  # of ``losses.PointLosses``
 
 
 class AdapterTrainer:
@@ -39,30 +32,19 @@ class AdapterTrainer:
     """
 
     def __init__(
-        self,
-        sam: FrozenSam,
-        adapter: PromptAdapter,
-        config: Config,
-        epochs: int,
-        process: Process | None = None,
+        self, sam: FrozenSam, adapter: PromptAdapter, config: Config, epochs: int, process: Process
     ) -> None:
-        self.sam, self.adapter, self.config = sam, adapter, config
-        self.process = process or Process(sam.sam.device)
-        self.settings = settings(config)
-        self.wrapped = self.process.wrap(adapter)
+        self.sam, self.adapter, self.config, self.process = sam, adapter, config, process
+        self.wrapped: Any = DistributedDataParallel(adapter) if process.world > 1 else adapter
         train = config.train
-        self.optimizer = torch.optim.AdamW(
-            adapter.parameters(), lr=train.lr, weight_decay=train.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=epochs)
+        self.optimizer = AdamW(adapter.parameters(), train.lr, weight_decay=train.weight_decay)
+        self.schedule = CosineAnnealingLR(self.optimizer, T_max=epochs)
 
-    @property
-    def lr(self) -> float:
-        """Learning rate of the epoch at hand."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> Losses:
+    def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> dict[str, float]:
         """One pass over images ``order`` in steps of ``train.batch_size`` over all processes.
+
+        Returns:
+            ``TERMS``, means over the images.
 
         Raises:
             S3potError: The loss of an image, or a weight, is not a number.
@@ -76,7 +58,7 @@ class AdapterTrainer:
         return self._means(sums)
 
     @torch.no_grad()
-    def validate(self, get: GetPrompts, count: int) -> Losses:
+    def validate(self, get: GetPrompts, count: int) -> dict[str, float]:
         """Mean losses of images 0..count-1, without training; see ``train_epoch``."""
         sums = torch.zeros(5, dtype=torch.float64)
         for index in range(self.process.rank, count, self.process.world):
@@ -89,17 +71,14 @@ class AdapterTrainer:
         Every process takes part in the one exchange of gradients, with the last image of its share
         or, where the share is empty, with an empty sum.
         """
-        own = batch[self.process.rank :: self.process.world]
-        sums = torch.zeros(5, dtype=torch.float64)
+        rank, world = self.process.rank, self.process.world
+        own, sums = batch[rank::world], torch.zeros(5, dtype=torch.float64)
         self.optimizer.zero_grad()
         for index in own:
-            hold: AbstractContextManager[None] = nullcontext()
-            if isinstance(self.wrapped, DistributedDataParallel) and index != own[-1]:
-                hold = self.wrapped.no_sync()
-            with hold:
+            with nullcontext() if world == 1 or index == own[-1] else self.wrapped.no_sync():
                 total, terms = self._losses(get(index), self.wrapped)
                 # The exchange takes the mean over processes: undo its division.
-                (total * self.process.world / len(batch)).backward()
+                (total * world / len(batch)).backward()
             sums += terms
         if not own:
             width = self.adapter.norm.normalized_shape[0]
@@ -109,25 +88,17 @@ class AdapterTrainer:
         return sums
 
     def _losses(self, prompts: Prompts, adapter: nn.Module) -> tuple[Tensor, Tensor]:
-        """Total with gradient; face, occlusion, hinge, total and a count of 1 as float64."""
-        logits = segment(self.sam, adapter, prompts, self.settings).logits_sam
-        loss = self.config.loss
-        parts = point_losses(
-            logits,
-            prompts.points_sam,
-            prompts.labels,
-            sharpness=loss.sharpness,
-            margin=loss.hinge_margin,
-            hinge_weight=loss.hinge_weight,
-        )
-        count = torch.ones_like(parts.total)
-        terms = torch.stack((parts.face, parts.occlusion, parts.hinge, parts.total, count)).detach()
-        if not bool(terms.isfinite().all()):
-            raise S3potError(
-                f"{prompts.name}: the loss is {float(terms[3])}; check its files, or lower train.lr"
-            )
-        return parts.total, terms.cpu().double()
+        """Total with gradient; ``TERMS`` and a count of 1 as float64."""
+        logits = segment(self.sam, adapter, prompts, settings(self.config)).logits_sam
+        numbers = vars(self.config.loss)
+        parts = point_losses(logits, prompts.points_sam, prompts.labels, **numbers)
+        terms = [*(getattr(parts, term).detach() for term in TERMS), logits.new_ones(())]
+        sums = torch.stack(terms).cpu().double()
+        if not bool(sums.isfinite().all()):
+            found = f"{prompts.name}: the loss is {float(sums[3])}"
+            raise S3potError(f"{found}; check its files, or lower train.lr")
+        return parts.total, sums
 
-    def _means(self, sums: Tensor) -> Losses:
+    def _means(self, sums: Tensor) -> dict[str, float]:
         sums = self.process.total(sums)
-        return Losses(*(sums[:4] / sums[4].clamp_min(1)).tolist())
+        return dict(zip(TERMS, (sums[:4] / sums[4].clamp_min(1)).tolist()))

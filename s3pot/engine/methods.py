@@ -34,11 +34,10 @@ class Row:
     overrides: Mapping[str, Any] = field(default_factory=dict)  # section.key → value
 
     def __post_init__(self) -> None:
-        words = {"method": METHODS, "reference": ("generated", "oracle")}
-        for key, known in {**words, "init": ("fresh", "general")}.items():
-            if getattr(self, key) not in known:
-                found = f"{key} is {getattr(self, key)!r}"
-                raise S3potError(f"row {self.name!r}: {found}; expected one of {', '.join(known)}")
+        references, inits = ("generated", "oracle"), ("fresh", "general")
+        for word, known in (self.method, METHODS), (self.reference, references), (self.init, inits):
+            if word not in known:
+                raise S3potError(f"row {self.name!r}: {word!r} is none of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class Bench:
 
 def pixel_contrast(made: Reference) -> np.ndarray:
     """Mean absolute difference of photo and reference over the channels: (H, W) in [0, 1]."""
-    difference = np.abs(made.raw.astype(np.float32) - made.reference.astype(np.float32))
-    return np.asarray(difference.mean(axis=2) / 255)
+    difference = made.raw.astype(np.float32) - made.reference.astype(np.float32)
+    return np.asarray(np.abs(difference).mean(axis=2) / 255)
 
 
 def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
@@ -62,15 +61,11 @@ def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
     return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
 
 
-def _token(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
-    return np.asarray(token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold)
-
-
 def _greedy(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
     side = bench.sam.grid.side
-    cells = np.zeros(side * side, dtype=np.uint8)
-    cells[bench.sam.grid.cells(prompts.points_sam[prompts.labels == 0]).cpu().numpy()] = 1
-    return resize_labels(cells.reshape(side, side), made.raw.shape[:2]) > 0
+    negative = bench.sam.grid.cells(prompts.points_sam[prompts.labels == 0]).cpu().numpy()
+    cells = np.isin(np.arange(side * side), negative).reshape(side, side)
+    return resize_labels(cells, made.raw.shape[:2])
 
 
 def _single_point(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
@@ -97,7 +92,9 @@ METHODS: dict[str, Callable[[Bench, Reference, Prompts], np.ndarray]] = {
     "parser": lambda bench, made, prompts: np.zeros(made.raw.shape[:2], dtype=bool),
     "region": lambda bench, made, prompts: np.ones(made.raw.shape[:2], dtype=bool),
     "pixel": lambda bench, made, prompts: pixel_contrast(made) > bench.row.threshold,
-    "token": _token,
+    "token": lambda bench, made, prompts: (
+        token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold
+    ),
     "single_point": _single_point,
     "greedy": _greedy,
     "model": _model,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +17,7 @@ from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.layout import FaceFiles
 from s3pot.engine.checkpoint import restore_adapter, save_checkpoint
 from s3pot.engine.device import pick_device
+from s3pot.engine.distributed import Process
 from s3pot.engine.faces import FolderRun, Segmented, run_faces
 from s3pot.engine.history import write_history
 from s3pot.engine.loop import AdapterTrainer
@@ -56,27 +59,21 @@ def fit_adapter(
         S3potError: A loss is no number.
     """
     own = config.per_image
-    trainer = AdapterTrainer(sam, adapter, config, own.epochs)
+    trainer = AdapterTrainer(sam, adapter, config, own.epochs, Process(sam.sam.device))
     history: list[dict[str, float]] = []
-    best, mark, waited = math.inf, math.inf, 0
-    kept = _copy(adapter)
+    best, mark, marked, kept = math.inf, math.inf, 0, deepcopy(adapter.state_dict())
     for epoch in range(1, own.epochs + 1):
-        before, lr = _copy(adapter), trainer.lr
+        before, lr = deepcopy(adapter.state_dict()), float(trainer.schedule.get_last_lr()[0])
         losses = trainer.train_epoch(lambda _: prompts, [0])
-        history.append({"epoch": epoch, "lr": lr, **vars(losses)})
-        if losses.total < best:
-            best, kept = losses.total, before
-        waited += 1
-        if losses.total < mark - own.min_delta:
-            mark, waited = losses.total, 0
-        if waited >= own.patience:
+        history.append({"epoch": epoch, "lr": lr, **losses})
+        if losses["total"] < best:
+            best, kept = losses["total"], before
+        if losses["total"] < mark - own.min_delta:
+            mark, marked = losses["total"], epoch
+        if epoch - marked >= own.patience:
             break
     adapter.load_state_dict(kept)
     return history
-
-
-def _copy(adapter: PromptAdapter) -> dict[str, torch.Tensor]:
-    return {key: value.detach().clone() for key, value in adapter.state_dict().items()}
 
 
 def train_per_image(config: Config, job: PerImageJob) -> int:
@@ -92,22 +89,21 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
     store = PromptStore(sam, config, job.datapath)
     _start(config, job, store)
     save_config(config, job.output_dir)
+    tree: dict[str, Any] = config_to_dict(config)
 
     def fit(prompts: Prompts) -> Segmented:
         adapter = _start(config, job, store)
         history = fit_adapter(sam, prompts, adapter, config)
         stem = f"{job.output_dir / prompts.name}_"
         write_history(history, stem)
-        path = Path(f"{stem}adapter.pth")
-        more = {"config": config_to_dict(config), "sam_sha256": store.sam_sha256}
+        path, more = Path(f"{stem}adapter.pth"), {"config": tree, "sam_sha256": store.sam_sha256}
         save_checkpoint(path, adapter, epoch=len(history), **more)
         with torch.no_grad():
             prediction = segment(sam, adapter, prompts, settings(config))
         return Segmented(prediction, {"adapter": digest(path)})
 
-    tree = config_to_dict(config)
     made_by = {key: tree[key] for key in ("mask", "loss", "train", "per_image")}
-    made_by["start"] = {"sha256": digest(job.init_checkpoint) if job.init_checkpoint else ""}
+    made_by["start"] = digest(job.init_checkpoint) if job.init_checkpoint else ""
     run = FolderRun(store, fit, made_by, job.output_dir, job.options, keep=job.resume)
     return run_faces(run, job.faces)
 

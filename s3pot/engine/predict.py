@@ -19,7 +19,7 @@ from s3pot.engine.record import digest
 from s3pot.engine.results import ResultOptions
 from s3pot.pipeline import PipelineSettings, segment
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Prediction, Prompts, S3potError
+from s3pot.types import Prediction, Prompts
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Segmenter:
     @torch.no_grad()
     def segment(self, prompts: Prompts) -> Prediction:
         """The face logits of prompts with at least one point, on any device."""
-        device = self.sam.sam.device
-        moved = {k: v.to(device) for k, v in vars(prompts).items() if k != "name"}
-        return segment(self.sam, self.adapter, Prompts(prompts.name, **moved), self.settings)
+        return segment(self.sam, self.adapter, prompts.to(self.sam.sam.device), self.settings)
 
 
 def load_segmenter(config: Config, checkpoint: Path | None = None) -> Segmenter:
@@ -56,11 +54,6 @@ def load_segmenter(config: Config, checkpoint: Path | None = None) -> Segmenter:
     Raises:
         S3potError: Weights are missing or do not fit, or no adapter is known.
     """
-    if checkpoint is None and config.model.set != "mini":
-        raise S3potError(
-            "no adapter: the official models bundle none; train one with train_general.py and pass "
-            "--checkpoint, or use --config configs/mini.yaml"
-        )
     path = checkpoint or weights_path(config, "adapter")
     sam = build_sam(config, pick_device(config.run.device))
     adapter = build_adapter(sam)
@@ -79,10 +72,10 @@ def predict(config: Config, job: PredictJob) -> int:
     store = PromptStore(models.sam, config, job.datapath)
     save_config(config, job.output_dir)
     hashes = {"adapter": models.adapter_sha256}
+    made_by = {"models": hashes, "settings": asdict(models.settings)}
 
     def one(prompts: Prompts) -> Segmented:
         return Segmented(models.segment(prompts), hashes)
 
-    made_by = {"models": hashes, "settings": asdict(models.settings)}
     keep = not job.overwrite
     return run_faces(FolderRun(store, one, made_by, job.output_dir, job.options, keep), faces)

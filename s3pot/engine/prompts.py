@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,8 +11,8 @@ from tqdm import tqdm
 from s3pot.build import model_hashes, settings
 from s3pot.config import Config, config_to_dict
 from s3pot.data.cache import FeatureCache, entry_key, rounded
-from s3pot.data.dataset import PairDataset
-from s3pot.data.layout import FaceFiles, cache_folder
+from s3pot.data.dataset import make_pair
+from s3pot.data.layout import FaceFiles, cache_folder, load_reference
 from s3pot.pipeline import prepare
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Pair, Prompts, S3potError
@@ -20,11 +20,10 @@ from s3pot.types import Pair, Prompts, S3potError
 
 @dataclass(frozen=True)
 class Filled:
-    """Faces with at least one prompt point, those without any, and those that cannot be read."""
+    """How many prompt points each face has, and the faces that cannot be read."""
 
-    usable: list[FaceFiles] = field(default_factory=list)
-    empty: list[FaceFiles] = field(default_factory=list)
-    failed: list[tuple[FaceFiles, S3potError]] = field(default_factory=list)
+    points: dict[FaceFiles, int]
+    failed: list[tuple[FaceFiles, S3potError]]
 
 
 class PromptStore:
@@ -58,43 +57,38 @@ class PromptStore:
         found = self._kept(face, oracle)
         if found is None:
             found = self._compute([(face, self._read(face, oracle))], oracle)[0]
-        moved = {k: v.to(self.sam.sam.device) for k, v in vars(found).items() if k != "name"}
-        return Prompts(face.name, **moved)
+        return replace(found.to(self.sam.sam.device), name=face.name)
 
-    def fill(self, faces: Sequence[FaceFiles], oracle: bool = False, quiet: bool = False) -> Filled:
-        """Compute what is missing, in batches, and sort the faces by what came out.
+    def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
+        """Compute what is missing, in batches.
 
         A CPU takes pairs one by one: it gains nothing by batches, and its sums may depend on them.
         """
-        filled = Filled()
-        batch: list[tuple[FaceFiles, Pair]] = []
-        points: dict[FaceFiles, int] = {}
-        on_cpu = self.sam.sam.device.type == "cpu"
-        size = 1 if on_cpu else max(1, self.config.sam.batch // 2)
-        bar = tqdm(faces, desc="SAM", unit="face", disable=quiet or None)
-        for number, face in enumerate(bar, start=1):
-            try:
-                kept = self._kept(face, oracle)
-                if kept is None:
-                    batch.append((face, self._read(face, oracle)))
-                else:
-                    points[face] = len(kept.labels)
-            except S3potError as error:
-                filled.failed.append((face, error))
-            if len(batch) == size or (batch and number == len(faces)):
-                found = self._compute(batch, oracle)
-                points.update({face: len(p.labels) for (face, _), p in zip(batch, found)})
-                batch = []
-        filled.usable.extend(face for face in faces if points.get(face))
-        filled.empty.extend(face for face in faces if points.get(face) == 0)
+        filled = Filled({}, [])
+        size = 1 if self.sam.sam.device.type == "cpu" else max(1, self.config.sam.batch // 2)
+        starts = range(0, len(faces), size)
+        for start in tqdm(starts, desc="SAM", unit="batch", disable=quiet or None):
+            batch = []
+            for face in faces[start : start + size]:
+                try:
+                    kept = self._kept(face, False)
+                    if kept is None:
+                        batch.append((face, self._read(face, False)))
+                    else:
+                        filled.points[face] = len(kept.labels)
+                except S3potError as error:
+                    filled.failed.append((face, error))
+            for (face, _), prompts in zip(batch, self._compute(batch, False)):
+                filled.points[face] = len(prompts.labels)
         return filled
 
     def _read(self, face: FaceFiles, oracle: bool) -> Pair:
-        return PairDataset([face], self.sam.grid.size, oracle)[0]
+        return make_pair(face.name, load_reference(face, oracle), self.sam.grid.size)
 
     def _compute(self, batch: Sequence[tuple[FaceFiles, Pair]], oracle: bool) -> list[Prompts]:
         pairs = [pair for _, pair in batch]
-        found = [rounded(prompts) for prompts in prepare(self.sam, pairs, settings(self.config))]
+        found = prepare(self.sam, pairs, settings(self.config)) if pairs else []
+        found = [rounded(prompts) for prompts in found]
         for (face, _), prompts in zip(batch, found):
             if self._disk is not None:
                 self._disk.write(self._key(face, oracle), prompts)
@@ -108,7 +102,6 @@ class PromptStore:
 
     def _key(self, face: FaceFiles, oracle: bool) -> str:
         """Hash the files once a run."""
-        slot = (face, oracle)
-        if slot not in self._keys:
-            self._keys[slot] = entry_key(face, oracle, self.made_by)
-        return self._keys[slot]
+        if (face, oracle) not in self._keys:
+            self._keys[face, oracle] = entry_key(face, oracle, self.made_by)
+        return self._keys[face, oracle]

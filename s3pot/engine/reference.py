@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.build import build_inverter, build_parser, model_hashes
 from s3pot.config import Config, save_config
 from s3pot.data.image import read_rgb, write_npy, write_png
 from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, load_truth, output_files
 from s3pot.engine.device import pick_device
+from s3pot.engine.each import each
 from s3pot.engine.record import digest, read_finished, write_record
 from s3pot.engine.seed import seed_everything
 from s3pot.rg.align import NoFace, find_alignments, from_landmarks, identity
@@ -62,20 +61,19 @@ def generate(config: Config, job: ReferenceJob) -> int:
         raise S3potError(f"--truth_dir {job.truth_dir} is no folder")
     models = load_generator(config)
     save_config(config, job.output_dir)
-    failed, owners = 0, dict[Path, Path]()
-    with logging_redirect_tqdm([logging.getLogger("s3pot")]):
-        for path in tqdm(photos, desc="references", unit="photo", disable=None):
-            try:
-                name = path.relative_to(job.input_dir).with_suffix("").as_posix()
-                _claim(owners, path, name)
-                _one(config, job, models, path, name)
-            except S3potError as error:
-                failed += 1
-                logger.error("failed: %s: %s", path, error)
-    if failed == len(photos):
-        raise S3potError(f"none of the {failed} photos could be done")
-    logger.info("%d of %d photos are in %s", len(photos) - failed, len(photos), job.output_dir)
-    return failed
+    owners: dict[Path, Path] = {}
+
+    def one(path: Path) -> None:
+        name = path.relative_to(job.input_dir).with_suffix("").as_posix()
+        for file in list(vars(output_files(Path(), name)).values())[1:]:
+            other = owners.setdefault(file, path)
+            if other != path:  # a.jpg and a.png
+                raise S3potError(f"it would overwrite files of {other}; rename one of the two")
+        _write_photo(config, job, models, path, name)
+
+    done = len(list(each({str(path): path for path in photos}, one, "photos")))
+    logger.info("%d of %d photos are in %s", done, len(photos), job.output_dir)
+    return len(photos) - done
 
 
 def find_photos(input_dir: Path, output_dir: Path) -> list[Path]:
@@ -84,18 +82,17 @@ def find_photos(input_dir: Path, output_dir: Path) -> list[Path]:
     Raises:
         S3potError: No such folder, nothing in it, or it is the output folder too.
     """
-    if not input_dir.is_dir():
-        raise S3potError(f"--input_dir {input_dir} is no folder; expected a folder of photos")
-    outside = output_dir.resolve()
-    if input_dir.resolve() == outside:
+    results = output_dir.resolve()
+    if input_dir.resolve() == results:
         raise S3potError(f"--output_dir is the input folder {input_dir}; choose another one")
-    photos = []
-    for path in sorted(input_dir.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(input_dir).parts)
-        if path.is_file() and not hidden and outside not in path.resolve().parents:
-            photos.append(path)
+    photos = [
+        path
+        for path in sorted(input_dir.rglob("*"))
+        if path.is_file() and results not in path.resolve().parents
+        if not any(part.startswith(".") for part in path.relative_to(input_dir).parts)
+    ]
     if not photos:
-        raise S3potError(f"--input_dir {input_dir} holds no files; expected photos")
+        raise S3potError(f"--input_dir {input_dir} holds no files; expected a folder of photos")
     return photos
 
 
@@ -120,35 +117,29 @@ def align(
         return [identity(pixels)]
     if options.mode == "auto":
         return find_alignments(pixels, models.detector, options.size, options.borders, all_faces)
-    faces = models.detector.detect(pixels)
+    faces = models.detector.detect(pixels)[: None if all_faces else 1]
     if not faces:
         raise NoFace("no face found; align.mode=auto takes a square picture as it is, never any")
-    size = (pixels.shape[0], pixels.shape[1])
-    return [
-        from_landmarks(face.landmarks, size, options.size, options.borders, face.score)
-        for face in (faces if all_faces else faces[:1])
-    ]
+    fixed = (identity(pixels).photo_size, options.size, options.borders)
+    return [from_landmarks(face.landmarks, *fixed, face.score) for face in faces]
 
 
-def _claim(owners: dict[Path, Path], path: Path, name: str) -> None:
-    """Refuse a photo whose files would replace an earlier one's: ``a.jpg`` and ``a.png``."""
-    files = [value for value in vars(output_files(Path(), name)).values() if value != name]
-    taken = [owners[file] for file in files if file in owners]
-    if taken:
-        raise S3potError(f"its files would overwrite those of {taken[0]}; rename one of the two")
-    owners.update(dict.fromkeys(files, path))
-
-
-def _one(config: Config, job: ReferenceJob, models: Generator, path: Path, name: str) -> None:
+def _write_photo(
+    config: Config, job: ReferenceJob, models: Generator, path: Path, name: str
+) -> None:
     """All faces of one photo; the record of the first closes them all, so it is written last."""
-    truths = _truth_files(job, name)
+    ends, folder = (OCCLUSION, CLEAN), job.truth_dir
+    beside = {end: folder / (name + end) for end in ends} if folder else {}
+    truths = {end: file for end, file in beside.items() if file.is_file()}
+    if beside and not truths:
+        logger.warning("%s: no truth %s", name, beside[OCCLUSION])
     made_by = {
         "photo": digest(path),
         "models": dict(models.hashes),
         "align": asdict(config.align),
         "reference": asdict(config.reference),
         "all_faces": job.all_faces,
-        "truth": {suffix: digest(file) for suffix, file in truths.items()},
+        "truth": {end: digest(file) for end, file in truths.items()},
     }
     if not job.overwrite and read_finished(job.output_dir / (name + ALIGN), made_by):
         return
@@ -166,30 +157,19 @@ def _one(config: Config, job: ReferenceJob, models: Generator, path: Path, name:
         written.append(record)
 
 
-def _truth_files(job: ReferenceJob, name: str) -> dict[str, Path]:
-    """What is known about a photo: suffix → file."""
-    if job.truth_dir is None:
-        return {}
-    paths = {suffix: job.truth_dir / (name + suffix) for suffix in (OCCLUSION, CLEAN)}
-    found = {suffix: path for suffix, path in paths.items() if path.is_file()}
-    if not found:
-        logger.warning("%s: no truth %s", name, paths[OCCLUSION])
-    return found
-
-
 def _write_face(
     folder: Path, models: Generator, photo: Photo, source: Path, truths: Mapping[str, Path]
 ) -> list[Path]:
     """Write one face's files but the record; returns their paths."""
     made = make_reference(models.parser, models.inverter, photo)
     files = output_files(folder, photo.name)
-    write_npy(files.parsing, made.labels)
-    truth = load_truth(replace(files, raw=source, occlusion_truth=truths.get(OCCLUSION)))
-    clean = read_rgb(truths[CLEAN]) if CLEAN in truths else None
     pictures = {files.raw: made.raw, files.reference: made.reference}
-    for suffix, whole in ((OCCLUSION, truth), (CLEAN, clean)):
-        if whole is not None:
-            pictures[folder / (photo.name + suffix)] = crop(whole, photo.alignment)
+    truth = load_truth(replace(files, raw=source, occlusion_truth=truths.get(OCCLUSION)))
+    if truth is not None:
+        pictures[folder / (photo.name + OCCLUSION)] = crop(truth, photo.alignment)
+    if CLEAN in truths:
+        pictures[folder / (photo.name + CLEAN)] = crop(read_rgb(truths[CLEAN]), photo.alignment)
+    write_npy(files.parsing, made.labels)
     for path, pixels in pictures.items():
         write_png(path, pixels)
     return [files.parsing, *pictures]

@@ -18,20 +18,12 @@ from s3pot import vis
 from s3pot.data.image import atomic_path, read_rgb, write_json, write_npy, write_png
 from s3pot.data.layout import FaceFiles, load_labels, load_truth
 from s3pot.engine.record import write_record
-from s3pot.gallery import Card, write_gallery
+from s3pot.gallery import write_gallery
 from s3pot.labels import OCCLUSION, region_of
 from s3pot.metrics import mask_scores
 from s3pot.rg.reference import resize_labels
 from s3pot.rg.warp import Alignment, to_photo
 from s3pot.types import Prediction, Prompts, S3potError
-
-CAPTIONS = {
-    "pair": "photo and reference",
-    "classes": "parsing",
-    "points": "prompts: face green, occlusion red",
-    "attention": "attention on the prompts",
-    "overlay": "occlusion",
-}  # pictures ``<stem>_<key>.png`` of the gallery
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ def masks_from(logits_sam: Tensor | None, labels: np.ndarray, size: tuple[int, .
         resized = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         face = region & (resized[0, 0] > 0).cpu().numpy()
     occlusion = region & ~face
-    return Masks(occlusion, face, np.where(occlusion, OCCLUSION, labels).astype(np.uint8))
+    return Masks(occlusion, face, np.where(occlusion, np.uint8(OCCLUSION), labels))
 
 
 def record_path(output_dir: Path, name: str) -> Path:
@@ -104,9 +96,19 @@ def write_result(
         write_png(files[kind], pixels)
     parsing = output_dir / f"{face.name}_parsing.npy"
     write_npy(parsing, masks.parsing)
-    row = _row(face, masks, prompts)
-    row.update({f"seconds_{stage}": round(value, 4) for stage, value in seconds.items()})
-    row.update({f"sha256_{model}": value for model, value in models.items()})
+    occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
+    positive, truth = int((prompts.labels == 1).sum()), load_truth(face)
+    row = {
+        "name": face.name,
+        "occluded": "yes" if occluded else "no",
+        "occluded_share": round(occluded / max(occluded + visible, 1), 6),
+        "region_pixels": occluded + visible,
+        "positive_points": positive,
+        "negative_points": len(prompts.labels) - positive,
+        "occlusion_iou": truth if truth is None else mask_scores(masks.occlusion, truth).iou,
+        **{f"seconds_{stage}": round(value, 4) for stage, value in seconds.items()},
+        **{f"sha256_{model}": value for model, value in models.items()},
+    }
     record = record_path(output_dir, face.name)
     write_record(record, made_by, [parsing, *files.values()], {"row": row})
     return row
@@ -117,8 +119,7 @@ def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: 
     write_json(output_dir / "summary.json", list(rows))
     write_csv(output_dir / "summary.csv", rows)
     if gallery:
-        cards = [_card(output_dir, row) for row in rows]
-        write_gallery(output_dir / "index.html", "S³POT: occluded faces", cards)
+        write_gallery(output_dir, rows)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -132,59 +133,31 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         temporary.write_bytes(text.getvalue().encode("utf-8"))
 
 
-def _row(face: FaceFiles, masks: Masks, prompts: Prompts) -> dict[str, Any]:
-    occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
-    positive, truth = int((prompts.labels == 1).sum()), load_truth(face)
-    iou = None if truth is None else round(mask_scores(masks.occlusion, truth).iou, 6)
-    return {
-        "name": face.name,
-        "occluded": "yes" if occluded else "no",
-        "occluded_share": round(occluded / max(occluded + visible, 1), 6),
-        "region_pixels": occluded + visible,
-        "positive_points": positive,
-        "negative_points": len(prompts.labels) - positive,
-        "occlusion_iou": iou,
-    }
-
-
 def _alignment(face: FaceFiles) -> Alignment:
+    cure = "run generate_reference.py, or leave out --to_photo"
     if face.align is None:
-        raise S3potError(
-            f"{face.name} has no _align.json, which knows the way back to the photo; "
-            "run generate_reference.py, or leave out --to_photo"
-        )
+        raise S3potError(f"{face.name} has no _align.json, the way back to the photo; {cure}")
     try:
         return Alignment.from_dict(json.loads(face.align.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise S3potError(f"{face.align}: {error}; run generate_reference.py again") from error
+        raise S3potError(f"{face.align}: {error}; {cure}") from error
 
 
 def _drawn(
     face: FaceFiles, raw: np.ndarray, masks: Masks, prompts: Prompts, prediction: Prediction | None
 ) -> dict[str, np.ndarray]:
-    """Pictures by their key in ``CAPTIONS``."""
-    size = prompts.region_sam.shape[-1]
-    points = (prompts.points_sam.cpu().numpy() + 0.5) / size
-    first = (prompts.first_point_sam.cpu().numpy() + 0.5) / size if len(points) else None
+    """Pictures by their key in ``gallery.CAPTIONS``."""
+    prompts, size = prompts.to("cpu"), prompts.region_sam.shape[-1]
+    points = (prompts.points_sam.numpy() + 0.5) / size
+    first = (prompts.first_point_sam.numpy() + 0.5) / size if len(points) else None
     large = vis.enlarged(raw)
     pictures = {
-        "pair": vis.side_by_side([raw, read_rgb(face.reference)]),
+        "pair": vis.side_by_side(raw, read_rgb(face.reference)),
         "classes": vis.colour_labels(masks.parsing),
-        "points": vis.draw_points(large, points, prompts.labels.cpu().numpy(), first),
+        "points": vis.draw_points(large, points, prompts.labels.numpy(), first),
         "overlay": vis.overlay(raw, masks.occlusion),
     }
     if prediction is not None and prediction.attention is not None:
         attention = prediction.attention.detach().cpu().numpy()
-        weights = vis.attention_of_points(attention, len(points))
-        pictures["attention"] = vis.draw_attention(large, points, weights)
+        pictures["attention"] = vis.draw_attention(large, points, attention)
     return pictures
-
-
-def _card(output_dir: Path, row: Mapping[str, Any]) -> Card:
-    files = {caption: f"{row['name']}_{kind}.png" for kind, caption in CAPTIONS.items()}
-    pictures = [(caption, file) for caption, file in files.items() if (output_dir / file).is_file()]
-    share, iou = f"{100 * row['occluded_share']:.1f} % of the region", row["occlusion_iou"]
-    points = f"{row['positive_points']} face, {row['negative_points']} occlusion"
-    numbers = [("occluded", f"{row['occluded']}, {share}"), ("prompts", points)]
-    numbers += [] if iou is None else [("occlusion IoU", f"{iou:.3f}")]
-    return Card(row["name"], pictures, numbers)

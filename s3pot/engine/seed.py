@@ -18,5 +18,4 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     """The order of ``count`` images in an epoch: a function of seed and epoch alone."""
-    order: list[int] = np.random.default_rng((abs(seed), epoch)).permutation(count).tolist()
-    return order
+    return list(map(int, np.random.default_rng((abs(seed), epoch)).permutation(count)))

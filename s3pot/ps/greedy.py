@@ -41,9 +41,9 @@ def greedy_match(scores: Tensor) -> tuple[Tensor, Tensor]:
     if scores.numel() == 0:
         empty = torch.empty(0, dtype=torch.int64, device=scores.device)
         return empty, empty.clone()
+    scores = scores.detach()
     if scores.dtype != torch.float64:
         scores = scores.float() if scores.is_floating_point() else scores.long()
-    scores = scores.detach()
     # Ties go to the smaller index on both sides, so the transposed matrix has the same matching.
     if scores.shape[0] > scores.shape[1]:
         cols, rows = _stable_pairs(scores.t().contiguous())
@@ -76,7 +76,7 @@ def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
     value = scores.gather(1, best[:, None])[:, 0]
     if bool(value.isnan().any()):  # the maximum of a row with NaN is NaN
         raise ValueError("greedy_match: the scores hold NaN, expected values that can be ordered")
-    hold = scores.new_full((width,), _lowest(scores))  # best proposal to each column so far, ...
+    hold = scores.min().repeat(width)  # best proposal to each column so far, ...
     owner = best.new_full((width,), count)  # ... the row that made it, R when none
     cap = value.clone()  # each row's last proposal: its match is never better
     rows = torch.arange(count, device=scores.device)
@@ -101,17 +101,13 @@ def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
     return owner[cols], cols
 
 
-def _lowest(scores: Tensor) -> float | int:
-    return float("-inf") if scores.is_floating_point() else torch.iinfo(scores.dtype).min
-
-
 def _propose(scores: Tensor, rows: Tensor, hold: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
     """Best column that would have each row, and its score: (N,) each, for scores (N, C) of rows.
 
     There is always one, as fewer columns hold another row than there are columns.
     """
     welcome = (scores > hold) | ((scores == hold) & (rows[:, None] < owner))
-    best = scores.masked_fill(~welcome, _lowest(scores)).argmax(dim=1)
+    best = scores.masked_fill(~welcome, scores.min()).argmax(dim=1)
     # A row may have nothing but the lowest value to offer, which is the filling too.
     best = torch.where(welcome.gather(1, best[:, None])[:, 0], best, welcome.byte().argmax(dim=1))
     return best, scores.gather(1, best[:, None])[:, 0]
@@ -129,18 +125,12 @@ def _scan(scores: Tensor, hold: Tensor, cap: Tensor) -> Tensor:
     count, width = scores.shape
     flat = ((scores >= hold) & (scores <= cap[:, None])).flatten().nonzero()[:, 0]
     falling = flat[_falling(scores.flatten()[flat])].cpu().numpy()
-    owner = np.full(width, count, dtype=np.int64)
-    row_free, col_free = np.ones(count, dtype=bool), np.ones(width, dtype=bool)
+    owner, free = np.full(width, count, dtype=np.int64), np.ones(count, dtype=bool)
     for start in range(0, len(falling), CHUNK):
         rows, cols = np.divmod(falling[start : start + CHUNK], width)
-        alive = row_free[rows] & col_free[cols]
-        rows, cols = rows[alive], cols[alive]
-        while len(rows):
-            row, col = rows[0], cols[0]
-            owner[col] = row
-            row_free[row] = col_free[col] = False
-            alive = (rows != row) & (cols != col)
+        alive = free[rows] & (owner[cols] == count)
+        while alive.any():
             rows, cols = rows[alive], cols[alive]
-        if not row_free.any():
-            break
+            owner[cols[0]], free[rows[0]] = rows[0], False
+            alive = (rows != rows[0]) & (cols != cols[0])
     return torch.from_numpy(owner).to(scores.device)

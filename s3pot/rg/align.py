@@ -39,19 +39,19 @@ def quad_from_landmarks(points: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(points, dtype=np.float64)
     if points.shape == (68, 2):
-        eyes_and_nose = [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30]]
-        points = np.stack([*eyes_and_nose, points[48], points[54]])
+        eyes = [points[36:42].mean(axis=0), points[42:48].mean(axis=0)]
+        points = np.stack([*eyes, *points[[30, 48, 54]]])
     if points.shape != (5, 2):
         raise ValueError(f"landmarks have shape {points.shape}; expected (68, 2) or (5, 2)")
-    eyes, between_eyes = (points[0] + points[1]) / 2, points[1] - points[0]
-    to_mouth = (points[3] + points[4]) / 2 - eyes
+    middle, between_eyes = (points[0] + points[1]) / 2, points[1] - points[0]
+    to_mouth = (points[3] + points[4]) / 2 - middle
     x = between_eyes + np.array([to_mouth[1], -to_mouth[0]])
     length = np.hypot(*x)
     if not np.isfinite(length) or length == 0:
         raise ValueError("eyes and mouth fall into one point or are not finite: no face to align")
     x *= max(np.hypot(*between_eyes) * 2.0, np.hypot(*to_mouth) * 1.8) / length
     y = np.array([-x[1], x[0]])
-    center = eyes + 0.1 * to_mouth
+    center = middle + 0.1 * to_mouth
     return np.stack([center - x - y, center - x + y, center + x + y, center + x - y])
 
 
@@ -74,45 +74,38 @@ def identity(image: np.ndarray, score: float | None = None) -> Alignment:
     return Alignment(as_quad(picture_corners(size)), size, size, score=score)
 
 
-def looks_aligned(size: tuple[int, int], landmarks: np.ndarray | None) -> bool:
+def looks_aligned(size: tuple[int, int], landmarks: np.ndarray) -> bool:
     """Tell whether a picture of this height and width is an FFHQ crop already.
 
-    It is when it is square and the landmarks of its largest face ask for nearly the whole picture.
-    A square without a face (None) counts as aligned: heavily occluded ones are often missed.
+    It is when it is square and these landmarks ask for nearly the whole picture.
     """
-    if size[0] != size[1] or landmarks is None:
-        return size[0] == size[1]
-    offset = quad_from_landmarks(landmarks) - picture_corners(size)
-    return bool(np.hypot(offset[:, 0], offset[:, 1]).max() <= ALIGNED_TOLERANCE * size[0])
+    offset = np.linalg.norm(quad_from_landmarks(landmarks) - picture_corners(size), axis=1)
+    return size[0] == size[1] and bool(offset.max() <= ALIGNED_TOLERANCE * size[0])
 
 
 def find_alignments(
-    photo: np.ndarray,
-    detector: FaceDetector,
-    size: int = 1024,
-    borders: str = "reflect",
-    all_faces: bool = False,
+    photo: np.ndarray, detector: FaceDetector, size: int, borders: str, all_faces: bool = False
 ) -> list[Alignment]:
     """Decide which crops of a photo, uint8 (H, W, 3), are worked on: the largest face or all.
 
     Args:
-        photo: A picture that looks aligned already is kept as it is.
+        photo: A picture that looks aligned already is kept as it is, and so is a square one
+            without a face: heavily occluded faces are often missed.
         detector: Finds the faces.
         size: Side of a crop.
         borders: ``reflect`` or ``black``.
         all_faces: Every face, largest first.
 
     Raises:
-        NoFace: if there is no face and the picture does not look aligned.
+        NoFace: if there is no face and the picture is no square.
     """
-    height, width = photo.shape[:2]
-    faces = detector.detect(photo)
-    if not faces and looks_aligned((height, width), None):
+    (height, width), faces = photo.shape[:2], detector.detect(photo)
+    if not faces:
+        if height != width:
+            expected = "a visible face, or an aligned square picture (align.mode=never takes any)"
+            raise NoFace(f"no face found in a photo of {width} x {height}; expected {expected}")
         logger.info("no face found in a square picture: taken as aligned")
         return [identity(photo)]
-    if not faces:
-        expected = "a visible face, or an aligned square picture (align.mode=never takes any)"
-        raise NoFace(f"no face found in a photo of {width} x {height}; expected {expected}")
     return [
         identity(photo, face.score)
         if looks_aligned((height, width), face.landmarks)

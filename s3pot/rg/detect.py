@@ -27,7 +27,7 @@ class Face:
             pair the subject's right one first, which is the left one in the picture.
     """
 
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     score: float
     landmarks: np.ndarray
 
@@ -51,9 +51,8 @@ class FaceDetector:
         """
         for side in SEARCH_SIDES:
             scale = side / max(image.shape[:2])
-            if side != SEARCH_SIDES[0] and scale > 1:
-                continue  # enlarging further finds nothing new
-            faces = self._search(image, scale)
+            # Enlarging a second time finds nothing new.
+            faces = self._search(image, scale) if side == SEARCH_SIDES[0] or scale <= 1 else []
             if faces:
                 return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
         return []
@@ -70,21 +69,16 @@ class FaceDetector:
         rows = np.zeros((0, 15)) if found is None else np.asarray(found, dtype=np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
-        return [
-            Face((row[0], row[1], row[2], row[3]), float(row[14]), row[4:14].reshape(5, 2))
-            for row in rows
-        ]
+        return [Face(tuple(row[:4]), float(row[14]), row[4:14].reshape(5, 2)) for row in rows]
 
     def _build(self) -> Any:
         if self._network is None:
-            path = self.model_path
+            path, cure = self.model_path, "python -m s3pot.weights download yunet"
             if not path.is_file():
-                cure = "python -m s3pot.weights download yunet, or set align.mode=never"
-                raise S3potError(f"{path}: no such file; expected the YuNet face detector ({cure})")
+                raise S3potError(f"{path}: no such file; {cure}, or set align.mode=never")
             try:
                 self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.min_score)
             except cv2.error as error:
                 found = f"not a YuNet model OpenCV {cv2.__version__} can read"
-                cure = "expected face_detection_yunet_2023mar.onnx (python -m s3pot.weights verify)"
-                raise S3potError(f"{path}: {found}; {cure}") from error
+                raise S3potError(f"{path}: {found}; move it away, then: {cure}") from error
         return self._network

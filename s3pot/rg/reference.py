@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.data.image import to_tensor, to_uint8
@@ -27,25 +26,14 @@ def make_reference(parser: Parser, inverter: Inverter, photo: Photo) -> Referenc
     """
     image = to_tensor(photo.pixels)[None].to(next(parser.parameters()).device)
     labels = parser.parse(image)
-    drawn = _to_size(inverter.invert(image, labels), photo.pixels.shape[:2])
-    mask = resize_labels(labels[0].cpu().numpy(), photo.pixels.shape[:2])
-    return Reference(photo.pixels, to_uint8(drawn[0]), mask)
+    size, drawn = photo.pixels.shape[:2], inverter.invert(image, labels).float()
+    drawn = F.interpolate(drawn, size=size, mode="bilinear", antialias=True)
+    return Reference(photo.pixels, to_uint8(drawn[0]), resize_labels(labels[0].cpu().numpy(), size))
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Sample a class map at pixel centres, as torch's "nearest-exact" does.
-
-    Args:
-        labels: uint8 (h, w).
-        size: Height and width wanted.
-    """
+    """Sample a map (h, w) at the pixel centres of height and width ``size``, as "nearest-exact"."""
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size)
     )
     return np.ascontiguousarray(labels[rows[:, None], columns])
-
-
-def _to_size(image: Tensor, size: tuple[int, ...]) -> Tensor:
-    if image.shape[-2:] == size:
-        return image
-    return F.interpolate(image.float(), size=size, mode="bilinear", antialias=True)

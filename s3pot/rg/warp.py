@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from s3pot.data.image import to_pil
 from s3pot.types import S3potError
 
 BORDERS = ("reflect", "black")
@@ -70,23 +71,18 @@ class Alignment:
     def from_dict(cls, values: Mapping[str, Any]) -> Alignment:
         """Read what `to_dict` gave; other keys are ignored; ``S3potError`` if it is damaged."""
         try:
-            (height, width), photo_size, score = (
-                values["size"],
-                values["photo_size"],
-                values["score"],
-            )
+            (height, width), (rows, columns) = values["size"], values["photo_size"]
             return cls(
-                as_quad(np.array(values["quad"], dtype=np.float64).reshape(4, 2)),
+                as_quad(np.reshape(values["quad"], (4, 2))),
                 (int(height), int(width)),
-                (int(photo_size[0]), int(photo_size[1])),
+                (int(rows), int(columns)),
                 int(values["shrink"]),
-                str(values["borders"]),
-                None if score is None else float(score),
+                values["borders"],
+                None if values["score"] is None else float(values["score"]),
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            reason = f"{type(error).__name__}: {error}"
+        except (KeyError, TypeError, ValueError) as error:
             cure = "run generate_reference.py again"
-            raise S3potError(f"damaged alignment ({reason}); {cure}") from error
+            raise S3potError(f"damaged alignment ({error!r}); {cure}") from error
 
 
 def as_quad(corners: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -113,11 +109,10 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     # Keep what the crop needs of the photo, in whole cells of the reduced one.
     border, step = max(round(0.1 * alignment.side), 3), alignment.shrink
     limit, corners = np.array(alignment.photo_size[::-1]), alignment.corners
-    low = np.floor((corners.min(axis=0) - border) / step).astype(int) * step
-    high = np.ceil((corners.max(axis=0) + border) / step).astype(int) * step
-    start = np.clip(low, 0, limit - 1)
-    stop = np.clip(high, start + 1, limit)
-    image = _as_image(photo[start[1] : stop[1], start[0] : stop[0]])
+    low, high = corners.min(axis=0) - border, corners.max(axis=0) + border
+    start = np.clip(np.floor(low / step).astype(int) * step, 0, limit - 1)
+    stop = np.clip(np.ceil(high / step).astype(int) * step, start + 1, limit)
+    image = to_pil(photo[start[1] : stop[1], start[0] : stop[0]])
     quad = corners + 0.5 - start  # counted from the corner of a pixel
     if step > 1:
         # Release: divides the quad by the integer, half pixel included, which shifts the crop.
@@ -139,8 +134,7 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
     after = np.maximum(np.ceil(quad.max(axis=0)) + 3 - image.size, 0).astype(int)
     if not before.any() and not after.any():
         return image, quad
-    inside = np.asarray(image)
-    side = float(np.hypot(*(quad[3] - quad[0])))
+    inside, side = np.asarray(image), float(np.hypot(*(quad[3] - quad[0])))
     padding = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
     mirrored = np.pad(inside, padding, mode="reflect")
     rows, columns = (
@@ -157,8 +151,7 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
 
 def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """PIL's 8 ``PERSPECTIVE`` coefficients, float64, from quad (4, 2) to a height and width."""
-    height, width = size
-    targets = np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
+    targets = picture_corners(size) + 0.5
     rows = []
     for (x, y), (u, v) in zip(quad + 0.5, targets):
         rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])
@@ -167,15 +160,12 @@ def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def to_photo(
-    working: np.ndarray,
-    alignment: Alignment,
-    photo: np.ndarray | None = None,
-    feather: float = 0.05,
+    image: np.ndarray, alignment: Alignment, photo: np.ndarray | None = None, feather: float = 0.05
 ) -> np.ndarray:
     """Bring a working image or mask back to the photo frame, in the photo's size.
 
     Args:
-        working: Picture uint8 (h, w, 3) or mask bool (h, w); spans the quad at whatever size.
+        image: Picture uint8 (h, w, 3) or mask bool (h, w); spans the quad at whatever size.
         alignment: Where it came from.
         photo: A picture is laid over this uint8 (H, W, 3); None means over black.
         feather: A picture fades in over this share of its side; 0 gives a hard edge.
@@ -183,27 +173,21 @@ def to_photo(
     if photo is not None:
         _check_size(photo, alignment)
     if alignment.is_whole:
-        return _resized(working, alignment.photo_size)
-    image = _as_image(working)
-    under = np.zeros((*alignment.photo_size, *working.shape[2:]), np.uint8)
-    if working.ndim == 3:
-        image.putalpha(_alpha(image.size, feather))
-        under = under if photo is None else photo
-    limit = alignment.photo_size[::-1]
-    low = np.clip(np.floor(alignment.corners.min(axis=0)).astype(int) - 1, 0, limit)
-    high = np.clip(np.ceil(alignment.corners.max(axis=0)).astype(int) + 2, 0, limit)
-    result = Image.fromarray(under)
-    if (high > low).all():
-        box = (int(high[0] - low[0]), int(high[1] - low[1]))
-        data = inverse_coefficients(alignment.corners - low, working.shape[:2]).tolist()
-        moved = image.transform(box, Image.Transform.PERSPECTIVE, data, BILINEAR)
-        place = (int(low[0]), int(low[1]))
-        result.paste(moved, place, mask=moved if working.ndim == 3 else None)
-    return _as_array(result, working)
+        return _resized(image, alignment.photo_size)
+    layer, box = to_pil(image), alignment.photo_size[::-1]
+    if image.ndim == 3:
+        layer.putalpha(_alpha(layer.size, feather))
+    data = inverse_coefficients(alignment.corners, image.shape[:2]).tolist()
+    layer = layer.transform(box, Image.Transform.PERSPECTIVE, data, BILINEAR)
+    if image.ndim == 3:
+        under = Image.new("RGB", box) if photo is None else to_pil(photo)
+        under.paste(layer, mask=layer)
+        layer = under
+    return _as_array(layer, image)
 
 
 def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return _as_array(_as_image(array).resize(size[::-1], BILINEAR), array)
+    return _as_array(to_pil(array).resize(size[::-1], BILINEAR), array)
 
 
 def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
@@ -217,11 +201,6 @@ def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
     columns, rows = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 for n in size)
     share = np.minimum(rows[:, None], columns[None, :]) / max(feather * min(size), 0.5)
     return Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
-
-
-def _as_image(array: np.ndarray) -> Image.Image:
-    pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
-    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:

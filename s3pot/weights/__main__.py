@@ -29,16 +29,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights_dir", type=Path, help="default: S3POT_WEIGHTS_DIR or ./weights")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = args.weights_dir or default_folder()
+    folder, failed = args.weights_dir or default_folder(), 0
     present = [name for name, entry in REGISTRY.items() if (folder / entry.file).is_file()]
     usual = {"list": list(REGISTRY), "download": list(PAPER_SET), "verify": present}
-    names, failed = args.names or usual[args.command], 0
+    names = args.names or usual[args.command]
     if not names:
         logger.error("no weights in %s; get them: python -m s3pot.weights download", folder)
         return 2
     for name in names:
         try:
-            _one(args.command, name, folder)
+            sys.stdout.write(f"{_one(args.command, name, folder)}\n")
         except S3potError as error:
             logger.error("%s", error)
             failed += 1
@@ -48,15 +48,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if not failed else 1 if failed < len(names) else 2
 
 
-def _one(command: str, name: str, folder: Path) -> None:
+def _one(command: str, name: str, folder: Path) -> str:
     entry = find(name)
     if command == "list":
         state = "here" if (folder / entry.file).is_file() else "missing"
         about = f"{name}: {state}. {entry.note}; licence: {entry.licence}"
-        sys.stdout.write(f"{about}\n{how_to_get(entry, folder)}\n")
-        return
+        return f"{about}{how_to_get(entry, folder)}"
     path = download(entry, folder) if command == "download" else verify(entry, folder, rehash=True)
-    logger.info("%s: %s is verified", name, path)
+    return f"{name}: {path} is verified"
 
 
 if __name__ == "__main__":

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import html
-import re
 import shutil
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlencode, urljoin
 
 from tqdm import tqdm
 
@@ -35,7 +32,7 @@ def download(entry: WeightFile, weights_dir: Path | None = None) -> Path:
     folder = Path(weights_dir or default_folder())
     target, part = folder / entry.file, folder / f"{entry.file}.part"
     if entry.url is None and not target.exists():
-        raise MissingWeights(f"{entry.name} has to be fetched by hand\n{how_to_get(entry, folder)}")
+        raise MissingWeights(f"{entry.name} has to be fetched by hand{how_to_get(entry, folder)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / f".{entry.file}.lock"):
@@ -45,9 +42,7 @@ def download(entry: WeightFile, weights_dir: Path | None = None) -> Path:
                 part.replace(target)
             return verify(entry, folder)
     except (DownloadError, HTTPException, OSError) as error:
-        cure = (
-            f"run again to go on, behind a proxy with HTTPS_PROXY set\n{how_to_get(entry, folder)}"
-        )
+        cure = f"run again to go on, behind a proxy with HTTPS_PROXY set{how_to_get(entry, folder)}"
         raise DownloadError(f"{entry.file} from {entry.url}: {error}; {cure}") from error
 
 
@@ -73,51 +68,32 @@ def _fetch(entry: WeightFile, url: str, part: Path) -> None:
         return _fetch(entry, url, part)
     with response:
         place = response.headers.get("Content-Range", "")
-        if not place.startswith(f"bytes {have}-"):
-            if place:
-                part.unlink()
-                raise DownloadError(f"asked for byte {have}, got {place}; what had come is removed")
-            have = 0
+        have = have if place else 0
+        if place and not place.startswith(f"bytes {have}-"):
+            raise DownloadError(f"asked for byte {have}, got {place}; delete {part}")
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else entry.size
         if total is None or entry.size not in (None, total):
-            expected = entry.size or "any number"
-            raise DownloadError(f"length on offer: {total}, expected: {expected}; another file")
+            raise DownloadError(f"length on offer: {total}, expected: {entry.size or 'any number'}")
         needed, free = total - have + SPARE_BYTES, shutil.disk_usage(part.parent).free
         if free < needed:
             cure = "make room or set S3POT_WEIGHTS_DIR to a folder on another disk"
             raise DownloadError(f"{part.parent} has {free:,} of {needed:,} free bytes: {cure}")
-        _copy(response, part, have, total)
+        bar = {"total": total, "initial": have, "desc": part.stem, "disable": None}
+        with part.open("ab" if have else "wb") as file, tqdm.wrapattr(response, "read", **bar) as s:
+            shutil.copyfileobj(s, file, CHUNK)
+    have = part.stat().st_size
+    if have != total:
+        raise DownloadError(f"the connection was cut at {have:,} of {total:,} bytes")
 
 
 def _open(url: str, have: int) -> Any:
-    """Ask for the bytes from ``have`` on, past the "too large to scan" form of Google Drive."""
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    """Ask for the bytes from ``have`` on; a web page (Google Drive's limits) is refused."""
     headers = {"User-Agent": "s3pot", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    for _ in range(2):
-        response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-        if response.headers.get_content_type() != "text/html":
-            return response
-        with response:
-            page = response.read(CHUNK).decode("utf-8", "replace")
-        form = re.search(r'id="download-form" action="([^"]*)"', page)
-        if form is None:
-            break
-        fields = re.findall(r'<input[^>]*name="([^"]*)"[^>]*value="([^"]*)"', page)
-        query = urlencode([(name, html.unescape(value)) for name, value in fields])
-        url = f"{urljoin(url, html.unescape(form.group(1)))}?{query}"
-    raise DownloadError("a web page came instead of the file")
-
-
-def _copy(response: Any, part: Path, have: int, total: int) -> None:
-    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
-    with part.open("ab" if have else "wb") as file, bar:
-        while have < total:
-            block = response.read(min(CHUNK, total - have))
-            if not block:
-                raise DownloadError(f"the connection was cut at {have:,} of {total:,} bytes")
-            file.write(block)
-            have += len(block)
-            bar.update(len(block))
+    response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    if response.headers.get_content_type() == "text/html":
+        response.close()
+        raise DownloadError("a web page came instead of the file")
+    return response

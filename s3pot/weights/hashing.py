@@ -24,14 +24,11 @@ class HashMismatch(S3potError):
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file, as 64 lower-case hex digits; a progress bar shows for files above 64 MB."""
-    digest, size = hashlib.sha256(), path.stat().st_size
-    hidden = True if size < 64 * CHUNK else None  # tqdm: None hides the bar unless on a terminal
-    bar = tqdm(total=size, unit="B", unit_scale=True, desc=f"sha256 {path.name}", disable=hidden)
-    with path.open("rb") as file, bar:
-        for block in iter(lambda: file.read(CHUNK), b""):
+    """Hash a file, as 64 lower-case hex digits; a progress bar shows after a second."""
+    digest, bar = hashlib.sha256(), {"desc": f"sha256 {path.name}", "disable": None, "delay": 1}
+    with path.open("rb") as file, tqdm.wrapattr(file, "read", path.stat().st_size, **bar) as stream:
+        for block in iter(lambda: stream.read(CHUNK), b""):
             digest.update(block)
-            bar.update(len(block))
     return digest.hexdigest()
 
 
@@ -59,11 +56,9 @@ def checked_sha256(
         digest = str(known["sha256"]) if unchanged else file_sha256(path)
         wanted = expected or known.get("sha256", digest)
         if digest != wanted:
-            cure = "damaged or another file; move it away, then: python -m s3pot.weights download"
-            if not expected:
-                cure = (
-                    f"changed since its first use; if on purpose, delete its entry in {LOCK_NAME}"
-                )
+            cure = f"changed since its first use; if on purpose, delete its entry in {LOCK_NAME}"
+            if expected:
+                cure = "damaged or another file; move it away and download it again"
             raise HashMismatch(f"{path} has sha256 {digest}, expected {wanted}: {cure}")
         if writable:
             book[name] = {"sha256": digest, **stamp}
@@ -74,10 +69,8 @@ def checked_sha256(
 
 
 def _read_book(lock: Path) -> dict[str, dict[str, Any]]:
-    if not lock.exists():
-        return {}
     try:
-        book = json.loads(lock.read_text(encoding="utf-8"))
+        book = json.loads(lock.read_text(encoding="utf-8")) if lock.exists() else {}
         return {name: {"sha256": known["sha256"], **known} for name, known in book.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         cure = "delete it, and the weights are hashed and pinned anew"

@@ -18,11 +18,6 @@ from s3pot.weights.recognise import recognise
 from s3pot.weights.registry import mini_path
 
 MINI_FORMAT = 1
-# What training checkpoints keep beside or among the weights; unused at inference.
-LEFTOVERS = frozenset(
-    ("latent_avg", "opts", "state_dict_ema", "D_state_dict", "optimizer", "lr_scheduler")
-    + ("scheduler", "meta", "epoch", "iteration", "global_step")
-)
 
 
 class CheckpointError(S3potError):
@@ -55,27 +50,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with allow([argparse.Namespace]) if allow else nullcontext():
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle ends in almost any error, struct.error included
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = "is cut off, damaged or no PyTorch checkpoint; fetch or write it again"
-        if wanted:
-            cure = "fetch or save it again, plain values only (argparse.Namespace: needs torch 2.5)"
-            reason = f"was refused: it wants {wanted.group(1)}, but may hold no code; {cure}"
+        if refused:
+            cure = "fetch or save it as plain values (argparse.Namespace: needs torch 2.5)"
+            reason = f"was refused: it wants {refused.group(1)}, but may hold no code; {cure}"
         raise CheckpointError(f"{path} {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict")
     return content
 
 
-def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Take out the weights: open the container, drop leftovers and one ``module.`` prefix.
+def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """Take out the weights: open the container, drop one ``module.`` prefix and what is no weight.
 
-    ``CheckpointError`` names the ``source`` when there are no weights in it.
+    That is ``latent_avg`` and all but tensors, which training keeps beside the weights (options,
+    EMA and optimizer states, counters). ``CheckpointError`` names the ``source`` when none is left.
     """
     inner = checkpoint.get("state_dict", checkpoint)
-    state = {}
-    if isinstance(inner, Mapping):
-        state = {str(key): value for key, value in inner.items() if key not in LEFTOVERS}
-    if not any(isinstance(value, Tensor) for value in state.values()):
+    items = inner.items() if isinstance(inner, Mapping) else ()
+    state = {
+        key: value for key, value in items if isinstance(value, Tensor) and key != "latent_avg"
+    }
+    if not state:
         found = ", ".join(map(str, list(checkpoint)[:6])) or "nothing"
         raise CheckpointError(f"{source} holds no weights but: {found}; expected a state dict")
     if all(key.startswith("module.") for key in state):
@@ -97,16 +94,15 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
     file, own = state_dict_of(state_dict, source), module.state_dict()
     buffers = {name for name, _ in module.named_buffers()}
     optional = {name for name in buffers if name.endswith(("num_batches_tracked", ".kernel"))}
-    shapes = [
-        f"{key} {_shape(value)} for {_shape(own[key])}"
-        for key, value in file.items()
-        if key in own and _shape(value) != _shape(own[key])
-    ]
-    missing = [key for key in own if key not in file and key not in optional]
-    kinds = {"missing": missing, "unexpected": [key for key in file if key not in own]}
+    wrong = [key for key in file if key in own and file[key].shape != own[key].shape]
+    kinds = {
+        "missing": [key for key in own if key not in file and key not in optional],
+        "unexpected": [key for key in file if key not in own],
+        "wrong shape": [f"{k} {tuple(file[k].shape)} for {tuple(own[k].shape)}" for k in wrong],
+    }
     lines = [
         f"\n  {len(found)} {kind}: {', '.join(found[:3])}{', ...' if len(found) > 3 else ''}"
-        for kind, found in {**kinds, "wrong shape": shapes}.items()
+        for kind, found in kinds.items()
         if found
     ]
     if lines:
@@ -115,10 +111,6 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
         wanted = f", you asked for a {asked}" if mixed_up and asked else ""
         raise WeightMismatch(f"{source} does not fit:{mixed_up}{wanted}{''.join(lines)}")
     module.load_state_dict({**own, **file})
-
-
-def _shape(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def read_mini(name: str, folder: Path | None = None) -> MiniWeights:

@@ -5,28 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_SAM = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}  # width and depth
-_SEGNEXT: dict[tuple[int, ...], str] = {
-    (3, 3, 5, 2): "tiny",
-    (2, 2, 4, 2): "small",
-    (3, 3, 12, 3): "base",
-    (3, 5, 27, 3): "large",
-}
+_SAM = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # width
+_SEGNEXT = {4: "small", 5: "tiny", 12: "base", 27: "large"}  # depth of the third stage
 
 
 def recognise(state_dict: Mapping[str, Any]) -> str | None:
     """Name the model of a state dict, such as ``SAM ViT-L``; None when it is unknown."""
     state = {key.removeprefix("module."): value for key, value in state_dict.items()}
-
-    def children(prefix: str) -> int:
-        return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})
-
     if "image_encoder.pos_embed" in state:
-        size = (state["image_encoder.pos_embed"].shape[-1], children("image_encoder.blocks."))
-        return f"SAM {_SAM.get(size, 'of another size')}"
+        return f"SAM {_SAM.get(state['image_encoder.pos_embed'].shape[-1], 'of another size')}"
     if "backbone.patch_embed1.proj.0.weight" in state:
-        depths = tuple(children(f"backbone.block{stage}.") for stage in (1, 2, 3, 4))
-        return f"SegNeXt parser, {_SEGNEXT.get(depths, 'another size')}"
+        depth = len({key.split(".")[2] for key in state if key.startswith("backbone.block3.")})
+        return f"SegNeXt parser, {_SEGNEXT.get(depth, 'another size')}"
     if "cp.resnet.conv1.weight" in state:
         return "BiSeNet parser"
     if "MLPs.0.mlp.0.weight" in state:

@@ -12,12 +12,12 @@ from s3pot.weights.hashing import checked_sha256
 _META = "https://dl.fbaipublicfiles.com/segment_anything/"
 _DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
+_E4S = "E4S regional GAN inversion; github.com/e4s2022/e4s"
+_SEGNEXT = "SegNeXt face parser, optional; ask for it at github.com/e4s2022/e4s"
 _SHA256 = {
     "sam_vit_h": "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     "sam_vit_l": "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
     "sam_vit_b": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-    "bisenet": "468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
-    "yunet": "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
 }
 
 
@@ -31,54 +31,40 @@ class WeightFile:
 
     name: str  # what configs and commands call it
     file: str  # its name inside the weights folder
-    url: str | None  # None where only a person can fetch it
-    sha256: str | None  # None where nobody published it: pinned on first use
-    size: int | None  # bytes, or None where nobody published it
-    licence: str  # as far as known; read the original before use
-    note: str  # what it is and where its authors offer it
+    url: str | None = None  # None where only a person can fetch it
+    sha256: str | None = None  # None where nobody published it: pinned on first use
+    size: int | None = None  # bytes, or None where nobody published it
+    licence: str = "not known here; see its authors' page"
+    note: str = ""  # what it is and where its authors offer it
 
 
-def _sam(letter: str, file: str, size: int) -> WeightFile:
-    name, note = (
-        f"sam_vit_{letter}",
-        "Segment Anything; github.com/facebookresearch/segment-anything",
-    )
+def _sam(name: str, file: str, size: int) -> WeightFile:
+    note = "Segment Anything; github.com/facebookresearch/segment-anything"
     return WeightFile(name, file, _META + file, _SHA256[name], size, "Apache-2.0", note)
 
 
 _FILES = (
-    _sam("h", "sam_vit_h_4b8939.pth", 2_564_550_879),
-    _sam("l", "sam_vit_l_0b3195.pth", 1_249_524_607),
-    _sam("b", "sam_vit_b_01ec64.pth", 375_042_383),
+    _sam("sam_vit_h", "sam_vit_h_4b8939.pth", 2_564_550_879),
+    _sam("sam_vit_l", "sam_vit_l_0b3195.pth", 1_249_524_607),
+    _sam("sam_vit_b", "sam_vit_b_01ec64.pth", 375_042_383),
     WeightFile(
         "bisenet",
         "79999_iter.pth",
         _DRIVE + "154JgKpzCPW82qINcVieuPH3fZ2e0P812",
-        _SHA256["bisenet"],
+        "468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
         53_289_463,
         "MIT (code); trained on CelebAMask-HQ, non-commercial research",
         "BiSeNet face parser, 19 classes; github.com/zllrunning/face-parsing.PyTorch",
     ),
     WeightFile(
-        "e4s",
-        "iteration_300000.pt",
-        _DRIVE + "1cyJTYRO5G4kcugAcgSJ7cMsE96GzV_hq",
-        *(None, None),
-        "not known here; see its authors' page",
-        "E4S regional GAN inversion; github.com/e4s2022/e4s",
+        "e4s", "iteration_300000.pt", _DRIVE + "1cyJTYRO5G4kcugAcgSJ7cMsE96GzV_hq", note=_E4S
     ),
-    WeightFile(
-        "segnext_small",
-        "segnext.small.best_mIoU_iter_140000.pth",
-        *(None, None, None),
-        "not known here; see its authors' page",
-        "SegNeXt face parser, optional; ask for it at github.com/e4s2022/e4s",
-    ),
+    WeightFile("segnext_small", "segnext.small.best_mIoU_iter_140000.pth", note=_SEGNEXT),
     WeightFile(
         "yunet",
         "face_detection_yunet_2023mar.onnx",
         _ZOO + "face_detection_yunet_2023mar.onnx",
-        _SHA256["yunet"],
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         232_589,
         "MIT",
         "YuNet detector; github.com/opencv/opencv_zoo, models/face_detection_yunet",
@@ -86,7 +72,6 @@ _FILES = (
 )
 REGISTRY = {entry.name: entry for entry in _FILES}
 PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # what configs/paper.yaml needs
-MINI_NAMES = ("parser", "generator", "sam", "adapter")
 
 
 def default_folder() -> Path:
@@ -115,7 +100,7 @@ def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = Fa
     folder = Path(weights_dir or default_folder())
     path = folder / entry.file
     if not path.is_file():
-        raise MissingWeights(f"{entry.name}: no file {path}\n{how_to_get(entry, folder)}")
+        raise MissingWeights(f"{entry.name}: no file {path}{how_to_get(entry, folder)}")
     size = path.stat().st_size
     if entry.size not in (None, size):
         cure = f"move it away, then: python -m s3pot.weights download {entry.name}"
@@ -125,22 +110,18 @@ def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = Fa
 
 
 def how_to_get(entry: WeightFile, folder: Path) -> str:
-    """Instructions: the command, the way by hand, the hash, the offline alternative."""
-    option = "" if folder == default_folder() else f" --weights_dir {folder}"
-    command = f"  run:      python -m s3pot.weights download {entry.name}{option}\n"
+    """Instructions, a new line each: the command, by hand, the hash, the offline alternative."""
+    command = f"\n  run:      python -m s3pot.weights download {entry.name} --weights_dir {folder}"
     return (
-        f"{command if entry.url else ''}"
-        f"  by hand:  {entry.url or entry.note}\n"
-        f"  put it:   {folder / entry.file}{f', {entry.size:,} bytes' if entry.size else ''}\n"
-        f"  sha256:   {entry.sha256 or 'none published; pinned on first use'}\n"
-        f"  offline:  --config configs/mini.yaml uses the small bundled models instead"
+        f"{command if entry.url else ''}\n  by hand:  {entry.url or entry.note}"
+        f"\n  put it:   {folder / entry.file}{f', {entry.size:,} bytes' if entry.size else ''}"
+        f"\n  sha256:   {entry.sha256 or 'none published; pinned on first use'}"
+        "\n  offline:  --config configs/mini.yaml uses the small bundled models instead"
     )
 
 
 def mini_path(name: str, folder: Path | None = None) -> Path:
-    """Where one of ``MINI_NAMES`` lies, bundled or in ``folder``; ``MissingWeights`` if nowhere."""
-    if name not in MINI_NAMES:
-        raise S3potError(f"no mini model is called {name!r}; expected: {', '.join(MINI_NAMES)}")
+    """Where a mini model (parser, generator, sam, adapter) lies, bundled or in ``folder``."""
     path = (folder or Path(__file__).parent / "mini") / f"{name}.pth"
     if not path.is_file():
         cure = "restore it from the repository or run: python tools/train_mini.py"

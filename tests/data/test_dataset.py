@@ -7,20 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from s3pot.data.dataset import PairDataset, make_pair
+from s3pot.data.dataset import make_pair
 from s3pot.data.image import write_png
-from s3pot.data.layout import find_faces
-from s3pot.types import Reference, S3potError
+from s3pot.data.layout import FaceFiles, find_faces, load_reference
+from s3pot.types import Pair, Reference, S3potError
 
 Make = Callable[..., Path]
 
 
+def read(face: FaceFiles, size: int = 64, oracle: bool = False) -> Pair:
+    return make_pair(face.name, load_reference(face, oracle), size)
+
+
 def test_pairs_of_a_folder(processed_folder: Make) -> None:
     faces = find_faces(processed_folder(3, size=48))
-    data = PairDataset(faces, 32)
-    assert len(data) == 3
-    for index, face in enumerate(faces):
-        pair = data[index]
+    assert len(faces) == 3
+    for face in faces:
+        pair = read(face, 32)
         assert pair.name == face.name
         assert pair.raw_sam.shape == pair.reference_sam.shape == (3, 32, 32)
         assert pair.region_sam.dtype == torch.bool
@@ -52,13 +55,13 @@ def test_region_is_sampled_at_pixel_centres(height: int, width: int) -> None:
 def test_oracle(processed_folder: Make) -> None:
     folder = processed_folder(1)
     write_png(folder / "face_00_clean.png", np.zeros((64, 64, 3), np.uint8))
-    faces = find_faces(folder)
-    assert not PairDataset(faces, 64, oracle=True)[0].reference_sam.any()
-    assert PairDataset(faces, 64)[0].reference_sam.any()
+    (face,) = find_faces(folder)
+    assert not read(face, oracle=True).reference_sam.any()
+    assert read(face).reference_sam.any()
 
 
 def test_frames_that_disagree_are_named(processed_folder: Make) -> None:
     folder = processed_folder(1)
     write_png(folder / "face_00_ref.png", np.zeros((30, 64, 3), np.uint8))
     with pytest.raises(S3potError, match=r"64 x 64.*64 x 30"):
-        PairDataset(find_faces(folder), 64)[0]
+        read(find_faces(folder)[0])

@@ -114,15 +114,12 @@ def test_the_authors_layout(tmp_path: Path, suffix: str) -> None:
 def test_labelme_shapes_and_their_errors(tmp_path: Path) -> None:
     folder = _authors(tmp_path / "5")
     (face,) = find_faces(tmp_path)
-    for shape, pixels in (
-        ({"shape_type": "rectangle", "points": [[10, 10], [30, 20]]}, 21 * 11),
-        ({"shape_type": "circle", "points": [[30, 20], [40, 20]]}, round(np.pi * 100)),
-    ):
-        content = {"imageWidth": 60, "imageHeight": 40, "shapes": [shape]}
-        (folder / "photo.json").write_text(json.dumps(content))
-        truth = load_truth(face)
-        assert truth is not None
-        assert abs(int(truth.sum()) - pixels) < 40
+    shape = {"shape_type": "rectangle", "points": [[10, 10], [30, 20]]}
+    content = {"imageWidth": 60, "imageHeight": 40, "shapes": [shape]}
+    (folder / "photo.json").write_text(json.dumps(content))
+    truth = load_truth(face)
+    assert truth is not None
+    assert truth[10:21, 10:31].all() and truth.sum() == 21 * 11
     for text in ("{", "{}", "[]", '{"imageWidth": 0, "imageHeight": 1, "shapes": []}'):
         (folder / "photo.json").write_text(text)
         with pytest.raises(S3potError, match=r"photo\.json"):
@@ -190,8 +187,8 @@ def test_raw_and_reference_share_a_frame(processed_folder: Make) -> None:
         (np.full((4, 4), 0.5), "values 0.5"),
         (np.full((4, 4), np.nan), "values nan"),
         (np.zeros((4, 4, 4), np.uint8), "shape"),
-        (np.zeros((0, 4), np.uint8), "no numbers"),
-        (np.array(["a"]), "no numbers"),
+        (np.zeros((0, 4), np.uint8), r"shape \(0, 4\)"),
+        (np.array(["a"]), "<U1"),
     ],
 )
 def test_odd_class_maps_are_named(tmp_path: Path, array: np.ndarray, message: str) -> None:

@@ -110,7 +110,7 @@ def test_the_second_epoch_touches_no_image_encoder(
 
     seen: list[int] = []
 
-    def watched(self: loop.AdapterTrainer, *args: Any) -> loop.Losses:
+    def watched(self: loop.AdapterTrainer, *args: Any) -> dict[str, float]:
         seen.append(sum(calls))
         return epoch(self, *args)
 
@@ -181,7 +181,7 @@ def test_interrupted_keeps_the_last_epoch(
     folder, output = processed_folder(3), tmp_path / "out"
     plain, calls = loop.AdapterTrainer.train_epoch, []
 
-    def interrupted(self: loop.AdapterTrainer, *args: Any) -> loop.Losses:
+    def interrupted(self: loop.AdapterTrainer, *args: Any) -> dict[str, float]:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -258,7 +258,8 @@ def test_tensorboard_that_is_not_installed_is_named(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    assert run(processed_folder(3), tmp_path / "out", mini_options, "--tensorboard", epochs=1) == 2
+    options = [*mini_options, "train.tensorboard=true"]
+    assert run(processed_folder(3), tmp_path / "out", options, epochs=1) == 2
     assert "pip install tensorboard" in capsys.readouterr().err
 
 

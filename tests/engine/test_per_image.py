@@ -15,7 +15,7 @@ from s3pot.config import load_config
 from s3pot.data.image import write_npy
 from s3pot.data.layout import find_faces
 from s3pot.engine import per_image
-from s3pot.engine.loop import AdapterTrainer, Losses
+from s3pot.engine.loop import AdapterTrainer
 from s3pot.engine.prompts import PromptStore
 from s3pot.losses import point_losses
 from s3pot.pipeline import PipelineSettings, segment
@@ -177,7 +177,7 @@ def test_early_stop(
 ) -> None:
     left = iter(losses)
     monkeypatch.setattr(
-        AdapterTrainer, "train_epoch", lambda self, get, order: Losses(0, 0, 0, next(left))
+        AdapterTrainer, "train_epoch", lambda self, get, order: {"total": next(left)}
     )
     count = len(losses)
     history = fit(f"per_image.patience={patience}", f"per_image.epochs={count}")[0]

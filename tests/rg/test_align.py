@@ -90,9 +90,7 @@ def test_large_faces_are_shrunk_first(side: int, shrink: int) -> None:
 
 def test_looks_aligned() -> None:
     assert looks_aligned((256, 256), FFHQ * 256)
-    assert looks_aligned((256, 256), None)
     assert not looks_aligned((256, 255), FFHQ * 256)
-    assert not looks_aligned((256, 255), None)
     assert not looks_aligned((256, 256), turned(FFHQ, 0, 180, (128, 128)))
     assert not looks_aligned((256, 256), turned(FFHQ, 30, 256, (128, 128)))
     assert not looks_aligned((256, 256), FFHQ * 256 + 60)
@@ -110,21 +108,21 @@ def test_largest_face_or_all() -> None:
     large = face_at(turned(FFHQ, 5, 300, (500, 200)), 0.8)
     small = face_at(turned(FFHQ, 0, 90, (100, 100)), 0.95)
     detector = DrawnDetector(large, small)
-    (only,) = find_alignments(photo, detector, size=64)
+    (only,) = find_alignments(photo, detector, 64, "reflect")
     assert only.score == 0.8 and only.size == (64, 64) and only.photo_size == (400, 700)
     np.testing.assert_allclose(only.corners, quad_from_landmarks(large.landmarks))
-    both = find_alignments(photo, detector, size=64, borders="black", all_faces=True)
+    both = find_alignments(photo, detector, 64, "black", all_faces=True)
     assert [way.score for way in both] == [0.8, 0.95]
     assert {way.borders for way in both} == {"black"}
 
 
 def test_aligned_picture_is_left_alone() -> None:
     photo = np.zeros((300, 300, 3), np.uint8)
-    (way,) = find_alignments(photo, DrawnDetector(face_at(FFHQ * 300, 0.7)))
+    (way,) = find_alignments(photo, DrawnDetector(face_at(FFHQ * 300, 0.7)), 64, "reflect")
     assert way == dataclasses.replace(identity(photo), score=0.7)
-    assert find_alignments(photo, DrawnDetector()) == [identity(photo)]
+    assert find_alignments(photo, DrawnDetector(), 64, "reflect") == [identity(photo)]
 
 
 def test_no_face() -> None:
     with pytest.raises(NoFace, match="400 x 300.*align.mode=never"):
-        find_alignments(np.zeros((300, 400, 3), np.uint8), DrawnDetector())
+        find_alignments(np.zeros((300, 400, 3), np.uint8), DrawnDetector(), 64, "reflect")

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.weights import download as download_module
 from s3pot.weights.download import DownloadError, download
 from s3pot.weights.registry import MissingWeights, WeightFile
 
@@ -102,24 +101,6 @@ class Handler(BaseHTTPRequestHandler):
         page = b"<html><title>Drive &amp; quota exceeded</title></html>"
         self._send(200, page, {"Content-Type": "text/html; charset=utf-8"})
 
-    def _drive(self) -> None:
-        page = (
-            "<html><title>Virus scan warning</title>"
-            '<form id="download-form" action="/confirmed" method="get">'
-            '<input type="submit" value="Download anyway"/>'
-            '<input type="hidden" name="id" value="x&amp;y"><input type="hidden" name="confirm"'
-            ' value="t"></form></html>'
-        )
-        cookie = {"Content-Type": "text/html", "Set-Cookie": "ticket=7"}
-        self._send(200, page.encode(), cookie)
-
-    def _confirmed(self) -> None:
-        good = self.path.endswith("/confirmed?id=x%26y&confirm=t")
-        if good and self.headers.get("Cookie") == "ticket=7":
-            self._file()
-        else:
-            self._send(403, b"")
-
 
 class Server(ThreadingHTTPServer):
     """Remembers what was asked."""
@@ -162,7 +143,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("fault", ["file", "redirect", "norange", "nolength", "drive"])
+@pytest.mark.parametrize("fault", ["file", "redirect", "norange", "nolength"])
 def test_brings_the_file(server: Server, tmp_path: Path, fault: str) -> None:
     path = download(server.entry(fault), tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "thing.pth"
@@ -204,9 +185,9 @@ def test_server_that_cannot_resume(server: Server, tmp_path: Path) -> None:
 
 def test_server_that_goes_on_elsewhere(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
-    with pytest.raises(DownloadError, match="asked for byte 1000, got bytes 5-"):
+    with pytest.raises(DownloadError, match=r"asked for byte 1000, got bytes 5-.*delete .*\.part"):
         download(server.entry("otherplace"), tmp_path)
-    assert download(server.entry("otherplace"), tmp_path).read_bytes() == DATA
+    assert (tmp_path / "thing.pth.part").read_bytes() == DATA[:1000]
 
 
 def test_complete_part_needs_no_server(server: Server, tmp_path: Path) -> None:
@@ -255,7 +236,7 @@ def test_no_network_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
         download(entry, tmp_path)
 
 
-def test_drive_page_without_a_form(server: Server, tmp_path: Path) -> None:
+def test_web_page_of_google_drive(server: Server, tmp_path: Path) -> None:
     (tmp_path / "thing.pth.part").write_bytes(DATA[:1000])
     with pytest.raises(DownloadError, match=r"web page came(.|\n)*by hand"):
         download(server.entry("quota"), tmp_path)
@@ -276,7 +257,7 @@ def test_disk_fills_up_in_between(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download_module, "_copy", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(DownloadError, match="thing.pth from .*No space left"):
         download(server.entry("file"), tmp_path)
 

@@ -192,7 +192,9 @@ def test_each_missing_key_is_an_error(key: str) -> None:
 def test_difference_is_readable_and_nothing_is_loaded() -> None:
     state: dict[str, Any] = random_state(width=5)
     del state["norm.weight"]
-    state.update({f"extra.{index}": torch.ones(1) for index in range(50)}, **{"body.bias": "text"})
+    state.update(
+        {f"extra.{index}": torch.ones(1) for index in range(50)}, **{"body.bias": torch.ones(5)}
+    )
     net = Net()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     with pytest.raises(WeightMismatch) as caught:
@@ -201,7 +203,7 @@ def test_difference_is_readable_and_nothing_is_loaded() -> None:
         "a.pth does not fit:",
         "  1 missing: norm.weight",
         "  50 unexpected: extra.0, extra.1, extra.2, ...",
-        "  5 wrong shape: body.weight (5, 4) for (3, 4), body.bias str for (3,), "
+        "  5 wrong shape: body.weight (5, 4) for (3, 4), body.bias (5,) for (3,), "
         "norm.bias (5,) for (3,), ...",
     ]
     assert same(net.state_dict(), before)

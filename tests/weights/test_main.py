@@ -44,12 +44,14 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Ann's" not in capsys.readouterr().out
 
 
-def test_verify(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_verify(
+    folder: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["verify"]) == 2
     assert "no weights in" in caplog.text
     (folder / "a.pth").write_bytes(b"abc")
     assert main(["verify"]) == 0
-    assert "a.pth is verified" in caplog.text
+    assert "a.pth is verified" in capsys.readouterr().out
     (folder / "b.pth").write_bytes(b"x")
     assert main(["verify"]) == 0
     (folder / "b.pth").write_bytes(b"y")

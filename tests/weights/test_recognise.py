@@ -44,9 +44,9 @@ def test_official_models(name: str, prefix: str) -> None:
 
 
 def test_other_sizes() -> None:
-    state = {key: value for key, value in shapes_of("sam_vit_b").items() if "blocks.11." not in key}
+    state = {"image_encoder.pos_embed": torch.empty(1, 2, 2, 64)}
     assert recognise(state) == "SAM of another size"
-    state = {key: v for key, v in shapes_of("segnext_tiny").items() if "block1.2." not in key}
+    state = {key: v for key, v in shapes_of("segnext_base").items() if "block3.2." not in key}
     assert recognise(state) == "SegNeXt parser, another size"
 
 

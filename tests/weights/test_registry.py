@@ -10,7 +10,6 @@ import pytest
 from s3pot.types import S3potError
 from s3pot.weights import registry
 from s3pot.weights.registry import (
-    MINI_NAMES,
     PAPER_SET,
     REGISTRY,
     MissingWeights,
@@ -64,12 +63,6 @@ def test_folder(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert locate("tiny", Path("argument")) == Path("argument/tiny.pth")
 
 
-def test_default_folder_needs_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
-    with pytest.raises(MissingWeights, match="download sam_vit_h\n"):
-        locate("sam_vit_h")
-
-
 def test_wrong_size(tiny: None, tmp_path: Path) -> None:
     (tmp_path / "tiny.pth").write_bytes(b"ab")
     with pytest.raises(S3potError, match="2 bytes, expected 3"):
@@ -91,10 +84,9 @@ def test_unknown_name() -> None:
 def test_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
     (tmp_path / "mini").mkdir()
-    for name in MINI_NAMES:
-        with pytest.raises(MissingWeights, match=r"python tools/train_mini\.py"):
-            mini_path(name)
-        (tmp_path / "mini" / f"{name}.pth").write_bytes(b"x")
-        assert mini_path(name).read_bytes() == b"x"
-    with pytest.raises(S3potError, match="'decoder'; expected: parser"):
-        mini_path("decoder")
+    with pytest.raises(MissingWeights, match=r"python tools/train_mini\.py"):
+        mini_path("parser")
+    (tmp_path / "mini" / "parser.pth").write_bytes(b"x")
+    assert mini_path("parser").read_bytes() == b"x"
+    with pytest.raises(MissingWeights, match=r"no file .*parser\.pth"):
+        mini_path("parser", tmp_path)

@@ -13,7 +13,7 @@ from s3pot.data.synthetic.__main__ import main as draw
 
 FIRST_FACE = 1_000_000  # faces no other recipe has seen
 FACES = 300
-EPOCHS = 6
+EPOCHS = 2  # more lower the loss but not the error: mean IoU on other training faces peaks here
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "mini.yaml"
 
 
