@@ -22,6 +22,8 @@ ROOT = Path(train_general.__file__).parent
 # Runs the script and kills itself, as `kill -9` would, at the N-th call of a function.
 SUICIDE = """
 import os, signal, sys
+import torch
+torch.set_num_threads(1)  # as in the tests' own process: other threads, other roundings
 import train_general
 from s3pot.engine import general, loop
 owner = {"step": loop.AdapterTrainer, "history": general}[sys.argv[1]]
