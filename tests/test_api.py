@@ -84,10 +84,11 @@ def test_a_face_without_region_has_an_empty_result(model, pixels, monkeypatch):
     assert not result.occlusion.any() and not result.face.any() and not result.parsing.any()
 
 
-def test_errors(tmp_path, model):
+def test_errors(tmp_path, model, monkeypatch):
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(s3pot.S3potError, match="none.png"):
         model.segment(tmp_path / "none.png")
-    with pytest.raises(s3pot.S3potError, match="checkpoint"):
+    with pytest.raises(s3pot.S3potError, match="sam_vit_h: no file"):
         s3pot.load("paper", device="cpu")
     with pytest.raises(s3pot.S3potError, match="none.yaml"):
         s3pot.load(tmp_path / "none.yaml")

@@ -54,10 +54,11 @@ def load_segmenter(config: Config, checkpoint: Path | None = None) -> Segmenter:
     Raises:
         S3potError: Weights are missing or do not fit, or no adapter is known.
     """
+    sam_sha256 = model_hashes(config, ("sam",))["sam"]  # a missing SAM is the first to be named
     path = checkpoint or weights_path(config, "adapter")
     sam = build_sam(config, pick_device(config.run.device))
     adapter = build_adapter(sam)
-    restore_adapter(adapter, path, model_hashes(config, ("sam",))["sam"])
+    restore_adapter(adapter, path, sam_sha256)
     return Segmenter(sam, adapter.eval(), digest(path), settings(config))
 
 

@@ -177,7 +177,7 @@ def to_photo(
     layer, box = to_pil(image), alignment.photo_size[::-1]
     if image.ndim == 3:
         layer.putalpha(_alpha(layer.size, feather))
-    data = inverse_coefficients(alignment.corners, image.shape[:2]).tolist()
+    data = inverse_coefficients(alignment.corners, (image.shape[0], image.shape[1])).tolist()
     layer = layer.transform(box, Image.Transform.PERSPECTIVE, data, BILINEAR)
     if image.ndim == 3:
         under = Image.new("RGB", box) if photo is None else to_pil(photo)

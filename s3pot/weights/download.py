@@ -79,7 +79,7 @@ def _fetch(entry: WeightFile, url: str, part: Path) -> None:
         if free < needed:
             cure = "make room or set S3POT_WEIGHTS_DIR to a folder on another disk"
             raise DownloadError(f"{part.parent} has {free:,} of {needed:,} free bytes: {cure}")
-        bar = {"total": total, "initial": have, "desc": part.stem, "disable": None}
+        bar: dict[str, Any] = {"total": total, "initial": have, "desc": part.stem, "disable": None}
         with part.open("ab" if have else "wb") as file, tqdm.wrapattr(response, "read", **bar) as s:
             shutil.copyfileobj(s, file, CHUNK)
     have = part.stat().st_size

@@ -25,7 +25,8 @@ class HashMismatch(S3potError):
 
 def file_sha256(path: Path) -> str:
     """Hash a file, as 64 lower-case hex digits; a progress bar shows after a second."""
-    digest, bar = hashlib.sha256(), {"desc": f"sha256 {path.name}", "disable": None, "delay": 1}
+    digest = hashlib.sha256()
+    bar: dict[str, Any] = {"desc": f"sha256 {path.name}", "disable": None, "delay": 1}
     with path.open("rb") as file, tqdm.wrapattr(file, "read", path.stat().st_size, **bar) as stream:
         for block in iter(lambda: stream.read(CHUNK), b""):
             digest.update(block)
