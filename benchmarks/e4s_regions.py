@@ -13,6 +13,7 @@ share of the largest value.
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import sys
 import time
@@ -201,6 +202,8 @@ def main(argv: list[str] | None = None) -> int:
         batch = torch.from_numpy(labels.astype(np.int64)).expand(options.batch, -1, -1)
         sys.stdout.write(f"| {name} | {compare(net, batch, watch, options.repeats)} |\n")
         sys.stdout.flush()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    sys.stdout.write(f"peak memory of the process, both ways and the weights: {peak:.1f} GiB\n")
     return 0
 
 
