@@ -31,8 +31,8 @@ pick_test_face() {
 
 mini=(--config configs/mini.yaml)
 
-step "draw 12 faces to train on" -m s3pot.data.synthetic \
-    --out ./dataset --subdir train --count 12 --seed 0 --split train
+step "draw 8 faces to train on" -m s3pot.data.synthetic \
+    --out ./dataset --subdir train --count 8 --seed 0 --split train
 step "draw 64 held-out faces" -m s3pot.data.synthetic \
     --out ./dataset --subdir val --count 64 --seed 0 --split bench
 pick_test_face
@@ -40,10 +40,10 @@ pick_test_face
 step "1. references" generate_reference.py --input_dir ./dataset/raw_images \
     --output_dir ./dataset/processed_data --faceParser_name bisenet --truth_dir ./dataset/truth "${mini[@]}"
 step "2. general adapter" train_general.py --datapath ./dataset/processed_data \
-    --bsz 3 --lr 1e-4 --epochs 50 --output_dir ./checkpoint/train_general --resume "${mini[@]}" train.val_faces=4
+    --bsz 3 --lr 1e-4 --epochs 50 --output_dir ./checkpoint/train_general --resume "${mini[@]}" train.val_faces=2
 step "3. adapter of one image" train_per_image.py --target_img ./dataset/processed_data/test_01.png \
     --ref_img ./dataset/processed_data/test_01_ref.png \
-    --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100 "${mini[@]}"
+    --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100 --resume "${mini[@]}"
 step "4. masks of the held-out faces" inference.py --datapath ./dataset/processed_data/val \
     --checkpoint ./checkpoint/train_general/model_epoch_50.pth --output_dir ./results --save_vis "${mini[@]}"
 step "5. scores" evaluate.py --datapath ./dataset/processed_data/val --results ./results "${mini[@]}"
