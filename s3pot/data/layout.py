@@ -7,13 +7,14 @@ everything else reads them. The authors' own layout (one numeric folder per imag
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from s3pot.data.image import read_rgb
-from s3pot.data.labelme import read_labelme
 from s3pot.labels import NUM_CLASSES
 from s3pot.types import Reference, S3potError
 
@@ -178,11 +179,36 @@ def load_truth(face: FaceFiles) -> np.ndarray | None:
     if path is None:
         return None
     if path.suffix == ".json":
-        return read_labelme(path, raw.shape[:2])
+        return _read_labelme(path, raw.shape[:2])
     pixels = read_rgb(path).max(axis=2)
     if pixels.shape != raw.shape[:2]:
         raise BadFace(f"{path} is {_size(pixels)}; expected {_size(raw)}, the size of {face.raw}")
     return np.asarray(pixels > (127 if pixels.max() > 1 else 0))
+
+
+def _read_labelme(path: Path, size: tuple[int, ...]) -> np.ndarray:
+    """Draw every shape, scaled to height and width ``size``, into one mask, bool (H, W).
+
+    Raises:
+        S3potError: Unreadable, no LabelMe file, or a shape of another kind.
+    """
+    mask = np.zeros(size, np.uint8)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        scale = np.array([size[1] / content["imageWidth"], size[0] / content["imageHeight"]])
+        for shape in content["shapes"]:
+            points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
+            kind = shape.get("shape_type") or "polygon"
+            if kind == "rectangle" and len(points) == 2:
+                (left, top), (right, bottom) = points
+                points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+            elif kind != "polygon" or len(points) < 3:
+                raise ValueError(f"a {kind} of {len(points)} points; expected polygons")
+            cv2.fillPoly(mask, [np.rint(points * scale).astype(np.int32)], 1)
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        found = f"{path} is no LabelMe file ({type(error).__name__}: {error})"
+        raise S3potError(f"{found}; expected shapes, imageWidth, imageHeight") from error
+    return mask.astype(bool)
 
 
 def _size(pixels: np.ndarray) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from s3pot.data.image import atomic_path, read_rgb
 from s3pot.data.layout import FaceFiles, find_faces, load_labels, load_truth
-from s3pot.engine.each import each
+from s3pot.engine.items import each
 from s3pot.engine.results import write_csv
 from s3pot.labels import region_of
 from s3pot.metrics import MaskScores, mask_scores, summarise

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from s3pot.data.layout import FaceFiles
-from s3pot.engine.each import each
+from s3pot.engine.items import each, read_finished
 from s3pot.engine.prompts import PromptStore
-from s3pot.engine.record import digest, read_finished
 from s3pot.engine.results import ResultOptions, record_path, write_result, write_summary
 from s3pot.types import Prediction, Prompts
+from s3pot.weights.hashing import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _one(run: FolderRun, face: FaceFiles) -> dict[str, Any]:
     """The summary row of one face, made or kept."""
     paths = [face.raw, face.reference, face.parsing, face.occlusion_truth]
     paths += [face.align] if run.options.to_photo else []
-    inputs = [digest(path) if path and path.is_file() else "" for path in paths]
+    inputs = [file_sha256(path) if path and path.is_file() else "" for path in paths]
     made_by = {"options": asdict(run.options), "inputs": inputs, **run.store.made_by, **run.made_by}
     kept = read_finished(record_path(run.output_dir, face.name), made_by) if run.keep else None
     if kept:

@@ -18,11 +18,9 @@ from s3pot.build import build_adapter, build_sam
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.layout import FaceFiles, split
 from s3pot.engine.checkpoint import load_training, restore_adapter, save_checkpoint
-from s3pot.engine.distributed import Process, processes
-from s3pot.engine.history import write_history
-from s3pot.engine.loop import AdapterTrainer
+from s3pot.engine.device import Process, epoch_order, processes, seed_everything
+from s3pot.engine.loop import AdapterTrainer, write_history
 from s3pot.engine.prompts import PromptStore
-from s3pot.engine.seed import epoch_order, seed_everything
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)

@@ -1,12 +1,15 @@
-"""Training steps and epochs of the adapter; general and per-image training share them."""
+"""Steps and epochs of training, general and per image; the losses by epoch as files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
@@ -15,7 +18,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from s3pot.adapter import PromptAdapter
 from s3pot.build import settings
 from s3pot.config import Config
-from s3pot.engine.distributed import Process
+from s3pot.data.image import atomic_path
+from s3pot.engine.device import Process
+from s3pot.engine.results import write_csv
 from s3pot.losses import point_losses
 from s3pot.pipeline import segment
 from s3pot.sam.frozen import FrozenSam
@@ -102,3 +107,20 @@ class AdapterTrainer:
     def _means(self, sums: Tensor) -> dict[str, float]:
         sums = self.process.total(sums)
         return dict(zip(TERMS, (sums[:4] / sums[4].clamp_min(1)).tolist()))
+
+
+def write_history(rows: Sequence[Mapping[str, float]], prefix: str) -> None:
+    """Write ``<prefix>history.csv``, ``.jsonl`` and ``<prefix>loss_curve.png``, each whole.
+
+    ``rows`` are epochs with the same keys; ``epoch`` and the losses ``*total`` are drawn.
+    """
+    write_csv(Path(f"{prefix}history.csv"), rows)
+    with atomic_path(f"{prefix}history.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows))
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
+    for key in [key for key in rows[0] if key.endswith("total")]:
+        axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=key)
+    axes.legend()
+    with atomic_path(f"{prefix}loss_curve.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

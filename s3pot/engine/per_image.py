@@ -16,18 +16,15 @@ from s3pot.build import build_adapter, build_sam, settings
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.layout import FaceFiles
 from s3pot.engine.checkpoint import restore_adapter, save_checkpoint
-from s3pot.engine.device import pick_device
-from s3pot.engine.distributed import Process
+from s3pot.engine.device import Process, pick_device, seed_everything
 from s3pot.engine.faces import FolderRun, Segmented, run_faces
-from s3pot.engine.history import write_history
-from s3pot.engine.loop import AdapterTrainer
+from s3pot.engine.loop import AdapterTrainer, write_history
 from s3pot.engine.prompts import PromptStore
-from s3pot.engine.record import digest
 from s3pot.engine.results import ResultOptions
-from s3pot.engine.seed import seed_everything
 from s3pot.pipeline import segment
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts
+from s3pot.weights.hashing import file_sha256
 
 
 @dataclass(frozen=True)
@@ -100,10 +97,10 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
         save_checkpoint(path, adapter, epoch=len(history), **more)
         with torch.no_grad():
             prediction = segment(sam, adapter, prompts, settings(config))
-        return Segmented(prediction, {"adapter": digest(path)})
+        return Segmented(prediction, {"adapter": file_sha256(path)})
 
     made_by = {key: tree[key] for key in ("mask", "loss", "train", "per_image")}
-    made_by["start"] = digest(job.init_checkpoint) if job.init_checkpoint else ""
+    made_by["start"] = file_sha256(job.init_checkpoint) if job.init_checkpoint else ""
     run = FolderRun(store, fit, made_by, job.output_dir, job.options, keep=job.resume)
     return run_faces(run, job.faces)
 

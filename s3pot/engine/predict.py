@@ -15,11 +15,11 @@ from s3pot.engine.checkpoint import restore_adapter
 from s3pot.engine.device import pick_device
 from s3pot.engine.faces import FolderRun, Segmented, run_faces
 from s3pot.engine.prompts import PromptStore
-from s3pot.engine.record import digest
 from s3pot.engine.results import ResultOptions
 from s3pot.pipeline import PipelineSettings, segment
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prediction, Prompts
+from s3pot.weights.hashing import file_sha256
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def load_segmenter(config: Config, checkpoint: Path | None = None) -> Segmenter:
     sam = build_sam(config, pick_device(config.run.device))
     adapter = build_adapter(sam)
     restore_adapter(adapter, path, sam_sha256)
-    return Segmenter(sam, adapter.eval(), digest(path), settings(config))
+    return Segmenter(sam, adapter.eval(), file_sha256(path), settings(config))
 
 
 def predict(config: Config, job: PredictJob) -> int:

@@ -13,10 +13,8 @@ from s3pot.build import build_inverter, build_parser, model_hashes
 from s3pot.config import Config, save_config
 from s3pot.data.image import read_rgb, write_npy, write_png
 from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, load_truth, output_files
-from s3pot.engine.device import pick_device
-from s3pot.engine.each import each
-from s3pot.engine.record import digest, read_finished, write_record
-from s3pot.engine.seed import seed_everything
+from s3pot.engine.device import pick_device, seed_everything
+from s3pot.engine.items import each, read_finished, write_record
 from s3pot.rg.align import NoFace, find_alignments, from_landmarks, identity
 from s3pot.rg.detect import FaceDetector
 from s3pot.rg.inverter import Inverter
@@ -24,6 +22,7 @@ from s3pot.rg.parser import Parser
 from s3pot.rg.reference import make_reference
 from s3pot.rg.warp import Alignment, crop
 from s3pot.types import Photo, S3potError
+from s3pot.weights.hashing import file_sha256
 from s3pot.weights.registry import locate
 
 logger = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def load_generator(config: Config) -> Generator:
         folder = config.model.weights_dir
         path = locate("yunet", Path(folder).expanduser() if folder else None)
         detector = FaceDetector(path, config.align.min_score)
-        hashes["detector"] = digest(path)
+        hashes["detector"] = file_sha256(path)
     device = pick_device(config.run.device)
     return Generator(build_parser(config, device), build_inverter(config, device), detector, hashes)
 
@@ -134,12 +133,12 @@ def _write_photo(
     if beside and not truths:
         logger.warning("%s: no truth %s", name, beside[OCCLUSION])
     made_by = {
-        "photo": digest(path),
+        "photo": file_sha256(path),
         "models": dict(models.hashes),
         "align": asdict(config.align),
         "reference": asdict(config.reference),
         "all_faces": job.all_faces,
-        "truth": {end: digest(file) for end, file in truths.items()},
+        "truth": {end: file_sha256(file) for end, file in truths.items()},
     }
     if not job.overwrite and read_finished(job.output_dir / (name + ALIGN), made_by):
         return

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from s3pot import vis
 from s3pot.data.image import atomic_path, read_rgb, write_json, write_npy, write_png
 from s3pot.data.layout import FaceFiles, load_labels, load_truth
-from s3pot.engine.record import write_record
+from s3pot.engine.items import write_record
 from s3pot.gallery import write_gallery
 from s3pot.labels import OCCLUSION, region_of
 from s3pot.metrics import mask_scores

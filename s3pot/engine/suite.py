@@ -15,12 +15,11 @@ from s3pot.config import Config, build_dataclass, config_from_dict, config_to_di
 from s3pot.data.layout import FaceFiles, load_reference
 from s3pot.engine import evaluate
 from s3pot.engine.checkpoint import restore_adapter
-from s3pot.engine.device import pick_device
-from s3pot.engine.each import each
+from s3pot.engine.device import pick_device, seed_everything
 from s3pot.engine.evaluate import Evaluation, FaceScore
+from s3pot.engine.items import each
 from s3pot.engine.methods import METHODS, Bench, Row
 from s3pot.engine.prompts import PromptStore
-from s3pot.engine.seed import seed_everything
 from s3pot.metrics import mask_scores
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import S3potError

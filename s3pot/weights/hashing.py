@@ -11,8 +11,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from s3pot.types import S3potError
 
 LOCK_NAME = "weights.lock.json"
@@ -24,12 +22,14 @@ class HashMismatch(S3potError):
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file, as 64 lower-case hex digits; a progress bar shows after a second."""
+    """Hash a file, as 64 lower-case hex digits; S3potError when it cannot be read."""
     digest = hashlib.sha256()
-    bar: dict[str, Any] = {"desc": f"sha256 {path.name}", "disable": None, "delay": 1}
-    with path.open("rb") as file, tqdm.wrapattr(file, "read", path.stat().st_size, **bar) as stream:
-        for block in iter(lambda: stream.read(CHUNK), b""):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(CHUNK), b""):
+                digest.update(block)
+    except OSError as error:
+        raise S3potError(f"{path} cannot be read ({error.strerror})") from error
     return digest.hexdigest()
 
 

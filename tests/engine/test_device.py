@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from s3pot.engine.device import pick_device
-from s3pot.engine.seed import epoch_order
+from s3pot.engine.device import epoch_order, pick_device
 from s3pot.types import S3potError
 
 

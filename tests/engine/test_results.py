@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from s3pot.data.image import read_rgb, write_json, write_npy
 from s3pot.data.layout import find_faces
-from s3pot.engine.record import read_finished
+from s3pot.engine.items import read_finished
 from s3pot.engine.results import (
     ResultOptions,
     masks_from,
