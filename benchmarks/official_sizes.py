@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet
-from s3pot.weights.registry import REGISTRY, find
+from s3pot.weights.registry import find, weight_files
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "data" / "parity" / "fill.py"
@@ -113,12 +113,12 @@ def write_weights(folder: Path, recipe_path: Path, seed: int, prefix: str) -> No
 @contextmanager
 def filled_files_allowed() -> Iterator[None]:
     """Take hash and size of the filled files out of the registry for a while."""
-    published = {name: REGISTRY[name] for name in NETS}
-    REGISTRY.update({n: replace(e, sha256=None, size=None) for n, e in published.items()})
+    published = {name: weight_files()[name] for name in NETS}
+    weight_files().update({n: replace(e, sha256=None, size=None) for n, e in published.items()})
     try:
         yield
     finally:
-        REGISTRY.update(published)
+        weight_files().update(published)
 
 
 def run_stage(script: str, arguments: list[str]) -> int:

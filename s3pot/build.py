@@ -5,14 +5,13 @@ Missing weights and weights that do not fit are an S3potError that names the cur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import torch
 from segment_anything import sam_model_registry
-from torch import nn
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
@@ -30,7 +29,6 @@ from s3pot.weights.hashing import checked_sha256, file_sha256
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
 from s3pot.weights.registry import locate, mini_path
 
-Net = TypeVar("Net", bound=nn.Module)
 PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
 
 
@@ -50,9 +48,7 @@ def weights_path(config: Config, piece: str) -> Path:
     names = {"sam": f"sam_{config.model.sam}", "parser": parser}
     names.update(generator="e4s", detector="yunet")
     if piece not in names:
-        cure = (
-            "train one with train_general.py and pass --checkpoint, or --config configs/mini.yaml"
-        )
+        cure = "train one and pass it as --checkpoint, or take --config configs/mini.yaml"
         raise S3potError(f"the official models have no {piece}; {cure}")
     return locate(names[piece], _folder(config))
 
@@ -66,10 +62,12 @@ def model_hashes(config: Config, pieces: Iterable[str]) -> dict[str, str]:
 
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
     """SAM with its weights, frozen."""
-    make = sam_model_registry.get(config.model.sam)
+    content, source = _read(config, "sam")
     if config.model.set == "mini":
-        make = partial(build_mini_sam, MiniSamSize(**read_mini("sam", _folder(config)).size))
-    sam = _loaded(make, config, "sam")
+        sam = build_mini_sam(MiniSamSize(**content["size"]))
+    else:
+        sam = sam_model_registry[config.model.sam]()
+    load_strict(sam, content, source)
     return FrozenSam(sam, config.sam.normalize, config.run.amp == "bfloat16").to(device)
 
 
@@ -80,39 +78,37 @@ def build_adapter(sam: FrozenSam) -> PromptAdapter:
 
 def build_parser(config: Config, device: torch.device) -> Parser:
     """The face parser with its weights, frozen."""
+    content, source = _read(config, "parser")
     if config.model.set == "mini":
-        size = read_mini("parser", _folder(config)).size
-        side = size.pop("input")
-        parser = Parser(_loaded(partial(BiSeNet, **size), config, "parser"), side, NATIVE_12)
+        side, net = content["size"].pop("input"), BiSeNet(**content["size"])
+        parser = Parser(net, side, NATIVE_12)
     elif config.model.parser == "bisenet":
-        parser = Parser(_loaded(BiSeNet, config, "parser"), PARSER_SIZE, BISENET_TO_12)
+        parser = Parser(BiSeNet(), PARSER_SIZE, BISENET_TO_12)
     else:
-        net = _loaded(partial(SegNeXt, "small"), config, "parser")
-        parser = Parser(net, PARSER_SIZE, CELEBAMASKHQ_TO_12, False, output_size=1024)
+        table = CELEBAMASKHQ_TO_12
+        parser = Parser(SegNeXt("small"), PARSER_SIZE, table, False, output_size=1024)
+    load_strict(parser.net, content, source)
     return freeze(parser).to(device)
 
 
 def build_inverter(config: Config, device: torch.device) -> Inverter:
     """The reference generator with its weights, frozen."""
-    path, size, side = weights_path(config, "generator"), E4SSize(), GENERATOR_SIZE
-    content = read_checkpoint(path)
+    content, source = _read(config, "generator")
+    sizes: dict[str, Any] = {"input": GENERATOR_SIZE}
     if config.model.set == "mini":
-        mini = read_mini("generator", _folder(config))
-        side = mini.size.pop("input")
-        size = E4SSize(**mini.size)
-        content["latent_avg"] = mini.state_dict["latent_avg"]
-    net = E4SNet(size)
-    load_e4s(net, content, str(path))
+        sizes = content["size"]
+        content["latent_avg"] = content["state_dict"]["latent_avg"]
+    side, net = sizes.pop("input"), E4SNet(E4SSize(**sizes))
+    load_e4s(net, content, source)
     half = config.reference.dtype == "bfloat16"
     return freeze(Inverter(net, side, config.reference.noise, half)).to(device)
 
 
-def _loaded(make: Callable[[], Net], config: Config, piece: str) -> Net:
-    """A new network with the weights of ``piece``, whose file is looked for first."""
+def _read(config: Config, piece: str) -> tuple[dict[str, Any], str]:
+    """The checkpoint of ``piece``, and its path."""
     path = weights_path(config, piece)
-    net = make()
-    load_strict(net, read_checkpoint(path), str(path))
-    return net
+    mini = config.model.set == "mini"
+    return read_mini(piece, _folder(config)) if mini else read_checkpoint(path), str(path)
 
 
 def _folder(config: Config) -> Path | None:

@@ -17,28 +17,14 @@ CAPTIONS = {
     "attention": "attention on the prompts",
     "overlay": "occlusion",
 }  # pictures ``<stem>_<key>.png`` of a face
-_HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>S³POT: occluded faces</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.4 system-ui, sans-serif; margin: 0 auto; max-width: 1500px; padding: 1rem; }
-article { border: 1px solid #8884; border-radius: 8px; margin: 1rem 0; padding: .8rem; }
-h1, h2 { font-size: 1.2rem; margin: 0; overflow-wrap: anywhere; }
-.row { display: grid; gap: .6rem; grid-template-columns: repeat(6, 1fr); }
-figure { font-size: .85rem; margin: 0; }
-.pair { grid-column: span 2; }
-img { background: #8882; border-radius: 4px; display: block; width: 100%; }
-@media (max-width: 900px) { .row { grid-template-columns: repeat(2, 1fr); } }
-</style></head><body><h1>S³POT: occluded faces</h1>
-"""
 
 
 def write_gallery(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``index.html``, whole or not at all: a card for each row of the folder's summary."""
-    cards = "".join(_card(folder, row) for row in rows)
+    page = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    page = page.replace("</body>", "".join(_card(folder, row) for row in rows) + "</body>")
     with atomic_path(folder / "index.html") as temporary:
-        temporary.write_text(f"{_HEAD}{cards}</body></html>\n", encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _card(folder: Path, row: Mapping[str, Any]) -> str:

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-CLASSES: tuple[str, ...] = (
-    "background",
-    "lip",
-    "eyebrows",
-    "eyes",
-    "hair",
-    "nose",
-    "skin",
-    "ears",
-    "belowface",
-    "mouth",
-    "eye_glass",
-    "ear_rings",
+CLASSES: tuple[str, ...] = tuple(
+    "background lip eyebrows eyes hair nose skin ears belowface mouth eye_glass ear_rings".split()
 )
 NUM_CLASSES = len(CLASSES)
 OCCLUSION = NUM_CLASSES  # the thirteenth value, in <stem>_parsing.npy only
@@ -29,22 +18,9 @@ BISENET_TO_12: tuple[int, ...] = (0, 6, 2, 2, 3, 3, 10, 7, 7, 11, 5, 9, 1, 1, 8,
 CELEBAMASKHQ_TO_12: tuple[int, ...] = (0, 6, 5, 10, 3, 3, 2, 2, 7, 7, 9, 1, 1, 4, 0, 11, 0, 8, 0)
 NATIVE_12: tuple[int, ...] = tuple(range(NUM_CLASSES))
 
-# RGB, for overlays and contact sheets.
-COLOURS: tuple[tuple[int, int, int], ...] = (
-    (0, 0, 0),
-    (255, 60, 90),
-    (120, 70, 20),
-    (60, 160, 255),
-    (90, 60, 120),
-    (255, 220, 80),
-    (240, 190, 150),
-    (220, 120, 80),
-    (160, 110, 90),
-    (150, 0, 40),
-    (80, 255, 255),
-    (255, 0, 255),
-    (255, 0, 0),
-)
+# RGB of the 12 classes and OCCLUSION, uint8 (13, 3), for overlays and contact sheets.
+_HEX = "000000 ff3c5a 784614 3ca0ff 5a3c78 ffdc50 f0be96 dc7850 a06e5a 960028 50ffff ff00ff ff0000"
+COLOURS = np.frombuffer(bytes.fromhex(_HEX), np.uint8).reshape(-1, 3)
 
 
 def region_of(labels: np.ndarray) -> np.ndarray:

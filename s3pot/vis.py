@@ -20,7 +20,7 @@ _SHIFT = 4  # binary digits after the point in OpenCV's drawing coordinates
 
 def colour_labels(labels: np.ndarray) -> np.ndarray:
     """Paint a class map: uint8 (H, W), values 0..12 → uint8 (H, W, 3)."""
-    return np.array(COLOURS, dtype=np.uint8)[labels]
+    return COLOURS[labels]
 
 
 def overlay(

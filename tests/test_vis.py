@@ -33,7 +33,7 @@ def test_every_picture_keeps_size_and_kind_and_its_input(size):
 
 def test_labels_take_their_colours():
     painted = vis.colour_labels(np.array([[0, OCCLUSION]], np.uint8))
-    assert [tuple(pixel) for pixel in painted[0]] == [COLOURS[0], COLOURS[OCCLUSION]]
+    np.testing.assert_array_equal(painted[0], COLOURS[[0, OCCLUSION]])
 
 
 def test_overlay_tints_the_mask_and_leaves_the_rest():

@@ -107,6 +107,19 @@ def to_pil(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
+def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
+    """The pixels as the kind of ``like``; a mixed mask holds where it is at least half full."""
+    pixels = np.array(image)
+    return pixels >= 128 if like.dtype == np.bool_ else pixels
+
+
+def resized(
+    array: np.ndarray, size: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
+    """Bring what `to_pil` takes to height and width ``size`` by a filter of Pillow's."""
+    return as_array(to_pil(array).resize((size[1], size[0]), how), array)
+
+
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Write what `to_pil` takes as PNG."""
     image = to_pil(array)

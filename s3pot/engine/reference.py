@@ -15,7 +15,7 @@ from s3pot.data.image import read_rgb, write_npy, write_png
 from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, load_truth, output_files
 from s3pot.engine.device import pick_device, seed_everything
 from s3pot.engine.items import each, read_finished, write_record
-from s3pot.rg.align import NoFace, find_alignments, from_landmarks, identity
+from s3pot.rg.align import find_alignments, identity
 from s3pot.rg.detect import FaceDetector
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.parser import Parser
@@ -111,16 +111,10 @@ def align(
     config: Config, models: Generator, pixels: np.ndarray, all_faces: bool = False
 ) -> list[Alignment]:
     """The crops of one photo, uint8 (H, W, 3), by ``align.mode``; NoFace where one is needed."""
-    options = config.align
     if models.detector is None:
         return [identity(pixels)]
-    if options.mode == "auto":
-        return find_alignments(pixels, models.detector, options.size, options.borders, all_faces)
-    faces = models.detector.detect(pixels)[: None if all_faces else 1]
-    if not faces:
-        raise NoFace("no face found; align.mode=auto takes a square picture as it is, never any")
-    fixed = (identity(pixels).photo_size, options.size, options.borders)
-    return [from_landmarks(face.landmarks, *fixed, face.score) for face in faces]
+    own, auto = config.align, config.align.mode == "auto"
+    return find_alignments(pixels, models.detector, own.size, own.borders, all_faces, auto)
 
 
 def _write_photo(
@@ -152,7 +146,7 @@ def _write_photo(
         photo = Photo(face, crop(pixels, alignment), alignment)
         written += _write_face(job.output_dir, models, photo, path, truths)
         record = job.output_dir / (face + ALIGN)
-        write_record(record, made_by, written, {**alignment.to_dict(), "source": path.name})
+        write_record(record, made_by, written, {**asdict(alignment), "source": path.name})
         written.append(record)
 
 

@@ -84,31 +84,37 @@ def looks_aligned(size: tuple[int, int], landmarks: np.ndarray) -> bool:
 
 
 def find_alignments(
-    photo: np.ndarray, detector: FaceDetector, size: int, borders: str, all_faces: bool = False
+    photo: np.ndarray,
+    detector: FaceDetector,
+    size: int,
+    borders: str,
+    all_faces: bool = False,
+    may_be_aligned: bool = True,
 ) -> list[Alignment]:
     """Decide which crops of a photo, uint8 (H, W, 3), are worked on: the largest face or all.
 
     Args:
-        photo: A picture that looks aligned already is kept as it is, and so is a square one
-            without a face: heavily occluded faces are often missed.
+        photo: The picture.
         detector: Finds the faces.
         size: Side of a crop.
         borders: ``reflect`` or ``black``.
         all_faces: Every face, largest first.
+        may_be_aligned: Keep a picture that looks aligned already as it is, and also a square one
+            without a face: heavily occluded faces are often missed.
 
     Raises:
-        NoFace: if there is no face and the picture is no square.
+        NoFace: No face, and not taken as aligned.
     """
     (height, width), faces = photo.shape[:2], detector.detect(photo)
     if not faces:
-        if height != width:
-            expected = "a visible face, or an aligned square picture (align.mode=never takes any)"
-            raise NoFace(f"no face found in a photo of {width} x {height}; expected {expected}")
+        if height != width or not may_be_aligned:
+            cure = "align.mode=auto takes a square picture as it is, align.mode=never any"
+            raise NoFace(f"no face found in a photo of {width} x {height}; {cure}")
         logger.info("no face found in a square picture: taken as aligned")
         return [identity(photo)]
     return [
         identity(photo, face.score)
-        if looks_aligned((height, width), face.landmarks)
+        if may_be_aligned and looks_aligned((height, width), face.landmarks)
         else from_landmarks(face.landmarks, (height, width), size, borders, face.score)
         for face in (faces if all_faces else faces[:1])
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,11 @@ def standardise(image: Tensor) -> Tensor:
     return (image - mean) / std
 
 
-class ParserNet(Protocol):
-    """What the wrapper asks of a network."""
-
-    def forward_main(self, x: Tensor) -> Tensor:
-        """Map normalised (B, 3, S, S) to logits (B, classes, h, w)."""
-
-
 class Parser(nn.Module):
     """A parsing network with its pre- and post-processing.
 
     Args:
-        net: network with `forward_main`, already loaded; put into eval mode here.
+        net: network whose `forward_main` gives logits (B, classes, h, w); put into eval mode here.
         input_size: side the network was trained at (512 official).
         table: 12-class id of each of the network's classes.
         native_resize: E4S's own way in for BiSeNet: its cubic filter for pictures at least
@@ -53,7 +46,7 @@ class Parser(nn.Module):
         output_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.net = net.eval()
+        self.net: Any = net.eval()
         self.input_size = input_size
         self.output_size = output_size or input_size
         self.native_resize = native_resize
@@ -94,11 +87,10 @@ class Parser(nn.Module):
         Raises:
             ValueError: the network has another number of classes than the table.
         """
-        logits = cast(ParserNet, self.net).forward_main(self.preprocess(image))
+        logits = self.net.forward_main(self.preprocess(image))
         if logits.shape[1] != len(self.table):
-            raise ValueError(
-                f"the parser has {logits.shape[1]} classes, its table {len(self.table)}"
-            )
+            found = f"the parser has {logits.shape[1]} classes"
+            raise ValueError(f"{found}, its table {len(self.table)}")
         size = (self.output_size, self.output_size)
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)

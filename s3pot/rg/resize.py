@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
+
+from s3pot.data.image import resized
 
 CUBIC_A = -0.5
 REACH = 2.0  # half width of the cubic kernel, in target pixels
@@ -24,12 +25,8 @@ def pil_bilinear(image: Tensor, size: int) -> Tensor:
     if image.shape[-2:] == (size, size):
         return image
     pixels = image.detach().float().clamp(0, 1).mul(255).round().byte()
-    resized = [
-        np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR))
-        for one in pixels.permute(0, 2, 3, 1).cpu().numpy()
-    ]
-    out = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(image)
-    return out / 255
+    squares = [resized(one, (size, size)) for one in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(image) / 255
 
 
 def bicubic_reduce(image: Tensor, size: int) -> Tensor:

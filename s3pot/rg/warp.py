@@ -7,13 +7,13 @@ of S pixels spans the quad: the centre of its pixel i lies at (i + 0.5) / S of t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from s3pot.data.image import to_pil
+from s3pot.data.image import as_array, resized, to_pil
 from s3pot.types import S3potError
 
 BORDERS = ("reflect", "black")
@@ -63,23 +63,15 @@ class Alignment:
         """Whether the working image is the whole photo."""
         return np.array_equal(self.corners, picture_corners(self.photo_size))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Alignment:
-        """Read what `to_dict` gave; other keys are ignored; ``S3potError`` if it is damaged."""
+        """Read what `asdict` gave; other keys are ignored; ``S3potError`` if it is damaged."""
         try:
-            (height, width), (rows, columns) = values["size"], values["photo_size"]
-            return cls(
-                as_quad(np.reshape(values["quad"], (4, 2))),
-                (int(height), int(width)),
-                (int(rows), int(columns)),
-                int(values["shrink"]),
-                values["borders"],
-                None if values["score"] is None else float(values["score"]),
-            )
+            own = {entry.name: values[entry.name] for entry in fields(cls)}
+            own["quad"] = as_quad(np.reshape(values["quad"], (4, 2)))
+            own.update({key: tuple(map(int, values[key])) for key in ("size", "photo_size")})
+            own["score"] = None if own["score"] is None else float(own["score"])
+            return cls(**own)
         except (KeyError, TypeError, ValueError) as error:
             cure = "run generate_reference.py again"
             raise S3potError(f"damaged alignment ({error!r}); {cure}") from error
@@ -105,7 +97,7 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     """
     _check_size(photo, alignment)
     if alignment.is_whole:
-        return _resized(photo, alignment.size)
+        return resized(photo, alignment.size)
     # Keep what the crop needs of the photo, in whole cells of the reduced one.
     border, step = max(round(0.1 * alignment.side), 3), alignment.shrink
     limit, corners = np.array(alignment.photo_size[::-1]), alignment.corners
@@ -122,7 +114,7 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     if photo.ndim == 3 and alignment.borders == "reflect":
         image, quad = _reflected(image, quad)
     size, data = alignment.size[::-1], quad.ravel().tolist()
-    return _as_array(image.transform(size, Image.Transform.QUAD, data, BILINEAR), photo)
+    return as_array(image.transform(size, Image.Transform.QUAD, data, BILINEAR), photo)
 
 
 def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]:
@@ -173,7 +165,7 @@ def to_photo(
     if photo is not None:
         _check_size(photo, alignment)
     if alignment.is_whole:
-        return _resized(image, alignment.photo_size)
+        return resized(image, alignment.photo_size)
     layer, box = to_pil(image), alignment.photo_size[::-1]
     if image.ndim == 3:
         layer.putalpha(_alpha(layer.size, feather))
@@ -183,11 +175,7 @@ def to_photo(
         under = Image.new("RGB", box) if photo is None else to_pil(photo)
         under.paste(layer, mask=layer)
         layer = under
-    return _as_array(layer, image)
-
-
-def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return _as_array(to_pil(array).resize(size[::-1], BILINEAR), array)
+    return as_array(layer, image)
 
 
 def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
@@ -201,9 +189,3 @@ def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
     columns, rows = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 for n in size)
     share = np.minimum(rows[:, None], columns[None, :]) / max(feather * min(size), 0.5)
     return Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
-
-
-def _as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
-    """The pixels as the kind of `like`; a mixed mask holds where it is at least half full."""
-    pixels = np.array(image)
-    return pixels >= 128 if like.dtype == np.bool_ else pixels

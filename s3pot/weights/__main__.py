@@ -15,7 +15,7 @@ from pathlib import Path
 
 from s3pot.types import S3potError
 from s3pot.weights.download import download
-from s3pot.weights.registry import PAPER_SET, REGISTRY, default_folder, find, how_to_get, verify
+from s3pot.weights.registry import PAPER_SET, default_folder, find, how_to_get, verify, weight_files
 
 logger = logging.getLogger("s3pot.weights")
 
@@ -25,13 +25,13 @@ def main(argv: list[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m s3pot.weights", None, __doc__, formatter_class=raw)
     parser.add_argument("command", choices=("list", "download", "verify"))
-    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(REGISTRY)}")
+    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(weight_files())}")
     parser.add_argument("--weights_dir", type=Path, help="default: S3POT_WEIGHTS_DIR or ./weights")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder, failed = args.weights_dir or default_folder(), 0
-    present = [name for name, entry in REGISTRY.items() if (folder / entry.file).is_file()]
-    usual = {"list": list(REGISTRY), "download": list(PAPER_SET), "verify": present}
+    present = [name for name, entry in weight_files().items() if (folder / entry.file).is_file()]
+    usual = {"list": list(weight_files()), "download": list(PAPER_SET), "verify": present}
     names = args.names or usual[args.command]
     if not names:
         logger.error("no weights in %s; get them: python -m s3pot.weights download", folder)

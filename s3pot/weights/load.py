@@ -6,7 +6,6 @@ import argparse
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ class CheckpointError(S3potError):
 
 class WeightMismatch(S3potError):
     """A checkpoint does not fit the model."""
-
-
-@dataclass(frozen=True)
-class MiniWeights:
-    """A bundled mini model."""
-
-    size: dict[str, Any]  # plain values for the network's constructor
-    state_dict: dict[str, Tensor]  # float16
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -70,9 +61,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tenso
     """
     inner = checkpoint.get("state_dict", checkpoint)
     items = inner.items() if isinstance(inner, Mapping) else ()
-    state = {
-        key: value for key, value in items if isinstance(value, Tensor) and key != "latent_avg"
-    }
+    state = {k: v for k, v in items if isinstance(v, Tensor) and k != "latent_avg"}
     if not state:
         found = ", ".join(map(str, list(checkpoint)[:6])) or "nothing"
         raise CheckpointError(f"{source} holds no weights but: {found}; expected a state dict")
@@ -114,15 +103,19 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
     module.load_state_dict({**own, **file})
 
 
-def read_mini(name: str, folder: Path | None = None) -> MiniWeights:
-    """Read a mini model, found as by ``mini_path``; ``CheckpointError`` if of another version."""
+def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """Read a mini model, found as by ``mini_path``; ``CheckpointError`` if of another version.
+
+    Returns:
+        ``size``, plain values for the network's constructor, and ``state_dict``, float16.
+    """
     path = mini_path(name, folder)
     content = read_checkpoint(path)
     found, wanted = (content.get("format"), content.get("model")), (MINI_FORMAT, f"mini-{name}")
     if found != wanted:
         cure = "restore it from the repository or run: python tools/train_mini.py"
         raise CheckpointError(f"{path} has format and model {found}, expected {wanted}; {cure}")
-    return MiniWeights(content["size"], content["state_dict"])
+    return content
 
 
 def recognise(state_dict: Mapping[str, Any]) -> str | None:

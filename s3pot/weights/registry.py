@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import yaml
 
 from s3pot.types import S3potError
 from s3pot.weights.hashing import checked_sha256
 
-_META = "https://dl.fbaipublicfiles.com/segment_anything/"
-_DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
-_ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/"
-_E4S = "E4S regional GAN inversion; github.com/e4s2022/e4s"
-_SEGNEXT = "SegNeXt face parser, optional; ask for it at github.com/e4s2022/e4s"
-_SHA256 = {
-    "sam_vit_h": "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-    "sam_vit_l": "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-    "sam_vit_b": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-}
+PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # what configs/paper.yaml needs
 
 
 class MissingWeights(S3potError):
@@ -38,40 +32,11 @@ class WeightFile:
     note: str = ""  # what it is and where its authors offer it
 
 
-def _sam(name: str, file: str, size: int) -> WeightFile:
-    note = "Segment Anything; github.com/facebookresearch/segment-anything"
-    return WeightFile(name, file, _META + file, _SHA256[name], size, "Apache-2.0", note)
-
-
-_FILES = (
-    _sam("sam_vit_h", "sam_vit_h_4b8939.pth", 2_564_550_879),
-    _sam("sam_vit_l", "sam_vit_l_0b3195.pth", 1_249_524_607),
-    _sam("sam_vit_b", "sam_vit_b_01ec64.pth", 375_042_383),
-    WeightFile(
-        "bisenet",
-        "79999_iter.pth",
-        _DRIVE + "154JgKpzCPW82qINcVieuPH3fZ2e0P812",
-        "468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
-        53_289_463,
-        "MIT (code); trained on CelebAMask-HQ, non-commercial research",
-        "BiSeNet face parser, 19 classes; github.com/zllrunning/face-parsing.PyTorch",
-    ),
-    WeightFile(
-        "e4s", "iteration_300000.pt", _DRIVE + "1cyJTYRO5G4kcugAcgSJ7cMsE96GzV_hq", note=_E4S
-    ),
-    WeightFile("segnext_small", "segnext.small.best_mIoU_iter_140000.pth", note=_SEGNEXT),
-    WeightFile(
-        "yunet",
-        "face_detection_yunet_2023mar.onnx",
-        _ZOO + "face_detection_yunet_2023mar.onnx",
-        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-        232_589,
-        "MIT",
-        "YuNet detector; github.com/opencv/opencv_zoo, models/face_detection_yunet",
-    ),
-)
-REGISTRY = {entry.name: entry for entry in _FILES}
-PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # what configs/paper.yaml needs
+@cache
+def weight_files() -> dict[str, WeightFile]:
+    """The published files by name, as ``registry.yaml`` lists them."""
+    text = Path(__file__).with_name("registry.yaml").read_text(encoding="utf-8")
+    return {name: WeightFile(name, **values) for name, values in yaml.safe_load(text).items()}
 
 
 def default_folder() -> Path:
@@ -81,9 +46,10 @@ def default_folder() -> Path:
 
 def find(name: str) -> WeightFile:
     """Return a registry entry; ``S3potError`` when there is none of this name."""
-    if name not in REGISTRY:
-        raise S3potError(f"no weights are called {name!r}; expected one of: {', '.join(REGISTRY)}")
-    return REGISTRY[name]
+    known = weight_files()
+    if name not in known:
+        raise S3potError(f"no weights are called {name!r}; expected one of: {', '.join(known)}")
+    return known[name]
 
 
 def locate(name: str, weights_dir: Path | None = None) -> Path:

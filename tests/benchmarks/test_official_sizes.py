@@ -16,7 +16,7 @@ from s3pot.rg.inverter import load_e4s
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.weights.hashing import HashMismatch
 from s3pot.weights.load import load_strict
-from s3pot.weights.registry import REGISTRY, locate
+from s3pot.weights.registry import locate, weight_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = E4SSize(
@@ -50,11 +50,11 @@ def test_weights_lie_in_official_containers(
     )
     recipe = benchmark.load_recipe(benchmark.RECIPE)
     benchmark.write_weights(tmp_path / "weights", benchmark.RECIPE, 1, prefix)
-    plain = torch.load(tmp_path / "weights" / REGISTRY["bisenet"].file, weights_only=True)
+    plain = torch.load(tmp_path / "weights" / weight_files()["bisenet"].file, weights_only=True)
     linear = nn.Linear(3, 2)
     load_strict(linear, plain, "bisenet")
     assert torch.equal(linear.weight, torch.from_numpy(recipe.fill_tensor("weight", (2, 3), 1)))
-    content = torch.load(tmp_path / "weights" / REGISTRY["e4s"].file, weights_only=True)
+    content = torch.load(tmp_path / "weights" / weight_files()["e4s"].file, weights_only=True)
     assert all(key.startswith(prefix) for key in content["state_dict"])
     assert content["latent_avg"].shape == (18, 512)
     net, key = E4SNet(TINY), "encoder.input_layer.0.weight"
@@ -67,15 +67,15 @@ def test_weights_lie_in_official_containers(
 def test_registry_lets_filled_files_in_only_meanwhile(
     benchmark: ModuleType, tmp_path: Path
 ) -> None:
-    before = dict(REGISTRY)
-    path = tmp_path / REGISTRY["bisenet"].file
+    before = dict(weight_files())
+    path = tmp_path / weight_files()["bisenet"].file
     with path.open("wb") as file:
-        file.truncate(REGISTRY["bisenet"].size or 0)
+        file.truncate(weight_files()["bisenet"].size or 0)
     with pytest.raises(RuntimeError, match="end"), benchmark.filled_files_allowed():
         assert locate("bisenet", tmp_path) == path
-        assert REGISTRY["yunet"] == before["yunet"] and REGISTRY["yunet"].sha256
+        assert weight_files()["yunet"] == before["yunet"] and weight_files()["yunet"].sha256
         raise RuntimeError("end")
-    assert before == REGISTRY
+    assert before == weight_files()
     with pytest.raises(HashMismatch):
         locate("bisenet", tmp_path)
 

@@ -13,7 +13,7 @@ import inference
 import s3pot.engine.faces as faces
 import s3pot.engine.predict as engine
 from s3pot.data.image import read_rgb, write_npy
-from s3pot.weights.registry import REGISTRY
+from s3pot.weights.registry import weight_files
 
 MASKS = ("_occlusion.png", "_face.png", "_parsing.npy", "_result.json")
 PICTURES = ("_pair.png", "_classes.png", "_points.png", "_attention.png", "_overlay.png")
@@ -180,13 +180,13 @@ def test_what_stops_everything_is_one_line(tmp_path, run, caplog):
 def test_official_models_need_weights_and_a_checkpoint(tmp_path, data, caplog, monkeypatch):
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     arguments = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
-    entry = REGISTRY["sam_vit_h"]
+    entry = weight_files()["sam_vit_h"]
     assert inference.main(arguments) == 2
     assert len(caplog.messages) == 1
     for part in (str(tmp_path / entry.file), entry.url, entry.sha256, "--config configs/mini.yaml"):
         assert part in caplog.text
     caplog.clear()
-    monkeypatch.setitem(REGISTRY, "sam_vit_h", replace(entry, sha256=None, size=None))
+    monkeypatch.setitem(weight_files(), "sam_vit_h", replace(entry, sha256=None, size=None))
     (tmp_path / entry.file).write_bytes(b"there")
     assert inference.main(arguments) == 2
     assert len(caplog.messages) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -131,7 +131,7 @@ def test_pictures(tmp_path, face):
 def test_masks_go_back_to_the_photo(tmp_path, face):
     quad = ((19.5, 9.5), (19.5, 73.5), (83.5, 73.5), (83.5, 9.5))
     align = face.raw.with_name("face_00_align.json")
-    write_json(align, Alignment(quad, (64, 64), (100, 120)).to_dict())
+    write_json(align, asdict(Alignment(quad, (64, 64), (100, 120))))
     write(tmp_path, replace(face, align=align), prediction_of(), to_photo=True)
     working = read_rgb(tmp_path / "face_00_occlusion.png")[..., 0]
     photo = read_rgb(tmp_path / "face_00_occlusion_photo.png")[..., 0]

@@ -190,10 +190,11 @@ def test_whole_pictures_of_other_size() -> None:
 
 def test_dict_round_trip_through_json() -> None:
     way = dataclasses.replace(plan(80, (41.3, 60.9), 7, (100, 90), 32), score=0.875)
-    again = Alignment.from_dict(json.loads(json.dumps({**way.to_dict(), "detector": "yunet"})))
+    values = {**dataclasses.asdict(way), "detector": "yunet"}
+    again = Alignment.from_dict(json.loads(json.dumps(values)))
     assert again == way
     whole = identity(np.zeros((3, 5, 3), np.uint8))
-    assert Alignment.from_dict(json.loads(json.dumps(whole.to_dict()))).is_whole
+    assert Alignment.from_dict(json.loads(json.dumps(dataclasses.asdict(whole)))).is_whole
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_dict_round_trip_through_json() -> None:
     ],
 )
 def test_damaged_dict(key: str, value: object) -> None:
-    values = plan(80, (40, 60), 7, (100, 90), 32).to_dict()
+    values = dataclasses.asdict(plan(80, (40, 60), 7, (100, 90), 32))
     with pytest.raises(S3potError):
         Alignment.from_dict({**values, key: value})
     del values[key]

@@ -187,7 +187,7 @@ def test_exports_are_what_was_trained_and_it_moved(
 ) -> None:
     state = torch.load(trained / "work" / f"{name}_last.pt", weights_only=True)
     assert state["step"] == 2
-    exported = read_mini(name, trained / "weights").state_dict
+    exported = read_mini(name, trained / "weights")["state_dict"]
     for key, value in state["model"].items():
         want = value.half() if value.is_floating_point() else value
         assert exported[key].equal(want), key

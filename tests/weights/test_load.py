@@ -247,9 +247,9 @@ def test_read_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = {"format": 1, "model": "mini-parser", "size": {"width": 3}}
     content["state_dict"] = random_state()
     torch.save(content, path)
-    assert read_mini("parser").size == {"width": 3}
-    assert same(read_mini("parser").state_dict, random_state())
-    assert same(read_mini("parser", tmp_path / "mini").state_dict, random_state())
+    assert read_mini("parser")["size"] == {"width": 3}
+    assert same(read_mini("parser")["state_dict"], random_state())
+    assert same(read_mini("parser", tmp_path / "mini")["state_dict"], random_state())
     for wrong in ({"format": 2}, {"model": "mini-sam"}):
         torch.save({**content, **wrong}, path)
         with pytest.raises(S3potError, match=r"expected \(1, 'mini-parser'\)"):

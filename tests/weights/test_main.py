@@ -26,8 +26,8 @@ def folder(
         "a": WeightFile("a", "a.pth", "http://127.0.0.1:9/a.pth", SHA, 3, "free", "Ann's"),
         "b": WeightFile("b", "b.pth", None, None, None, "free", "Bob's"),
     }
-    monkeypatch.setattr(registry, "REGISTRY", entries)
-    monkeypatch.setattr(command, "REGISTRY", entries)
+    monkeypatch.setattr(registry, "weight_files", lambda: entries)
+    monkeypatch.setattr(command, "weight_files", lambda: entries)
     monkeypatch.setattr(command, "PAPER_SET", ("a",))
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -11,11 +11,11 @@ from s3pot.types import S3potError
 from s3pot.weights import registry
 from s3pot.weights.registry import (
     PAPER_SET,
-    REGISTRY,
     MissingWeights,
     WeightFile,
     locate,
     mini_path,
+    weight_files,
 )
 
 ENTRY = WeightFile("tiny", "tiny.pth", "http://x/tiny.pth", None, 3, "free", "a test")
@@ -24,13 +24,14 @@ ENTRY = WeightFile("tiny", "tiny.pth", "http://x/tiny.pth", None, 3, "free", "a 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register one small file."""
-    monkeypatch.setitem(REGISTRY, "tiny", ENTRY)
+    monkeypatch.setitem(weight_files(), "tiny", ENTRY)
 
 
 def test_entries_are_sound() -> None:
-    assert {"sam_vit_h", "sam_vit_l", "sam_vit_b", "segnext_small", *PAPER_SET} <= set(REGISTRY)
-    assert len({entry.file for entry in REGISTRY.values()}) == len(REGISTRY)
-    for name, entry in REGISTRY.items():
+    known = weight_files()
+    assert {"sam_vit_h", "sam_vit_l", "sam_vit_b", "segnext_small", *PAPER_SET} <= set(known)
+    assert len({entry.file for entry in weight_files().values()}) == len(weight_files())
+    for name, entry in weight_files().items():
         assert entry.name == name
         assert entry.url is None or entry.url.startswith("https://")
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
@@ -38,9 +39,9 @@ def test_entries_are_sound() -> None:
         assert entry.licence and "github.com/" in entry.note
 
 
-@pytest.mark.parametrize("name", list(REGISTRY))
+@pytest.mark.parametrize("name", list(weight_files()))
 def test_missing_file_says_everything(name: str, tmp_path: Path) -> None:
-    entry = REGISTRY[name]
+    entry = weight_files()[name]
     with pytest.raises(MissingWeights) as caught:
         locate(name, tmp_path)
     text = str(caught.value)
@@ -70,7 +71,7 @@ def test_wrong_size(tiny: None, tmp_path: Path) -> None:
 
 
 def test_wrong_hash(tmp_path: Path) -> None:
-    entry = REGISTRY["yunet"]
+    entry = weight_files()["yunet"]
     (tmp_path / entry.file).write_bytes(bytes(entry.size or 0))
     with pytest.raises(S3potError, match=f"expected {entry.sha256}"):
         locate("yunet", tmp_path)
