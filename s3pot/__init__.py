@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from s3pot.types import S3potError
+
 if TYPE_CHECKING:
     from s3pot.api import FaceSegmenter, Segmentation, load
-    from s3pot.types import S3potError
 
 __version__ = "0.1.0"
 __all__ = ["FaceSegmenter", "S3potError", "Segmentation", "__version__", "load"]
@@ -20,10 +21,4 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "s3pot.types" if name == "S3potError" else "s3pot.api"
-    return getattr(importlib.import_module(module), name)
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+    return getattr(importlib.import_module("s3pot.api"), name)
