@@ -48,7 +48,7 @@ def weights_path(config: Config, piece: str) -> Path:
     names = {"sam": f"sam_{config.model.sam}", "parser": parser}
     names.update(generator="e4s", detector="yunet")
     if piece not in names:
-        cure = "train one and pass it as --checkpoint, or take --config configs/mini.yaml"
+        cure = "train_general.py makes one for --checkpoint; or take --config configs/mini.yaml"
         raise S3potError(f"the official models have no {piece}; {cure}")
     return locate(names[piece], _folder(config))
 

@@ -26,8 +26,8 @@ from s3pot.config import Config
 from s3pot.data.layout import find_faces, load_reference
 from s3pot.engine.device import pick_device
 from s3pot.engine.evaluate import truth_and_region
-from s3pot.engine.methods import pixel_contrast, token_contrast
 from s3pot.engine.prompts import PromptStore
+from s3pot.engine.suite import pixel_contrast, token_contrast
 from s3pot.types import S3potError
 
 STEPS = 200  # thresholds tried, between the smallest and the largest contrast of the faces

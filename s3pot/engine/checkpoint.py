@@ -11,9 +11,12 @@ import torch
 from torch import nn
 
 from s3pot import __version__
-from s3pot.adapter import from_authors
+from s3pot.adapter import PromptAdapter, from_authors
+from s3pot.build import build_adapter, model_hashes
 from s3pot.config import Config, config_to_dict
 from s3pot.data.image import atomic_path
+from s3pot.engine.device import seed_everything
+from s3pot.sam.frozen import FrozenSam
 from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, state_dict_of
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,15 @@ def load_training(path: Path, config: Config, sam_sha256: str) -> dict[str, Any]
         cure = f"keep them, or start anew in another --output_dir, with --init_checkpoint {path}"
         raise CheckpointError(f"{path} is of other settings ({'; '.join(changed)}): {cure}")
     return content
+
+
+def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> PromptAdapter:
+    """An adapter for a SAM: that of a checkpoint, or a fresh one, always the same for one seed."""
+    seed_everything(config.train.seed, config.run.deterministic)
+    adapter = build_adapter(sam)
+    if path is not None:
+        restore_adapter(adapter, path, model_hashes(config, ("sam",))["sam"])
+    return adapter
 
 
 def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_adapter, build_sam, settings
+from s3pot.build import build_sam, settings
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.layout import FaceFiles
-from s3pot.engine.checkpoint import restore_adapter, save_checkpoint
-from s3pot.engine.device import Process, pick_device, seed_everything
-from s3pot.engine.faces import FolderRun, Segmented, run_faces
+from s3pot.engine.checkpoint import new_adapter, save_checkpoint
+from s3pot.engine.device import Process, pick_device
 from s3pot.engine.loop import AdapterTrainer, write_history
+from s3pot.engine.predict import FolderRun, run_faces
 from s3pot.engine.prompts import PromptStore
 from s3pot.engine.results import ResultOptions
 from s3pot.pipeline import segment
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Prompts
+from s3pot.types import Prediction, Prompts
 from s3pot.weights.hashing import file_sha256
 
 
@@ -84,12 +84,12 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
     """
     sam = build_sam(config, pick_device(config.run.device))
     store = PromptStore(sam, config, job.datapath)
-    _start(config, job, store)
+    new_adapter(config, sam, job.init_checkpoint)  # what does not fit is said at once
     save_config(config, job.output_dir)
     tree: dict[str, Any] = config_to_dict(config)
 
-    def fit(prompts: Prompts) -> Segmented:
-        adapter = _start(config, job, store)
+    def fit(prompts: Prompts) -> tuple[Prediction, Mapping[str, str]]:
+        adapter = new_adapter(config, sam, job.init_checkpoint)
         history = fit_adapter(sam, prompts, adapter, config)
         stem = f"{job.output_dir / prompts.name}_"
         write_history(history, stem)
@@ -97,18 +97,9 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
         save_checkpoint(path, adapter, epoch=len(history), **more)
         with torch.no_grad():
             prediction = segment(sam, adapter, prompts, settings(config))
-        return Segmented(prediction, {"adapter": file_sha256(path)})
+        return prediction, {"adapter": file_sha256(path)}
 
     made_by = {key: tree[key] for key in ("mask", "loss", "train", "per_image")}
     made_by["start"] = file_sha256(job.init_checkpoint) if job.init_checkpoint else ""
     run = FolderRun(store, fit, made_by, job.output_dir, job.options, keep=job.resume)
     return run_faces(run, job.faces)
-
-
-def _start(config: Config, job: PerImageJob, store: PromptStore) -> PromptAdapter:
-    """Each face starts from the same seed: it does not depend on those before it."""
-    seed_everything(config.train.seed, config.run.deterministic)
-    adapter = build_adapter(store.sam)
-    if job.init_checkpoint is not None:
-        restore_adapter(adapter, job.init_checkpoint, store.sam_sha256)
-    return adapter

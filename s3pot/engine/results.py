@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +67,14 @@ def write_result(
     face: FaceFiles,
     prompts: Prompts,
     prediction: Prediction | None,
-    *,
-    models: Mapping[str, str],
-    seconds: Mapping[str, float],
     options: ResultOptions,
     made_by: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write everything of one face, its record last; returns its row of the summary.
 
-    ``prediction`` is None where there was no prompt point; ``models`` are SHA-256 by name,
-    ``seconds`` go by stage; ``made_by`` as in ``record.write_record``.
+    ``prediction`` is None where there was no prompt point; ``made_by`` as in
+    ``items.write_record``; ``more`` are further columns of the row.
 
     Raises:
         S3potError: An input file is bad, or the way back to the photo is asked for and not known.
@@ -87,7 +84,10 @@ def write_result(
     masks = masks_from(logits, load_labels(face.parsing), raw.shape[:2])
     pictures = {"occlusion": masks.occlusion, "face": masks.face}
     if options.to_photo:
-        alignment = _alignment(face)
+        if face.align is None:
+            cure = "run generate_reference.py, or leave out --to_photo"
+            raise S3potError(f"{face.name} has no _align.json, the way back; {cure}")
+        alignment = Alignment.read(face.align)
         pictures.update({f"{k}_photo": to_photo(mask, alignment) for k, mask in pictures.items()})
     if options.save_vis:
         pictures.update(_drawn(face, raw, masks, prompts, prediction))
@@ -106,8 +106,7 @@ def write_result(
         "positive_points": positive,
         "negative_points": len(prompts.labels) - positive,
         "occlusion_iou": truth if truth is None else mask_scores(masks.occlusion, truth).iou,
-        **{f"seconds_{stage}": round(value, 4) for stage, value in seconds.items()},
-        **{f"sha256_{model}": value for model, value in models.items()},
+        **more,
     }
     record = record_path(output_dir, face.name)
     write_record(record, made_by, [parsing, *files.values()], {"row": row})
@@ -131,16 +130,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writerows(rows)
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.getvalue().encode("utf-8"))
-
-
-def _alignment(face: FaceFiles) -> Alignment:
-    cure = "run generate_reference.py, or leave out --to_photo"
-    if face.align is None:
-        raise S3potError(f"{face.name} has no _align.json, the way back to the photo; {cure}")
-    try:
-        return Alignment.from_dict(json.loads(face.align.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise S3potError(f"{face.align}: {error}; {cure}") from error
 
 
 def _drawn(

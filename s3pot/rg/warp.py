@@ -6,9 +6,9 @@ of S pixels spans the quad: the centre of its pixel i lies at (i + 0.5) / S of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -64,17 +64,18 @@ class Alignment:
         return np.array_equal(self.corners, picture_corners(self.photo_size))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Alignment:
-        """Read what `asdict` gave; other keys are ignored; ``S3potError`` if it is damaged."""
+    def read(cls, path: Path) -> Alignment:
+        """Read the fields from a JSON file that may hold more; ``S3potError`` if it is damaged."""
         try:
+            values = json.loads(path.read_text(encoding="utf-8"))
             own = {entry.name: values[entry.name] for entry in fields(cls)}
             own["quad"] = as_quad(np.reshape(values["quad"], (4, 2)))
             own.update({key: tuple(map(int, values[key])) for key in ("size", "photo_size")})
             own["score"] = None if own["score"] is None else float(own["score"])
             return cls(**own)
-        except (KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             cure = "run generate_reference.py again"
-            raise S3potError(f"damaged alignment ({error!r}); {cure}") from error
+            raise S3potError(f"{path} is no alignment ({error!r}); {cure}") from error
 
 
 def as_quad(corners: np.ndarray) -> tuple[tuple[float, float], ...]:

@@ -38,20 +38,16 @@ def download(entry: WeightFile, weights_dir: Path | None = None) -> Path:
         with exclusive(folder / f".{entry.file}.lock"):
             if entry.url and not target.exists():
                 _fetch(entry, entry.url, part)
-                _check(entry, part)
                 part.replace(target)
+                try:
+                    checked_sha256(target, entry.sha256)
+                except HashMismatch as error:
+                    target.unlink()
+                    raise DownloadError(f"another file came and was removed: {error}") from error
             return verify(entry, folder)
     except (DownloadError, HTTPException, OSError) as error:
         cure = f"run again to go on, behind a proxy with HTTPS_PROXY set{how_to_get(entry, folder)}"
         raise DownloadError(f"{entry.file} from {entry.url}: {error}; {cure}") from error
-
-
-def _check(entry: WeightFile, part: Path) -> None:
-    try:
-        checked_sha256(part, entry.sha256, rehash=True, name=entry.file)
-    except HashMismatch as error:
-        part.unlink()
-        raise DownloadError(f"another file came and was removed: {error}") from error
 
 
 def _fetch(entry: WeightFile, url: str, part: Path) -> None:

@@ -33,9 +33,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def checked_sha256(
-    path: Path, expected: str | None, rehash: bool = False, name: str | None = None
-) -> str:
+def checked_sha256(path: Path, expected: str | None, rehash: bool = False) -> str:
     """Return a file's hash; ``HashMismatch`` when it is not the published or remembered one.
 
     The lock file beside ``path`` remembers hash, size and modification time; while the last two
@@ -45,9 +43,8 @@ def checked_sha256(
         path: Existing weight file.
         expected: Published hash; None pins the first one seen.
         rehash: Read the file even when the lock file knows it.
-        name: Final file name, when ``path`` is about to be renamed.
     """
-    name, lock = name or path.name, path.parent / LOCK_NAME
+    name, lock = path.name, path.parent / LOCK_NAME
     writable = os.access(path.parent, os.W_OK)
     with exclusive(path.parent / ".weights.lock") if writable else nullcontext():
         book = _read_book(lock)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import inference
-import s3pot.engine.faces as faces
 import s3pot.engine.predict as engine
 from s3pot.data.image import read_rgb, write_npy
 from s3pot.weights.registry import weight_files
@@ -92,9 +91,9 @@ def test_same_bytes_with_and_without_cache(tmp_path, data, run):
 
 def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, monkeypatch):
     assert run() == 0
-    done, write = [], faces.write_result
+    done, write = [], engine.write_result
     monkeypatch.setattr(
-        faces,
+        engine,
         "write_result",
         lambda out, face, *a, **k: (done.append(face.name), write(out, face, *a, **k))[1],
     )
@@ -114,20 +113,20 @@ def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, mo
 
 
 def test_interrupted_run_goes_on(tmp_path, run, monkeypatch):
-    write = faces.write_result
+    write = engine.write_result
 
     def interrupt(out, face, *arguments, **more):
         if face.name == "face_01":
             raise KeyboardInterrupt
         return write(out, face, *arguments, **more)
 
-    monkeypatch.setattr(faces, "write_result", interrupt)
+    monkeypatch.setattr(engine, "write_result", interrupt)
     assert run() == 130
     out = tmp_path / "out"
     assert files_of(out) == expected([0], MASKS) | {"summary.csv", "summary.json"}
     assert [row["name"] for row in rows_of(out)] == ["face_00"]
     stamp = (out / "face_00_occlusion.png").stat().st_mtime_ns
-    monkeypatch.setattr(faces, "write_result", write)
+    monkeypatch.setattr(engine, "write_result", write)
     assert run() == 0
     assert len(rows_of(out)) == 3
     assert (out / "face_00_occlusion.png").stat().st_mtime_ns == stamp

@@ -56,7 +56,7 @@ def test_writes_the_folder_contract(tmp_path, run):
     assert (labels.shape, labels.dtype) == ((40, 56), np.uint8)
     assert labels.max() < 12
     record = json.loads((out / "a_align.json").read_text())
-    assert Alignment.from_dict(record).is_whole
+    assert Alignment.read(out / "a_align.json").is_whole
     assert set(record["made_by"]["models"]) == {"parser", "generator"}
 
 

@@ -58,10 +58,9 @@ def write(out, face, prediction=None, prompts=None, **options):
         face,
         prompts or prompts_of(),
         prediction,
-        models={"sam": "aa"},
-        seconds={"segment": 0.25},
-        options=ResultOptions(**options),
-        made_by=MADE_BY,
+        ResultOptions(**options),
+        MADE_BY,
+        {"seconds_segment": 0.25, "sha256_sam": "aa"},
     )
 
 

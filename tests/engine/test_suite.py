@@ -11,8 +11,7 @@ import yaml
 
 import evaluate
 from s3pot.data.image import read_rgb
-from s3pot.engine.methods import METHODS
-from s3pot.engine.suite import read_suite
+from s3pot.engine.suite import METHODS, read_suite
 from s3pot.types import S3potError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from s3pot.data.image import write_json
 from s3pot.rg.align import from_landmarks, identity
 from s3pot.rg.warp import Alignment, crop, to_photo
 from s3pot.types import S3potError
@@ -188,13 +190,14 @@ def test_whole_pictures_of_other_size() -> None:
     assert to_photo(np.ones((60, 40), bool), way).all()
 
 
-def test_dict_round_trip_through_json() -> None:
+def test_round_trip_through_json(tmp_path: Path) -> None:
     way = dataclasses.replace(plan(80, (41.3, 60.9), 7, (100, 90), 32), score=0.875)
     values = {**dataclasses.asdict(way), "detector": "yunet"}
-    again = Alignment.from_dict(json.loads(json.dumps(values)))
-    assert again == way
+    write_json(tmp_path / "a.json", values)
+    assert Alignment.read(tmp_path / "a.json") == way
     whole = identity(np.zeros((3, 5, 3), np.uint8))
-    assert Alignment.from_dict(json.loads(json.dumps(dataclasses.asdict(whole)))).is_whole
+    write_json(tmp_path / "b.json", dataclasses.asdict(whole))
+    assert Alignment.read(tmp_path / "b.json").is_whole
 
 
 @pytest.mark.parametrize(
@@ -210,13 +213,16 @@ def test_dict_round_trip_through_json() -> None:
         ("score", "high"),
     ],
 )
-def test_damaged_dict(key: str, value: object) -> None:
+def test_damaged_file(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "a.json"
     values = dataclasses.asdict(plan(80, (40, 60), 7, (100, 90), 32))
+    path.write_text(json.dumps({**values, key: value}), encoding="utf-8")
     with pytest.raises(S3potError):
-        Alignment.from_dict({**values, key: value})
+        Alignment.read(path)
     del values[key]
-    with pytest.raises(S3potError, match=f"KeyError.*{key}"):
-        Alignment.from_dict(values)
+    write_json(path, values)
+    with pytest.raises(S3potError, match=f"a.json is no alignment.*KeyError.*{key}"):
+        Alignment.read(path)
 
 
 def test_another_photo_is_refused() -> None:
