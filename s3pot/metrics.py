@@ -53,8 +53,7 @@ def mask_scores(
     prediction, truth = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
     region = np.ones_like(truth) if region is None else np.asarray(region, dtype=bool)
     if truth.ndim != 2 or not prediction.shape == truth.shape == region.shape:
-        shapes = f"{prediction.shape}, {truth.shape} and {region.shape}"
-        raise ValueError(f"prediction, truth and region are {shapes}; expected the same (H, W)")
+        raise ValueError(f"{prediction.shape}, {truth.shape}, {region.shape}: not the same (H, W)")
     hit = int((prediction & truth).sum())
     extra, missed = int(prediction.sum()) - hit, int(truth.sum()) - hit
     ours, theirs = region & ~prediction, region & ~truth

@@ -33,8 +33,7 @@ def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
     try:
         files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     except OSError as error:
-        problem = f"{error.filename} cannot be read ({error.strerror}); run generate_reference.py"
-        raise BadFace(problem) from error
+        raise BadFace(f"cannot read {error.filename}; run generate_reference.py") from error
     text = json.dumps({"format": FORMAT, "files": files, **made_by}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -44,8 +44,7 @@ def read_rgb(source: ImageSource) -> np.ndarray:
     if isinstance(source, np.ndarray):
         channels_ok = source.ndim == 2 or source.shape[2:] in ((3,), (4,))
         if source.dtype != np.uint8 or not channels_ok or 0 in source.shape:
-            found = f"{name} of {source.dtype} {source.shape}"
-            raise BadImage(f"{found} is no picture; expected uint8 (H, W, 3), RGB")
+            raise BadImage(f"{name} is {source.dtype} {source.shape}; expected uint8 (H, W, 3)")
         source = to_pil(source)
     try:
         opened = nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)

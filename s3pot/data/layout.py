@@ -144,12 +144,10 @@ def load_labels(path: Path) -> np.ndarray:
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
     if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:
-        found = f"{labels.dtype} of shape {labels.shape}"
-        raise BadFace(f"{path} holds {found}; expected uint8 (H, W)")
+        raise BadFace(f"{path} holds {labels.dtype} {labels.shape}; expected uint8 (H, W)")
     low, high = labels.min(), labels.max()
     if not (low >= 0 and high < NUM_CLASSES and np.array_equal(labels, labels.astype(np.uint8))):
-        wanted = f"classes 0 to {NUM_CLASSES - 1}"
-        raise BadFace(f"{path} holds values {low} to {high}; expected {wanted}")
+        raise BadFace(f"{path} holds values {low} to {high}; expected classes 0 to 11")
     return labels.astype(np.uint8)
 
 
@@ -160,8 +158,7 @@ def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
     missing, damaged or of another frame.
     """
     if oracle and face.clean is None:
-        missing = f"{face.name} has no true clean face {face.raw.stem}{CLEAN}"
-        raise BadFace(f"{missing}; generate_reference.py --truth_dir brings it")
+        raise BadFace(f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir brings it")
     chosen = face.clean if oracle and face.clean else face.reference
     raw, reference = read_rgb(face.raw), read_rgb(chosen)
     if raw.shape != reference.shape:
@@ -206,8 +203,8 @@ def _read_labelme(path: Path, size: tuple[int, ...]) -> np.ndarray:
                 raise ValueError(f"a {kind} of {len(points)} points; expected polygons")
             cv2.fillPoly(mask, [np.rint(points * scale).astype(np.int32)], 1)
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        found = f"{path} is no LabelMe file ({type(error).__name__}: {error})"
-        raise S3potError(f"{found}; expected shapes, imageWidth, imageHeight") from error
+        wanted = "expected shapes, imageWidth, imageHeight"
+        raise S3potError(f"{path} is no LabelMe file ({error!r}); {wanted}") from error
     return mask.astype(bool)
 
 

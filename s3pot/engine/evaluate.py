@@ -52,8 +52,7 @@ def faces_with_truth(datapath: Path) -> list[FaceFiles]:
     """The faces of a folder that can be scored, at least one, sorted; else S3potError."""
     faces = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
     if not faces:
-        found = f"{datapath} has no face with a truth <stem>_occlusion.png or <stem>.json"
-        raise S3potError(f"{found}; generate_reference.py --truth_dir carries it along")
+        raise S3potError(f"no truth in {datapath}; generate_reference.py --truth_dir brings it")
     return faces
 
 

@@ -100,8 +100,9 @@ class AdapterTrainer:
         terms = [*(getattr(parts, term).detach() for term in TERMS), logits.new_ones(())]
         sums = torch.stack(terms).cpu().double()
         if not bool(sums.isfinite().all()):
-            found = f"{prompts.name}: the loss is {float(sums[3])}"
-            raise S3potError(f"{found}; check its files, or lower train.lr")
+            raise S3potError(
+                f"{prompts.name}: the loss is {float(sums[3])}; check its files or train.lr"
+            )
         return parts.total, sums
 
     def _means(self, sums: Tensor) -> dict[str, float]:

@@ -73,12 +73,11 @@ class FaceDetector:
 
     def _build(self) -> Any:
         if self._network is None:
-            path, cure = self.model_path, "python -m s3pot.weights download yunet"
-            if not path.is_file():
-                raise S3potError(f"{path}: no such file; {cure}, or set align.mode=never")
+            path = str(self.model_path)
             try:
-                self._network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.min_score)
+                self._network = cv2.FaceDetectorYN.create(path, "", (320, 320), self.min_score)
             except cv2.error as error:
-                found = f"not a YuNet model OpenCV {cv2.__version__} can read"
-                raise S3potError(f"{path}: {found}; move it away, then: {cure}") from error
+                found = f"{path} is missing or no YuNet model OpenCV {cv2.__version__} can read"
+                cure = "move it away, then: python -m s3pot.weights download yunet"
+                raise S3potError(f"{found}; {cure}, or set align.mode=never") from error
         return self._network

@@ -71,9 +71,7 @@ def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
     latent = checkpoint.get("latent_avg")
     if not isinstance(latent, Tensor) or latent.shape != net.latent_avg.shape:
         found = tuple(latent.shape) if isinstance(latent, Tensor) else "none"
-        raise WeightMismatch(
-            f"{source}: latent_avg is {found}, expected {tuple(net.latent_avg.shape)}; "
-            "the file must be the whole E4S checkpoint, not its state dict alone"
-        )
+        wanted = f"{tuple(net.latent_avg.shape)}, as in the whole E4S checkpoint"
+        raise WeightMismatch(f"{source}: latent_avg is {found}, expected {wanted}")
     load_strict(net, checkpoint, source)
     net.latent_avg.copy_(latent)

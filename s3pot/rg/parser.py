@@ -89,8 +89,7 @@ class Parser(nn.Module):
         """
         logits = self.net.forward_main(self.preprocess(image))
         if logits.shape[1] != len(self.table):
-            found = f"the parser has {logits.shape[1]} classes"
-            raise ValueError(f"{found}, its table {len(self.table)}")
+            raise ValueError(f"the net has {logits.shape[1]} classes, its table {len(self.table)}")
         size = (self.output_size, self.output_size)
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)

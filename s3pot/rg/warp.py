@@ -42,11 +42,10 @@ class Alignment:
 
     def __post_init__(self) -> None:
         """Check what a file or a caller may get wrong."""
-        if self.borders not in BORDERS:
-            raise S3potError(f"borders is {self.borders!r}; expected one of {', '.join(BORDERS)}")
-        positive = min(*self.size, *self.photo_size, self.shrink) >= 1
-        if not positive or not np.isfinite(self.corners).all() or self.side == 0:
-            raise S3potError(f"expected a quad that spans a square and sizes of 1 up, found {self}")
+        known = self.borders in BORDERS and min(*self.size, *self.photo_size, self.shrink) >= 1
+        if not (known and np.isfinite(self.corners).all() and self.side):
+            wanted = f"a quad that spans a square, sizes of 1 up, borders one of {BORDERS}"
+            raise S3potError(f"expected {wanted}, found {self}")
 
     @property
     def corners(self) -> np.ndarray:
@@ -74,8 +73,8 @@ class Alignment:
             own["score"] = None if own["score"] is None else float(own["score"])
             return cls(**own)
         except (OSError, KeyError, TypeError, ValueError) as error:
-            cure = "run generate_reference.py again"
-            raise S3potError(f"{path} is no alignment ({error!r}); {cure}") from error
+            found = f"{path} is no alignment ({error!r})"
+            raise S3potError(f"{found}; run generate_reference.py again") from error
 
 
 def as_quad(corners: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -181,8 +180,8 @@ def to_photo(
 
 def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
     if photo.shape[:2] != alignment.photo_size:
-        sizes = f"{photo.shape[:2]}, the alignment was made for {alignment.photo_size}"
-        raise S3potError(f"the photo is (height, width) {sizes}; expected the same upright photo")
+        sizes = f"(height, width) {photo.shape[:2]}, expected {alignment.photo_size}"
+        raise S3potError(f"the photo is {sizes}: the same upright photo")
 
 
 def _alpha(size: tuple[int, int], feather: float) -> Image.Image:

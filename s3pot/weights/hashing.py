@@ -54,9 +54,8 @@ def checked_sha256(path: Path, expected: str | None, rehash: bool = False) -> st
         digest = str(known["sha256"]) if unchanged else file_sha256(path)
         wanted = expected or known.get("sha256", digest)
         if digest != wanted:
-            cure = f"changed since its first use; if on purpose, delete its entry in {LOCK_NAME}"
-            if expected:
-                cure = "damaged or another file; move it away and download it again"
+            pinned = f"changed since its first use; if on purpose, delete its entry in {LOCK_NAME}"
+            cure = "move it away and download it again" if expected else pinned
             raise HashMismatch(f"{path} has sha256 {digest}, expected {wanted}: {cure}")
         if writable:
             book[name] = {"sha256": digest, **stamp}
@@ -71,8 +70,7 @@ def _read_book(lock: Path) -> dict[str, dict[str, Any]]:
         book = json.loads(lock.read_text(encoding="utf-8")) if lock.exists() else {}
         return {name: {"sha256": known["sha256"], **known} for name, known in book.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        cure = "delete it, and the weights are hashed and pinned anew"
-        raise S3potError(f"{lock} is damaged: {cure}") from None
+        raise S3potError(f"{lock} is damaged: delete it, weights are pinned anew") from None
 
 
 @contextmanager

@@ -84,10 +84,10 @@ def test_small_photos_are_enlarged_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_missing_and_damaged_model(tmp_path: Path) -> None:
     photo = np.zeros((20, 20, 3), np.uint8)
-    with pytest.raises(S3potError, match=r"gone\.onnx: no such file.*download yunet"):
+    with pytest.raises(S3potError, match=r"gone\.onnx is missing.*download yunet"):
         FaceDetector(tmp_path / "gone.onnx").detect(photo)
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    with pytest.raises(S3potError, match=f"not a YuNet model OpenCV {cv2.__version__}"):
+    with pytest.raises(S3potError, match=f"no YuNet model OpenCV {cv2.__version__}"):
         FaceDetector(tmp_path / "bad.onnx").detect(photo)
 
 
