@@ -25,9 +25,8 @@ from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.types import S3potError
-from s3pot.weights.hashing import checked_sha256, file_sha256
+from s3pot.weights.files import checked_sha256, file_sha256, locate, mini_path
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
-from s3pot.weights.registry import locate, mini_path
 
 PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
 
@@ -41,16 +40,16 @@ def settings(config: Config) -> PipelineSettings:
 
 
 def weights_path(config: Config, piece: str) -> Path:
-    """The verified file of sam, parser, generator, adapter (mini) or detector (official)."""
+    """The verified file of sam, parser, generator or (mini) adapter."""
     if config.model.set == "mini":
-        return mini_path(piece, _folder(config))
+        return mini_path(piece, weights_folder(config))
     parser = "segnext_small" if config.model.parser == "segnext" else "bisenet"
     names = {"sam": f"sam_{config.model.sam}", "parser": parser}
-    names.update(generator="e4s", detector="yunet")
+    names["generator"] = "e4s"
     if piece not in names:
         cure = "train_general.py makes one for --checkpoint; or take --config configs/mini.yaml"
         raise S3potError(f"the official models have no {piece}; {cure}")
-    return locate(names[piece], _folder(config))
+    return locate(names[piece], weights_folder(config))
 
 
 def model_hashes(config: Config, pieces: Iterable[str]) -> dict[str, str]:
@@ -108,9 +107,10 @@ def _read(config: Config, piece: str) -> tuple[dict[str, Any], str]:
     """The checkpoint of ``piece``, and its path."""
     path = weights_path(config, piece)
     mini = config.model.set == "mini"
-    return read_mini(piece, _folder(config)) if mini else read_checkpoint(path), str(path)
+    return read_mini(piece, weights_folder(config)) if mini else read_checkpoint(path), str(path)
 
 
-def _folder(config: Config) -> Path | None:
+def weights_folder(config: Config) -> Path | None:
+    """Where the config says that weights lie; None where it says nothing."""
     text = config.model.weights_dir
     return Path(text).expanduser() if text else None

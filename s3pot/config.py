@@ -25,12 +25,14 @@ class ConfigError(S3potError):
 
 def _choice(*allowed: str) -> Any:
     """One of some words; the first is the default."""
-    return field(default=allowed[0], metadata={"allowed": allowed})
+    rule = {"fits": allowed.__contains__, "text": f"one of {', '.join(allowed)}"}
+    return field(default=allowed[0], metadata=rule)
 
 
 def _number(default: float, low: float, high: float = math.inf) -> Any:
     """A number from ``low`` to ``high``."""
-    return field(default=default, metadata={"low": low, "high": high})
+    text = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+    return field(default=default, metadata={"fits": lambda v: low <= v <= high, "text": text})
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,10 @@ class Config:
     def __post_init__(self) -> None:
         for section, values in vars(self).items():
             for entry in dataclasses.fields(values):
-                _check(f"{section}.{entry.name}", getattr(values, entry.name), entry.metadata)
+                value, rule = getattr(values, entry.name), entry.metadata
+                if rule and not rule["fits"](value):
+                    name = f"{section}.{entry.name}"
+                    raise ConfigError(f"{name} is {value!r}; it must be {rule['text']}")
         model = self.model
         if (model.sam == "mini") != (model.set == "mini"):
             raise ConfigError(
@@ -205,10 +210,8 @@ def save_config(config: Config, folder: Path) -> None:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config {path} as YAML: {error}") from error
     if not isinstance(tree, (dict, type(None))):
         raise ConfigError(f"{path} is a {type(tree).__name__}; expected sections such as 'train:'")
     return tree or {}
@@ -262,12 +265,3 @@ def _convert(name: str, value: Any, kind: type) -> Any:
         except (TypeError, ValueError, OverflowError):
             pass  # the error below says it
     raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}")
-
-
-def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
-    allowed, low, high = bounds.get("allowed"), bounds.get("low"), bounds.get("high")
-    if allowed and value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-    if low is not None and not low <= value <= high:
-        limit = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise ConfigError(f"{name} is {value}; it must be {limit}")

@@ -50,8 +50,6 @@ def read_rgb(source: ImageSource) -> np.ndarray:
         opened = nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
         with opened as image:
             return _upright_rgb(image)
-    except FileNotFoundError:
-        raise BadImage(f"{name}: no such file; expected a picture") from None
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
         raise BadImage(f"{name}: not a readable picture ({reason})") from error
@@ -79,9 +77,8 @@ def _grey_uint8(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind in "iu":
         return np.asarray(samples.clip(0, 65535) // 256, dtype=np.uint8)
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(
-        (finite * (255.0 if finite.max() <= 1.0 else 1.0)).clip(0, 255).round(), dtype=np.uint8
-    )
+    scale = 255.0 if finite.max() <= 1.0 else 1.0
+    return np.asarray((finite * scale).clip(0, 255).round(), dtype=np.uint8)
 
 
 @contextmanager

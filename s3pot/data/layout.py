@@ -137,10 +137,8 @@ def load_labels(path: Path) -> np.ndarray:
     """Read a 12-class map as uint8 (H, W), values 0..11; BadFace names what is wrong with it."""
     try:
         labels = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise BadFace(f"{path} is missing; run generate_reference.py") from None
     except (ValueError, EOFError, OSError) as error:
-        raise BadFace(f"{path} is damaged ({error}); run generate_reference.py again") from error
+        raise BadFace(f"cannot read {path} ({error}); run generate_reference.py") from error
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
     if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:

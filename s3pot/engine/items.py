@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.data.image import write_json
 from s3pot.types import S3potError
-from s3pot.weights.hashing import file_sha256
+from s3pot.weights.files import file_sha256
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")

@@ -24,7 +24,7 @@ from s3pot.engine.results import ResultOptions
 from s3pot.pipeline import segment
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prediction, Prompts
-from s3pot.weights.hashing import file_sha256
+from s3pot.weights.files import file_sha256
 
 
 @dataclass(frozen=True)

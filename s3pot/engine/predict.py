@@ -24,7 +24,7 @@ from s3pot.engine.results import ResultOptions, record_path, write_result, write
 from s3pot.pipeline import PipelineSettings, segment
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prediction, Prompts
-from s3pot.weights.hashing import file_sha256
+from s3pot.weights.files import file_sha256
 
 logger = logging.getLogger(__name__)
 

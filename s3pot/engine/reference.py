@@ -9,21 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from s3pot.build import build_inverter, build_parser, model_hashes
+from s3pot.build import build_inverter, build_parser, model_hashes, weights_folder
 from s3pot.config import Config, save_config
 from s3pot.data.image import read_rgb, write_npy, write_png
 from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, load_truth, output_files
 from s3pot.engine.device import pick_device, seed_everything
 from s3pot.engine.items import each, read_finished, write_record
-from s3pot.rg.align import find_alignments, identity
-from s3pot.rg.detect import FaceDetector
+from s3pot.rg.align import FaceDetector, find_alignments, identity
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.parser import Parser
 from s3pot.rg.reference import make_reference
 from s3pot.rg.warp import Alignment, crop
 from s3pot.types import Photo, S3potError
-from s3pot.weights.hashing import file_sha256
-from s3pot.weights.registry import locate
+from s3pot.weights.files import file_sha256, locate
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +97,7 @@ def load_generator(config: Config) -> Generator:
     """Build the models, the detector only when the config aligns; S3potError lacking weights."""
     hashes, detector = model_hashes(config, ("parser", "generator")), None
     if config.align.mode != "never":
-        folder = config.model.weights_dir
-        path = locate("yunet", Path(folder).expanduser() if folder else None)
+        path = locate("yunet", weights_folder(config))
         detector = FaceDetector(path, config.align.min_score)
         hashes["detector"] = file_sha256(path)
     device = pick_device(config.run.device)

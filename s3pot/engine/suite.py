@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 import yaml
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_adapter, build_sam, settings, weights_path
+from s3pot.build import build_sam, settings, weights_path
 from s3pot.config import Config, build_dataclass, config_from_dict, config_to_dict, save_config
 from s3pot.data.layout import FaceFiles, load_reference
 from s3pot.engine import evaluate
@@ -75,6 +76,10 @@ def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
     return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
 
 
+def _token(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    return token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold
+
+
 def _greedy(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
     side = bench.sam.grid.side
     negative = bench.sam.grid.cells(prompts.points_sam[prompts.labels == 0]).cpu().numpy()
@@ -93,8 +98,7 @@ def _model(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
     adapter, logits = bench.adapter, None
     if len(prompts.labels):
         if adapter is not None and bench.row.adapter == "per_image":
-            start, adapter = adapter.state_dict(), build_adapter(bench.sam)
-            adapter.load_state_dict(start)
+            adapter = deepcopy(adapter)
             fit_adapter(bench.sam, prompts, adapter, bench.config)
         with torch.no_grad():
             logits = segment(bench.sam, adapter, prompts, settings(bench.config)).logits_sam
@@ -106,9 +110,7 @@ METHODS: dict[str, Callable[[Bench, Reference, Prompts], np.ndarray]] = {
     "parser": lambda bench, made, prompts: np.zeros(made.raw.shape[:2], dtype=bool),
     "region": lambda bench, made, prompts: np.ones(made.raw.shape[:2], dtype=bool),
     "pixel": lambda bench, made, prompts: pixel_contrast(made) > bench.row.threshold,
-    "token": lambda bench, made, prompts: (
-        token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold
-    ),
+    "token": _token,
     "single_point": _single_point,
     "greedy": _greedy,
     "model": _model,
@@ -133,10 +135,8 @@ def read_suite(path: Path) -> Suite:
             raise ValueError("there are no rows")
         return Suite(Path(tree.pop("datapath")), rows, **{"limit": 0, **tree})
     except (OSError, yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise S3potError(
-            f"cannot use the suite {path} ({type(error).__name__}: {error}); "
-            "expected datapath, rows (a list) and perhaps limit (a number)"
-        ) from error
+        wanted = "expected datapath, rows (a list) and perhaps limit (a number)"
+        raise S3potError(f"cannot use the suite {path} ({error!r}); {wanted}") from error
 
 
 def _row(values: Any, number: int) -> Row:
@@ -155,18 +155,18 @@ def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation
     faces = evaluate.faces_with_truth(suite.datapath)[: suite.limit or None]
     save_config(config, output_dir)
     sams: dict[Any, FrozenSam] = {}
-    result = Evaluation([], [])
+    rows: list[dict[str, Any]] = []
+    scores: list[FaceScore] = []
+    failed = 0
     for row in suite.rows:
         score = _scorer(_bench(config, row, sams), suite.datapath)
         own = {face.name: face for face in faces[: row.faces or None]}
         entries = list(each(own, score, f"faces of {row.name!r}"))
-        result = Evaluation(
-            [*result.rows, evaluate.table_row(row.name, entries)],
-            [*result.faces, *entries],
-            result.failed + len(own) - len(entries),
-        )
-        evaluate.save(output_dir, result)
-    return result
+        rows.append(evaluate.table_row(row.name, entries))
+        scores += entries
+        failed += len(own) - len(entries)
+        evaluate.save(output_dir, Evaluation(rows, scores, failed))
+    return Evaluation(rows, scores, failed)
 
 
 def _bench(config: Config, row: Row, sams: dict[Any, FrozenSam]) -> Bench:

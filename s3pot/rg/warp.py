@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -129,12 +130,9 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
     inside, side = np.asarray(image), float(np.hypot(*(quad[3] - quad[0])))
     padding = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
     mirrored = np.pad(inside, padding, mode="reflect")
-    rows, columns = (
-        np.pad(np.zeros(inside.shape[axis], np.float32), ends, "linear_ramp", end_values=ends)
-        for axis, ends in enumerate(padding[:2])
-    )  # distance of each row and column to the picture
-    reach = max(before.max(), after.max(), 0.3 * side)
-    share = np.maximum(rows[:, None], columns[None, :])[..., None] / np.float32(reach)
+    outside = np.pad(np.zeros(inside.shape[:2], np.uint8), padding[:2], constant_values=1)
+    distance = cv2.distanceTransform(outside, cv2.DIST_C, cv2.DIST_MASK_3)[..., None]
+    share = distance / np.float32(max(before.max(), after.max(), 0.3 * side))
     blurred = np.asarray(Image.fromarray(mirrored).filter(ImageFilter.GaussianBlur(0.02 * side)))
     mixed = mirrored + (blurred - mirrored.astype(np.float32)) * np.minimum(3 * share, 1)
     mixed += (np.median(inside, axis=(0, 1)).astype(np.float32) - mixed) * share

@@ -108,19 +108,10 @@ class MiniImageEncoder(nn.Module):
 
 def build_mini_sam(size: MiniSamSize) -> Sam:
     """A ``Sam`` of small parts with fresh weights."""
-    side = size.image // size.patch
-    transformer = TwoWayTransformer(
-        depth=2, embedding_dim=size.tokens, num_heads=8, mlp_dim=size.decoder_mlp
+    side, width = size.image // size.patch, size.tokens
+    attention = TwoWayTransformer(2, width, num_heads=8, mlp_dim=size.decoder_mlp)
+    decoder = MaskDecoder(
+        transformer_dim=width, transformer=attention, num_multimask_outputs=size.masks
     )
-    return Sam(
-        image_encoder=MiniImageEncoder(size),
-        prompt_encoder=PromptEncoder(
-            embed_dim=size.tokens,
-            image_embedding_size=(side, side),
-            input_image_size=(size.image, size.image),
-            mask_in_chans=16,
-        ),
-        mask_decoder=MaskDecoder(
-            transformer_dim=size.tokens, transformer=transformer, num_multimask_outputs=size.masks
-        ),
-    )
+    prompts = PromptEncoder(width, (side, side), (size.image, size.image), mask_in_chans=16)
+    return Sam(MiniImageEncoder(size), prompts, decoder)

@@ -14,8 +14,15 @@ import sys
 from pathlib import Path
 
 from s3pot.types import S3potError
-from s3pot.weights.download import download
-from s3pot.weights.registry import PAPER_SET, default_folder, find, how_to_get, verify, weight_files
+from s3pot.weights.files import (
+    PAPER_SET,
+    default_folder,
+    download,
+    find,
+    how_to_get,
+    verify,
+    weight_files,
+)
 
 logger = logging.getLogger("s3pot.weights")
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from s3pot.types import S3potError
-from s3pot.weights.registry import mini_path
+from s3pot.weights.files import mini_path
 
 MINI_FORMAT = 1
 _SAM = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # width

@@ -172,7 +172,7 @@ def test_no_picture(tmp_path: Path) -> None:
     for name in ("text.png", "."):
         with pytest.raises(BadImage, match="not a readable picture"):
             read_rgb(tmp_path / name)
-    with pytest.raises(BadImage, match=r"gone\.png: no such file"):
+    with pytest.raises(BadImage, match=r"gone\.png: not a readable picture .*No such file"):
         read_rgb(tmp_path / "gone.png")
     for array in (np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)):
         with pytest.raises(BadImage, match="expected uint8"):

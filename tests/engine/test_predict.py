@@ -12,7 +12,7 @@ import pytest
 import inference
 import s3pot.engine.predict as engine
 from s3pot.data.image import read_rgb, write_npy
-from s3pot.weights.registry import weight_files
+from s3pot.weights.files import weight_files
 
 MASKS = ("_occlusion.png", "_face.png", "_parsing.npy", "_result.json")
 PICTURES = ("_pair.png", "_classes.png", "_points.png", "_attention.png", "_overlay.png")

@@ -12,7 +12,7 @@ from PIL import Image
 import generate_reference
 import s3pot.engine.reference as engine
 from s3pot.data.image import read_rgb, write_png
-from s3pot.rg.detect import Face
+from s3pot.rg.align import Face
 from s3pot.rg.warp import Alignment
 
 SUFFIXES = (".png", "_ref.png", "_parsing_mask.npy", "_align.json")

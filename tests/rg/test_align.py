@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from s3pot.rg.align import (
+    Face,
+    FaceDetector,
     NoFace,
     find_alignments,
     from_landmarks,
@@ -16,7 +18,6 @@ from s3pot.rg.align import (
     looks_aligned,
     quad_from_landmarks,
 )
-from s3pot.rg.detect import Face, FaceDetector
 from s3pot.rg.warp import crop
 
 # Where FFHQ has the five points on average, as shares of the side.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from s3pot.weights import __main__ as command
-from s3pot.weights import registry
+from s3pot.weights import files as registry
 from s3pot.weights.__main__ import main
-from s3pot.weights.registry import WeightFile
+from s3pot.weights.files import WeightFile
 
 SHA = hashlib.sha256(b"abc").hexdigest()
 

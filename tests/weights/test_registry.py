@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.weights import registry
-from s3pot.weights.registry import (
+from s3pot.weights import files as registry
+from s3pot.weights.files import (
     PAPER_SET,
     MissingWeights,
     WeightFile,
