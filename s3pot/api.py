@@ -15,8 +15,8 @@ import torch
 
 from s3pot.config import Config, load_config
 from s3pot.data.cache import rounded
-from s3pot.data.dataset import make_pair
 from s3pot.data.image import ImageSource, read_rgb
+from s3pot.data.layout import make_pair
 from s3pot.engine.predict import Segmenter, load_segmenter
 from s3pot.engine.reference import Generator, align, load_generator
 from s3pot.engine.results import Masks, masks_from
@@ -54,7 +54,7 @@ class FaceSegmenter:
             S3potError: No picture, or no face in it.
         """
         pixels = read_rgb(image)
-        alignment = align(self.config, self.generator, pixels)[0]
+        alignment = align(self.generator, pixels)[0]
         photo = Photo("picture", crop(pixels, alignment), alignment)
         made = make_reference(self.generator.parser, self.generator.inverter, photo)
         sam, size = self.segmenter.sam, made.raw.shape[:2]

@@ -1,4 +1,4 @@
-"""The folder contract: which files belong to a face, what they are called, and how they are read.
+"""The folder contract: a face's files, their names, how they are read and brought to SAM's square.
 
 Reference generation writes ``<stem>.png``, ``<stem>_ref.png``, ``<stem>_parsing_mask.npy``,
 ``<stem>_align.json`` and, where truth is known, ``<stem>_occlusion.png`` and ``<stem>_clean.png``;
@@ -13,10 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from PIL import Image
 
-from s3pot.data.image import read_rgb
-from s3pot.labels import NUM_CLASSES
-from s3pot.types import Reference, S3potError
+from s3pot.data.image import read_rgb, resized, to_tensor
+from s3pot.labels import NUM_CLASSES, region_of
+from s3pot.types import Pair, Reference, S3potError
 
 REFERENCE, PARSING = "_ref.png", "_parsing_mask.npy"
 ALIGN, OCCLUSION, CLEAN = "_align.json", "_occlusion.png", "_clean.png"
@@ -163,6 +165,19 @@ def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
         sizes = f"{face.raw} is {_size(raw)}, but {chosen} is {_size(reference)}"
         raise BadFace(f"{sizes}; both must show one frame: run generate_reference.py again")
     return Reference(raw, reference, load_labels(face.parsing))
+
+
+def make_pair(name: str, reference: Reference, size: int) -> Pair:
+    """Bring a face to SAM's square of side ``size``; the aspect is not kept.
+
+    Each of the three arrays may have a size of its own. Pictures go by Pillow's antialiased
+    bilinear filter, the region by the nearest pixel centre.
+    """
+    square = (size, size)
+    region = resized(region_of(reference.labels), square, Image.Resampling.NEAREST)
+    pictures = (reference.raw, reference.reference)
+    raw, ref = (to_tensor(resized(pixels, square)) for pixels in pictures)
+    return Pair(name, raw, ref, torch.from_numpy(region))
 
 
 def load_truth(face: FaceFiles) -> np.ndarray | None:

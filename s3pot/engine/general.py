@@ -115,12 +115,11 @@ class _Run:
     def _train_epoch(self) -> dict[str, float]:
         order = epoch_order(len(self.faces), self.config.train.seed, self.epoch)
         row = {"epoch": self.epoch, "lr": float(self.trainer.schedule.get_last_lr()[0])}
-        losses = self.trainer.train_epoch(lambda i: self.store.get(self.faces[i]), order)
-        row.update({f"train_{key}": value for key, value in losses.items()})
+        get, trainer = self.store.get, self.trainer
+        losses = {"train": trainer.train_epoch(lambda i: get(self.faces[i]), order)}
         if self.val:
-            losses = self.trainer.validate(lambda i: self.store.get(self.val[i]), len(self.val))
-            row.update({f"val_{key}": value for key, value in losses.items()})
-        return row
+            losses["val"] = trainer.validate(lambda i: get(self.val[i]), len(self.val))
+        return {**row, **{f"{p}_{k}": v for p, terms in losses.items() for k, v in terms.items()}}
 
     def _write(self, row: dict[str, float]) -> None:
         train, folder = self.config.train, self.job.output_dir

@@ -11,8 +11,7 @@ from tqdm import tqdm
 from s3pot.build import model_hashes, settings
 from s3pot.config import Config, config_to_dict
 from s3pot.data.cache import FeatureCache, entry_key, rounded
-from s3pot.data.dataset import make_pair
-from s3pot.data.layout import FaceFiles, cache_folder, load_reference
+from s3pot.data.layout import FaceFiles, cache_folder, load_reference, make_pair
 from s3pot.pipeline import prepare
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Pair, Prompts, S3potError

@@ -41,6 +41,7 @@ class ReferenceJob:
 class Generator:
     """The models of RG."""
 
+    config: Config
     parser: Parser
     inverter: Inverter
     detector: FaceDetector | None  # None takes every picture as it is
@@ -66,7 +67,7 @@ def generate(config: Config, job: ReferenceJob) -> int:
             other = owners.setdefault(file, path)
             if other != path:  # a.jpg and a.png
                 raise S3potError(f"it would overwrite files of {other}; rename one of the two")
-        _write_photo(config, job, models, path, name)
+        _write_photo(job, models, path, name)
 
     done = len(list(each({str(path): path for path in photos}, one, "photos")))
     logger.info("%d of %d photos are in %s", done, len(photos), job.output_dir)
@@ -101,24 +102,21 @@ def load_generator(config: Config) -> Generator:
         detector = FaceDetector(path, config.align.min_score)
         hashes["detector"] = file_sha256(path)
     device = pick_device(config.run.device)
-    return Generator(build_parser(config, device), build_inverter(config, device), detector, hashes)
+    parser, inverter = build_parser(config, device), build_inverter(config, device)
+    return Generator(config, parser, inverter, detector, hashes)
 
 
-def align(
-    config: Config, models: Generator, pixels: np.ndarray, all_faces: bool = False
-) -> list[Alignment]:
+def align(models: Generator, pixels: np.ndarray, all_faces: bool = False) -> list[Alignment]:
     """The crops of one photo, uint8 (H, W, 3), by ``align.mode``; NoFace where one is needed."""
     if models.detector is None:
         return [identity(pixels)]
-    own, auto = config.align, config.align.mode == "auto"
-    return find_alignments(pixels, models.detector, own.size, own.borders, all_faces, auto)
+    own, detector = models.config.align, models.detector
+    return find_alignments(pixels, detector, own.size, own.borders, all_faces, own.mode == "auto")
 
 
-def _write_photo(
-    config: Config, job: ReferenceJob, models: Generator, path: Path, name: str
-) -> None:
+def _write_photo(job: ReferenceJob, models: Generator, path: Path, name: str) -> None:
     """All faces of one photo; the record of the first closes them all, so it is written last."""
-    ends, folder = (OCCLUSION, CLEAN), job.truth_dir
+    config, ends, folder = models.config, (OCCLUSION, CLEAN), job.truth_dir
     beside = {end: folder / (name + end) for end in ends} if folder else {}
     truths = {end: file for end, file in beside.items() if file.is_file()}
     if beside and not truths:
@@ -134,7 +132,7 @@ def _write_photo(
     if not job.overwrite and read_finished(job.output_dir / (name + ALIGN), made_by):
         return
     pixels = read_rgb(path)
-    faces = align(config, models, pixels, job.all_faces)
+    faces = align(models, pixels, job.all_faces)
     written: list[Path] = []
     for index, alignment in reversed(list(enumerate(faces))):
         face = f"{name}_face{index + 1}" if index else name

@@ -50,21 +50,22 @@ class Face:
 
 
 class FaceDetector:
-    """YuNet from an ONNX file, built at the first photo; faces below ``min_score`` are dropped."""
+    """YuNet from an ONNX file; faces below ``min_score`` are dropped; S3potError if it is none."""
 
     def __init__(self, model_path: str | Path, min_score: float = 0.6) -> None:
-        self.model_path = Path(model_path)
-        self.min_score = min_score
-        self._network: Any = None
+        try:
+            network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score)
+        except cv2.error as error:
+            found = f"{model_path} is missing or no YuNet model OpenCV {cv2.__version__} can read"
+            cure = "move it away, then: python -m s3pot.weights download yunet"
+            raise S3potError(f"{found}; {cure}, or set align.mode=never") from error
+        self._network: Any = network
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Find the faces of a photo of any size, uint8 RGB (H, W, 3).
 
         Returns:
             Faces in the photo frame, largest first; empty if there is none.
-
-        Raises:
-            S3potError: if the model file is missing or no YuNet.
         """
         for side in SEARCH_SIDES:
             scale = side / max(image.shape[:2])
@@ -79,25 +80,13 @@ class FaceDetector:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(image, size, interpolation=filtering)
-        network = self._build()
-        network.setInputSize(size)
-        _, found = network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+        self._network.setInputSize(size)
+        _, found = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
         # A row: x, y, width, height, five landmarks x, y, score.
         rows = np.zeros((0, 15)) if found is None else np.asarray(found, dtype=np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
         return [Face(tuple(row[:4]), float(row[14]), row[4:14].reshape(5, 2)) for row in rows]
-
-    def _build(self) -> Any:
-        if self._network is None:
-            path = str(self.model_path)
-            try:
-                self._network = cv2.FaceDetectorYN.create(path, "", (320, 320), self.min_score)
-            except cv2.error as error:
-                found = f"{path} is missing or no YuNet model OpenCV {cv2.__version__} can read"
-                cure = "move it away, then: python -m s3pot.weights download yunet"
-                raise S3potError(f"{found}; {cure}, or set align.mode=never") from error
-        return self._network
 
 
 def quad_from_landmarks(points: np.ndarray) -> np.ndarray:

@@ -220,9 +220,9 @@ def align_with(mode):
 
     plain = engine.align
 
-    def aligned(config, models, pixels, all_faces=False):
-        config = replace(config, align=replace(config.align, mode=mode))
-        return plain(config, models, pixels, all_faces)
+    def aligned(models, pixels, all_faces=False):
+        config = replace(models.config, align=replace(models.config.align, mode=mode))
+        return plain(replace(models, config=config), pixels, all_faces)
 
     return aligned
 

@@ -47,9 +47,8 @@ class SpotNetwork:
 
 
 def detector_with(network: SpotNetwork, monkeypatch: pytest.MonkeyPatch) -> FaceDetector:
-    detector = FaceDetector("unused.onnx")
-    monkeypatch.setattr(detector, "_build", lambda: network)
-    return detector
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *arguments: network)
+    return FaceDetector("unused.onnx")
 
 
 @pytest.mark.parametrize(
@@ -83,12 +82,11 @@ def test_small_photos_are_enlarged_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_missing_and_damaged_model(tmp_path: Path) -> None:
-    photo = np.zeros((20, 20, 3), np.uint8)
     with pytest.raises(S3potError, match=r"gone\.onnx is missing.*download yunet"):
-        FaceDetector(tmp_path / "gone.onnx").detect(photo)
+        FaceDetector(tmp_path / "gone.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(S3potError, match=f"no YuNet model OpenCV {cv2.__version__}"):
-        FaceDetector(tmp_path / "bad.onnx").detect(photo)
+        FaceDetector(tmp_path / "bad.onnx")
 
 
 @pytest.mark.weights
