@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s3pot.config import Config, load_config
+from s3pot.config import load_config
 from s3pot.data.cache import rounded
 from s3pot.data.image import ImageSource, read_rgb
 from s3pot.data.layout import make_pair
@@ -43,7 +43,6 @@ class Segmentation(Masks):
 class FaceSegmenter:
     """Loaded models of both halves; see ``load``."""
 
-    config: Config
     generator: Generator
     segmenter: Segmenter
 
@@ -83,4 +82,4 @@ def load(
     overrides = [*NAMED.get(str(name), ()), f"run.device={device}"]
     config = load_config(None if str(name) in NAMED else name, overrides)
     segmenter = load_segmenter(config, Path(checkpoint) if checkpoint else None)
-    return FaceSegmenter(config, load_generator(config), segmenter)
+    return FaceSegmenter(load_generator(config), segmenter)

@@ -42,9 +42,8 @@ def new_parser(
     doc: str | None, output_dir: str | None = None, settings: Sequence[Setting] = ()
 ) -> argparse.ArgumentParser:
     """A parser with the options of every script and its own ``settings``; ``doc`` is the help."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=doc, formatter_class=raw, allow_abbrev=False)
     add = parser.add_argument
     add("--config", help="YAML file of differences from the defaults")
     if output_dir is not None:

@@ -209,10 +209,7 @@ def _read_labelme(path: Path, size: tuple[int, ...]) -> np.ndarray:
         for shape in content["shapes"]:
             points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
             kind = shape.get("shape_type") or "polygon"
-            if kind == "rectangle" and len(points) == 2:
-                (left, top), (right, bottom) = points
-                points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-            elif kind != "polygon" or len(points) < 3:
+            if kind != "polygon" or len(points) < 3:
                 raise ValueError(f"a {kind} of {len(points)} points; expected polygons")
             cv2.fillPoly(mask, [np.rint(points * scale).astype(np.int32)], 1)
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:

@@ -19,14 +19,8 @@ from s3pot.metrics import MaskScores, mask_scores, summarise
 from s3pot.rg.reference import resize_labels
 from s3pot.types import S3potError
 
-_HEADER = (
-    "| row | occlusion IoU (95 %) | F1 | precision | recall | boundary F1 | visible IoU "
-    "| pooled IoU | faces | s / face |\n|" + "---|" * 10 + "\n"
-)
-_ROW = (
-    "| {name} | {occlusion_iou} ({occlusion_iou_low} to {occlusion_iou_high}) | {f1} | {precision} "
-    "| {recall} | {boundary_f1} | {visible_iou} | {pooled_iou} | {faces} | {seconds_per_face} |\n"
-)
+_HEADLINE = "{occlusion_iou} ({occlusion_iou_low} to {occlusion_iou_high})"
+_OTHERS = "f1 precision recall boundary_f1 visible_iou pooled_iou faces seconds_per_face".split()
 
 
 @dataclass(frozen=True)
@@ -103,8 +97,11 @@ def table_row(name: str, entries: Sequence[FaceScore]) -> dict[str, Any]:
 
 def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
     """The table for people: headline with its 95 % interval, then the other scores."""
-    texts = ({key: _text(value) for key, value in row.items()} for row in rows)
-    return _HEADER + "".join(_ROW.format(**row) for row in texts)
+    lines = [["name", "occlusion_iou (95 %)", *_OTHERS], ["---"] * (2 + len(_OTHERS))]
+    for row in rows:
+        texts = {key: _text(value) for key, value in row.items()}
+        lines.append([texts["name"], _HEADLINE.format(**texts), *(texts[key] for key in _OTHERS)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _text(value: Any) -> str:

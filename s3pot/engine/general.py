@@ -84,17 +84,17 @@ class _Run:
         if world > 1:
             self.store.fill(faces[rank::world], quiet=rank > 0)
             distributed.barrier()
-        filled = self.store.fill(faces, quiet=rank > 0)
-        for face, error in filled.failed:
+        points, failed = self.store.fill(faces, quiet=rank > 0)
+        for face, error in failed:
             logger.warning("failed: %s: %s", face.name, error)
-        empty = [face.name for face, count in filled.points.items() if count == 0]
+        empty = [face.name for face, count in points.items() if count == 0]
         if empty:
             names = ", ".join(empty)
             logger.warning("%d faces have no prompt point and are left out: %s", len(empty), names)
-        self.faces, self.val = ([f for f in part if filled.points.get(f)] for part in (train, val))
+        self.faces, self.val = ([f for f in part if points.get(f)] for part in (train, val))
         if not self.faces:
             raise S3potError(f"{self.job.datapath}: no face has a prompt point to train on")
-        return len(filled.failed)
+        return len(failed)
 
     def train(self) -> None:
         """All epochs that are left; ``last.pth`` comes last, so a kill before it repeats one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,13 +16,7 @@ from s3pot.pipeline import prepare
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Pair, Prompts, S3potError
 
-
-@dataclass(frozen=True)
-class Filled:
-    """How many prompt points each face has, and the faces that cannot be read."""
-
-    points: dict[FaceFiles, int]
-    failed: list[tuple[FaceFiles, S3potError]]
+Filled = tuple[dict[FaceFiles, int], list[tuple[FaceFiles, S3potError]]]
 
 
 class PromptStore:
@@ -59,11 +53,12 @@ class PromptStore:
         return replace(found.to(self.sam.sam.device), name=face.name)
 
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
-        """Compute what is missing, in batches.
+        """Compute what is missing, in batches: points of each face, and faces that cannot be read.
 
         A CPU takes pairs one by one: it gains nothing by batches, and its sums may depend on them.
         """
-        filled = Filled({}, [])
+        points: dict[FaceFiles, int] = {}
+        failed: list[tuple[FaceFiles, S3potError]] = []
         size = 1 if self.sam.sam.device.type == "cpu" else max(1, self.config.sam.batch // 2)
         starts = range(0, len(faces), size)
         for start in tqdm(starts, desc="SAM", unit="batch", disable=quiet or None):
@@ -74,12 +69,12 @@ class PromptStore:
                     if kept is None:
                         batch.append((face, self._read(face, False)))
                     else:
-                        filled.points[face] = len(kept.labels)
+                        points[face] = len(kept.labels)
                 except S3potError as error:
-                    filled.failed.append((face, error))
+                    failed.append((face, error))
             for (face, _), prompts in zip(batch, self._compute(batch, False)):
-                filled.points[face] = len(prompts.labels)
-        return filled
+                points[face] = len(prompts.labels)
+        return points, failed
 
     def _read(self, face: FaceFiles, oracle: bool) -> Pair:
         return make_pair(face.name, load_reference(face, oracle), self.sam.grid.size)

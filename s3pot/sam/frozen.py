@@ -1,17 +1,76 @@
-"""A frozen SAM behind four verbs: encode pictures, embed points, attend, decode."""
+"""A frozen SAM behind four verbs: encode pictures, embed points, attend, decode.
+
+The mask decoder runs step by step over its own sub-modules, for the attended image tokens; equal
+to ``MaskDecoder.forward`` of segment-anything with ``multimask_output=False``.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from segment_anything.modeling import Sam
+from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
 
 from s3pot.grid import Grid
-from s3pot.sam.decode import Attended, Decoded, attend, mask_from
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What the two-way transformer gives.
+
+    Attributes:
+        outputs: Output tokens (IoU, masks) and prompts after attention, (B, 1 + masks + N, C).
+        image: Image tokens after they and the prompts have attended to each other, (B, C, G, G).
+    """
+
+    outputs: Tensor
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One mask.
+
+    Attributes:
+        logits: Low-resolution mask logits, (B, 1, 4G, 4G).
+        iou: The decoder's own estimate of the mask's IoU, (B, 1).
+        attended: The tokens behind it.
+    """
+
+    logits: Tensor
+    iou: Tensor
+    attended: Attended
+
+
+def attend(
+    decoder: MaskDecoder, image: Tensor, image_position: Tensor, prompts: Tensor, dense: Tensor
+) -> Attended:
+    """Run the two-way transformer alone; enough for FE, which needs no mask.
+
+    Args:
+        decoder: SAM's mask decoder.
+        image: Image tokens, (B, C, G, G), one per row of ``prompts``.
+        image_position: Dense positional encoding, (1, C, G, G).
+        prompts: Prompt tokens, (B, N, C).
+        dense: Dense prompt (SAM's no-mask embedding), broadcastable to ``image``.
+    """
+    own = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
+    tokens = torch.cat((own.expand(len(prompts), -1, -1), prompts), dim=1)
+    outputs, keys = decoder.transformer(image + dense, image_position.expand_as(image), tokens)
+    return Attended(outputs, keys.transpose(1, 2).unflatten(2, image.shape[-2:]))
+
+
+def mask_from(decoder: MaskDecoder, attended: Attended) -> Decoded:
+    """Upscaling and the single-mask hypernetwork on attended tokens."""
+    features = decoder.output_upscaling(attended.image)
+    kernel = decoder.output_hypernetworks_mlps[0](attended.outputs[:, 1])
+    logits = torch.einsum("bc,bchw->bhw", kernel, features).unsqueeze(1)
+    iou = decoder.iou_prediction_head(attended.outputs[:, 0])[:, :1]
+    return Decoded(logits, iou, attended)
 
 
 def freeze(module: Module) -> Module:
@@ -50,9 +109,7 @@ class FrozenSam(nn.Module):
         """
         size = self.grid.size
         if images.shape[-2:] != (size, size):
-            raise ValueError(
-                f"pictures are {tuple(images.shape[-2:])}; this SAM takes {size} x {size}"
-            )
+            raise ValueError(f"pictures are {tuple(images.shape[-2:])}; SAM takes {size} x {size}")
         if self.normalize:
             images = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
         with torch.autocast("cuda", torch.bfloat16, enabled=self.amp and images.is_cuda):
@@ -73,11 +130,9 @@ class FrozenSam(nn.Module):
 
     def attend(self, image_tokens: Tensor, prompt_tokens: Tensor) -> Attended:
         """The two-way transformer alone: (B, C, G, G) and (B, N, C) → attended tokens."""
-        encoder = self.sam.prompt_encoder
+        encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
         dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return attend(
-            self.sam.mask_decoder, image_tokens, encoder.get_dense_pe(), prompt_tokens, dense
-        )
+        return attend(decoder, image_tokens, encoder.get_dense_pe(), prompt_tokens, dense)
 
     def decode(self, image_tokens: Tensor, prompt_tokens: Tensor) -> Decoded:
         """A single mask: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""

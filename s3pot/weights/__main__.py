@@ -59,8 +59,8 @@ def _one(command: str, name: str, folder: Path) -> str:
     entry = find(name)
     if command == "list":
         state = "here" if (folder / entry.file).is_file() else "missing"
-        about = f"{name}: {state}. {entry.note}; licence: {entry.licence}"
-        return f"{about}{how_to_get(entry, folder)}"
+        about = f"{state}. {entry.note}; licence: {entry.licence}{how_to_get(entry, folder)}"
+        return f"{name}: {about}"
     path = download(entry, folder) if command == "download" else verify(entry, folder, rehash=True)
     return f"{name}: {path} is verified"
 

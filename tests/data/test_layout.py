@@ -114,7 +114,7 @@ def test_the_authors_layout(tmp_path: Path, suffix: str) -> None:
 def test_labelme_shapes_and_their_errors(tmp_path: Path) -> None:
     folder = _authors(tmp_path / "5")
     (face,) = find_faces(tmp_path)
-    shape = {"shape_type": "rectangle", "points": [[10, 10], [30, 20]]}
+    shape = {"points": [[10, 10], [30, 10], [30, 20], [10, 20]]}
     content = {"imageWidth": 60, "imageHeight": 40, "shapes": [shape]}
     (folder / "photo.json").write_text(json.dumps(content))
     truth = load_truth(face)

@@ -46,7 +46,7 @@ def test_modes_compute_as_often_as_they_say_and_agree(
     plain = Counted(mini_options, None, "cache.mode=off")
     want = [plain.store.get(face) for face in faces]
     first = Counted(mini_options, folder, f"cache.mode={mode}")
-    points = first.store.fill(faces).points
+    points, _ = first.store.fill(faces)
     assert points == {face: len(prompts.labels) for face, prompts in zip(faces, want)}
     assert min(points.values()) > 0
     assert first.encoded == 6
@@ -95,10 +95,10 @@ def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options:
     write_png(folder / "face_03_ref.png", np.zeros((9, 9, 3), np.uint8))
     faces = find_faces(folder)
     counted = Counted(mini_options, None)
-    filled = counted.store.fill(faces)
-    found = {face.name: count > 0 for face, count in filled.points.items()}
+    points, failed = counted.store.fill(faces)
+    found = {face.name: count > 0 for face, count in points.items()}
     assert found == {"face_00": True, "face_01": False, "face_04": True}
-    assert sorted(face.name for face, _ in filled.failed) == ["face_02", "face_03"]
+    assert sorted(face.name for face, _ in failed) == ["face_02", "face_03"]
     with pytest.raises(S3potError, match="face_02_ref.png"):
         counted.store.get(faces[2])
 

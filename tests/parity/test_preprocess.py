@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from s3pot.data.image import bicubic_reduce
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, CLASSES, REGION_CLASSES
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.rg.parser import Parser
-from s3pot.rg.resize import bicubic_reduce
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 TINY = E4SSize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 
-from s3pot.sam.decode import attend, mask_from
+from s3pot.sam.frozen import attend, mask_from
 
 
 @pytest.mark.parametrize("masks", [0, 3])

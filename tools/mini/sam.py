@@ -25,7 +25,7 @@ from mini.measure import measure
 from mini.pool import Batch, Pool
 from mini.prompts import dense_prompts, sparse_prompts
 from mini.trainee import Trainee
-from s3pot.sam.decode import Decoded
+from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()

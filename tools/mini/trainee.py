@@ -8,7 +8,7 @@ from torch import Tensor
 
 from s3pot.fe import cosine_map, first_token
 from s3pot.grid import Grid
-from s3pot.sam.decode import Attended, Decoded, attend, mask_from
+from s3pot.sam.frozen import Attended, Decoded, attend, mask_from
 
 
 class Trainee:
