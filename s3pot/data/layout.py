@@ -140,11 +140,11 @@ def load_labels(path: Path) -> np.ndarray:
     try:
         labels = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise BadFace(f"cannot read {path} ({error}); run generate_reference.py") from error
+        raise BadFace(f"{path} is missing or damaged ({error}); run generate_reference.py") from error
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
     if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:
-        raise BadFace(f"{path} holds {labels.dtype} {labels.shape}; expected uint8 (H, W)")
+        raise BadFace(f"{path} holds {labels.dtype} of shape {labels.shape}; expected (H, W)")
     low, high = labels.min(), labels.max()
     if not (low >= 0 and high < NUM_CLASSES and np.array_equal(labels, labels.astype(np.uint8))):
         raise BadFace(f"{path} holds values {low} to {high}; expected classes 0 to 11")
