@@ -140,7 +140,7 @@ def load_labels(path: Path) -> np.ndarray:
     try:
         labels = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise BadFace(f"{path} is missing or damaged ({error}); run generate_reference.py") from error
+        raise BadFace(f"{path} is missing or damaged ({error}): generate_reference.py") from error
     if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
         labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
     if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:
