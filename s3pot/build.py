@@ -33,9 +33,13 @@ PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
 
 def settings(config: Config) -> PipelineSettings:
     """The method's numbers as ``pipeline`` takes them."""
-    prompt, attended = config.prompt, config.prompt.features == "attended"
+    prompt = config.prompt
     return PipelineSettings(
-        prompt.initial_anchor, prompt.initial_pick, attended, config.mask.align_corners
+        prompt.initial_anchor,
+        prompt.initial_pick,
+        prompt.features == "attended",
+        prompt.selection,
+        config.mask.align_corners,
     )
 
 

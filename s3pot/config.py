@@ -79,6 +79,7 @@ class PromptConfig:
     initial_anchor: str = _choice("center", "corner")  # of the first token; corner as the release
     initial_pick: str = _choice("region", "product")  # its best token; product as the release
     features: str = _choice("attended", "encoder")  # tokens that PS matches: with FE or without
+    selection: str = _choice("greedy", "contrast")  # PS: the paper's matching, or in-place contrast
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class PipelineSettings:
     initial_anchor: str = "center"
     initial_pick: str = "region"
     attended: bool = True
+    selection: str = "greedy"
     align_corners: bool = True
 
 
@@ -65,7 +66,8 @@ def _prompts(
         pick=settings.initial_pick,
         attended=settings.attended,
     )
-    points, labels = select_points(contrast.raw, contrast.reference, region, sam.grid)
+    tokens = (contrast.raw, contrast.reference)
+    points, labels = select_points(*tokens, region, sam.grid, settings.selection)
     return Prompts(
         pair.name, raw, points, labels, contrast.similarity, contrast.first_point_sam, region
     )

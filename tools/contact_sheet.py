@@ -1,8 +1,10 @@
 """Draw a contact sheet of synthetic faces.
 
     python tools/contact_sheet.py --out sheet.png --count 24 --split bench --seed 0
+    python tools/contact_sheet.py --out bench.jpg --count 64 --split bench --columns 8 --by_grade
 
-Each sample is four tiles: raw, clean, labels in colour, occlusion in red over raw.
+Each sample is four tiles: raw, clean, labels in colour, occlusion in red over raw. With --by_grade
+it is two, raw above occlusion, and the lines are easy, medium and hard: the first ones of each.
 """
 
 from __future__ import annotations
@@ -21,13 +23,20 @@ if str(ROOT) not in sys.path:
 from s3pot.data.synthetic import FaceSample, draw_face
 from s3pot.labels import COLOURS
 
+GRADES = ("easy", "medium", "hard")
+
+
+def marked(sample: FaceSample) -> np.ndarray:
+    """Lay the occlusion in red over the picture: (S, S, 3) uint8."""
+    overlay = sample.raw.copy()
+    overlay[sample.occlusion] = overlay[sample.occlusion] // 2 + np.array([127, 0, 0], np.uint8)
+    return overlay
+
 
 def tiles(sample: FaceSample) -> np.ndarray:
     """Put the views of one sample side by side: (S, 4 S, 3) uint8."""
-    overlay = sample.raw.copy()
-    overlay[sample.occlusion] = overlay[sample.occlusion] // 2 + np.array([127, 0, 0], np.uint8)
     labels = np.array(COLOURS, np.uint8)[sample.labels]
-    return np.concatenate([sample.raw, sample.clean, labels, overlay], 1)
+    return np.concatenate([sample.raw, sample.clean, labels, marked(sample)], 1)
 
 
 def sheet(count: int, split: str, seed: int, size: int, columns: int, start: int) -> np.ndarray:
@@ -36,6 +45,21 @@ def sheet(count: int, split: str, seed: int, size: int, columns: int, start: int
     rows += [np.zeros_like(rows[0])] * (-count % columns)
     lines = [np.concatenate(rows[i : i + columns], 1) for i in range(0, len(rows), columns)]
     return np.concatenate(lines, 0)
+
+
+def by_grade(count: int, split: str, seed: int, size: int, columns: int, start: int) -> np.ndarray:
+    """Show the first `columns` occluded faces of each grade among `count`: (6 S, W, 3) uint8."""
+    found: dict[str, list[np.ndarray]] = {grade: [] for grade in GRADES}
+    for index in range(start, start + count):
+        sample = draw_face(index, size, split, seed=seed)
+        line = found[str(sample.meta["difficulty"])]
+        if sample.occlusion.any() and len(line) < columns:
+            line.append(np.concatenate([sample.raw, marked(sample)], 0))
+    picture = np.zeros((len(GRADES), 2 * size, columns * size, 3), np.uint8)
+    for place, line in zip(picture, found.values()):
+        for column, pair in enumerate(line):
+            place[:, column * size : (column + 1) * size] = pair
+    return picture.reshape(-1, columns * size, 3)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,8 +76,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=128, help="side of a tile in pixels (128)")
     parser.add_argument("--columns", type=int, default=3, help="samples in a row (3)")
     parser.add_argument("--start", type=int, default=0, help="first index (0)")
+    parser.add_argument("--by_grade", action="store_true", help="one line per grade")
     args = parser.parse_args(argv)
-    picture = sheet(args.count, args.split, args.seed, args.size, args.columns, args.start)
+    make = by_grade if args.by_grade else sheet
+    picture = make(args.count, args.split, args.seed, args.size, args.columns, args.start)
     if not cv2.imwrite(str(args.out), picture[..., ::-1]):
         parser.error(f"cannot write {args.out}")
     return 0

@@ -1,6 +1,8 @@
 """PS, prompt selection (paper section 3.3).
 
-Matched tokens of the region become face points, unmatched ones occlusion points.
+Tokens of the region that find their like in the reference become face points, the others
+occlusion points. "greedy" is the paper's: matched one to one, wherever they are; for "contrast" see
+``ps/contrast.py``.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from s3pot.grid import Grid
+from s3pot.ps.contrast import face_cells, near_similarity
 from s3pot.ps.greedy import greedy_match
 
 
@@ -33,24 +36,29 @@ def match_scores(raw: Tensor, ref: Tensor, region_grid: Tensor) -> Tensor:
 
 
 def select_points(
-    raw: Tensor, ref: Tensor, region_sam: Tensor, grid: Grid
+    raw: Tensor, ref: Tensor, region_sam: Tensor, grid: Grid, selection: str = "greedy"
 ) -> tuple[Tensor, Tensor]:
-    """Choose face and occlusion points by greedy one-to-one matching.
+    """Choose face and occlusion points.
 
     Args:
         raw: Tokens of the photo, (C, G, G).
         ref: Tokens of the reference, (C, G, G).
         region_sam: bool (S, S).
         grid: Geometry of the SAM behind the tokens.
+        selection: "greedy" or "contrast".
 
     Returns:
         Points (N, 2), x, y, sam frame, positives first, each part in row-major order; labels
         int64 (N,), 1 or 0.
     """
     region = grid.on_grid(region_sam)
-    matched = torch.zeros(grid.side**2, dtype=torch.bool, device=raw.device)
-    matched[greedy_match(match_scores(raw, ref, region))[1]] = True
     inside = region.flatten()
+    matched = torch.zeros_like(inside)
+    if selection == "contrast":
+        if inside.any():
+            matched[inside] = face_cells(near_similarity(raw, ref, region)[region])
+    else:
+        matched[greedy_match(match_scores(raw, ref, region))[1]] = True
     positive = (inside & matched).nonzero()[:, 0]
     negative = (inside & ~matched).nonzero()[:, 0]
     labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))

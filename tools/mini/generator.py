@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from mini.critic import Critic, adversarial
 from mini.loop import Losses, Schedule, export, fit
 from mini.parser import predict
 from mini.pool import SHARD, Batch, Pool, save_array
@@ -34,7 +35,7 @@ SIZE = E4SSize(
     mapping_layers=0,
 )
 IMAGE = 256
-SCHEDULE = Schedule(steps=650, batch=8, lr=6e-3, weight_decay=0.0)
+SCHEDULE = Schedule(steps=1400, batch=8, lr=6e-3, weight_decay=0.0)
 
 
 def invert(net: E4SNet, images: Tensor, labels: Tensor) -> Tensor:
@@ -47,6 +48,7 @@ def train(folder: Path, target: Path, device: torch.device, steps: int, parser: 
     torch.manual_seed(SCHEDULE.seed)
     pool = Pool(folder)
     net = E4SNet(SIZE).to(device)
+    critic = Critic().to(device)
     parser = parser.to(device).eval().requires_grad_(False)
 
     def losses(rng: np.random.Generator, step: int) -> Losses:
@@ -54,13 +56,16 @@ def train(folder: Path, target: Path, device: torch.device, steps: int, parser: 
         occluded = torch.from_numpy(rng.random(SCHEDULE.batch) < 0.75).to(device)
         images = torch.where(occluded[:, None, None, None], batch.raw, batch.clean)
         drawn = invert(net.train(), images, predict(parser, images)).float()
-        return reconstruction(drawn, batch.clean, batch.region, parser)
+        terms = reconstruction(drawn, batch.clean, batch.region, parser)
+        fool, tell = adversarial(critic, drawn, batch.clean, terms["pixels"])
+        return {**terms, "total": terms["total"] + fool + tell, "critic": tell}
 
     def validate(step: int) -> dict[str, float]:
         return measure(net, parser, pool, device)
 
     schedule = Schedule(steps, SCHEDULE.batch, SCHEDULE.lr, weight_decay=0.0)
-    fit("generator", net, losses, schedule, folder, device, validate)
+    both = nn.ModuleDict({"net": net, "critic": critic})
+    fit("generator", both, losses, schedule, folder, device, validate)
     state = {**net.state_dict(), "latent_avg": net.latent_avg}
     export("generator", {**dataclasses.asdict(SIZE), "input": IMAGE}, state, target)
 

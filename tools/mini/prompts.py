@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mini.pool import Batch
 from s3pot.grid import Grid
@@ -115,3 +116,32 @@ def _clicks(
         labels[:] = 1
     points = np.stack([spots[k][rng.integers(len(spots[k]))] for k in labels])
     return points[:, ::-1].astype(np.float32).copy(), labels
+
+
+@torch.no_grad()
+def corrected(prompts: PointPrompts, logits: Tensor, rng: np.random.Generator) -> PointPrompts:
+    """Add one point each where the answer to the prompts is wrong.
+
+    Args:
+        prompts: What was asked.
+        logits: The answer, one mask per image, (B, 1, h, w).
+        rng: Of this step.
+
+    Returns:
+        (B, N + 1) points; where nothing is wrong the first point comes twice.
+    """
+    size = prompts.target.shape[-2:]
+    answer = F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)[:, 0] > 0
+    wrong = (answer != (prompts.target > 0.5)).cpu().numpy()
+    points, labels = prompts.points[:, :1].clone(), prompts.labels[:, :1].clone()
+    for i, error in enumerate(wrong):
+        spots = np.argwhere(error)
+        if len(spots):
+            y, x = spots[rng.integers(len(spots))].tolist()
+            points[i, 0] = torch.tensor((x, y)).to(points)
+            labels[i, 0] = int(prompts.target[i, y, x] > 0.5)
+    return PointPrompts(
+        torch.cat((prompts.points, points), 1),
+        torch.cat((prompts.labels, labels), 1),
+        prompts.target,
+    )

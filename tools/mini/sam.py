@@ -2,8 +2,9 @@
 
 Two tasks share each step. *Prompts*: half dense points (what PS makes of the tokens at that
 moment, or grids with wrong labels) with the visible face as target, half 1 to 8 points on any
-part, occluder or background. *Pairs*: tokens of the photo and of its reference agree where the
-face is visible and disagree where it is hidden, before and after FE's attention.
+part, occluder or background, every other time with one more where the first answer was wrong.
+*Pairs*: tokens of the photo and of its reference agree where the face is visible and disagree
+where it is hidden, before and after FE's attention.
 
 Labels used, all of drawn faces: 12 classes, occluder masks. The pair task shows the encoder exact
 occlusion masks, which the published SAM never saw: results with the mini set measure the code and
@@ -23,14 +24,14 @@ from torch.nn import functional as F
 from mini.loop import Losses, Schedule, export, fit
 from mini.measure import measure
 from mini.pool import Batch, Pool
-from mini.prompts import dense_prompts, sparse_prompts
+from mini.prompts import corrected, dense_prompts, sparse_prompts
 from mini.trainee import Trainee
 from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=1800, batch=4, lr=1e-3)
-CLEAN_STEPS = 1000  # first contrast with coarsened clean faces: no generator is needed for that yet
+SCHEDULE = Schedule(steps=5500, batch=4, lr=1e-3)
+CLEAN_STEPS = 3500  # first contrast with coarsened clean faces: no generator is needed for that yet
 
 
 def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
@@ -68,6 +69,10 @@ def step_losses(trainee: Trainee, batch: Batch, rng: np.random.Generator) -> Los
     contrast = contrast + pair_loss(*attended, region_grid, hidden)
     dense = dense_prompts(grid, batch, *attended, rng)
     sparse = sparse_prompts(batch, rng)
+    if rng.random() < 0.5:
+        with torch.no_grad():
+            first = trainee.decode(raw, trainee.embed(sparse.points, sparse.labels)).logits
+        sparse = corrected(sparse, first, rng)
     masks = [
         mask_losses(trainee.decode(raw, trainee.embed(p.points, p.labels)), p.target, weight)
         for p, weight in (
@@ -80,14 +85,19 @@ def step_losses(trainee: Trainee, batch: Batch, rng: np.random.Generator) -> Los
 
 
 def _references(batch: Batch, rng: np.random.Generator) -> Tensor:
-    """Generated references, now and then the clean face, coarse so that no grain gives it away."""
+    """Generated references, now and then the clean face, coarse so that no grain gives it away.
+
+    Their light and colours are off a little, as a generator's are: that is no occlusion.
+    """
     size = batch.clean.shape[-2:]
     coarse = F.interpolate(batch.clean, scale_factor=1 / rng.integers(1, 5), mode="area")
     coarse = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
-    if batch.reference is None:
-        return coarse
-    true = torch.from_numpy(rng.random(len(coarse)) < 0.2).to(coarse.device)
-    return torch.where(true[:, None, None, None], coarse, batch.reference)
+    count = len(coarse)
+    if batch.reference is not None:
+        true = torch.from_numpy(rng.random(count) < 0.2).to(coarse.device)
+        coarse = torch.where(true[:, None, None, None], coarse, batch.reference)
+    cast = rng.normal(1, 0.1, (count, 1, 1, 1)) + rng.normal(0, 0.04, (count, 3, 1, 1))
+    return (coarse * torch.from_numpy(cast).to(coarse)).clamp(0, 1)
 
 
 def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tensor:

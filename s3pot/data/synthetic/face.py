@@ -57,7 +57,7 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     mask = frame.fill(outline(head))
     canvas.paint(mask, skin, SKIN)
     marks.skin_marks(rng, head, canvas, mask)
-    if rng.random() < 0.25:
+    if rng.random() < 0.35:
         details["beard"] = marks.beard(rng, head, canvas, mask, surface)
     features.eyes(rng, head, canvas, light)
     features.brows(rng, head, canvas, mask)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3pot.data.synthetic.canvas import Array, Frame
+from s3pot.data.synthetic.canvas import Array, Frame, spread
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,14 @@ class Camera:
 
     Attributes:
         blur: Lens blur in units; 0 is none.
+        colour: Saturation; 0 is grey, 1 as painted.
         noise: Sensor noise, standard deviation in [0, 1].
         table: Gain, colour cast and gamma as a look-up table, (256, 1, 3) uint8.
         quality: JPEG quality, or 0 for none.
     """
 
     blur: float
+    colour: float
     noise: float
     table: Array
     quality: int
@@ -29,15 +31,16 @@ class Camera:
 
 def draw_camera(rng: np.random.Generator) -> Camera:
     """Draw camera faults at random."""
-    gain = rng.uniform(0.85, 1.15) * np.clip(1 + rng.normal(0, 0.035, 3), 0.9, 1.1)
-    gamma, lift = rng.uniform(0.8, 1.25), rng.uniform(0.0, 0.05)
+    gain = rng.uniform(0.7, 1.2) * np.clip(1 + rng.normal(0, 0.06, 3), 0.82, 1.18)
+    gamma, lift = rng.uniform(0.7, 1.4), rng.uniform(0.0, 0.08)
     level = np.linspace(0, 1, 256)[:, None] ** gamma * gain
     table = np.clip(level * (1 - lift) + lift, 0, 1)
     return Camera(
-        blur=rng.uniform(0.3, 1.1) if rng.random() < 0.5 else 0.0,
+        blur=rng.uniform(0.3, 1.5) if rng.random() < 0.6 else 0.0,
+        colour=rng.uniform(0.45, 1.15),
         noise=rng.uniform(0.002, 0.02),
         table=np.round(table * 255).astype(np.uint8)[:, None, :],
-        quality=int(rng.integers(40, 96)) if rng.random() < 0.6 else 0,
+        quality=int(rng.integers(30, 96)) if rng.random() < 0.6 else 0,
     )
 
 
@@ -52,6 +55,8 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
     """
     if camera.blur * frame.scale > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), camera.blur * frame.scale)
+    grey = image @ np.array([0.3, 0.59, 0.11], np.float32)
+    image = spread(grey * np.float32(1 - camera.colour)) + image * np.float32(camera.colour)
     # One field serves three channels: turned over, its values are far from their copies.
     field = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(255 * camera.noise)
     grain: Array = cv2.merge(

@@ -141,10 +141,10 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
     lamp /= np.linalg.norm(lamp)
     choices = HAIR_COLOURS[:4] if tone > 0.6 and rng.random() < 0.8 else HAIR_COLOURS
     hair = np.clip(pick(rng, choices) + rng.normal(0, 0.025, 3), 0.02, 1).astype(np.float32)
-    height = rng.uniform(88, 105)
+    height = rng.uniform(84, 122)
     return Head(
         frame=frame,
-        centre=(128 + rng.normal(0, 5), 132 + rng.normal(0, 5)),
+        centre=(128 + rng.normal(0, 7), 132 + rng.normal(0, 6)),
         half=(height * rng.uniform(0.68, 0.79), height),
         roll=math.radians(float(np.clip(rng.normal(0, 6), -16, 16))),
         yaw=float(np.clip(rng.normal(0, 0.2), -0.48, 0.48)),
@@ -154,8 +154,8 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
         hair=hair,
         light=Light(
             (float(lamp[0]), float(lamp[1]), float(lamp[2])),
-            rng.uniform(0.3, 0.72),
-            rng.uniform(0.02, 0.2),
+            rng.uniform(0.12, 0.75),
+            rng.uniform(0.0, 0.2),
         ),
         relief=rng.uniform(0.7, 1.4),
         eye_x=rng.uniform(0.38, 0.45),

@@ -56,7 +56,7 @@ def _tattoo(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -
 
 def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, surface: Array) -> str:
     """Draw stubble, a moustache, a goatee or a full beard; gives its name."""
-    name = pick(rng, ("full", "stubble", "goatee", "moustache"))
+    name = pick(rng, ("full", "stubble", "stubble", "goatee", "moustache"))
     low, y = head.nose_y + 0.085, head.mouth_y
     lip = [
         (-0.38, y),
@@ -90,7 +90,7 @@ def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, sur
     mask = canvas.frame.soften(canvas.frame.fill(spline(shape)), 2.5)
     speckle = np.clip(0.8 + 0.24 * noise(rng, canvas.frame, "grain", 0), 0, 1)
     mask = cv2.min((mask * speckle).astype(np.uint8), face)
-    strength = rng.uniform(0.25, 0.5) if name == "stubble" else rng.uniform(0.7, 0.97)
+    strength = rng.uniform(0.12, 0.5) if name == "stubble" else rng.uniform(0.7, 0.97)
     canvas.paint(mask, surface * np.float32(0.85), None, strength)
     return name
 

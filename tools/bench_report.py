@@ -1,0 +1,242 @@
+r"""Break a table's scores down by grade and by occluder kind, with paired differences.
+
+    python tools/bench_report.py --scores results/bench/per_image.csv \
+        --meta ./dataset/bench/meta.jsonl --pair "general" "no adapter"
+
+Prints and writes report.md; report.csv holds the same numbers and all others of that form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from s3pot.data.image import atomic_path
+from s3pot.data.synthetic.occluders import BENCH_KINDS
+from s3pot.engine.results import write_csv
+from s3pot.metrics import bootstrap_interval
+from s3pot.types import S3potError
+
+logger = logging.getLogger("s3pot.tools.bench_report")
+
+GRADES = ("easy", "medium", "hard")
+COMMON, HELD_OUT = "common kinds only", "a held-out kind"
+MIN_FACES = 5  # an interval of fewer faces would say nothing
+
+Scores = dict[str, dict[str, float]]  # row → face → occlusion IoU, of faces with an occlusion
+Groups = dict[str, set[str]]  # name of a group → stems of its faces
+
+
+class Estimate(NamedTuple):
+    """Mean occlusion IoU of a row, or mean difference to another row, over a group of faces."""
+
+    group: str
+    row: str
+    minus: str  # the other row; empty: no difference
+    faces: int
+    mean: float | None  # None: no face
+    low: float | None  # 95 % bootstrap interval of the mean; None below MIN_FACES
+    high: float | None
+
+
+class Report(NamedTuple):
+    """All estimates, and what the tables need besides."""
+
+    estimates: Mapping[tuple[str, str, str], Estimate]  # by group, row, minus
+    kinds: Sequence[str]  # groups of the kind table
+    pairs: Sequence[tuple[str, str]]
+    clean: int  # faces without an occlusion, left out
+
+
+def read_scores(path: Path) -> tuple[Scores, int]:
+    """Read ``per_image.csv`` of a table.
+
+    Returns:
+        Scores, and how many faces have no true occlusion (they are left out).
+
+    Raises:
+        S3potError: The file is missing, empty, of another kind, or has a row's face twice.
+    """
+    scores: Scores = {}
+    clean: set[str] = set()
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                own, face = scores.setdefault(line["row"], {}), line["face"]
+                if face in own:
+                    raise S3potError(f"{path}: {face} is twice in row {line['row']!r}; rename one")
+                if int(line["true_positive"]) + int(line["false_negative"]):
+                    own[face] = float(line["iou"])
+                else:
+                    clean.add(face)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        wanted = "the per_image.csv that evaluate.py --suite writes"
+        raise S3potError(f"{path} is not {wanted} ({error!r})") from error
+    if not any(scores.values()):
+        raise S3potError(f"{path} has no face with a true occlusion; expected at least one")
+    return scores, len(clean)
+
+
+def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
+    """Sort faces into groups by the ``meta.jsonl`` of the drawn set.
+
+    A face with two kinds is in both their groups.
+
+    Returns:
+        Groups by name, and the names of those that are kinds, commonest first.
+
+    Raises:
+        S3potError: The file is no ``meta.jsonl``, or a face is not in it.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        known = {line["stem"]: (line["difficulty"], set(line["kinds"])) for line in lines}
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({error!r})") from error
+    general = ("all", *GRADES, COMMON, HELD_OUT)
+    groups: Groups = {name: set() for name in general}
+    for face in faces:
+        if Path(face).name not in known:
+            raise S3potError(f"{path} does not know {face}; give the --meta of the set it is from")
+        grade, kinds = known[Path(face).name]
+        rare = HELD_OUT if kinds & set(BENCH_KINDS) else COMMON
+        for name in ("all", grade, rare, *kinds):
+            groups.setdefault(name, set()).add(face)
+    return groups, sorted(groups.keys() - general, key=lambda kind: (-len(groups[kind]), kind))
+
+
+def estimate(
+    scores: Scores, faces: set[str], group: str, row: str, minus: str = "", seed: int = 0
+) -> Estimate:
+    """Mean over the faces of a group that the row, and the other one, were run on."""
+    own = scores[row]
+    other = scores[minus] if minus else dict.fromkeys(own, 0.0)
+    values = [own[face] - other[face] for face in sorted(faces & own.keys() & other.keys())]
+    mean = sum(values) / len(values) if values else None
+    interval = bootstrap_interval(values, seed) if len(values) >= MIN_FACES else None
+    low, high = interval or (None, None)
+    return Estimate(group, row, minus, len(values), mean, low, high)
+
+
+def make_report(scores: Path, meta: Path, pairs: Sequence[tuple[str, str]], seed: int) -> Report:
+    """Read both files and estimate every row and pair in every group.
+
+    Raises:
+        S3potError: A file cannot be used, or a pair names an unknown row.
+    """
+    table, clean = read_scores(scores)
+    for name in (name for pair in pairs for name in pair):
+        if name not in table:
+            raise S3potError(f"there is no row {name!r} in {scores}; it has {', '.join(table)}")
+    groups, kinds = read_groups(meta, {face for row in table.values() for face in row})
+    wanted = [*((row, "") for row in table), *pairs]
+    found = {
+        (group, row, minus): estimate(table, faces, group, row, minus, seed)
+        for group, faces in groups.items()
+        for row, minus in wanted
+    }
+    return Report(found, [COMMON, HELD_OUT, *kinds], pairs, clean)
+
+
+def markdown(report: Report, columns: Sequence[str] = ()) -> str:
+    """Write the report for people; ``columns`` are the rows that the kind table shows, or all."""
+    rows = [row for group, row, minus in report.estimates if group == "all" and not minus]
+    for name in columns:
+        if name not in rows:
+            raise S3potError(f"there is no row {name!r}; --columns takes {', '.join(rows)}")
+    groups = ("all", *GRADES)
+    count = {group: _count(report, group) for group in (*groups, *report.kinds)}
+    head = [f"{group} ({count[group]})" for group in groups]
+    grades = [[row, *(_cell(report, g, row, "", count[g]) for g in groups)] for row in rows]
+    differences = [
+        [f"{a} − {b}", *(_cell(report, g, a, b, count[g]) for g in groups)] for a, b in report.pairs
+    ]
+    shown = list(columns) or rows
+    kinds = [
+        [f"{_label(g)} ({count[g]})", *(_cell(report, g, row, "", count[g]) for row in shown)]
+        for g in report.kinds
+    ]
+    parts = [
+        "Mean occlusion IoU and its 95 % bootstrap interval. Number of faces in brackets, or after "
+        f"n where a row has fewer; no interval below {MIN_FACES} faces. "
+        f"Left out: {report.clean} faces without an occlusion.\n",
+        "## By grade\n\n" + _table(["row", *head], grades),
+    ]
+    if differences:
+        text = "## Differences, face by face\n\nMean of the first row's IoU minus the second's.\n\n"
+        parts.append(text + _table(["rows", *head], differences))
+    note = "Kinds with a star are drawn in `bench` only. A face with two kinds counts in both.\n\n"
+    parts.append("## By occluder kind\n\n" + note + _table(["kind", *shown], kinds))
+    return "\n".join(parts)
+
+
+def _count(report: Report, group: str) -> int:
+    return max(e.faces for (own, _, minus), e in report.estimates.items() if own == group)
+
+
+def _label(kind: str) -> str:
+    return kind + "*" if kind in BENCH_KINDS else kind
+
+
+def _cell(report: Report, group: str, row: str, minus: str, usual: int) -> str:
+    found = report.estimates[group, row, minus]
+    if found.mean is None:
+        return "-"
+    form = "{:+.3f}" if minus else "{:.3f}"
+    text = form.format(found.mean)
+    if found.low is not None and found.high is not None:
+        text += f" ({form.format(found.low)} to {form.format(found.high)})"
+    return text if found.faces == usual else f"{text}, n {found.faces}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The tool's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--scores", type=Path, required=True, help="per_image.csv of evaluate.py --suite")
+    add("--meta", type=Path, required=True, help="meta.jsonl of the drawn faces")
+    add("--output_dir", type=Path, help="where the report goes (default: that of --scores)")
+    text = "a difference to report, as often as wanted"
+    add("--pair", nargs=2, action="append", default=[], metavar=("ROW", "BASELINE"), help=text)
+    add("--columns", nargs="+", default=[], metavar="ROW", help="rows in the kind table (all)")
+    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns 0, or 2 when nothing could be done."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    try:
+        report = make_report(args.scores, args.meta, [(a, b) for a, b in args.pair], args.seed)
+        text, folder = markdown(report, args.columns), args.output_dir or args.scores.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(folder / "report.csv", [entry._asdict() for entry in report.estimates.values()])
+        with atomic_path(folder / "report.md") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except (S3potError, OSError) as error:
+        logger.error("error: %s", error)
+        return 2
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

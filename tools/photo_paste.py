@@ -1,0 +1,150 @@
+"""Occluders pasted on photos, with exact masks: drawn ones, and pieces of other photos.
+
+The painters of ``s3pot.data.synthetic`` want a drawn face: its geometry is fitted to the photo's
+eyes and mouth, its skin and hair colours and its lamp are measured in the photo. They size their
+things for a head of HALF_HEIGHT units, so a photo with a larger face is bordered before, and cut
+back after.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from photo_truth import HAIR, PARTS, SKIN, LabelledFace
+
+from s3pot.data.synthetic.canvas import UNITS, Frame, pick
+from s3pot.data.synthetic.face import Face
+from s3pot.data.synthetic.hair import hair_surface
+from s3pot.data.synthetic.head import Light, draw_head
+from s3pot.data.synthetic.layers import Layer, compose, coverage
+from s3pot.data.synthetic.objects import cloth
+from s3pot.data.synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_occluder
+
+PIECES: dict[str, tuple[int, ...]] = {  # kinds cut out of other photos, and of which parts
+    "photo_hair": (HAIR,),
+    "photo_skin": (SKIN,),
+    "photo_any": tuple(range(len(PARTS))),
+}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "train": tuple(TRAIN_KINDS),
+    "bench": tuple(BENCH_KINDS),
+    "photo": tuple(PIECES),
+}
+SHARES = (0.05, 0.5)  # wanted occluded share of the region
+TRIES = 40
+HALF_HEIGHT = 96.0
+# Head coordinates: where a fitted head has its eyes and its mouth.
+EYE_X, EYE_Y, MOUTH_Y = 0.44, -0.13, 0.555
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """An occluded photo, in its working frame."""
+
+    kind: str
+    group: str  # key of GROUPS
+    picture: np.ndarray  # uint8 (S, S, 3)
+    occlusion: np.ndarray  # occluder on the region, bool (S, S)
+    share: float  # of the region
+
+
+def paste(
+    photo: LabelledFace, others: Sequence[LabelledFace], number: int, seed: int
+) -> Pasted | None:
+    """Paste the occluder with a number, which cycles through GROUPS and their kinds.
+
+    Returns:
+        The same for the same arguments; None if no try hid a share within SHARES.
+    """
+    group = list(GROUPS)[number % len(GROUPS)]
+    kind = GROUPS[group][number // len(GROUPS) % len(GROUPS[group])]
+    rng = np.random.default_rng([seed, zlib.crc32(photo.name.encode()), number])
+    face, border = fit_face(rng, photo)
+    inner = slice(border, border + len(photo.parts))
+    for _ in range(TRIES):
+        layers = _piece(rng, face, pick(rng, others), kind) if group == "photo" else (
+            draw_occluder(rng, face, "bench", kind)
+        )  # fmt: skip
+        occlusion = (coverage(layers)[inner, inner] > 127) & photo.region
+        share = float(occlusion.sum() / max(1, photo.region.sum()))
+        if SHARES[0] <= share <= SHARES[1]:
+            picture = compose(rng, face, layers)[inner, inner]
+            pixels = np.round(picture * 255).astype(np.uint8)
+            return Pasted(kind, group, pixels, occlusion, share)
+    return None
+
+
+def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
+    """Describe a photo as the painters want a face, and how wide it was bordered, pixels."""
+    place, size = photo.place, len(photo.parts)
+    half_height = float(np.linalg.norm(place.down)) / (MOUTH_Y - EYE_Y)
+    half_width = float(np.linalg.norm(place.across)) / 2 / EYE_X
+    border = max(0, math.ceil((half_height * UNITS / HALF_HEIGHT - size) / 2))
+    frame = Frame(size + 2 * border)
+    picture = np.pad(photo.picture, [(border, border)] * 2 + [(0, 0)], mode="edge")
+    image = picture.astype(np.float32) / np.float32(255)
+    centre = place.middle - EYE_Y / (MOUTH_Y - EYE_Y) * place.down
+    across, skin = place.across, photo.region & (photo.parts == SKIN)
+    head = replace(
+        draw_head(rng, frame),
+        centre=tuple((centre + border + 0.5) / frame.scale - 0.5),
+        half=(half_width / frame.scale, half_height / frame.scale),
+        roll=math.atan2(across[1], across[0]),
+        yaw=0.0,
+        pitch=0.0,
+        skin=_colour(photo.picture, skin, (0.8, 0.6, 0.5)),
+        hair=_colour(photo.picture, photo.parts == HAIR, (0.2, 0.15, 0.1)),
+        light=Light(_lamp(photo, skin), 0.5, 0.1),
+        eye_x=EYE_X,
+        eye_y=EYE_Y,
+        mouth_y=MOUTH_Y,
+    )
+    light = np.ones(image.shape[:2], np.float32)
+    hair = hair_surface(rng, head, light, pick(rng, ("long", "short")))
+    return Face(head, image, frame.empty(), light, hair, {}), border
+
+
+def _colour(
+    picture: np.ndarray, mask: np.ndarray, otherwise: tuple[float, float, float]
+) -> np.ndarray:
+    """Median colour, (3,) float32 in [0, 1], of a part of a picture, if there is any."""
+    middle = np.median(picture[mask], axis=0) / 255 if mask.any() else otherwise
+    return np.asarray(middle, np.float32)
+
+
+def _lamp(photo: LabelledFace, skin: np.ndarray) -> tuple[float, float, float]:
+    """Guess the way to the lamp from how the skin's brightness falls across the face."""
+    x, y = photo.place.coordinates(len(photo.parts))
+    grey = photo.picture.mean(axis=-1)[skin]
+    terms = np.stack([np.ones_like(grey), x[skin], y[skin]], axis=1)
+    level, right, down = np.linalg.lstsq(terms, grey, rcond=None)[0]
+    lean = np.clip(2 * np.array([right, down]) / max(level, 1.0), -0.8, 0.8)
+    lamp = np.array([*lean, 1.0]) / np.linalg.norm([*lean, 1.0])
+    return float(lamp[0]), float(lamp[1]), float(lamp[2])
+
+
+def _piece(rng: np.random.Generator, face: Face, other: LabelledFace, kind: str) -> list[Layer]:
+    """Cut a random blob out of a part of another photo, turned, mirrored and rescaled."""
+    side = face.head.frame.size
+    blob = cloth(rng, face, "train")[0].mask
+    rows, columns = np.nonzero(blob > 127)
+    wanted = np.isin(other.parts, PIECES[kind]) & ~other.ignored
+    if not len(rows) or not wanted.any():
+        return [Layer(np.zeros_like(blob), (0.0, 0.0, 0.0))]
+    spots = np.argwhere(wanted)
+    spot = spots[int(rng.integers(len(spots)))][::-1]
+    angle, scale = rng.uniform(-math.pi, math.pi), rng.uniform(0.8, 1.6)
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([pick(rng, (-1.0, 1.0)), 1.0])
+    shift = np.array([columns.mean(), rows.mean()]) - turn @ spot
+    move = np.column_stack([turn, shift])
+    cut = cv2.warpAffine(wanted.astype(np.uint8) * 255, move, (side, side))
+    texture = cv2.warpAffine(
+        other.picture, move, (side, side), borderMode=cv2.BORDER_REFLECT
+    ).astype(np.float32) / np.float32(255)
+    return [Layer(cv2.min(blob, cut), texture)]

@@ -1,0 +1,192 @@
+"""Labelled photos of bare faces: reading, cropping, and what counts as the face's region.
+
+Labels have the colours of FASSEG (``FASSEG_COLOURS``; the nearest one counts): its skin takes in
+neck and ears, and its hair the brows. Chin line and face oval, which the labels lack, follow from
+the places of eyes and mouth in the label map, never from a parser of ours. With x from the middle
+of the eyes in eye distances, and y from there in distances from the eyes to the mouth:
+
+- region: skin, nose, mouth and eyes above ``EARS_END`` or inside the oval, half as wide as
+  ``OVAL[0]`` and with the chin at y = ``OVAL[1]``; and brows: pieces of hair within ``BROWS``;
+- ignored, in either answer: the other skin (neck, ears, the rim of the jaw), hair before the eyes
+  and over them, within ``FRINGE``, that hangs together with the head's, and what lies outside the
+  photo;
+- not region: the rest, which is hair and background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from s3pot.data.image import read_rgb
+from s3pot.rg.align import from_landmarks
+from s3pot.rg.detect import FaceDetector
+from s3pot.rg.warp import Alignment, as_quad, crop, picture_corners
+from s3pot.types import S3potError
+
+FASSEG_COLOURS: dict[str, tuple[int, int, int]] = {
+    "background": (255, 0, 0),
+    "hair": (127, 0, 0),
+    "skin": (255, 255, 0),
+    "nose": (0, 255, 255),
+    "mouth": (0, 255, 0),
+    "eyes": (0, 0, 255),
+}
+PARTS = tuple(FASSEG_COLOURS)
+FACE_PARTS = tuple(PARTS.index(part) for part in ("skin", "nose", "mouth", "eyes"))
+HAIR, SKIN = PARTS.index("hair"), PARTS.index("skin")
+MOUTH, EYES = PARTS.index("mouth"), PARTS.index("eyes")
+LABEL = "_label.png"
+SMOOTHING = 5  # side of the window, label pixels, that outvotes mixed colours between two parts
+OVAL = (1.12, 1.62)  # half width and lower half height
+EARS_END = -0.35  # above, skin is forehead and temple
+BROWS = (1.3, -0.85, 0.1)  # largest |x|, and the range of y
+FRINGE = (0.9, -0.5, -0.08)  # likewise; brows under it cannot be told from it
+
+
+@dataclass(frozen=True)
+class FacePlace:
+    """Eyes and mouth of a face, x, y, pixels of the working image."""
+
+    eyes: np.ndarray  # the left one in the picture first, (2, 2)
+    mouth: np.ndarray  # its middle, (2,)
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The point between the eyes, (2,)."""
+        return np.asarray(self.eyes.mean(axis=0))
+
+    @property
+    def across(self) -> np.ndarray:
+        """The way from eye to eye, (2,), pixels."""
+        return np.asarray(self.eyes[1] - self.eyes[0])
+
+    @property
+    def down(self) -> np.ndarray:
+        """The way from the eyes to the mouth, at a right angle to ``across``, (2,), pixels."""
+        normal = np.array([-self.across[1], self.across[0]]) / np.linalg.norm(self.across)
+        return np.asarray(normal * ((self.mouth - self.middle) @ normal))
+
+    def coordinates(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give x in eye distances and y in eye-to-mouth distances of all pixels: (S, S) each."""
+        y, x = np.mgrid[:size, :size]
+        offset = np.stack([x, y], axis=-1) - self.middle
+        across, down = self.across, self.down
+        return offset @ across / (across @ across), offset @ down / (down @ down)
+
+
+@dataclass(frozen=True)
+class LabelledFace:
+    """A photo of a bare face with its truth; S is the side of the working image."""
+
+    name: str
+    picture: np.ndarray  # uint8 (S, S, 3)
+    parts: np.ndarray  # index into PARTS, uint8 (S, S)
+    region: np.ndarray  # bool (S, S)
+    ignored: np.ndarray  # bool (S, S)
+    place: FacePlace
+
+
+def find_photos(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Photos and their label maps by name, sorted; S3potError where there is none."""
+    found = {}
+    for label in sorted(folder.glob(f"*{LABEL}")):
+        name = label.name[: -len(LABEL)]
+        for photo in (folder / f"{name}{end}" for end in (".jpg", ".jpeg", ".png")):
+            if photo.is_file():
+                found[name] = (photo, label)
+    if not found:
+        expected = f"<name>.jpg or .png, each with <name>{LABEL}"
+        raise S3potError(f"--photos {folder} holds no labelled photo; expected {expected}")
+    return found
+
+
+def read_parts(path: Path) -> np.ndarray:
+    """Read a label map: index into PARTS, uint8 (H, W)."""
+    pixels = read_rgb(path).astype(np.int32)
+    colours = np.array(list(FASSEG_COLOURS.values()))
+    nearest = ((pixels[..., None, :] - colours) ** 2).sum(axis=-1).argmin(axis=-1)
+    window = (SMOOTHING, SMOOTHING)
+    votes = [cv2.blur((nearest == i).astype(np.float32), window) for i in range(len(PARTS))]
+    return np.argmax(votes, axis=0).astype(np.uint8)
+
+
+def read_face(
+    name: str, photo: Path, label: Path, size: int, detector: FaceDetector | None
+) -> LabelledFace:
+    """Read, crop and judge one photo; without a detector all of it, padded to a square.
+
+    Raises:
+        S3potError: An unreadable file, no face found, or a label map without eyes or mouth.
+    """
+    picture, parts = read_rgb(photo), read_parts(label)
+    if picture.shape[:2] != parts.shape:
+        sizes = f"{picture.shape[:2]}, {label.name} {parts.shape}"
+        raise S3potError(f"{photo.name} is (height, width) {sizes}; expected the same size")
+    known = np.ones(parts.shape, bool)
+    if detector is None:
+        picture, parts, known = (_squared(array) for array in (picture, parts, known))
+        square = (parts.shape[0], parts.shape[1])
+        way = Alignment(as_quad(picture_corners(square)), (size, size), square)
+    else:
+        found = detector.detect(picture)
+        if not found:
+            raise S3potError(f"no face found in {photo.name}; expected one, or take --crop pad")
+        way = from_landmarks(found[0].landmarks, (parts.shape[0], parts.shape[1]), size)
+    return judge(name, crop(picture, way), _cropped(parts, way), crop(known, way))
+
+
+def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) -> LabelledFace:
+    """Draw region and ignored zone, as this file's docstring has them; ``known``: in the photo."""
+    place = find_place(parts)
+    x, y = place.coordinates(len(parts))
+    oval = (y < EARS_END) | ((y < 0) & (abs(x) < OVAL[0]))
+    oval |= (y >= 0) & ((x / OVAL[0]) ** 2 + (y / OVAL[1]) ** 2 < 1)
+    zone, fringe = (
+        (abs(x) < end) & (y > top) & (y < bottom) for end, top, bottom in (BROWS, FRINGE)
+    )
+    hair = parts == HAIR
+    pieces = cv2.connectedComponents(hair.astype(np.uint8), connectivity=8)[1]
+    brows = hair & ~np.isin(pieces, np.unique(pieces[hair & ~zone]))
+    face = np.isin(parts, FACE_PARTS)
+    ignored = ~known | (face & ~oval) | (hair & fringe & ~brows)
+    return LabelledFace(name, picture, parts, ((face & oval) | brows) & ~ignored, ignored, place)
+
+
+def find_place(parts: np.ndarray) -> FacePlace:
+    """Find eyes and mouth in a label map (H, W); S3potError if they are not there."""
+    eyes, mouths = _pieces(parts == EYES), _pieces(parts == MOUTH)
+    if len(eyes) < 2 or not mouths:
+        found = f"{len(eyes)} eyes and {len(mouths)} mouths"
+        raise S3potError(f"the label map shows {found}; expected the face of one person, frontal")
+    ordered = sorted(eyes[:2], key=lambda point: float(point[0]))
+    return FacePlace(np.stack(ordered), mouths[0])
+
+
+def _pieces(mask: np.ndarray) -> list[np.ndarray]:
+    """Centres of the connected pieces of a mask, largest first."""
+    _, _, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable") + 1
+    return [centres[i] for i in order]
+
+
+def _squared(array: np.ndarray) -> np.ndarray:
+    """Pad to a square on both sides of the shorter axis: a mask with False, else with its edge."""
+    height, width = array.shape[:2]
+    side = max(height, width)
+    before = (side - height) // 2, (side - width) // 2
+    padding = [(before[0], side - height - before[0]), (before[1], side - width - before[1])]
+    padding += [(0, 0)] * (array.ndim - 2)
+    how: dict[str, Any] = {} if array.dtype == np.bool_ else {"mode": "edge"}
+    return np.pad(array, padding, **how)
+
+
+def _cropped(parts: np.ndarray, way: Alignment) -> np.ndarray:
+    """The part that fills most of each pixel of the crop."""
+    shares = np.stack([parts == i for i in range(len(PARTS))], axis=-1).astype(np.uint8) * 255
+    cropped = [crop(np.ascontiguousarray(three), way) for three in np.split(shares, 2, axis=-1)]
+    return np.concatenate(cropped, axis=-1).argmax(axis=-1).astype(np.uint8)

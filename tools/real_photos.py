@@ -1,0 +1,253 @@
+r"""Measure a configuration on real photos of bare faces, with occluders pasted on.
+
+    python tools/real_photos.py --photos DIR --config configs/mini.yaml --out results/photos
+    python tools/real_photos.py --photos DIR --config configs/mini.yaml --out results/photos \
+        --crop align --detector weights/face_detection_yunet_2023mar.onnx
+
+DIR holds <name>.jpg and <name>_label.png in the colours of FASSEG; what counts as the region and
+what is ignored stands in ``photo_truth.py``, how occluders are made in ``photo_paste.py``. Writes
+``pictures.csv`` (a row each occluded picture), ``photos.csv`` (a row each bare photo) and contact
+sheets, and prints means with 95 % bootstrap intervals over the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Union
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from photo_paste import Pasted, paste
+from photo_truth import LabelledFace, find_photos, read_face
+
+from s3pot import vis
+from s3pot.api import FaceSegmenter, Segmentation
+from s3pot.cli import new_parser, run
+from s3pot.config import Config
+from s3pot.data.image import write_png
+from s3pot.engine.each import each
+from s3pot.engine.predict import load_segmenter
+from s3pot.engine.reference import load_generator
+from s3pot.engine.results import write_csv
+from s3pot.engine.seed import seed_everything
+from s3pot.labels import OCCLUSION, REGION_CLASSES
+from s3pot.metrics import bootstrap_interval, mask_scores
+from s3pot.rg.detect import FaceDetector
+from s3pot.types import S3potError
+
+logger = logging.getLogger("s3pot.tools.real_photos")
+Row = Mapping[str, Union[str, int, float]]
+
+TILE, SHEET_ROWS = 192, 16
+GREY, GREEN = (128, 128, 128), (40, 200, 90)
+MEASURES = {  # columns of pictures.csv
+    "region_iou": "region, occluded picture against truth",
+    "region_iou_bare": "region, occluded against bare photo",
+    "reach": "true occlusion inside the parsed region",
+    "occlusion_iou": "occlusion IoU",
+    "precision": "occlusion precision",
+    "recall": "occlusion recall",
+    "share": "hidden share: IoU of marking all of it",
+}
+BARE_MEASURES = {  # columns of photos.csv
+    "region_iou": "region, bare photo against truth",
+    "false_occlusion": "share of the region called occluded",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All of one photo: rows of the tables and lines of the contact sheet."""
+
+    bare: Row
+    pictures: list[Row]
+    lines: list[np.ndarray]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The tool's options."""
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("--photos", type=Path, required=True, help="folder of labelled photos")
+    add("--out", type=Path, required=True, help="folder for tables and contact sheets")
+    add("--crop", choices=("pad", "align"), default="pad", help="whole photo, or FFHQ crop (pad)")
+    add("--detector", type=Path, help="YuNet ONNX file, for --crop align")
+    add("--size", type=int, default=256, help="side of the working image (256)")
+    add("--variants", type=int, default=4, help="occluded pictures of each photo (4)")
+    add("--seed", type=int, default=0, help="of the occluders (0)")
+    add("--checkpoint", type=Path, help="adapter; default: the mini set's own")
+    return parser
+
+
+def parsed_region(result: Segmentation) -> np.ndarray:
+    """Where the parser sees face, occluded pixels included: bool (S, S)."""
+    return np.isin(result.parsing, (*REGION_CLASSES, OCCLUSION))
+
+
+def measure_bare(photo: LabelledFace, result: Segmentation) -> Row:
+    """The row of a bare photo."""
+    judged, region = ~photo.ignored, parsed_region(result)
+    return {
+        "photo": photo.name,
+        "region_iou": mask_scores(region & judged, photo.region).iou,
+        "false_occlusion": float(result.occlusion.sum() / max(1, region.sum())),
+    }
+
+
+def measure_occluded(
+    photo: LabelledFace, bare: Segmentation, pasted: Pasted, result: Segmentation
+) -> Row:
+    """The row of an occluded picture."""
+    judged, region, truth = ~photo.ignored, parsed_region(result), pasted.occlusion
+    scores = mask_scores(result.occlusion & judged, truth)
+    return {
+        "photo": photo.name,
+        "group": pasted.group,
+        "kind": pasted.kind,
+        "share": round(pasted.share, 4),
+        "region_iou": mask_scores(region & judged, photo.region).iou,
+        "region_iou_bare": mask_scores(region, parsed_region(bare)).iou,
+        "reach": float((region & truth).sum() / truth.sum()),
+        "occlusion_iou": scores.iou,
+        "precision": scores.precision,
+        "recall": scores.recall,
+    }
+
+
+def draw_line(photo: LabelledFace, pasted: Pasted, result: Segmentation) -> np.ndarray:
+    """Photo, occluded, parsing, reference, truth, prediction: (TILE, 6 TILE, 3) uint8."""
+    shown, classes = pasted.picture, vis.colour_labels(result.parsing)
+    truth = vis.overlay(vis.overlay(shown, photo.ignored, GREY, 0.7), photo.region, GREEN, 0.25)
+    found = vis.overlay(shown, parsed_region(result), GREEN, 0.25)
+    tiles = [
+        photo.picture,
+        shown,
+        shown // 2 + classes // 2,
+        result.reference,
+        vis.overlay(truth, pasted.occlusion),
+        vis.overlay(found, result.occlusion),
+    ]
+    small = [cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA) for tile in tiles]
+    line, text = np.concatenate(small, axis=1), f"{photo.name} {pasted.kind}"
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(line, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+    return line
+
+
+def table(rows: Sequence[Row], measures: Mapping[str, str]) -> list[str]:
+    """A line of text for each measure: mean and interval."""
+    lines = []
+    for column, text in measures.items():
+        values = [float(row[column]) for row in rows]
+        low, high = bootstrap_interval(values) or (0.0, 0.0)
+        lines.append(f"{text:42}{np.mean(values):8.3f}   [{low:.3f}, {high:.3f}]")
+    return lines
+
+
+def by_column(rows: Sequence[Row], column: str) -> list[str]:
+    """A line of text for each value of a column: count, share, occlusion and region IoU."""
+    lines = [f"{column:16}{'n':>4}{'share':>8}{'occl. IoU':>11}{'95 %':>17}{'region IoU':>12}"]
+    for value in sorted({str(row[column]) for row in rows}):
+        part = [row for row in rows if row[column] == value]
+        share, iou, region = (
+            [float(row[key]) for row in part] for key in ("share", "occlusion_iou", "region_iou")
+        )
+        low, high = bootstrap_interval(iou) or (0.0, 0.0)
+        interval = f"[{low:.3f}, {high:.3f}]"
+        means = f"{np.mean(share):8.3f}{np.mean(iou):11.3f}{interval:>17}{np.mean(region):12.3f}"
+        lines.append(f"{value:16}{len(part):4}{means}")
+    return lines
+
+
+def measure_photos(
+    photos: Mapping[str, LabelledFace], model: FaceSegmenter, args: argparse.Namespace
+) -> list[Measured]:
+    """Segment every photo, bare and with each of its occluders."""
+    names, config = list(photos), model.config
+
+    def segment(picture: np.ndarray) -> Segmentation:
+        seed_everything(config.reference.seed, config.run.deterministic)  # the same noise for all
+        return model.segment(picture)
+
+    def one(photo: LabelledFace) -> Measured:
+        bare = segment(photo.picture)
+        others = [other for other in photos.values() if other.name != photo.name]
+        measured = Measured(measure_bare(photo, bare), [], [])
+        for variant in range(args.variants):
+            number = names.index(photo.name) * args.variants + variant
+            pasted = paste(photo, others, number, args.seed)
+            if pasted is None:
+                logger.warning("%s: occluder %d hides too little or too much", photo.name, number)
+                continue
+            result = segment(pasted.picture)
+            measured.pictures.append(measure_occluded(photo, bare, pasted, result))
+            measured.lines.append(draw_line(photo, pasted, result))
+        return measured
+
+    return list(each(photos, one, "faces"))
+
+
+def write_sheets(folder: Path, lines: Sequence[np.ndarray]) -> None:
+    """Write contact sheets of SHEET_ROWS lines each, ``sheet_01.png`` and on."""
+    for start in range(0, len(lines), SHEET_ROWS):
+        sheet = np.concatenate(lines[start : start + SHEET_ROWS])
+        write_png(folder / f"sheet_{start // SHEET_ROWS + 1:02d}.png", sheet)
+
+
+def measure(config: Config, args: argparse.Namespace) -> int:
+    """Do everything; returns how many photos failed, each named in the log.
+
+    Raises:
+        S3potError: Nothing can be done: no photos, options that do not fit, missing weights.
+    """
+    if (args.crop == "align") != (args.detector is not None):
+        raise S3potError("--crop align and --detector FILE, a YuNet ONNX file, go together")
+    if args.size < 32 or args.variants < 1:
+        found = f"--size {args.size} and --variants {args.variants}"
+        raise S3potError(f"{found}; expected a size of at least 32 and 1 variant or more")
+    config = replace(config, align=replace(config.align, mode="never"))  # the crop is done here
+    files = find_photos(args.photos)
+    if len(files) < 2:
+        raise S3potError(f"--photos {args.photos} holds 1 labelled photo; expected 2 or more")
+    model = FaceSegmenter(config, load_generator(config), load_segmenter(config, args.checkpoint))
+    detector = FaceDetector(args.detector) if args.detector else None
+
+    def read(name: str) -> LabelledFace:
+        return read_face(name, *files[name], args.size, detector)
+
+    faces = {face.name: face for face in each({name: name for name in files}, read, "photos")}
+    done = measure_photos(faces, model, args)
+    pictures = [row for entry in done for row in entry.pictures]
+    if not pictures:
+        raise S3potError("no occluder fits any photo; take more --variants")
+    write_csv(args.out / "photos.csv", [entry.bare for entry in done])
+    write_csv(args.out / "pictures.csv", pictures)
+    write_sheets(args.out, [line for entry in done for line in entry.lines])
+    report = [f"{len(done)} bare photos, crop {args.crop}, {args.size} px"]
+    report += table([entry.bare for entry in done], BARE_MEASURES)
+    report += ["", f"{len(pictures)} occluded pictures, seed {args.seed}"]
+    report += table(pictures, MEASURES)
+    for column in ("group", "kind"):
+        report += ["", *by_column(pictures, column)]
+    sys.stdout.write("\n".join(report) + "\n")
+    return len(files) - len(done)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit code."""
+    args = build_parser().parse_args(argv)
+    return run(args, lambda config: measure(config, args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
