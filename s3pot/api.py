@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s3pot.config import load_config
+from s3pot.config import Config, load_config
 from s3pot.data.cache import rounded
 from s3pot.data.image import ImageSource, read_rgb
 from s3pot.data.layout import make_pair
@@ -21,7 +21,7 @@ from s3pot.engine.predict import Segmenter, load_segmenter
 from s3pot.engine.reference import Generator, align, load_generator
 from s3pot.engine.results import Masks, masks_from
 from s3pot.pipeline import prepare
-from s3pot.rg.reference import make_reference
+from s3pot.rg.inverter import make_reference
 from s3pot.rg.warp import Alignment, crop
 from s3pot.types import Photo
 
@@ -43,6 +43,7 @@ class Segmentation(Masks):
 class FaceSegmenter:
     """Loaded models of both halves; see ``load``."""
 
+    config: Config
     generator: Generator
     segmenter: Segmenter
 
@@ -82,4 +83,4 @@ def load(
     overrides = [*NAMED.get(str(name), ()), f"run.device={device}"]
     config = load_config(None if str(name) in NAMED else name, overrides)
     segmenter = load_segmenter(config, Path(checkpoint) if checkpoint else None)
-    return FaceSegmenter(load_generator(config), segmenter)
+    return FaceSegmenter(config, load_generator(config), segmenter)

@@ -33,14 +33,9 @@ PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
 
 def settings(config: Config) -> PipelineSettings:
     """The method's numbers as ``pipeline`` takes them."""
-    prompt = config.prompt
-    return PipelineSettings(
-        prompt.initial_anchor,
-        prompt.initial_pick,
-        prompt.features == "attended",
-        prompt.selection,
-        config.mask.align_corners,
-    )
+    prompt, attended = config.prompt, config.prompt.features == "attended"
+    first = (prompt.initial_anchor, prompt.initial_pick)
+    return PipelineSettings(*first, attended, prompt.selection, config.mask.align_corners)
 
 
 def weights_path(config: Config, piece: str) -> Path:

@@ -1,4 +1,4 @@
-"""S³POT in one file: FE → PS → adapter → mask (arXiv 2602.00635); RG is ``rg/reference.py``.
+"""S³POT in one file: FE → PS → adapter → mask (arXiv 2602.00635); RG is ``rg/inverter.py``.
 
 ``prepare`` is everything that the freeze makes a pure function of the image pair, and so can be
 computed once and kept; ``segment`` is the part with a gradient. Training, per-image training and

@@ -35,14 +35,14 @@ from s3pot.api import FaceSegmenter, Segmentation
 from s3pot.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.data.image import write_png
-from s3pot.engine.each import each
+from s3pot.engine.device import seed_everything
+from s3pot.engine.items import each
 from s3pot.engine.predict import load_segmenter
 from s3pot.engine.reference import load_generator
 from s3pot.engine.results import write_csv
-from s3pot.engine.seed import seed_everything
 from s3pot.labels import OCCLUSION, REGION_CLASSES
 from s3pot.metrics import bootstrap_interval, mask_scores
-from s3pot.rg.detect import FaceDetector
+from s3pot.rg.align import FaceDetector
 from s3pot.types import S3potError
 
 logger = logging.getLogger("s3pot.tools.real_photos")

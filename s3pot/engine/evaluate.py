@@ -16,7 +16,7 @@ from s3pot.engine.items import each
 from s3pot.engine.results import write_csv
 from s3pot.labels import region_of
 from s3pot.metrics import MaskScores, mask_scores, summarise
-from s3pot.rg.reference import resize_labels
+from s3pot.rg.inverter import resize_labels
 from s3pot.types import S3potError
 
 _HEADLINE = "{occlusion_iou} ({occlusion_iou_low} to {occlusion_iou_high})"

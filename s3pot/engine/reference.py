@@ -16,9 +16,8 @@ from s3pot.data.layout import ALIGN, CLEAN, OCCLUSION, load_truth, output_files
 from s3pot.engine.device import pick_device, seed_everything
 from s3pot.engine.items import each, read_finished, write_record
 from s3pot.rg.align import FaceDetector, find_alignments, identity
-from s3pot.rg.inverter import Inverter
+from s3pot.rg.inverter import Inverter, make_reference
 from s3pot.rg.parser import Parser
-from s3pot.rg.reference import make_reference
 from s3pot.rg.warp import Alignment, crop
 from s3pot.types import Photo, S3potError
 from s3pot.weights.files import file_sha256, locate

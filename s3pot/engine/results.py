@@ -20,7 +20,7 @@ from s3pot.engine.items import write_record
 from s3pot.gallery import write_gallery
 from s3pot.labels import OCCLUSION, region_of
 from s3pot.metrics import mask_scores
-from s3pot.rg.reference import resize_labels
+from s3pot.rg.inverter import resize_labels
 from s3pot.rg.warp import Alignment, to_photo
 from s3pot.types import Prediction, Prompts, S3potError
 

@@ -30,7 +30,7 @@ from s3pot.engine.prompts import PromptStore
 from s3pot.engine.results import masks_from
 from s3pot.metrics import mask_scores
 from s3pot.pipeline import segment
-from s3pot.rg.reference import resize_labels
+from s3pot.rg.inverter import resize_labels
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts, Reference, S3potError
 
