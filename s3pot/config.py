@@ -25,14 +25,12 @@ class ConfigError(S3potError):
 
 def _choice(*allowed: str) -> Any:
     """One of some words; the first is the default."""
-    rule = {"fits": allowed.__contains__, "text": f"one of {', '.join(allowed)}"}
-    return field(default=allowed[0], metadata=rule)
+    return field(default=allowed[0], metadata={"allowed": allowed})
 
 
 def _number(default: float, low: float, high: float = math.inf) -> Any:
     """A number from ``low`` to ``high``."""
-    text = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-    return field(default=default, metadata={"fits": lambda v: low <= v <= high, "text": text})
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,7 @@ class Config:
     def __post_init__(self) -> None:
         for section, values in vars(self).items():
             for entry in dataclasses.fields(values):
-                value, rule = getattr(values, entry.name), entry.metadata
-                if rule and not rule["fits"](value):
-                    name = f"{section}.{entry.name}"
-                    raise ConfigError(f"{name} is {value!r}; it must be {rule['text']}")
+                _check(f"{section}.{entry.name}", getattr(values, entry.name), entry.metadata)
         model = self.model
         if (model.sam == "mini") != (model.set == "mini"):
             raise ConfigError(
@@ -266,3 +261,12 @@ def _convert(name: str, value: Any, kind: type) -> Any:
         except (TypeError, ValueError, OverflowError):
             pass  # the error below says it
     raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}")
+
+
+def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    allowed, low, high = bounds.get("allowed"), bounds.get("low"), bounds.get("high")
+    if allowed and value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+    if low is not None and not low <= value <= high:
+        limit = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise ConfigError(f"{name} is {value}; it must be {limit}")

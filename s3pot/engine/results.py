@@ -85,7 +85,7 @@ def write_result(
     pictures = {"occlusion": masks.occlusion, "face": masks.face}
     if options.to_photo:
         if face.align is None:
-            raise S3potError(f"{face.name} has no _align.json for --to_photo: make its reference")
+            raise S3potError(f"{face.name} has no _align.json; make it, or leave out --to_photo")
         alignment = Alignment.read(face.align)
         pictures.update({f"{k}_photo": to_photo(mask, alignment) for k, mask in pictures.items()})
     if options.save_vis:

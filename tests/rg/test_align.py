@@ -28,7 +28,6 @@ class DrawnDetector(FaceDetector):
     """Knows the faces beforehand."""
 
     def __init__(self, *faces: Face) -> None:
-        super().__init__("unused.onnx")
         self.faces = list(faces)
 
     def detect(self, image: np.ndarray) -> list[Face]:

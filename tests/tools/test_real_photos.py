@@ -19,7 +19,7 @@ from s3pot.data.image import read_rgb, write_png
 from s3pot.data.synthetic.face import Face, draw_clean
 from s3pot.labels import CLASSES, OCCLUSION, region_of
 from s3pot.metrics import mask_scores
-from s3pot.rg import detect
+from s3pot.rg import align as detect
 from s3pot.rg.align import identity
 from s3pot.types import S3potError
 
