@@ -30,7 +30,7 @@ from s3pot.sam.decode import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=4800, batch=4, lr=1e-3)
+SCHEDULE = Schedule(steps=4400, batch=4, lr=1e-3)
 CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
 
 
