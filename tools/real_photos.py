@@ -237,8 +237,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     report += table([entry.bare for entry in done], BARE_MEASURES)
     report += ["", f"{len(pictures)} occluded pictures, seed {args.seed}"]
     report += table(pictures, MEASURES)
-    for column in ("group", "kind"):
-        report += ["", *by_column(pictures, column)]
+    report += ["", *by_column(pictures, "group"), "", *by_column(pictures, "kind")]
     sys.stdout.write("\n".join(report) + "\n")
     return len(files) - len(done)
 

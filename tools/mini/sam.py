@@ -30,8 +30,8 @@ from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=5500, batch=4, lr=1e-3)
-CLEAN_STEPS = 3500  # first contrast with coarsened clean faces: no generator is needed for that yet
+SCHEDULE = Schedule(steps=4400, batch=4, lr=1e-3)
+CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
 
 
 def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
