@@ -176,9 +176,9 @@ def test_finished_shards_are_kept(tools: SimpleNamespace, trained: Path) -> None
 @pytest.mark.parametrize("name", ["parser", "generator", "sam", "adapter"])
 def test_exports_are_half_precision_and_plain(trained: Path, name: str) -> None:
     weights = read_mini(name, trained / "weights")
-    kinds = {v.dtype for v in weights.state_dict.values() if v.is_floating_point()}
+    kinds = {v.dtype for v in weights["state_dict"].values() if v.is_floating_point()}
     assert kinds == {torch.float16}
-    assert json.loads(json.dumps(weights.size))
+    assert json.loads(json.dumps(weights["size"]))
 
 
 @pytest.mark.parametrize("name", ["parser", "generator", "sam"])
