@@ -43,8 +43,7 @@ def weights_path(config: Config, piece: str) -> Path:
     if config.model.set == "mini":
         return mini_path(piece, weights_folder(config))
     parser = "segnext_small" if config.model.parser == "segnext" else "bisenet"
-    names = {"sam": f"sam_{config.model.sam}", "parser": parser}
-    names["generator"] = "e4s"
+    names = {"sam": f"sam_{config.model.sam}", "parser": parser, "generator": "e4s"}
     if piece not in names:
         cure = "train_general.py makes one for --checkpoint; or take --config configs/mini.yaml"
         raise S3potError(f"the official models have no {piece}; {cure}")

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.adapter import PromptAdapter
-from s3pot.fe import enhance
+from s3pot.fe import cosine_map, enhance
 from s3pot.ps.select import select_points
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Pair, Prediction, Prompts
+from s3pot.types import Contrast, Pair, Prediction, Prompts
 
 
 @dataclass(frozen=True)
@@ -53,37 +53,16 @@ def prepare(sam: FrozenSam, pairs: Sequence[Pair], settings: PipelineSettings) -
 def _prompts(
     sam: FrozenSam, pair: Pair, raw: Tensor, ref: Tensor, settings: PipelineSettings
 ) -> Prompts:
-    region = pair.region_sam.to(raw.device)
+    region, own = pair.region_sam.to(raw.device), settings
     region_grid = sam.grid.on_grid(region)
-    if not region_grid.any():
-        return _no_prompts(pair, raw, ref, region)
-    contrast = enhance(
-        sam,
-        raw,
-        ref,
-        region_grid,
-        anchor=settings.initial_anchor,
-        pick=settings.initial_pick,
-        attended=settings.attended,
-    )
-    tokens = (contrast.raw, contrast.reference)
-    points, labels = select_points(*tokens, region, sam.grid, settings.selection)
-    return Prompts(
-        pair.name, raw, points, labels, contrast.similarity, contrast.first_point_sam, region
-    )
-
-
-def _no_prompts(pair: Pair, raw: Tensor, ref: Tensor, region: Tensor) -> Prompts:
-    """No token of the grid lies in the region: nothing to ask for."""
-    return Prompts(
-        pair.name,
-        raw,
-        raw.new_zeros(0, 2),
-        torch.zeros(0, dtype=torch.int64, device=raw.device),
-        F.cosine_similarity(raw, ref, dim=0),
-        raw.new_zeros(2),
-        region,
-    )
+    if region_grid.any():
+        options = {"anchor": own.initial_anchor, "pick": own.initial_pick}
+        found = enhance(sam, raw, ref, region_grid, **options, attended=own.attended)
+    else:  # nothing to ask for
+        found = Contrast(cosine_map(raw[None], ref[None])[0], raw.new_zeros(2), raw, ref)
+    points, labels = select_points(found.raw, found.reference, region, sam.grid, own.selection)
+    first = found.first_point_sam
+    return Prompts(pair.name, raw, points, labels, found.similarity, first, region)
 
 
 def segment(

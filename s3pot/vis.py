@@ -69,8 +69,7 @@ def draw_attention(picture: np.ndarray, points: np.ndarray, attention: np.ndarra
 
 def side_by_side(left: np.ndarray, right: np.ndarray, gap: int = 4) -> np.ndarray:
     """Two pictures of one height, ``gap`` white pixels apart."""
-    white = np.full((left.shape[0], gap, 3), 255, np.uint8)
-    return np.concatenate([left, white, right], axis=1)
+    return np.hstack([left, np.full((len(left), gap, 3), 255, np.uint8), right])
 
 
 def enlarged(picture: np.ndarray, least: int = 512) -> np.ndarray:

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "s3pot"
 FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))
 # Code lines: docstrings, which STYLE asks for, comments and blanks do not count.
-LINE_BUDGET = 3_050
+LINE_BUDGET = 3_000
 
 # From the top; a module may import from its own layer and those below. What sees which neighbour is
 # in NOT_EACH_OTHER.

@@ -113,11 +113,9 @@ def save(output_dir: Path, evaluation: Evaluation) -> None:
     write_csv(output_dir / "table.csv", evaluation.rows)
     with atomic_path(output_dir / "table.md") as temporary:
         temporary.write_text(markdown(evaluation.rows), encoding="utf-8")
-    faces = [
-        {"row": entry.row, "face": entry.face, **asdict(entry.scores), "seconds": entry.seconds}
-        for entry in evaluation.faces
-    ]
-    write_csv(output_dir / "per_image.csv", faces)
+    rows = [{**vars(entry), **asdict(entry.scores)} for entry in evaluation.faces]
+    rows = [{key: value for key, value in row.items() if key != "scores"} for row in rows]
+    write_csv(output_dir / "per_image.csv", rows)
 
 
 def _read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:

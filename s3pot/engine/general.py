@@ -130,19 +130,14 @@ class _Run:
         epochs = range(1, self.epoch + 1)
         kept = [e for e in epochs if e % train.save_every == 0 or e == train.epochs]
         names = [f"model_epoch_{self.epoch}.pth"] * (self.epoch in kept) + ["best.pth"] * better
+        state: dict[str, Any] = {k: getattr(self, k) for k in ("epoch", "best", "history")}
+        state["optimizer"] = self.trainer.optimizer.state_dict()
+        state["scheduler"] = self.trainer.schedule.state_dict()
+        state["rng"] = torch.get_rng_state()
+        state["config"] = config_to_dict(self.config)
+        state["sam_sha256"] = self.store.sam_sha256
         for name in (*names, "last.pth"):
-            save_checkpoint(
-                folder / name,
-                self.trainer.adapter,
-                optimizer=self.trainer.optimizer.state_dict(),
-                scheduler=self.trainer.schedule.state_dict(),
-                rng=torch.get_rng_state(),
-                epoch=self.epoch,
-                best=self.best,
-                history=self.history,
-                config=config_to_dict(self.config),
-                sam_sha256=self.store.sam_sha256,
-            )
+            save_checkpoint(folder / name, self.trainer.adapter, **state)
         for epoch in kept[: -train.keep] if train.keep else ():
             (folder / f"model_epoch_{epoch}.pth").unlink(missing_ok=True)
 

@@ -101,7 +101,7 @@ class AdapterTrainer:
         sums = torch.stack(terms).cpu().double()
         if not bool(sums.isfinite().all()):
             raise S3potError(
-                f"{prompts.name}: the loss is {float(sums[3])}; see its files, train.lr"
+                f"{prompts.name}: the loss is {float(sums[3])}; see train.lr, its files"
             )
         return parts.total, sums
 

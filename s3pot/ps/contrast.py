@@ -26,17 +26,11 @@ def near_similarity(raw: Tensor, ref: Tensor, region_grid: Tensor, reach: int = 
     Returns:
         (G, G) in [-1, 1]; -1 where no token of the region is near.
     """
-    side = raw.shape[1]
-    raw, ref = F.normalize(raw, dim=0), F.normalize(ref, dim=0)
-    ref = F.pad(ref, (reach,) * 4)
-    allowed = F.pad(region_grid, (reach,) * 4)
-    best = raw.new_full((side, side), -1.0)
-    for y in range(2 * reach + 1):
-        for x in range(2 * reach + 1):
-            place = (slice(y, y + side), slice(x, x + side))
-            score = (raw * ref[(slice(None), *place)]).sum(0)
-            best = torch.where(allowed[place], best.maximum(score), best)
-    return best.clamp(-1, 1)
+    (depth, side, _), window = raw.shape, 2 * reach + 1
+    ref = F.unfold(F.normalize(ref, dim=0)[None], window, padding=reach)
+    near = F.unfold(region_grid[None, None].to(ref), window, padding=reach).view(-1, side, side)
+    scores = (F.normalize(raw, dim=0)[:, None] * ref.view(depth, -1, side, side)).sum(0)
+    return scores.clamp(-1, 1).masked_fill(near == 0, -1).amax(0)
 
 
 def face_cells(similarity: Tensor, gap: float = GAP) -> Tensor:
@@ -49,16 +43,13 @@ def face_cells(similarity: Tensor, gap: float = GAP) -> Tensor:
     Returns:
         bool (N,), the upper group; all of them if the groups are nearer than ``gap``.
     """
-    values = similarity.double().sort().values
-    count = len(values)
+    values, count = similarity.double().sort().values, len(similarity)
     lower = torch.arange(1, count, device=values.device, dtype=torch.float64)
     sums = values.cumsum(0)
     low, high = sums[:-1] / lower, (sums[-1] - sums[:-1]) / (count - lower)
     between = lower * (count - lower) * (high - low).square()
     between = between.masked_fill(values[1:] == values[:-1], -1)  # equals stay together
-    if count < 2 or float(between.max()) < 0:
-        return torch.ones_like(similarity, dtype=torch.bool)
-    cut = int(between.argmax())
-    if float(high[cut] - low[cut]) < gap:
+    cut = int(between.argmax()) if count > 1 else 0
+    if count < 2 or between[cut] < 0 or high[cut] - low[cut] < gap:
         return torch.ones_like(similarity, dtype=torch.bool)
     return similarity.double() > values[cut]

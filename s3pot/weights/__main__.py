@@ -14,15 +14,7 @@ import sys
 from pathlib import Path
 
 from s3pot.types import S3potError
-from s3pot.weights.files import (
-    PAPER_SET,
-    default_folder,
-    download,
-    find,
-    how_to_get,
-    verify,
-    weight_files,
-)
+from s3pot.weights import files
 
 logger = logging.getLogger("s3pot.weights")
 
@@ -32,13 +24,19 @@ def main(argv: list[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m s3pot.weights", None, __doc__, formatter_class=raw)
     parser.add_argument("command", choices=("list", "download", "verify"))
-    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(weight_files())}")
+    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(files.weight_files())}")
     parser.add_argument("--weights_dir", type=Path, help="default: S3POT_WEIGHTS_DIR or ./weights")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder, failed = args.weights_dir or default_folder(), 0
-    present = [name for name, entry in weight_files().items() if (folder / entry.file).is_file()]
-    usual = {"list": list(weight_files()), "download": list(PAPER_SET), "verify": present}
+    folder, failed = args.weights_dir or files.default_folder(), 0
+    present = [
+        name for name, entry in files.weight_files().items() if (folder / entry.file).is_file()
+    ]
+    usual = {
+        "list": list(files.weight_files()),
+        "download": list(files.PAPER_SET),
+        "verify": present,
+    }
     names = args.names or usual[args.command]
     if not names:
         logger.error("no weights in %s; get them: python -m s3pot.weights download", folder)
@@ -56,12 +54,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _one(command: str, name: str, folder: Path) -> str:
-    entry = find(name)
+    entry = files.find(name)
     if command == "list":
         state = "here" if (folder / entry.file).is_file() else "missing"
-        about = f"{state}. {entry.note}; licence: {entry.licence}{how_to_get(entry, folder)}"
+        about = f"{state}. {entry.note}; licence: {entry.licence}{files.how_to_get(entry, folder)}"
         return f"{name}: {about}"
-    path = download(entry, folder) if command == "download" else verify(entry, folder, rehash=True)
+    path = (
+        files.download(entry, folder)
+        if command == "download"
+        else files.verify(entry, folder, rehash=True)
+    )
     return f"{name}: {path} is verified"
 
 

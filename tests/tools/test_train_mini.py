@@ -45,7 +45,7 @@ def tools() -> Iterator[SimpleNamespace]:
     """``train_mini`` and the modules of its recipes, all sizes small."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOOLS))
-        names = ("loop", "pool", "parser", "generator", "sam", "adapter", "prompts")
+        names = ("loop", "pool", "parser", "generator", "sam", "adapter", "prompts", "critic")
         modules = {name: importlib.import_module(f"mini.{name}") for name in names}
         schedule = modules["loop"].Schedule(steps=2, batch=2, lr=1e-3)
         small: dict[str, dict[str, Any]] = {
@@ -188,7 +188,9 @@ def test_exports_are_what_was_trained_and_it_moved(
     state = torch.load(trained / "work" / f"{name}_last.pt", weights_only=True)
     assert state["step"] == 2
     exported = read_mini(name, trained / "weights")["state_dict"]
-    for key, value in state["model"].items():
+    model = {k: v for k, v in state["model"].items() if not k.startswith("critic.")}
+    for name_there, value in model.items():
+        key = name_there.removeprefix("net.")
         want = value.half() if value.is_floating_point() else value
         assert exported[key].equal(want), key
     moments = [s["exp_avg"].abs().max() for s in state["optimizer"]["state"].values()]
@@ -219,3 +221,38 @@ def test_few_clicks_start_inside_their_target(tools: SimpleNamespace, trained: P
         inside = torch.stack([t[b, a] for t, a, b in zip(prompts.target, x, y)])
         assert prompts.labels[:, 0].eq(1).all()
         assert inside.equal(prompts.labels.float())
+
+
+def test_correction_points_lie_where_the_answer_is_wrong(
+    tools: SimpleNamespace, trained: Path
+) -> None:
+    batch = tools.pool.Pool(trained / "work").take(np.arange(8), CPU)
+    asked = tools.prompts.sparse_prompts(batch, np.random.default_rng(1))
+    for answer in (-torch.ones(8, 1, 16, 16), torch.ones(8, 1, 16, 16)):  # nothing, everything
+        more = tools.prompts.corrected(asked, answer, np.random.default_rng(2))
+        assert more.points[:, :-1].equal(asked.points)
+        wanted = int(answer[0, 0, 0, 0] < 0)
+        for i in range(8):
+            x, y = more.points[i, -1].long().tolist()
+            assert int(more.labels[i, -1]) == wanted == int(asked.target[i, y, x])
+    size = asked.target.shape[-1]
+    right = (asked.target[:, None] - 0.5).reshape(8, 1, size, size)
+    same = tools.prompts.corrected(asked, right, np.random.default_rng(3))
+    assert same.points[:, -1].equal(asked.points[:, 0])
+
+
+def test_adversarial_losses_move_their_own_side_only(tools: SimpleNamespace) -> None:
+    torch.manual_seed(0)
+    critic, clean = tools.critic.Critic(), torch.rand(2, 3, 64, 64)
+    drawn = torch.rand(2, 3, 64, 64, requires_grad=True)
+    pixels = (drawn - clean).abs().mean()
+    fool, tell = tools.critic.adversarial(critic, drawn, clean, pixels)
+    mine = torch.autograd.grad(fool, drawn, retain_graph=True)[0].norm()
+    theirs = torch.autograd.grad(pixels, drawn, retain_graph=True)[0].norm()
+    assert float(mine / theirs) == pytest.approx(tools.critic.SHARE, rel=1e-4)
+    fool.backward(retain_graph=True)
+    assert all(p.grad is None for p in critic.parameters())
+    drawn.grad = None
+    tell.backward()
+    assert drawn.grad is None
+    assert all(w.grad.abs().max() > 0 for w in critic.weights)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from s3pot.weights import __main__ as command
 from s3pot.weights import files as registry
 from s3pot.weights.__main__ import main
 from s3pot.weights.files import WeightFile
@@ -27,8 +26,7 @@ def folder(
         "b": WeightFile("b", "b.pth", None, None, None, "free", "Bob's"),
     }
     monkeypatch.setattr(registry, "weight_files", lambda: entries)
-    monkeypatch.setattr(command, "weight_files", lambda: entries)
-    monkeypatch.setattr(command, "PAPER_SET", ("a",))
+    monkeypatch.setattr(registry, "PAPER_SET", ("a",))
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path
@@ -100,5 +98,5 @@ def test_interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "download", stop)
+    monkeypatch.setattr(registry, "download", stop)
     assert main(["download", "a"]) == 130
