@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 REACH = 1  # tokens to each side that a generated face may be off
-GAP = 0.25  # groups whose mean cosines are nearer than this are one group: nothing is hidden
+GAP = 0.15  # groups whose mean cosines are nearer than this are one group: nothing is hidden
 
 
 def near_similarity(raw: Tensor, ref: Tensor, region_grid: Tensor, reach: int = REACH) -> Tensor:

@@ -131,7 +131,7 @@ def test_the_rate_rises_holds_and_falls(tools: SimpleNamespace) -> None:
 
 def test_pool_holds_the_drawn_faces(tools: SimpleNamespace, trained: Path) -> None:
     pool = tools.pool.Pool(trained / "work")
-    assert (pool.total, pool.count) == (20, 10)
+    assert (pool.total, pool.held_back) == (20, 10)
     batch = pool.take(np.array([3, 17]), CPU)
     for row, index in enumerate((3, 17)):
         face = draw_face(index, size=SIZE)

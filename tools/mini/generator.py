@@ -104,7 +104,7 @@ def measure(
 ) -> dict[str, float]:
     """PSNR against the clean face, inside the visible and inside the hidden part of the region."""
     errors = {"psnr_visible": [0.0, 0], "psnr_hidden": [0.0, 0]}
-    for start in range(pool.count, min(pool.count + count, pool.total), 10):
+    for start in range(0, min(count, pool.held_back), 10):
         batch = pool.take(np.arange(start, start + 10), device)
         square = (generate(net, parser, batch.raw)[0] - batch.clean).square().mean(1)
         for key, mask in (("psnr_visible", ~batch.occluder), ("psnr_hidden", batch.occluder)):

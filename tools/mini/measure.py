@@ -29,7 +29,7 @@ def measure(trainee: Trainee, pool: Pool, count: int = 60) -> dict[str, float]:
     """
     sums: dict[str, list[float]] = defaultdict(list)
     hits = picks = hidden = 0
-    for start in range(pool.count, min(pool.count + count, pool.total), 10):
+    for start in range(0, min(count, pool.held_back), 10):
         batch = pool.take(np.arange(start, start + 10), trainee.device)
         reference = batch.clean if batch.reference is None else batch.reference
         raw, ref = trainee.encode(torch.cat((batch.raw, reference))).chunk(2)

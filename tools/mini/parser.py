@@ -85,8 +85,8 @@ def measure(net: BiSeNet, pool: Pool, device: torch.device, count: int = 100) ->
     region = torch.tensor(REGION_CLASSES, device=device)
     inter = union = found = hidden = 0
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)
-    for start in range(pool.count, min(pool.count + count, pool.total), 10):
-        batch: Batch = pool.take(np.arange(start, min(start + 10, pool.total)), device)
+    for start in range(0, min(count, pool.held_back), 10):
+        batch: Batch = pool.take(np.arange(start, start + 10), device)
         guess = predict(net, batch.raw)
         want, got = torch.isin(batch.labels, region), torch.isin(guess, region)
         inter += int((want & got).sum())

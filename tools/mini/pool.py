@@ -84,7 +84,8 @@ class Pool:
     Args:
         folder: Where ``draw_pool`` wrote.
         pairs: Take only shards that have generated references.
-        holdout: Leave this many faces at the end for validation; one shard unless given.
+        holdout: Keep the first faces for validation, one shard unless given. The first: so they are
+            the same with and without ``pairs``, and no stage trains on them.
     """
 
     def __init__(self, folder: Path, pairs: bool = False, holdout: int | None = None) -> None:
@@ -96,7 +97,7 @@ class Pool:
         self._faces = [np.load(n, mmap_mode="r") for n in names]
         self._pairs = [np.load(_partner(n), mmap_mode="r") for n in names] if pairs else None
         self.total = len(names) * SHARD
-        self.count = self.total - (SHARD if holdout is None else holdout)
+        self.held_back = SHARD if holdout is None else holdout
 
     def take(
         self, indices: np.ndarray, device: torch.device, flip: np.ndarray | None = None
@@ -120,7 +121,7 @@ class Pool:
 
     def draw(self, rng: np.random.Generator, size: int, device: torch.device) -> Batch:
         """A random training batch, half of it mirrored."""
-        return self.take(rng.integers(0, self.count, size), device, rng.random(size) < 0.5)
+        return self.take(rng.integers(self.held_back, self.total, size), device, rng.random(size) < 0.5)
 
 
 def _partner(faces: Path) -> Path:
