@@ -121,7 +121,9 @@ class Pool:
 
     def draw(self, rng: np.random.Generator, size: int, device: torch.device) -> Batch:
         """A random training batch, half of it mirrored."""
-        return self.take(rng.integers(self.held_back, self.total, size), device, rng.random(size) < 0.5)
+        return self.take(
+            rng.integers(self.held_back, self.total, size), device, rng.random(size) < 0.5
+        )
 
 
 def _partner(faces: Path) -> Path:
