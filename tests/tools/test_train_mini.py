@@ -156,7 +156,7 @@ def test_pool_mirrors_all_planes_of_a_face(tools: SimpleNamespace, trained: Path
 def test_pool_draws_no_held_back_face(tools: SimpleNamespace, trained: Path) -> None:
     pool = tools.pool.Pool(trained / "work")
     seen = pool.draw(np.random.default_rng(0), 40, CPU).raw
-    held = pool.take(np.arange(10, 20), CPU).raw
+    held = pool.take(np.arange(pool.held_back), CPU).raw
     both = torch.cat((held, held.flip(-1)))
     assert not (seen[:, None] == both).flatten(2).all(2).any()
     with pytest.raises(FileNotFoundError, match="run the step before"):
