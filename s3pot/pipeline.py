@@ -53,15 +53,15 @@ def prepare(sam: FrozenSam, pairs: Sequence[Pair], settings: PipelineSettings) -
 def _prompts(
     sam: FrozenSam, pair: Pair, raw: Tensor, ref: Tensor, settings: PipelineSettings
 ) -> Prompts:
-    region, own = pair.region_sam.to(raw.device), settings
+    region = pair.region_sam.to(raw.device)
     region_grid = sam.grid.on_grid(region)
     if region_grid.any():
-        options = {"anchor": own.initial_anchor, "pick": own.initial_pick}
-        found = enhance(sam, raw, ref, region_grid, **options, attended=own.attended)
+        options = {"anchor": settings.initial_anchor, "pick": settings.initial_pick}
+        found = enhance(sam, raw, ref, region_grid, **options, attended=settings.attended)
     else:  # nothing to ask for
         found = Contrast(cosine_map(raw[None], ref[None])[0], raw.new_zeros(2), raw, ref)
-    points, labels = select_points(found.raw, found.reference, region, sam.grid, own.selection)
-    first = found.first_point_sam
+    tokens, first = (found.raw, found.reference), found.first_point_sam
+    points, labels = select_points(*tokens, region, sam.grid, settings.selection)
     return Prompts(pair.name, raw, points, labels, found.similarity, first, region)
 
 

@@ -1,8 +1,8 @@
 """Recipe of the mini generator: E4S with small widths, trained to remove what hides a face.
 
 Input: occluded (or clean) face under *predicted* labels; target: the clean face. So the region
-codes learn to leave the occluder out. Labels used: none beside the clean face itself (the parser's
-labels come from the parser).
+codes learn to leave the occluder out. Labels used: the clean face, and its classes to weigh errors
+inside the region; the net itself sees the parser's labels only.
 """
 
 from __future__ import annotations
