@@ -45,14 +45,16 @@ def tools() -> Iterator[SimpleNamespace]:
     """``train_mini`` and the modules of its recipes, all sizes small."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOOLS))
-        names = ("loop", "pool", "parser", "generator", "sam", "adapter", "prompts", "critic")
+        names = ("loop", "pool", "parser", "generator", "sam", "adapter")
+        names += ("prompts", "mixing", "critic")
         modules = {name: importlib.import_module(f"mini.{name}") for name in names}
         schedule = modules["loop"].Schedule(steps=2, batch=2, lr=1e-3)
         small: dict[str, dict[str, Any]] = {
             "pool": {"SHARD": SHARD, "SIZE": SIZE},
             "parser": {"INPUT": SIZE, "WIDTH": 4, "SCHEDULE": schedule},
             "generator": {"SHARD": SHARD, "SIZE": GENERATOR, "IMAGE": SIZE, "SCHEDULE": schedule},
-            "sam": {"SIZE": SAM, "CLEAN_STEPS": 1, "SCHEDULE": schedule},
+            "sam": {"SIZE": SAM, "CLEAN_STEPS": 1, "MIXED_STEPS": 1, "SCHEDULE": schedule},
+            "mixing": {"SHIFT": 10},
             "adapter": {"FACES": 3, "EPOCHS": 1},
         }
         for name, values in small.items():
@@ -127,6 +129,10 @@ def test_the_rate_rises_holds_and_falls(tools: SimpleNamespace) -> None:
     assert schedule.rate(99) == schedule.rate(600) == 1.0
     assert schedule.rate(800) == pytest.approx(0.5)
     assert 0 < schedule.rate(999) < 0.01
+    twice = tools.loop.Schedule(steps=1500, batch=1, lr=1.0, decay=0.4, restart=1000)
+    assert [twice.rate(i) for i in range(1000)] == [schedule.rate(i) for i in range(1000)]
+    second = tools.loop.Schedule(steps=500, batch=1, lr=1.0, decay=0.4)
+    assert [twice.rate(1000 + i) for i in range(500)] == [second.rate(i) for i in range(500)]
 
 
 def test_pool_holds_the_drawn_faces(tools: SimpleNamespace, trained: Path) -> None:
@@ -239,6 +245,40 @@ def test_correction_points_lie_where_the_answer_is_wrong(
     right = (asked.target[:, None] - 0.5).reshape(8, 1, size, size)
     same = tools.prompts.corrected(asked, right, np.random.default_rng(3))
     assert same.points[:, -1].equal(asked.points[:, 0])
+
+
+def test_mixing_hides_more_of_a_face_and_touches_nothing_else(
+    tools: SimpleNamespace, trained: Path
+) -> None:
+    batch = tools.pool.Pool(trained / "work", pairs=True).take(np.arange(10), CPU)
+    changed = 0
+    for seed in range(10):
+        mixed = tools.mixing.mixed(batch, np.random.default_rng(seed))
+        again = tools.mixing.mixed(batch, np.random.default_rng(seed))
+        assert mixed.raw.equal(again.raw)
+        for name in ("clean", "labels", "reference", "predicted"):
+            assert getattr(mixed, name) is getattr(batch, name)
+        assert (mixed.occluder | batch.occluder).equal(mixed.occluder)
+        laid = (mixed.raw != batch.raw).any(1)
+        edge = nn.functional.max_pool2d(mixed.occluder[:, None].float(), 3, 1, 1)[:, 0] > 0
+        assert not (laid & ~edge).any()
+        new = (mixed.occluder & ~batch.occluder).flatten(1).any(1)
+        changed += int(new.sum())
+        assert 0 <= mixed.raw.min() and mixed.raw.max() <= 1
+    share = tools.mixing.OCCLUDER_SHARE + tools.mixing.BLOB_SHARE
+    assert 0.3 * share < changed / 100 <= 1.5 * share
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (7, -9), (-10, 10)])
+def test_what_leaves_the_picture_does_not_come_back(
+    tools: SimpleNamespace, shift: tuple[int, int]
+) -> None:
+    mask = torch.rand(24, 24, generator=torch.Generator().manual_seed(1)) < 0.3
+    want = torch.zeros_like(mask)
+    for y, x in mask.nonzero().tolist():
+        if 0 <= y + shift[0] < 24 and 0 <= x + shift[1] < 24:
+            want[y + shift[0], x + shift[1]] = True
+    assert tools.mixing._moved(mask, list(shift)).equal(want)
 
 
 def test_adversarial_losses_move_their_own_side_only(tools: SimpleNamespace) -> None:

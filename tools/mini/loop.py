@@ -34,6 +34,7 @@ class Schedule:
         batch: Faces per step.
         lr: Peak learning rate of AdamW, reached in 100 steps and held.
         decay: Share of the run, at its end, in which the rate falls to 0.
+        restart: Step at which the rate begins anew, as if two runs followed each other; 0: none.
         weight_decay: Of AdamW.
         seed: Of every random choice, together with the step.
     """
@@ -42,13 +43,15 @@ class Schedule:
     batch: int
     lr: float
     decay: float = 0.4
+    restart: int = 0
     weight_decay: float = 0.01
     seed: int = 321
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
-        tail = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return min((step + 1) / 100, 1.0, tail)
+        first, last = (0, self.restart) if step < self.restart else (self.restart, self.steps)
+        tail = (last - step) / max(1.0, self.decay * (last - first))
+        return min((step - first + 1) / 100, 1.0, tail)
 
 
 def fit(

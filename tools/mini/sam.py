@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from mini.loop import Losses, Schedule, export, fit
 from mini.measure import measure
+from mini.mixing import mixed
 from mini.pool import Batch, Pool
 from mini.prompts import corrected, dense_prompts, sparse_prompts
 from mini.trainee import Trainee
@@ -30,15 +31,16 @@ from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=4400, batch=4, lr=1e-3)
+SCHEDULE = Schedule(steps=8000, batch=4, lr=1e-3, restart=4400)
 CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
+MIXED_STEPS = 4400  # from here on with occluders of other faces and blobs laid on
 
 
 def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
     """Train on the pool in ``folder``, from CLEAN_STEPS on on its pairs; export to ``target``."""
     torch.manual_seed(SCHEDULE.seed)
     trainee = Trainee(build_mini_sam(SIZE), device)
-    schedule = Schedule(steps, SCHEDULE.batch, SCHEDULE.lr)
+    schedule = dataclasses.replace(SCHEDULE, steps=steps, restart=min(SCHEDULE.restart, steps))
     pools: dict[bool, Pool] = {}
 
     def pool(step: int) -> Pool:
@@ -48,7 +50,8 @@ def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
         return pools[pairs]
 
     def losses(rng: np.random.Generator, step: int) -> Losses:
-        return step_losses(trainee, pool(step).draw(rng, schedule.batch, device), rng)
+        batch = pool(step).draw(rng, schedule.batch, device)
+        return step_losses(trainee, mixed(batch, rng) if step >= MIXED_STEPS else batch, rng)
 
     def validate(step: int) -> dict[str, float]:
         return measure(trainee, pool(step))
