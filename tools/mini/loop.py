@@ -33,7 +33,7 @@ class Schedule:
         steps: Optimiser steps.
         batch: Faces per step.
         lr: Peak learning rate of AdamW, reached in 100 steps and held.
-        decay: Share of the run, at its end, in which the rate falls to 0.
+        decay: Share of all steps in which the rate falls to 0, before the restart and at the end.
         restart: Step at which the rate begins anew, as if two runs followed each other; 0: none.
         weight_decay: Of AdamW.
         seed: Of every random choice, together with the step.
@@ -50,7 +50,7 @@ class Schedule:
     def rate(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
         first, last = (0, self.restart) if step < self.restart else (self.restart, self.steps)
-        tail = (last - step) / max(1.0, self.decay * (last - first))
+        tail = (last - step) / max(1.0, self.decay * self.steps)
         return min((step - first + 1) / 100, 1.0, tail)
 
 

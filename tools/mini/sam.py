@@ -31,7 +31,7 @@ from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=8000, batch=4, lr=1e-3, restart=4400)
+SCHEDULE = Schedule(steps=7000, batch=4, lr=1e-3, decay=0.28, restart=4400)
 CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
 MIXED_STEPS = 4400  # from here on with occluders of other faces and blobs laid on
 
