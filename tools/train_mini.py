@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     cli.add_argument("--faces", type=int, default=8000, help="faces in the pool, a multiple of 250")
     cli.add_argument(
-        "--pair_faces", type=int, default=2000, help="faces that get a generated reference"
+        "--pair_faces", type=int, default=8000, help="faces that get a generated reference"
     )
     cli.add_argument(
         "--steps", type=int, help="optimiser steps of the stage; default: its recipe's"

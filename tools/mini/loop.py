@@ -128,7 +128,8 @@ def _log(path: Path, row: dict[str, float]) -> None:
 
 
 def _plot(log: Path) -> None:
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    rows = list({row["step"]: row for row in sorted(lines, key=lambda row: row["step"])}.values())
     keys = [k for k in rows[0] if k not in ("step", "seconds")]
     figure, axes = plt.subplots(1, len(keys), figsize=(3.2 * len(keys), 2.6), squeeze=False)
     for axis, key in zip(axes[0], keys):
