@@ -13,7 +13,7 @@ from s3pot.data.synthetic.__main__ import main as draw
 
 FIRST_FACE = 1_000_000  # faces no other recipe has seen
 FACES = 300
-EPOCHS = 2  # of 1 and 2, and of the rates 3e-5 and 1e-4: the lowest validation loss, no label
+EPOCHS = 2  # of 1 and 2, at 3e-5 and 1e-4: lowest validation loss (docs/MINI_MODELS.md)
 RATE = 1e-4
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "mini.yaml"
 
