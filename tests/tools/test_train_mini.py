@@ -129,9 +129,9 @@ def test_the_rate_rises_holds_and_falls(tools: SimpleNamespace) -> None:
     assert schedule.rate(99) == schedule.rate(600) == 1.0
     assert schedule.rate(800) == pytest.approx(0.5)
     assert 0 < schedule.rate(999) < 0.01
-    twice = tools.loop.Schedule(steps=2000, batch=1, lr=1.0, decay=0.2, restart=1000)
+    thrice = tools.loop.Schedule(steps=3000, batch=1, lr=1.0, decay=0.4 / 3, restarts=(1000, 2000))
     once = [schedule.rate(step) for step in range(1000)]
-    assert [twice.rate(step) for step in range(2000)] == once + once
+    assert [thrice.rate(step) for step in range(3000)] == pytest.approx(once * 3)
 
 
 def test_pool_holds_the_drawn_faces(tools: SimpleNamespace, trained: Path) -> None:
@@ -278,6 +278,33 @@ def test_what_leaves_the_picture_does_not_come_back(
         if 0 <= y + shift[0] < 24 and 0 <= x + shift[1] < 24:
             want[y + shift[0], x + shift[1]] = True
     assert tools.mixing._moved(mask, list(shift)).equal(want)
+
+
+def test_pair_loss_asks_for_what_the_matching_needs(tools: SimpleNamespace) -> None:
+    """A column of tokens: two outside, two visible, two hidden; every pair orthogonal or equal."""
+    side, axes = 6, torch.eye(8)
+    region = torch.zeros(1, side, side, dtype=torch.bool)
+    region[0, 2:] = True
+    hidden = torch.zeros_like(region)
+    hidden[0, 4:] = True
+
+    def loss(outside: int, hidden_reference: int, hidden_raw: int = 2) -> float:
+        rows = [outside, outside, 1, 1, hidden_raw, hidden_raw]
+        raw = axes[rows].T[None, :, :, None].expand(1, 8, side, side)
+        rows = [3, 3, 1, 1, hidden_reference, hidden_reference]
+        ref = axes[rows].T[None, :, :, None].expand(1, 8, side, side)
+        return float(tools.sam.pair_loss(raw, ref, region, hidden))
+
+    good = loss(outside=4, hidden_reference=5)
+    assert good == pytest.approx(0.1 + 0.5 * 0.1)  # right angles, where -0.1 and 0.1 are wanted
+    assert loss(outside=1, hidden_reference=5) > good + tools.sam.RIVAL_MARGIN - 1e-6
+    assert loss(outside=4, hidden_reference=1) > good + tools.sam.RIVAL_MARGIN - 1e-6
+    assert loss(outside=4, hidden_reference=5, hidden_raw=5) > good + 0.9
+    assert loss(outside=4, hidden_reference=5, hidden_raw=1) > good + 0.9
+    nothing = torch.zeros_like(region)
+    tokens = torch.randn(1, 8, side, side)
+    for masks in ((~nothing, nothing), (~nothing, ~nothing), (region, ~nothing)):
+        assert np.isfinite(float(tools.sam.pair_loss(tokens, tokens, *masks)))
 
 
 def test_adversarial_losses_move_their_own_side_only(tools: SimpleNamespace) -> None:

@@ -63,7 +63,7 @@ def train(folder: Path, target: Path, device: torch.device, steps: int, parser: 
     def validate(step: int) -> dict[str, float]:
         return measure(net, parser, pool, device)
 
-    schedule = Schedule(steps, SCHEDULE.batch, SCHEDULE.lr, weight_decay=0.0)
+    schedule = SCHEDULE.until(steps)
     both = nn.ModuleDict({"net": net, "critic": critic})
     fit("generator", both, losses, schedule, folder, device, validate)
     state = {**net.state_dict(), "latent_avg": net.latent_avg}

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -33,8 +33,8 @@ class Schedule:
         steps: Optimiser steps.
         batch: Faces per step.
         lr: Peak learning rate of AdamW, reached in 100 steps and held.
-        decay: Share of all steps in which the rate falls to 0, before the restart and at the end.
-        restart: Step at which the rate begins anew, as if two runs followed each other; 0: none.
+        decay: Share of all steps in which the rate falls to 0, before each restart and at the end.
+        restarts: Steps at which the rate begins anew, as if runs followed each other.
         weight_decay: Of AdamW.
         seed: Of every random choice, together with the step.
     """
@@ -43,13 +43,18 @@ class Schedule:
     batch: int
     lr: float
     decay: float = 0.4
-    restart: int = 0
+    restarts: tuple[int, ...] = ()
     weight_decay: float = 0.01
     seed: int = 321
 
+    def until(self, steps: int) -> Schedule:
+        """The same for another number of steps, without the restarts that it does not reach."""
+        return replace(self, steps=steps, restarts=tuple(r for r in self.restarts if r < steps))
+
     def rate(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
-        first, last = (0, self.restart) if step < self.restart else (self.restart, self.steps)
+        first = max((r for r in self.restarts if r <= step), default=0)
+        last = min((r for r in self.restarts if r > step), default=self.steps)
         tail = (last - step) / max(1.0, self.decay * self.steps)
         return min((step - first + 1) / 100, 1.0, tail)
 

@@ -31,16 +31,18 @@ from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=7000, batch=4, lr=1e-3, decay=0.28, restart=4400)
+SCHEDULE = Schedule(steps=11000, batch=4, lr=1e-3, decay=0.18, restarts=(4400, 7000))
 CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
 MIXED_STEPS = 4400  # from here on with occluders of other faces and blobs laid on
+RIVAL_MARGIN = 0.2  # by which a visible token's own reference token should beat its rivals
+EDGE_WEIGHT = 3  # of visible tokens next to the occluder, whose window holds a part of it
 
 
 def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
     """Train on the pool in ``folder``, from CLEAN_STEPS on on its pairs; export to ``target``."""
     torch.manual_seed(SCHEDULE.seed)
     trainee = Trainee(build_mini_sam(SIZE), device)
-    schedule = dataclasses.replace(SCHEDULE, steps=steps, restart=min(SCHEDULE.restart, steps))
+    schedule = SCHEDULE.until(steps)
     pools: dict[bool, Pool] = {}
 
     def pool(step: int) -> Pool:
@@ -106,6 +108,10 @@ def _references(batch: Batch, rng: np.random.Generator) -> Tensor:
 def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tensor:
     """Make visible tokens agree with their reference, and hidden ones with none of the region.
 
+    The greedy matching loses a visible token when its reference token rather goes to one outside
+    the region, or when the reference of a hidden place takes it: both rivals are kept at a
+    distance. Most are lost next to the occluder, so tokens there count more.
+
     Args:
         raw: (B, C, G, G).
         ref: (B, C, G, G).
@@ -117,12 +123,22 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     """
     losses = []
     unit_raw, unit_ref = (F.normalize(t.flatten(2), dim=1) for t in (raw, ref))
+    near = F.max_pool2d(hidden[:, None].float(), 3, stride=1, padding=1)[:, 0]
+    weights = (1 + (EDGE_WEIGHT - 1) * near).flatten(1)
     for i in range(len(raw)):
         inside, covered = region[i].flatten(), hidden[i].flatten()
         same = (unit_raw[i] * unit_ref[i]).sum(0)
         scores = unit_ref[i][:, inside].T @ unit_raw[i]
-        occluded = inside & covered
-        loss = _mean(F.relu(0.9 - same[inside & ~covered]))
+        occluded, visible = inside & covered, inside & ~covered
+        weight = weights[i][visible]
+        loss = _mean(F.relu(0.9 - same[visible]), weight)
+        rivals = [
+            scores[~covered[inside]][:, ~inside & ~covered],
+            scores[covered[inside]][:, visible].T,
+        ]
+        rival = torch.cat(rivals, 1)
+        if rival.numel():
+            loss = loss + _mean(F.relu(RIVAL_MARGIN + rival.amax(1) - same[visible]), weight)
         if occluded.any():
             loss = loss + _mean(F.relu(scores[:, occluded].amax(0) + 0.1))
         outside = scores[:, ~inside & ~covered].mean(0)
@@ -130,9 +146,10 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     return torch.stack(losses).mean()
 
 
-def _mean(values: Tensor) -> Tensor:
-    """Mean, 0 of nothing."""
-    return values.sum() / max(1, values.numel())
+def _mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Weighted mean, 0 of nothing."""
+    weight = torch.ones_like(values) if weight is None else weight
+    return (values * weight).sum() / weight.sum().clamp_min(1)
 
 
 def mask_losses(decoded: Decoded, target: Tensor, weight: Tensor) -> Tensor:

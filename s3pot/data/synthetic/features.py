@@ -45,6 +45,7 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) -> 
     shadow = rng.normal(0.6, 0.25, 3) if rng.random() < 0.25 else np.full(3, rng.uniform(0.7, 0.95))
     white = coloured(np.clip(light * 0.5 + 0.36, 0, 1), (0.97, 0.94, 0.92))
     fold, bags = rng.uniform(0.3, 0.8), rng.uniform(0.75, 0.98)
+    squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is opened wider than the other
     for side in (-1, 1):
         _eye(
             head,
@@ -52,7 +53,7 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) -> 
             white,
             iris * head.light.ambient**0.3,
             side,
-            (wide, opened, slant, gaze, lashes),
+            (wide, opened * (1 + side * squint), slant, gaze, lashes),
             np.clip(shadow, 0.2, 1.1),
             (fold, bags),
         )
@@ -104,12 +105,14 @@ def brows(rng: np.random.Generator, head: Head, canvas: Canvas, clip: Array) -> 
     """Draw the eye brows as tapered bands of short hairs."""
     arch, thick, lift = rng.uniform(0.01, 0.07), rng.uniform(0.025, 0.07), rng.uniform(0.13, 0.19)
     angle, alpha = rng.normal(0, 0.02), rng.uniform(0.65, 0.95)
+    cocked = np.clip(rng.normal(0, 0.012), -0.03, 0.03)  # one brow is raised above the other
     colour = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.75)
     hairs = coloured(np.clip(1 + 0.35 * noise(rng, canvas.frame, "strand"), 0.3, 2), colour)
     for side in (-1, 1):
         t = np.linspace(-1, 1, 9)
         x = side * (head.eye_x + 0.01 + t * 0.225)
         y = head.eye_y - lift - arch * (1 - (t - 0.3) ** 2) + angle * t + 0.02 * (t > 0.6) * t
+        y = y - side * cocked
         width = thick * np.interp(t, [-1, -0.4, 0.4, 1], [0.75, 1.0, 0.8, 0.15]) * head.half[1]
         mask = canvas.frame.fill(ribbon(head.turn(np.stack([x, y], 1)), width))
         canvas.paint(canvas.frame.soften(mask, 0.9), hairs, BROW, alpha, clip)
@@ -188,10 +191,11 @@ def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) ->
         rng.uniform(0.025, 0.045),
         rng.uniform(0.035, 0.06),
     )
+    crooked = np.clip(rng.normal(0, 0.5), -1.2, 1.2)  # one corner is drawn up further
     t = np.linspace(-1, 1, 17)
     x, arc = t * wide, 1 - t**2
     bow = 1 - 0.3 * np.exp(-((t / 0.14) ** 2)) - 0.25 * (np.abs(t) > 0.75) * (np.abs(t) - 0.75) * 4
-    middle = y0 - smile * t**2
+    middle = y0 - smile * t**2 * (1 + crooked * t)
     top_in, low_in = middle - gape * 0.35 * arc, middle + gape * 0.65 * arc
     top_out, low_out = top_in - upper * arc**0.7 * bow, low_in + lower * arc**0.8
 
