@@ -129,9 +129,12 @@ def test_the_rate_rises_holds_and_falls(tools: SimpleNamespace) -> None:
     assert schedule.rate(99) == schedule.rate(600) == 1.0
     assert schedule.rate(800) == pytest.approx(0.5)
     assert 0 < schedule.rate(999) < 0.01
-    thrice = tools.loop.Schedule(steps=3000, batch=1, lr=1.0, decay=0.4 / 3, restarts=(1000, 2000))
+    restarts = ((1000, 1.0), (2000, 0.5))
+    thrice = tools.loop.Schedule(steps=3000, batch=1, lr=1.0, decay=0.4 / 3, restarts=restarts)
     once = [schedule.rate(step) for step in range(1000)]
-    assert [thrice.rate(step) for step in range(3000)] == pytest.approx(once * 3)
+    want = once + once + [rate / 2 for rate in once]
+    assert [thrice.rate(step) for step in range(3000)] == pytest.approx(want)
+    assert thrice.until(1500).restarts == restarts[:1]
 
 
 def test_pool_holds_the_drawn_faces(tools: SimpleNamespace, trained: Path) -> None:

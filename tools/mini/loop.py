@@ -34,7 +34,8 @@ class Schedule:
         batch: Faces per step.
         lr: Peak learning rate of AdamW, reached in 100 steps and held.
         decay: Share of all steps in which the rate falls to 0, before each restart and at the end.
-        restarts: Steps at which the rate begins anew, as if runs followed each other.
+        restarts: Steps at which the rate begins anew, as if runs followed each other, and the share
+            of the peak rate that it rises to from there.
         weight_decay: Of AdamW.
         seed: Of every random choice, together with the step.
     """
@@ -43,20 +44,22 @@ class Schedule:
     batch: int
     lr: float
     decay: float = 0.4
-    restarts: tuple[int, ...] = ()
+    restarts: tuple[tuple[int, float], ...] = ()
     weight_decay: float = 0.01
     seed: int = 321
 
     def until(self, steps: int) -> Schedule:
         """The same for another number of steps, without the restarts that it does not reach."""
-        return replace(self, steps=steps, restarts=tuple(r for r in self.restarts if r < steps))
+        reached = tuple(restart for restart in self.restarts if restart[0] < steps)
+        return replace(self, steps=steps, restarts=reached)
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate at a step."""
-        first = max((r for r in self.restarts if r <= step), default=0)
-        last = min((r for r in self.restarts if r > step), default=self.steps)
+        begun = [(0, 1.0), *self.restarts, (self.steps, 0.0)]
+        cycle = sum(first <= step for first, _ in begun) - 1
+        (first, peak), (last, _) = begun[cycle], begun[cycle + 1]
         tail = (last - step) / max(1.0, self.decay * self.steps)
-        return min((step - first + 1) / 100, 1.0, tail)
+        return peak * min((step - first + 1) / 100, 1.0, tail)
 
 
 def fit(

@@ -22,7 +22,7 @@ from s3pot.rg.parser import standardise
 
 WIDTH = 16
 INPUT = 384
-SCHEDULE = Schedule(steps=2000, batch=8, lr=3e-3, decay=0.28, restarts=(1400,))
+SCHEDULE = Schedule(steps=2000, batch=8, lr=3e-3, decay=0.28, restarts=((1400, 1.0),))
 # Rare classes count more: about one over the square root of their share of pixels, skin = 1. Ear
 # rings and glasses would by that rule be called on anything that glitters or is dark and thin.
 CLASS_WEIGHTS = (0.5, 3.0, 4.0, 4.0, 0.8, 2.5, 1.0, 3.5, 1.5, 5.0, 2.5, 3.0)
