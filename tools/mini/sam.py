@@ -32,7 +32,7 @@ from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
 CYCLES = ((4400, 1.0), (7000, 0.5))  # step, share of the rate: the noise of full rates undoes much
-SCHEDULE = Schedule(steps=9800, batch=4, lr=1e-3, decay=0.2, restarts=CYCLES)
+SCHEDULE = Schedule(steps=9400, batch=4, lr=1e-3, decay=0.2, restarts=CYCLES)
 CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
 MIXED_STEPS = 4400  # from here on with occluders of other faces and blobs laid on
 RIVAL_MARGIN = 0.2  # by which a visible token's own reference token should beat its rivals
