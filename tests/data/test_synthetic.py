@@ -244,20 +244,20 @@ def test_difficulty_follows_its_definition() -> None:
     assert nothing["difficulty"] == "easy"
 
 
-def test_heads_are_uneven_and_only_by_their_unevenness() -> None:
+def test_heads_are_asymmetric_and_only_by_their_asymmetry() -> None:
     sides = np.array([(-0.4, -0.15), (0.4, -0.15), (-0.3, 0.5), (0.3, 0.5), (0, -1), (0, 1)])
     spreads = []
     for seed in range(20):
         drawn = draw_head(np.random.default_rng(seed), Frame(SIZE))
         head = replace(drawn, roll=0.0, yaw=0.0, centre=(0.0, 0.0))
-        assert max(abs(u) for u in head.uneven) <= 0.07
-        even = replace(head, uneven=(0.0,) * 5).turn(sides)
+        assert max(abs(u) for u in head.asymmetry) <= 0.07
+        even = replace(head, asymmetry=(0.0,) * 5).turn(sides)
         np.testing.assert_allclose(even[[0, 2]] * (-1, 1), even[[1, 3]], atol=1e-9)
         uneven = head.turn(sides) - even
         assert np.abs(uneven).max() < 0.25 * head.half[1]
         spreads.append(np.abs(uneven).max() / head.half[1])
     assert np.median(spreads) > 0.01
-    lower = replace(head, uneven=(0.0, 0.0, 0.0, 0.0, 0.05)).turn(sides[:2])
+    lower = replace(head, asymmetry=(0.0, 0.0, 0.0, 0.0, 0.05)).turn(sides[:2])
     assert lower[1, 1] - lower[0, 1] == pytest.approx(2 * 0.05 * 0.4 * head.half[1])
 
 

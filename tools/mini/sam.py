@@ -31,7 +31,7 @@ from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 
 SIZE = MiniSamSize()
-CYCLES = ((4400, 1.0), (7000, 0.5))  # step, share of the rate: the noise of full rates undoes much
+CYCLES = ((4400, 1.0), (7000, 0.5))  # step, share of the peak rate: a third full one lost ground
 SCHEDULE = Schedule(steps=9400, batch=4, lr=1e-3, decay=0.2, restarts=CYCLES)
 CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
 MIXED_STEPS = 4400  # from here on with occluders of other faces and blobs laid on

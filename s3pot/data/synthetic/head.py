@@ -81,7 +81,7 @@ class Head:
         relief: How strongly the face is modelled, around 1.
         eye_x, eye_y, mouth_y, nose_y: Places of the parts, head coordinates before turning.
         jaw: Half width at the jaw corner and at the chin.
-        uneven: Strength of the ways in which the sides differ, see `skew`; 0 is symmetric.
+        asymmetry: Strength of the ways in which the sides differ, see `skew`; 0 is symmetric.
     """
 
     frame: Frame
@@ -100,7 +100,7 @@ class Head:
     mouth_y: float
     nose_y: float
     jaw: tuple[float, float]
-    uneven: tuple[float, float, float, float, float]
+    asymmetry: tuple[float, float, float, float, float]
 
     @property
     def shift(self) -> tuple[float, float]:
@@ -108,12 +108,12 @@ class Head:
         return 0.62 * math.sin(self.yaw), 0.3 * math.sin(self.pitch)
 
     def skew(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """How far the unevenness of the head moves a place, right and down; head coordinates.
+        """How far the asymmetry of the head moves a place, right and down; head coordinates.
 
         The middle line bends, the chin drifts, one half is wider; eyes and mouth tilt against
         each other, one side sits lower.
         """
-        bend, chin, wider, twist, lower = self.uneven
+        bend, chin, wider, twist, lower = self.asymmetry
         x, y = np.clip(x, -1, 1), np.clip(y, -1, 1)
         right = bend * (y**2 - 0.3) + chin * np.maximum(y, 0) ** 2 + wider * (x**2 - 1)
         return right, twist * x * y + lower * x
@@ -155,7 +155,7 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
     choices = HAIR_COLOURS[:4] if tone > 0.6 and rng.random() < 0.8 else HAIR_COLOURS
     hair = np.clip(pick(rng, choices) + rng.normal(0, 0.025, 3), 0.02, 1).astype(np.float32)
     height = rng.uniform(84, 122)
-    unevenness = np.clip(rng.normal(0, 0.03, 5), -0.07, 0.07).tolist()
+    asymmetry = np.clip(rng.normal(0, 0.03, 5), -0.07, 0.07).tolist()
     return Head(
         frame=frame,
         centre=(128 + rng.normal(0, 7), 132 + rng.normal(0, 6)),
@@ -177,7 +177,7 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
         mouth_y=rng.uniform(0.48, 0.55),
         nose_y=rng.uniform(0.21, 0.27),
         jaw=(rng.uniform(0.66, 0.84), rng.uniform(0.28, 0.45)),
-        uneven=(unevenness[0], unevenness[1], unevenness[2], unevenness[3], unevenness[4]),
+        asymmetry=(asymmetry[0], asymmetry[1], asymmetry[2], asymmetry[3], asymmetry[4]),
     )
 
 
