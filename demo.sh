@@ -31,9 +31,9 @@ pick_test_face() {
 
 mini=(--config configs/mini.yaml)
 
-step "draw 8 faces to train on" -m s3pot.data.synthetic \
+step "draw 8 faces to train on" -m s3pot_synthetic \
     --out ./dataset --subdir train --count 8 --seed 0 --split train
-step "draw 64 held-out faces" -m s3pot.data.synthetic \
+step "draw 64 held-out faces" -m s3pot_synthetic \
     --out ./dataset --subdir val --count 64 --seed 0 --split bench
 pick_test_face
 

@@ -14,10 +14,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from s3pot.cli import new_parser, run
+from s3pot.commands.cli import new_parser, run
+from s3pot.commands.evaluate import evaluate_results
 from s3pot.config import Config
-from s3pot.engine.evaluate import Evaluation, evaluate_results, markdown, save
-from s3pot.engine.suite import evaluate_suite, read_suite
+from s3pot.report.tables import Evaluation, markdown, save
+from s3pot.runs.suite import evaluate_suite, read_suite
 from s3pot.types import S3potError
 
 

@@ -13,9 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from s3pot.cli import Setting, new_parser, run
+from s3pot.commands.cli import Setting, new_parser, run
+from s3pot.commands.generate_reference import ReferenceJob, generate
 from s3pot.config import Config
-from s3pot.engine.reference import ReferenceJob, generate
 
 SETTINGS = (Setting("--faceParser_name", "model.parser", "face parser: bisenet or segnext"),)
 

@@ -13,10 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from s3pot.cli import new_parser, run
+from s3pot.commands.cli import new_parser, run
+from s3pot.commands.inference import PredictJob, predict
 from s3pot.config import Config
-from s3pot.engine.predict import PredictJob, predict
-from s3pot.engine.results import ResultOptions
+from s3pot.report.writer import ResultOptions
 
 
 def build_parser() -> argparse.ArgumentParser:

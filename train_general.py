@@ -12,9 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from s3pot import cli
+from s3pot.commands import cli
+from s3pot.commands.train_general import GeneralJob, train_general
 from s3pot.config import Config
-from s3pot.engine.general import GeneralJob, train_general
 
 EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
 

@@ -13,11 +13,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from s3pot import cli
+from s3pot.commands import cli
+from s3pot.commands.train_per_image import PerImageJob, train_per_image
 from s3pot.config import Config
-from s3pot.data.layout import face_from, find_faces
-from s3pot.engine.per_image import PerImageJob, train_per_image
-from s3pot.engine.results import ResultOptions
+from s3pot.data.face_folder import face_from, find_faces
+from s3pot.report.writer import ResultOptions
 from s3pot.types import S3potError
 
 EPOCHS = cli.Setting("--epochs", "per_image.epochs", "most steps per image")

@@ -18,8 +18,10 @@ import cv2
 import numpy as np
 
 from s3pot.data.image import BadImage, read_rgb, write_png
-from s3pot.rg.align import Face, FaceDetector, from_landmarks
-from s3pot.rg.warp import Alignment, crop, to_photo
+from s3pot.geometry import Alignment
+from s3pot.rg.align import from_landmarks
+from s3pot.rg.detect import Face, FaceDetector
+from s3pot.rg.warp import crop, to_photo
 
 # Mean places of eyes and mouth corners in FFHQ, as shares of the side, x, y.
 FFHQ_PLACES = np.array([[0.377, 0.469], [0.623, 0.469], [0.393, 0.725], [0.611, 0.725]])

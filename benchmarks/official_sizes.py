@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet
-from s3pot.weights.files import find, weight_files
+from s3pot.weights.registry import find, weight_files
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "data" / "parity" / "fill.py"

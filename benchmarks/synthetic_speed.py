@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from s3pot.data.synthetic import draw_face  # noqa: E402
+from s3pot_synthetic import draw_face
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from s3pot.commands.generate_reference import Generator, align, load_generator
+from s3pot.commands.inference import Segmenter, load_segmenter
 from s3pot.config import Config, load_config
 from s3pot.data.cache import rounded
+from s3pot.data.face_folder import make_pair
 from s3pot.data.image import ImageSource, read_rgb
-from s3pot.data.layout import make_pair
-from s3pot.engine.predict import Segmenter, load_segmenter
-from s3pot.engine.reference import Generator, align, load_generator
-from s3pot.engine.results import Masks, masks_from
+from s3pot.geometry import Alignment
 from s3pot.pipeline import prepare
+from s3pot.report.writer import Masks, masks_from
 from s3pot.rg.inverter import make_reference
-from s3pot.rg.warp import Alignment, crop
+from s3pot.rg.warp import crop
 from s3pot.types import Photo
 
 NAMED = {"paper": (), "mini": ("model.set=mini", "model.sam=mini", "align.mode=never")}

@@ -15,6 +15,7 @@ from segment_anything import sam_model_registry
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
+from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.pipeline import PipelineSettings
 from s3pot.rg.inverter import Inverter, load_e4s
@@ -25,8 +26,9 @@ from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.types import S3potError
-from s3pot.weights.files import checked_sha256, file_sha256, locate, mini_path
+from s3pot.weights.hashing import checked_sha256
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
+from s3pot.weights.locate import locate, mini_path
 
 PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
 

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from s3pot.adapter import PromptAdapter
-from s3pot.data.image import write_npy, write_png
-from s3pot.data.layout import FaceFiles, output_files
+from s3pot.data.face_folder import FaceFiles, output_files
+from s3pot.data.image import write_png
+from s3pot.io import write_npy
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.sam.frozen import FrozenSam

@@ -96,7 +96,7 @@ def test_python_example_uses_what_the_package_exports() -> None:
 
 def draw_faces(folder: Path) -> None:
     """Draw the demo's folder, small: two faces to train on, one held out, also as test_01."""
-    draw = program_and_arguments(["python", "-m", "s3pot.data.synthetic"])[0].main
+    draw = program_and_arguments(["python", "-m", "s3pot_synthetic"])[0].main
     for name, count, split in (("train", 2, "train"), ("val", 1, "bench")):
         options = ["--subdir", name, "--count", str(count), "--seed", "5", "--split", split]
         assert draw(["--out", str(folder), *options]) == 0

@@ -1,6 +1,6 @@
 r"""Break a table's scores down by grade and by occluder kind, with paired differences.
 
-    python tools/bench_report.py --scores results/bench/per_image.csv \
+    python -m tools.bench_report --scores results/bench/per_image.csv \
         --meta ./dataset/bench/meta.jsonl --pair "general" "no adapter"
 
 Prints and writes report.md; report.csv holds the same numbers and all others of that form.
@@ -17,15 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from s3pot.data.image import atomic_path
-from s3pot.data.synthetic.occluders import BENCH_KINDS
-from s3pot.engine.results import write_csv
+from s3pot.io import atomic_path, write_csv
 from s3pot.metrics import bootstrap_interval
 from s3pot.types import S3potError
+from s3pot_synthetic.occluders import BENCH_KINDS
 
 logger = logging.getLogger("s3pot.tools.bench_report")
 

@@ -1,7 +1,7 @@
 """Draw a contact sheet of synthetic faces.
 
-    python tools/contact_sheet.py --out sheet.png --count 24 --split bench --seed 0
-    python tools/contact_sheet.py --out bench.jpg --count 64 --split bench --columns 8 --by_grade
+    python -m tools.contact_sheet --out sheet.png --count 24 --split bench --seed 0
+    python -m tools.contact_sheet --out bench.jpg --count 64 --split bench --columns 8 --by_grade
 
 Each sample is four tiles: raw, clean, labels in colour, occlusion in red over raw. With --by_grade
 it is two, raw above occlusion, and the lines are easy, medium and hard: the first ones of each.
@@ -16,12 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from s3pot.data.synthetic import FaceSample, draw_face
 from s3pot.labels import COLOURS
+from s3pot_synthetic import FaceSample, draw_face
 
 GRADES = ("easy", "medium", "hard")
 

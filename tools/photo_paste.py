@@ -1,6 +1,6 @@
 """Occluders pasted on photos, with exact masks: drawn ones, and pieces of other photos.
 
-The painters of ``s3pot.data.synthetic`` want a drawn face: its geometry is fitted to the photo's
+The painters of ``s3pot_synthetic`` want a drawn face: its geometry is fitted to the photo's
 eyes and mouth, its skin and hair colours and its lamp are measured in the photo. They size their
 things for a head of HALF_HEIGHT units, so a photo with a larger face is bordered before, and cut
 back after.
@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from photo_truth import HAIR, PARTS, SKIN, LabelledFace
 
-from s3pot.data.synthetic.canvas import UNITS, Frame, pick
-from s3pot.data.synthetic.face import Face
-from s3pot.data.synthetic.hair import hair_surface
-from s3pot.data.synthetic.head import Light, draw_head
-from s3pot.data.synthetic.layers import Layer, compose, coverage
-from s3pot.data.synthetic.objects import cloth
-from s3pot.data.synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_occluder
+from s3pot_synthetic.canvas import UNITS, Frame, pick
+from s3pot_synthetic.face import Face
+from s3pot_synthetic.hair import hair_surface
+from s3pot_synthetic.head import Light, draw_head
+from s3pot_synthetic.layers import Layer, compose, coverage
+from s3pot_synthetic.objects import cloth
+from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_occluder
+from tools.photo_truth import HAIR, PARTS, SKIN, LabelledFace
 
 PIECES: dict[str, tuple[int, ...]] = {  # kinds cut out of other photos, and of which parts
     "photo_hair": (HAIR,),

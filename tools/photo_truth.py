@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 
 from s3pot.data.image import read_rgb
-from s3pot.rg.align import FaceDetector, from_landmarks
-from s3pot.rg.warp import Alignment, as_quad, crop, picture_corners
+from s3pot.geometry import Alignment, as_quad, picture_corners
+from s3pot.rg.align import from_landmarks
+from s3pot.rg.detect import FaceDetector
+from s3pot.rg.warp import crop
 from s3pot.types import S3potError
 
 FASSEG_COLOURS: dict[str, tuple[int, int, int]] = {

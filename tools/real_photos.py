@@ -1,7 +1,7 @@
 r"""Measure a configuration on real photos of bare faces, with occluders pasted on.
 
-    python tools/real_photos.py --photos DIR --config configs/mini.yaml --out results/photos
-    python tools/real_photos.py --photos DIR --config configs/mini.yaml --out results/photos \
+    python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/photos
+    python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/photos \
         --crop align --detector weights/face_detection_yunet_2023mar.onnx
 
 DIR holds <name>.jpg and <name>_label.png in the colours of FASSEG; what counts as the region and
@@ -23,27 +23,22 @@ from typing import Union
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from photo_paste import Pasted, paste
-from photo_truth import LabelledFace, find_photos, read_face
-
-from s3pot import vis
 from s3pot.api import FaceSegmenter, Segmentation
-from s3pot.cli import new_parser, run
+from s3pot.commands.cli import new_parser, run
+from s3pot.commands.generate_reference import load_generator
+from s3pot.commands.inference import load_segmenter
 from s3pot.config import Config
 from s3pot.data.image import write_png
-from s3pot.engine.device import seed_everything
-from s3pot.engine.items import each
-from s3pot.engine.predict import load_segmenter
-from s3pot.engine.reference import load_generator
-from s3pot.engine.results import write_csv
+from s3pot.io import write_csv
 from s3pot.labels import OCCLUSION, REGION_CLASSES
 from s3pot.metrics import bootstrap_interval, mask_scores
-from s3pot.rg.align import FaceDetector
+from s3pot.report import vis
+from s3pot.rg.detect import FaceDetector
+from s3pot.runs.folder_run import each
+from s3pot.seeding import seed_everything
 from s3pot.types import S3potError
+from tools.photo_paste import Pasted, paste
+from tools.photo_truth import LabelledFace, find_photos, read_face
 
 logger = logging.getLogger("s3pot.tools.real_photos")
 Row = Mapping[str, Union[str, int, float]]

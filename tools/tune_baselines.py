@@ -1,6 +1,6 @@
 r"""Find the thresholds of the baselines in configs/tables: best mean IoU on training faces.
 
-    python tools/tune_baselines.py --datapath ./dataset/processed_data/train \
+    python -m tools.tune_baselines --datapath ./dataset/processed_data/train \
         --config configs/mini.yaml
 
 Prints, for the pixel and the token contrast with generated and true references, the best threshold.
@@ -16,18 +16,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
+from s3pot.baselines import pixel_contrast, token_contrast
 from s3pot.build import build_sam
-from s3pot.cli import new_parser, run
+from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
-from s3pot.data.layout import find_faces, load_reference
-from s3pot.engine.device import pick_device
-from s3pot.engine.evaluate import truth_and_region
-from s3pot.engine.prompts import PromptStore
-from s3pot.engine.suite import pixel_contrast, token_contrast
+from s3pot.data.face_folder import find_faces, load_reference
+from s3pot.data.truth import truth_and_region
+from s3pot.device import pick_device
+from s3pot.runs.prompt_store import PromptStore
 from s3pot.types import S3potError
 
 STEPS = 200  # thresholds tried, between the smallest and the largest contrast of the faces

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from s3pot.data.image import atomic_path
-from s3pot.data.layout import BadFace, FaceFiles
+from s3pot.data.face_folder import BadFace, FaceFiles
+from s3pot.io import atomic_path
 from s3pot.types import Prompts
 
 logger = logging.getLogger(__name__)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Union
+from typing import Union
 
 import numpy as np
 import torch
@@ -15,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from s3pot.io import atomic_path
 from s3pot.types import S3potError
 
 ImageSource = Union[str, Path, Image.Image, np.ndarray]
@@ -83,22 +81,6 @@ def _grey_uint8(samples: np.ndarray) -> np.ndarray:
     return np.asarray((finite * scale).clip(0, 255).round(), dtype=np.uint8)
 
 
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a name to write to: it becomes `path` when the block ends well, else it vanishes.
-
-    Missing parent folders are made. The name ends in `.tmp`, so writers must be told the format.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def to_pil(array: np.ndarray) -> Image.Image:
     """Turn uint8 (H, W) or (H, W, 3), or a bool mask (H, W) as 0 / 255, into a PIL image."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
@@ -123,19 +105,6 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
     image = to_pil(array)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG", compress_level=3)
-
-
-def write_npy(path: str | Path, array: np.ndarray) -> None:
-    """Write one array as `.npy` (never a pickle)."""
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write plain Python data as JSON; NaN and infinity are refused, for they are no JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

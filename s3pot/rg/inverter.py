@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.data.image import pil_bilinear, to_tensor, to_uint8
+from s3pot.labels import resize_labels
 from s3pot.rg.nets.e4s import E4SNet
 from s3pot.rg.parser import Parser
 from s3pot.types import Photo, Reference
@@ -97,11 +97,3 @@ def make_reference(parser: Parser, inverter: Inverter, photo: Photo) -> Referenc
     size, drawn = photo.pixels.shape[:2], inverter.invert(image, labels).float()
     drawn = F.interpolate(drawn, size=size, mode="bilinear", antialias=True)
     return Reference(photo.pixels, to_uint8(drawn[0]), resize_labels(labels[0].cpu().numpy(), size))
-
-
-def resize_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Sample a map (h, w) at the pixel centres of height and width ``size``, as "nearest-exact"."""
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size)
-    )
-    return np.ascontiguousarray(labels[rows[:, None], columns])

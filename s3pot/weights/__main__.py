@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 from s3pot.types import S3potError
-from s3pot.weights import files
+from s3pot.weights import registry as files
+from s3pot.weights.download import download
+from s3pot.weights.locate import verify
 
 logger = logging.getLogger("s3pot.weights")
 
@@ -59,11 +61,7 @@ def _one(command: str, name: str, folder: Path) -> str:
         state = "here" if (folder / entry.file).is_file() else "missing"
         about = f"{state}. {entry.note}; licence: {entry.licence}{files.how_to_get(entry, folder)}"
         return f"{name}: {about}"
-    path = (
-        files.download(entry, folder)
-        if command == "download"
-        else files.verify(entry, folder, rehash=True)
-    )
+    path = download(entry, folder) if command == "download" else verify(entry, folder, rehash=True)
     return f"{name}: {path} is verified"
 
 

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from s3pot.types import S3potError
-from s3pot.weights.files import mini_path
+from s3pot.weights.locate import mini_path
+from s3pot.weights.recognise import recognise
 
 MINI_FORMAT = 1
-_SAM = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # width
-_SEGNEXT = {4: "small", 5: "tiny", 12: "base", 27: "large"}  # depth of the third stage
 
 
 class CheckpointError(S3potError):
@@ -113,24 +112,6 @@ def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
     content = read_checkpoint(path)
     found, wanted = (content.get("format"), content.get("model")), (MINI_FORMAT, f"mini-{name}")
     if found != wanted:
-        cure = "restore it from the repository or run: python tools/train_mini.py"
+        cure = "restore it from the repository or run: python -m s3pot_mini"
         raise CheckpointError(f"{path} has format and model {found}, expected {wanted}; {cure}")
     return content
-
-
-def recognise(state_dict: Mapping[str, Any]) -> str | None:
-    """Name the model of a state dict, such as ``SAM ViT-L``; None when it is unknown."""
-    state = {key.removeprefix("module."): value for key, value in state_dict.items()}
-    if "image_encoder.pos_embed" in state:
-        return f"SAM {_SAM.get(state['image_encoder.pos_embed'].shape[-1], 'of another size')}"
-    if "backbone.patch_embed1.proj.0.weight" in state:
-        depth = len({key.split(".")[2] for key in state if key.startswith("backbone.block3.")})
-        return f"SegNeXt parser, {_SEGNEXT.get(depth, 'another size')}"
-    if "cp.resnet.conv1.weight" in state:
-        return "BiSeNet parser"
-    if "MLPs.0.mlp.0.weight" in state:
-        return "regional inverter E4S"
-    if any(key.startswith("transformer_decoder.transformer_self_attention") for key in state):
-        return "prompt adapter of the authors' release"
-    attention = any(key.endswith("in_proj_weight") for key in state)
-    return "prompt adapter of s3pot" if attention and len(state) <= 6 else None

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from s3pot.data.image import write_png
-from s3pot.rg.align import Face, from_landmarks
+from s3pot.rg.align import from_landmarks
+from s3pot.rg.detect import Face
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "alignment.py"
 POINTS = np.array([[80.0, 90], [130, 90], [105, 115], [85, 140], [125, 140]])

@@ -14,8 +14,10 @@ from torch import nn
 
 from s3pot.rg.inverter import load_e4s
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
-from s3pot.weights.files import HashMismatch, locate, weight_files
+from s3pot.weights.hashing import HashMismatch
 from s3pot.weights.load import load_strict
+from s3pot.weights.locate import locate
+from s3pot.weights.registry import weight_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = E4SSize(

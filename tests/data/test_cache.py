@@ -11,8 +11,8 @@ import torch
 
 from s3pot.data import cache as cache_module
 from s3pot.data.cache import FeatureCache, entry_key, rounded
+from s3pot.data.face_folder import find_faces
 from s3pot.data.image import write_png
-from s3pot.data.layout import find_faces
 from s3pot.types import Prompts, S3potError
 
 Make = Callable[..., Path]

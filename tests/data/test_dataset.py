@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from s3pot.data.face_folder import FaceFiles, find_faces, load_reference, make_pair
 from s3pot.data.image import write_png
-from s3pot.data.layout import FaceFiles, find_faces, load_reference, make_pair
 from s3pot.types import Pair, Reference, S3potError
 
 Make = Callable[..., Path]

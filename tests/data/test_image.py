@@ -11,16 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from s3pot.data.image import (
-    BadImage,
-    atomic_path,
-    read_rgb,
-    to_tensor,
-    to_uint8,
-    write_json,
-    write_npy,
-    write_png,
-)
+from s3pot.data.image import BadImage, read_rgb, to_tensor, to_uint8, write_png
+from s3pot.io import atomic_path, write_json, write_npy
 
 
 def picture(height: int = 20, width: int = 30, seed: int = 0) -> np.ndarray:

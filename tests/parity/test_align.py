@@ -8,8 +8,9 @@ from typing import Callable
 import numpy as np
 import pytest
 
+from s3pot.geometry import Alignment
 from s3pot.rg.align import from_landmarks
-from s3pot.rg.warp import Alignment, crop, inverse_coefficients, to_photo
+from s3pot.rg.warp import crop, inverse_coefficients, to_photo
 
 Arrays = dict[str, np.ndarray]
 

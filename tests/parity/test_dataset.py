@@ -5,7 +5,7 @@ from typing import Callable
 
 import numpy as np
 
-from s3pot.data.layout import make_pair
+from s3pot.data.face_folder import make_pair
 from s3pot.types import Reference
 
 

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from s3pot.rg.align import (
-    Face,
-    FaceDetector,
-    NoFace,
     find_alignments,
     from_landmarks,
     identity,
     looks_aligned,
     quad_from_landmarks,
 )
+from s3pot.rg.detect import Face, FaceDetector, NoFace
 from s3pot.rg.warp import crop
 
 # Where FFHQ has the five points on average, as shares of the side.

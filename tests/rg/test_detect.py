@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from s3pot.rg.align import FaceDetector
+from s3pot.rg.detect import FaceDetector
 from s3pot.types import S3potError
-from s3pot.weights.files import MissingWeights, locate
+from s3pot.weights.locate import locate
+from s3pot.weights.registry import MissingWeights
 
 
 def yunet() -> Path | None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from s3pot.labels import resize_labels
 from s3pot.rg.align import identity
-from s3pot.rg.inverter import make_reference, resize_labels
+from s3pot.rg.inverter import make_reference
 from s3pot.types import Photo
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3pot.data.image import write_json
+from s3pot.geometry import Alignment
+from s3pot.io import write_json
 from s3pot.rg.align import from_landmarks, identity
-from s3pot.rg.warp import Alignment, crop, to_photo
+from s3pot.rg.warp import crop, to_photo
 from s3pot.types import S3potError
 
 FIVE = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])

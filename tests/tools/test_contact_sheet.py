@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from readme_commands import load_script
 
-from s3pot.data.synthetic import draw_face
+from s3pot_synthetic import draw_face
 
 SIZE, COUNT, COLUMNS = 32, 12, 2
 

@@ -16,14 +16,13 @@ import pytest
 
 from s3pot.api import Segmentation
 from s3pot.data.image import read_rgb, write_png
-from s3pot.data.synthetic.face import Face, draw_clean
 from s3pot.labels import CLASSES, OCCLUSION, region_of
 from s3pot.metrics import mask_scores
-from s3pot.rg import align as detect
+from s3pot.rg import detect
 from s3pot.rg.align import identity
 from s3pot.types import S3potError
+from s3pot_synthetic.face import Face, draw_clean
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SIZE = 128
 PART_OF = {
     "hair": "hair", "eyebrows": "hair", "skin": "skin", "ears": "skin", "belowface": "skin",
@@ -35,8 +34,11 @@ EYES, MOUTH = [(-0.42, -0.13), (0.42, -0.13)], [(-0.2, 0.52), (0.2, 0.52)]
 @pytest.fixture(scope="module")
 def tools() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(TOOLS))
-        names = {"truth": "photo_truth", "paste": "photo_paste", "tool": "real_photos"}
+        names = {
+            "truth": "tools.photo_truth",
+            "paste": "tools.photo_paste",
+            "tool": "tools.real_photos",
+        }
         yield SimpleNamespace(**{k: importlib.import_module(v) for k, v in names.items()})
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.weights.files import DownloadError, MissingWeights, WeightFile, download
+from s3pot.weights.download import DownloadError, download
+from s3pot.weights.registry import MissingWeights, WeightFile
 
 DATA = bytes(range(256)) * 12_000  # 3 MB: several chunks
 SHA = hashlib.sha256(DATA).hexdigest()

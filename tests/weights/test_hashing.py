@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from s3pot.io import file_sha256
 from s3pot.types import S3potError
-from s3pot.weights import files as hashing
-from s3pot.weights.files import LOCK_NAME, HashMismatch, checked_sha256, file_sha256
+from s3pot.weights import registry as hashing
+from s3pot.weights.hashing import LOCK_NAME, HashMismatch, checked_sha256
 
 SHA = hashlib.sha256(b"content").hexdigest()
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from s3pot.types import S3potError
-from s3pot.weights import files as registry
-from s3pot.weights.files import MissingWeights
+from s3pot.weights import registry as registry
 from s3pot.weights.load import (
     CheckpointError,
     WeightMismatch,
@@ -23,6 +22,7 @@ from s3pot.weights.load import (
     read_mini,
     state_dict_of,
 )
+from s3pot.weights.registry import MissingWeights
 
 SAFE_GLOBALS = hasattr(torch.serialization, "safe_globals")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from s3pot.weights import files as registry
+from s3pot.weights import registry as registry
 from s3pot.weights.__main__ import main
-from s3pot.weights.files import WeightFile
+from s3pot.weights.registry import WeightFile
 
 SHA = hashlib.sha256(b"abc").hexdigest()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3pot.weights.load import recognise
+from s3pot.weights.recognise import recognise
 
 CONTRACTS = Path(__file__).parents[1] / "data" / "parity" / "contracts"
 NAMES = {

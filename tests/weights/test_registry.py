@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.weights import files as registry
-from s3pot.weights.files import (
-    PAPER_SET,
-    MissingWeights,
-    WeightFile,
-    locate,
-    mini_path,
-    weight_files,
-)
+from s3pot.weights import registry as registry
+from s3pot.weights.locate import locate, mini_path
+from s3pot.weights.registry import PAPER_SET, MissingWeights, WeightFile, weight_files
 
 ENTRY = WeightFile("tiny", "tiny.pth", "http://x/tiny.pth", None, 3, "free", "a test")
 

@@ -14,13 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.rg.nets.regions import Box, Cut, Paste, RegionPlan
-from s3pot.rg.nets.stylegan_ops import (
-    BiasActivation,
-    Blur,
-    EqualLinear,
-    NoiseInjection,
-    PixelNorm,
-)
+from s3pot.rg.nets.stylegan_ops import BiasActivation, Blur, EqualLinear, NoiseInjection, PixelNorm
 
 DEMODULATION_EPS = 1e-8
 FIRST_SIZE = 4

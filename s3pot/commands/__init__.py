@@ -1,0 +1,1 @@
+"""One file per script, with its options and its one run."""

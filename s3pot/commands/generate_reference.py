@@ -1,0 +1,167 @@
+"""Reference generation over a folder: photos in, the folder contract out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from s3pot.build import build_inverter, build_parser, model_hashes, weights_folder
+from s3pot.config import Config, save_config
+from s3pot.data.face_folder import ALIGN, CLEAN, OCCLUSION, output_files
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.truth import load_truth
+from s3pot.device import pick_device
+from s3pot.geometry import Alignment
+from s3pot.io import file_sha256, write_npy
+from s3pot.rg.align import find_alignments, identity
+from s3pot.rg.detect import FaceDetector
+from s3pot.rg.inverter import Inverter, make_reference
+from s3pot.rg.parser import Parser
+from s3pot.rg.warp import crop
+from s3pot.runs.folder_run import each, read_finished, write_record
+from s3pot.seeding import seed_everything
+from s3pot.types import Photo, S3potError
+from s3pot.weights.locate import locate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReferenceJob:
+    """What to do."""
+
+    input_dir: Path  # photos, also in sub-folders
+    output_dir: Path  # where the folder contract goes
+    truth_dir: Path | None = None  # holds <stem>_occlusion.png and <stem>_clean.png
+    all_faces: bool = False  # every face of a photo instead of the largest
+    overwrite: bool = False  # also do what is finished
+
+
+@dataclass(frozen=True)
+class Generator:
+    """The models of RG."""
+
+    config: Config
+    parser: Parser
+    inverter: Inverter
+    detector: FaceDetector | None  # None takes every picture as it is
+    hashes: Mapping[str, str]  # model → SHA-256
+
+
+def generate(config: Config, job: ReferenceJob) -> int:
+    """Do every photo that is not finished; returns how many failed, each named in the log.
+
+    Raises:
+        S3potError: Nothing can be done: no photos, or missing weights.
+    """
+    photos = find_photos(job.input_dir, job.output_dir)
+    if job.truth_dir is not None and not job.truth_dir.is_dir():
+        raise S3potError(f"--truth_dir {job.truth_dir} is no folder")
+    models = load_generator(config)
+    save_config(config, job.output_dir)
+    owners: dict[Path, Path] = {}
+
+    def one(path: Path) -> None:
+        name = path.relative_to(job.input_dir).with_suffix("").as_posix()
+        for file in list(vars(output_files(Path(), name)).values())[1:]:
+            other = owners.setdefault(file, path)
+            if other != path:  # a.jpg and a.png
+                raise S3potError(f"it would overwrite files of {other}; rename one of the two")
+        _write_photo(job, models, path, name)
+
+    done = len(list(each({str(path): path for path in photos}, one, "photos")))
+    logger.info("%d of %d photos are in %s", done, len(photos), job.output_dir)
+    return len(photos) - done
+
+
+def find_photos(input_dir: Path, output_dir: Path) -> list[Path]:
+    """All files that are not hidden, sorted; the output folder may lie inside and is left out.
+
+    Raises:
+        S3potError: No such folder, nothing in it, or it is the output folder too.
+    """
+    results = output_dir.resolve()
+    if input_dir.resolve() == results:
+        raise S3potError(f"--output_dir is the input folder {input_dir}; choose another one")
+    photos = [
+        path
+        for path in sorted(input_dir.rglob("*"))
+        if path.is_file() and results not in path.resolve().parents
+        if not any(part.startswith(".") for part in path.relative_to(input_dir).parts)
+    ]
+    if not photos:
+        raise S3potError(f"--input_dir {input_dir} holds no files; expected a folder of photos")
+    return photos
+
+
+def load_generator(config: Config) -> Generator:
+    """Build the models, the detector only when the config aligns; S3potError lacking weights."""
+    hashes, detector = model_hashes(config, ("parser", "generator")), None
+    if config.align.mode != "never":
+        path = locate("yunet", weights_folder(config))
+        detector = FaceDetector(path, config.align.min_score)
+        hashes["detector"] = file_sha256(path)
+    device = pick_device(config.run.device)
+    parser, inverter = build_parser(config, device), build_inverter(config, device)
+    return Generator(config, parser, inverter, detector, hashes)
+
+
+def align(models: Generator, pixels: np.ndarray, all_faces: bool = False) -> list[Alignment]:
+    """The crops of one photo, uint8 (H, W, 3), by ``align.mode``; NoFace where one is needed."""
+    if models.detector is None:
+        return [identity(pixels)]
+    own, detector = models.config.align, models.detector
+    return find_alignments(pixels, detector, own.size, own.borders, all_faces, own.mode == "auto")
+
+
+def _write_photo(job: ReferenceJob, models: Generator, path: Path, name: str) -> None:
+    """All faces of one photo; the record of the first closes them all, so it is written last."""
+    config, ends, folder = models.config, (OCCLUSION, CLEAN), job.truth_dir
+    beside = {end: folder / (name + end) for end in ends} if folder else {}
+    truths = {end: file for end, file in beside.items() if file.is_file()}
+    if beside and not truths:
+        logger.warning("%s: no truth %s", name, beside[OCCLUSION])
+    made_by = {
+        "photo": file_sha256(path),
+        "models": dict(models.hashes),
+        "align": asdict(config.align),
+        "reference": asdict(config.reference),
+        "all_faces": job.all_faces,
+        "truth": {end: file_sha256(file) for end, file in truths.items()},
+    }
+    if not job.overwrite and read_finished(job.output_dir / (name + ALIGN), made_by):
+        return
+    pixels = read_rgb(path)
+    faces = align(models, pixels, job.all_faces)
+    written: list[Path] = []
+    for index, alignment in reversed(list(enumerate(faces))):
+        face = f"{name}_face{index + 1}" if index else name
+        # The same noise whichever photos are done.
+        seed_everything(config.reference.seed, config.run.deterministic)
+        photo = Photo(face, crop(pixels, alignment), alignment)
+        written += _write_face(job.output_dir, models, photo, path, truths)
+        record = job.output_dir / (face + ALIGN)
+        write_record(record, made_by, written, {**asdict(alignment), "source": path.name})
+        written.append(record)
+
+
+def _write_face(
+    folder: Path, models: Generator, photo: Photo, source: Path, truths: Mapping[str, Path]
+) -> list[Path]:
+    """Write one face's files but the record; returns their paths."""
+    made = make_reference(models.parser, models.inverter, photo)
+    files = output_files(folder, photo.name)
+    pictures = {files.raw: made.raw, files.reference: made.reference}
+    truth = load_truth(replace(files, raw=source, occlusion_truth=truths.get(OCCLUSION)))
+    if truth is not None:
+        pictures[folder / (photo.name + OCCLUSION)] = crop(truth, photo.alignment)
+    if CLEAN in truths:
+        pictures[folder / (photo.name + CLEAN)] = crop(read_rgb(truths[CLEAN]), photo.alignment)
+    write_npy(files.parsing, made.labels)
+    for path, pixels in pictures.items():
+        write_png(path, pixels)
+    return [files.parsing, *pictures]

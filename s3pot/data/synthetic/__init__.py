@@ -1,5 +1,0 @@
-"""Procedurally drawn faces with occluders and exact truth: see `sample.draw_face`."""
-
-from s3pot.data.synthetic.sample import FaceSample, draw_face
-
-__all__ = ["FaceSample", "draw_face"]

@@ -1,1 +1,0 @@
-"""What the scripts call: one file per script, and what they share."""

@@ -1,0 +1,140 @@
+"""What is written for a segmented face: masks, pictures, a record; and a folder's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from s3pot.data.face_folder import FaceFiles, load_labels
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.truth import load_truth
+from s3pot.geometry import Alignment
+from s3pot.io import write_csv, write_json, write_npy
+from s3pot.labels import OCCLUSION, region_of, resize_labels
+from s3pot.metrics import mask_scores
+from s3pot.report import vis
+from s3pot.report.gallery import write_gallery
+from s3pot.rg.warp import to_photo
+from s3pot.runs.folder_run import write_record
+from s3pot.types import Prediction, Prompts, S3potError
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A segmented face in the working image's frame."""
+
+    occlusion: np.ndarray  # region minus visible face, bool (H, W)
+    face: np.ndarray  # visible face inside the region, bool (H, W)
+    parsing: np.ndarray  # the 12 classes, occluded pixels set to 12, uint8 (H, W)
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What is written beside the masks."""
+
+    save_vis: bool = False  # pictures and the gallery
+    to_photo: bool = False  # the masks in the original photo's frame too
+
+
+def masks_from(logits_sam: Tensor | None, labels: np.ndarray, size: tuple[int, ...]) -> Masks:
+    """Split the region of a class map, uint8 at any size, by face logits, (S, S), at ``size``.
+
+    ``size`` is height and width of the working image; logits None, without prompts, mark nothing.
+    """
+    labels = resize_labels(labels, size)
+    face = region = region_of(labels)
+    if logits_sam is not None:
+        logits = logits_sam.detach().float()[None, None]
+        resized = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        face = region & (resized[0, 0] > 0).cpu().numpy()
+    occlusion = region & ~face
+    return Masks(occlusion, face, np.where(occlusion, np.uint8(OCCLUSION), labels))
+
+
+def record_path(output_dir: Path, name: str) -> Path:
+    """The file that closes a result, ``<stem>_result.json``."""
+    return output_dir / f"{name}_result.json"
+
+
+def write_result(
+    output_dir: Path,
+    face: FaceFiles,
+    prompts: Prompts,
+    prediction: Prediction | None,
+    options: ResultOptions,
+    made_by: Mapping[str, Any],
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write everything of one face, its record last; returns its row of the summary.
+
+    ``prediction`` is None where there was no prompt point; ``made_by`` as in
+    ``items.write_record``; ``more`` are further columns of the row.
+
+    Raises:
+        S3potError: An input file is bad, or the way back to the photo is asked for and not known.
+    """
+    raw = read_rgb(face.raw)
+    logits = None if prediction is None else prediction.logits_sam
+    masks = masks_from(logits, load_labels(face.parsing), raw.shape[:2])
+    pictures = {"occlusion": masks.occlusion, "face": masks.face}
+    if options.to_photo:
+        if face.align is None:
+            raise S3potError(f"{face.name} has no _align.json; make it, or leave out --to_photo")
+        alignment = Alignment.read(face.align)
+        pictures.update({f"{k}_photo": to_photo(mask, alignment) for k, mask in pictures.items()})
+    if options.save_vis:
+        pictures.update(_drawn(face, raw, masks, prompts, prediction))
+    files = {kind: output_dir / f"{face.name}_{kind}.png" for kind in pictures}
+    for kind, pixels in pictures.items():
+        write_png(files[kind], pixels)
+    parsing = output_dir / f"{face.name}_parsing.npy"
+    write_npy(parsing, masks.parsing)
+    occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
+    positive, truth = int((prompts.labels == 1).sum()), load_truth(face)
+    row = {
+        "name": face.name,
+        "occluded": "yes" if occluded else "no",
+        "occluded_share": round(occluded / max(occluded + visible, 1), 6),
+        "region_pixels": occluded + visible,
+        "positive_points": positive,
+        "negative_points": len(prompts.labels) - positive,
+        "occlusion_iou": truth if truth is None else mask_scores(masks.occlusion, truth).iou,
+        **more,
+    }
+    record = record_path(output_dir, face.name)
+    write_record(record, made_by, [parsing, *files.values()], {"row": row})
+    return row
+
+
+def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: bool) -> None:
+    """Write ``summary.csv``, ``summary.json`` and, where pictures are, the page ``index.html``."""
+    write_json(output_dir / "summary.json", list(rows))
+    write_csv(output_dir / "summary.csv", rows)
+    if gallery:
+        write_gallery(output_dir, rows)
+
+
+def _drawn(
+    face: FaceFiles, raw: np.ndarray, masks: Masks, prompts: Prompts, prediction: Prediction | None
+) -> dict[str, np.ndarray]:
+    """Pictures by their key in ``gallery.CAPTIONS``."""
+    prompts, size = prompts.to("cpu"), prompts.region_sam.shape[-1]
+    points = (prompts.points_sam.numpy() + 0.5) / size
+    first = (prompts.first_point_sam.numpy() + 0.5) / size if len(points) else None
+    large = vis.enlarged(raw)
+    pictures = {
+        "pair": vis.side_by_side(raw, read_rgb(face.reference)),
+        "classes": vis.colour_labels(masks.parsing),
+        "points": vis.draw_points(large, points, prompts.labels.numpy(), first),
+        "overlay": vis.overlay(raw, masks.occlusion),
+    }
+    if prediction is not None and prediction.attention is not None:
+        attention = prediction.attention.detach().cpu().numpy()
+        pictures["attention"] = vis.draw_attention(large, points, attention)
+    return pictures

@@ -1,0 +1,1 @@
+"""Work over folders: items, records, prompts, suites."""

@@ -1,0 +1,194 @@
+"""Tables of variants and baselines: a YAML list of rows, run over the same faces.
+
+A row says what marks the occlusion, from nothing to the whole model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from s3pot.adapter import PromptAdapter
+from s3pot.baselines import pixel_contrast, token_contrast
+from s3pot.build import build_sam, settings, weights_path
+from s3pot.commands.train_per_image import fit_adapter
+from s3pot.config import Config, build_dataclass, config_from_dict, config_to_dict, save_config
+from s3pot.data.face_folder import FaceFiles, load_reference
+from s3pot.data.truth import faces_with_truth, truth_and_region
+from s3pot.device import pick_device
+from s3pot.labels import resize_labels
+from s3pot.metrics import mask_scores
+from s3pot.pipeline import segment
+from s3pot.report import tables
+from s3pot.report.tables import Evaluation, FaceScore
+from s3pot.report.writer import masks_from
+from s3pot.runs.folder_run import each
+from s3pot.runs.prompt_store import PromptStore
+from s3pot.sam.frozen import FrozenSam
+from s3pot.training.checkpoint import new_adapter
+from s3pot.types import Prompts, Reference, S3potError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; S3potError for a word that is not known."""
+
+    name: str  # first column
+    method: str = "model"  # key of METHODS
+    reference: str = "generated"  # or oracle: the true clean face
+    adapter: str = "none"  # of method model: none, bundled, per_image or the path of a checkpoint
+    init: str = "fresh"  # where per_image starts; general: from the bundled adapter
+    faces: int = 0  # only the first ones; 0: all
+    threshold: float = 0.0  # of methods pixel and token, in [0, 1]
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # section.key → value
+
+    def __post_init__(self) -> None:
+        references, inits = ("generated", "oracle"), ("fresh", "general")
+        for word, known in (self.method, METHODS), (self.reference, references), (self.init, inits):
+            if word not in known:
+                raise S3potError(f"row {self.name!r}: {word!r} is none of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a method may use."""
+
+    sam: FrozenSam
+    row: Row
+    config: Config  # with the row's overrides
+    adapter: PromptAdapter | None  # the row's, or where per-image training starts
+
+
+def _token(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    return token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold
+
+
+def _greedy(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    side = bench.sam.grid.side
+    negative = bench.sam.grid.cells(prompts.points_sam[prompts.labels == 0]).cpu().numpy()
+    cells = np.isin(np.arange(side * side), negative).reshape(side, side)
+    return resize_labels(cells, made.raw.shape[:2])
+
+
+def _single_point(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    if len(prompts.labels):
+        first = prompts.first_point_sam[None]
+        prompts = replace(prompts, points_sam=first, labels=prompts.labels.new_ones(1))
+    return _model(replace(bench, adapter=None), made, prompts)
+
+
+def _model(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
+    adapter, logits = bench.adapter, None
+    if len(prompts.labels):
+        if adapter is not None and bench.row.adapter == "per_image":
+            adapter = deepcopy(adapter)
+            fit_adapter(bench.sam, prompts, adapter, bench.config)
+        with torch.no_grad():
+            logits = segment(bench.sam, adapter, prompts, settings(bench.config)).logits_sam
+    return masks_from(logits, made.labels, made.raw.shape[:2]).occlusion
+
+
+# Each gives an occlusion mask (H, W); what lies outside the region is cut off afterwards.
+METHODS: dict[str, Callable[[Bench, Reference, Prompts], np.ndarray]] = {
+    "parser": lambda bench, made, prompts: np.zeros(made.raw.shape[:2], dtype=bool),
+    "region": lambda bench, made, prompts: np.ones(made.raw.shape[:2], dtype=bool),
+    "pixel": lambda bench, made, prompts: pixel_contrast(made) > bench.row.threshold,
+    "token": _token,
+    "single_point": _single_point,
+    "greedy": _greedy,
+    "model": _model,
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A whole table."""
+
+    datapath: Path  # faces with truth
+    rows: Sequence[Row]
+    limit: int = 0  # only the first faces; 0: all
+
+
+def read_suite(path: Path) -> Suite:
+    """Read a table's YAML; S3potError for an unknown key or a value that cannot be used."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows = [_row(values, number) for number, values in enumerate(tree.pop("rows"), 1)]
+        if not rows:
+            raise ValueError("there are no rows")
+        return Suite(Path(tree.pop("datapath")), rows, **{"limit": 0, **tree})
+    except (OSError, yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
+        wanted = "expected datapath, rows (a list) and perhaps limit (a number)"
+        raise S3potError(f"cannot use the suite {path} ({error!r}); {wanted}") from error
+
+
+def _row(values: Any, number: int) -> Row:
+    if not isinstance(values, dict) or "name" not in values:
+        raise S3potError(f"row {number} is {values!r}; expected keys and values, and name")
+    overrides = dict(values.pop("overrides", {}))
+    return replace(build_dataclass(Row, values, f"rows.{number}."), overrides=overrides)
+
+
+def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation:
+    """Run all rows; table and scores are saved in the output folder anew after each.
+
+    Raises:
+        S3potError: No face with truth, missing weights, or a row that no face passes.
+    """
+    faces = faces_with_truth(suite.datapath)[: suite.limit or None]
+    save_config(config, output_dir)
+    sams: dict[Any, FrozenSam] = {}
+    rows: list[dict[str, Any]] = []
+    scores: list[FaceScore] = []
+    failed = 0
+    for row in suite.rows:
+        score = _scorer(_bench(config, row, sams), suite.datapath)
+        own = {face.name: face for face in faces[: row.faces or None]}
+        entries = list(each(own, score, f"faces of {row.name!r}"))
+        rows.append(tables.table_row(row.name, entries))
+        scores += entries
+        failed += len(own) - len(entries)
+        tables.save(output_dir, Evaluation(rows, scores, failed))
+    return Evaluation(rows, scores, failed)
+
+
+def _bench(config: Config, row: Row, sams: dict[Any, FrozenSam]) -> Bench:
+    tree = config_to_dict(config)
+    for key, value in row.overrides.items():
+        section, _, name = str(key).partition(".")
+        tree.setdefault(section, {})[name] = value
+    own = config_from_dict(tree)
+    models = (own.model, own.sam, own.run)
+    if models not in sams:
+        sams[models] = build_sam(own, pick_device(own.run.device))
+    if row.adapter == "none":
+        return Bench(sams[models], row, own, None)
+    path = None
+    if row.adapter != "per_image" or row.init == "general":
+        bundled = row.adapter in ("bundled", "per_image")
+        path = weights_path(own, "adapter") if bundled else Path(row.adapter)
+    return Bench(sams[models], row, own, new_adapter(own, sams[models], path).eval())
+
+
+def _scorer(bench: Bench, datapath: Path) -> Callable[[FaceFiles], FaceScore]:
+    """How a row predicts and scores one face."""
+    store, row = PromptStore(bench.sam, bench.config, datapath), bench.row
+    oracle = row.reference == "oracle"
+
+    def score(face: FaceFiles) -> FaceScore:
+        truth, region = truth_and_region(face)
+        made, prompts = load_reference(face, oracle), store.get(face, oracle)
+        start = time.perf_counter()
+        occlusion = METHODS[row.method](bench, made, prompts) & region
+        seconds = time.perf_counter() - start
+        return FaceScore(row.name, face.name, mask_scores(occlusion, truth, region), seconds)
+
+    return score

@@ -1,0 +1,21 @@
+"""All randomness of a run."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int, deterministic: bool = False) -> None:
+    """Seed torch; ``deterministic`` refuses GPU kernels whose sums depend on their timing."""
+    torch.manual_seed(seed)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The order of ``count`` images in an epoch: a function of seed and epoch alone."""
+    return list(map(int, np.random.default_rng((abs(seed), epoch)).permutation(count)))

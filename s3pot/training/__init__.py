@@ -1,0 +1,1 @@
+"""The adapter is trained: steps, history, checkpoints."""

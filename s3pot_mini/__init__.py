@@ -1,0 +1,1 @@
+"""Recipes of the bundled mini models; run by ``-m s3pot_mini``."""

@@ -1,0 +1,78 @@
+"""One clean face: picture, label map, and what an occluder painter needs to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from s3pot_synthetic import features, hair, marks, scene, wear
+from s3pot_synthetic.canvas import Array, Canvas, Frame
+from s3pot_synthetic.head import SKIN, Head, draw_head, outline, shade_skin
+
+
+@dataclass(frozen=True)
+class Face:
+    """A drawn face without occluder.
+
+    Attributes:
+        head: Its geometry and light.
+        image: (S, S, 3) float32 RGB, [0, 1].
+        labels: (S, S) uint8, 12 classes.
+        light: Light on the face, (S, S) float32.
+        hair: Hair surface, (S, S, 3) float32.
+        details: Names of what was drawn, for the meta data.
+    """
+
+    head: Head
+    image: Array
+    labels: Array
+    light: Array
+    hair: Array
+    details: dict[str, object]
+
+
+def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
+    """Draw a face at random.
+
+    Args:
+        rng: Random stream; the number of draws does not depend on `size`.
+        size: Side in pixels.
+        split: `train` or `bench`, which decides the textures.
+    """
+    frame = Frame(size)
+    canvas = Canvas(frame, scene.background(rng, frame, split))
+    head = draw_head(rng, frame)
+    style = hair.draw_style(rng)
+    light, skin = shade_skin(rng, head)
+    surface = hair.hair_surface(rng, head, light, style)
+    details: dict[str, object] = {"hair": style}
+    hair.back_hair(rng, head, canvas, surface, style)
+    scene.neck_and_clothes(rng, head, canvas, skin, split)
+    if rng.random() < 0.15:
+        wear.necklace(rng, head, canvas)
+    lobes = []
+    if not hair.is_long(style) or rng.random() < 0.25:
+        lobes = features.ears(rng, head, canvas, skin)
+    mask = frame.fill(outline(head))
+    canvas.paint(mask, skin, SKIN)
+    marks.skin_marks(rng, head, canvas, mask)
+    if rng.random() < 0.35:
+        details["beard"] = marks.beard(rng, head, canvas, mask, surface)
+    features.eyes(rng, head, canvas, light)
+    features.brows(rng, head, canvas, mask)
+    features.nose(rng, head, canvas)
+    features.mouth(rng, head, canvas, light)
+    hair.front_hair(rng, head, canvas, surface, style)
+    if rng.random() < 0.1:
+        scene.hat(rng, head, canvas, split)
+        details["hat"] = True
+    if rng.random() < 0.25:
+        wear.earrings(rng, head, canvas, lobes)
+    if rng.random() < 0.2:
+        wear.glasses(rng, head, canvas)
+        details["glasses"] = True
+    if rng.random() < 0.25:
+        details["thrown_light"] = marks.thrown_light(rng, canvas)
+    image = np.clip(canvas.image, 0, 1)
+    return Face(head, image, canvas.labels, light, surface, details)

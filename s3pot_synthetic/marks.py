@@ -1,0 +1,126 @@
+"""What lies on the skin and is no occlusion: beard, blush, freckles, tattoos, thrown shadows."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from s3pot_synthetic.canvas import Array, Canvas, ellipse, pick, spline
+from s3pot_synthetic.head import Head
+from s3pot_synthetic.textures import noise
+
+
+def skin_marks(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -> None:
+    """Draw blush, freckles, moles, wrinkles and tattoos under the features.
+
+    Args:
+        rng: Random stream.
+        head: The head.
+        canvas: Picture, changed in place.
+        face: Mask of the head, (S, S) uint8.
+    """
+    frame = canvas.frame
+    if rng.random() < 0.5:
+        red = (1.05, rng.uniform(0.75, 0.93), rng.uniform(0.75, 0.93))
+        for side in (-1, 1):
+            spot = frame.fill(head.turn(ellipse((side * 0.52, 0.22), (0.2, 0.13))))
+            canvas.tint(frame.soften(spot, 8), red, face)
+    if rng.random() < 0.18:
+        spots = frame.empty()
+        for point in head.turn(rng.normal(0, 1, (40, 2)) * (0.36, 0.12) + (0, 0.12)):
+            spots = cv2.max(
+                spots, frame.fill(ellipse(point, np.full(2, rng.uniform(0.6, 1.2)), 0, 8))
+            )
+        canvas.tint(spots, (0.85, 0.72, 0.65), face)
+    for _ in range(int(rng.integers(0, 3))):
+        mole = ellipse(
+            head.turn([rng.uniform(-0.7, 0.7, 2)])[0], np.full(2, rng.uniform(0.7, 1.5)), 0, 10
+        )
+        canvas.tint(frame.fill(mole), 0.45, face)
+    if rng.random() < 0.3:
+        for level in np.linspace(-0.62, -0.42, int(rng.integers(2, 4))):
+            crease = [(-0.45, level), (0, level - 0.03 + rng.normal(0, 0.01)), (0.45, level)]
+            line = frame.stroke(spline(head.turn(crease), 6, False), 1.3)
+            canvas.tint(frame.soften(line, 1.0), rng.uniform(0.75, 0.92), face)
+    if rng.random() < 0.07:
+        _tattoo(rng, head, canvas, face)
+
+
+def _tattoo(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -> None:
+    ink, place = canvas.frame.empty(), rng.uniform((-0.6, -0.5), (0.6, 0.6))
+    for _ in range(int(rng.integers(1, 4))):
+        curve = spline(head.turn(place + rng.normal(0, 0.1, (4, 2))), 6, bool(rng.random() < 0.5))
+        ink = cv2.max(ink, canvas.frame.stroke(curve, rng.uniform(1.2, 2.6)))
+    canvas.paint(canvas.frame.soften(ink, 0.6), head.skin * (0.3, 0.36, 0.45), None, 0.75, face)
+
+
+def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, surface: Array) -> str:
+    """Draw stubble, a moustache, a goatee or a full beard; gives its name."""
+    name = pick(rng, ("full", "stubble", "stubble", "goatee", "moustache"))
+    low, y = head.nose_y + 0.085, head.mouth_y
+    lip = [
+        (-0.38, y),
+        (-0.2, low + 0.03),
+        (0, low),
+        (0.2, low + 0.03),
+        (0.38, y),
+        (0.2, y - 0.05),
+        (-0.2, y - 0.05),
+    ]
+    if name == "moustache":
+        shape = head.turn(lip, 0.04)
+    elif name == "goatee":
+        shape = head.turn([*lip[:5], (0.36, y + 0.3), (0, 1.0), (-0.36, y + 0.3)], 0.02)
+    else:
+        cheek = rng.uniform(0.2, 0.4)
+        shape = head.turn(
+            [
+                (-1.1, -0.05),
+                (-0.85, cheek - 0.05),
+                (-0.5, cheek + 0.1),
+                (0, low),
+                (0.5, cheek + 0.1),
+                (0.85, cheek - 0.05),
+                (1.1, -0.05),
+                (1.1, 0.8),
+                (0, 1.2),
+                (-1.1, 0.8),
+            ]
+        )
+    mask = canvas.frame.soften(canvas.frame.fill(spline(shape)), 2.5)
+    speckle = np.clip(0.8 + 0.24 * noise(rng, canvas.frame, "grain", 0), 0, 1)
+    mask = cv2.min((mask * speckle).astype(np.uint8), face)
+    strength = rng.uniform(0.12, 0.5) if name == "stubble" else rng.uniform(0.7, 0.97)
+    canvas.paint(mask, surface * np.float32(0.85), None, strength)
+    return name
+
+
+def thrown_light(rng: np.random.Generator, canvas: Canvas) -> str:
+    """Throw the shadow of something outside, or a patch of light, over the whole picture.
+
+    Nothing of it is an occlusion: raw and clean picture both have it. Gives its name.
+    """
+    frame = canvas.frame
+    kind = pick(rng, ("edge", "blinds", "leaves", "patch"))
+    mask, angle = frame.empty(), rng.uniform(0, np.pi)
+    if kind == "edge":
+        mask = frame.fill(
+            ellipse(rng.uniform(-40, 296, 2), (260, rng.uniform(60, 120)), angle, 24, 12)
+        )
+    elif kind == "blinds":
+        for offset in np.arange(-160, 161, rng.uniform(22, 44)):
+            centre = np.array([128 - offset * np.sin(angle), 128 + offset * np.cos(angle)])
+            bar = ellipse(centre, (300, rng.uniform(4, 9)), angle, 8, 20)
+            mask = cv2.max(mask, frame.fill(bar))
+    else:
+        for _ in range(14 if kind == "leaves" else 1):
+            radii = rng.uniform(8, 26, 2) * (1.0 if kind == "leaves" else 2.2)
+            mask = cv2.max(
+                mask, frame.fill(ellipse(rng.uniform(30, 226, 2), radii, rng.random() * 3))
+            )
+    factor = rng.uniform(1.15, 1.45) if kind == "patch" else rng.uniform(0.5, 0.85)
+    canvas.tint(
+        frame.soften(mask, rng.uniform(1.5, 7)),
+        factor * np.array([1.0, 1.0, rng.uniform(0.92, 1.08)]),
+    )
+    return kind

@@ -1,0 +1,166 @@
+"""One sample: an occluded face, the same face without the occluder, and the truth about both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from s3pot.labels import region_of
+from s3pot.types import S3potError
+from s3pot_synthetic.canvas import Array
+from s3pot_synthetic.face import Face, draw_clean
+from s3pot_synthetic.finish import draw_camera, take
+from s3pot_synthetic.head import NOSE, SKIN
+from s3pot_synthetic.layers import SOLID, Layer, compose, coverage
+from s3pot_synthetic.occluders import draw_kind, draw_occluder
+
+SPLITS: dict[str, int] = {"train": 1, "bench": 2}
+MIN_SIZE = 32
+_SHARES = (0.05, 0.6)  # wanted occluded share of the region
+_TRIES = 8
+
+
+@dataclass(frozen=True)
+class FaceSample:
+    """A drawn pair with its truth; S is the side in pixels.
+
+    Clear glasses are part of the face (class 10); dark sunglasses are an occluder, in every split.
+    Light, cast shadows, highlights, make-up, beard, freckles and tattoos are never occlusion.
+
+    Attributes:
+        raw: The occluded face, (S, S, 3) uint8 RGB.
+        clean: The same face in the same light, without the occluder and its shadow, same shape.
+        labels: 12-class map of the clean face, (S, S) uint8, 0..11.
+        occluder: Every pixel more than half covered by an occluder, (S, S) bool.
+        occlusion: `occluder` on the prompt region of the clean face, (S, S) bool.
+        meta: Plain values: seed, index, split, size, kinds, difficulty, colours, pose, shares.
+    """
+
+    raw: Array
+    clean: Array
+    labels: Array
+    occluder: Array
+    occlusion: Array
+    meta: dict[str, object]
+
+
+def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 0) -> FaceSample:
+    """Draw one sample; the same arguments give the same bytes in any process.
+
+    Random streams are keyed by (seed, split, index, part), so `train` and `bench` share none.
+
+    Args:
+        index: Number of the sample, from 0.
+        size: Side in pixels, at least 32; the scene is the same at every size, save for noise.
+        split: `train`, or `bench`, which also has occluder kinds and textures of its own.
+        seed: Number of the whole set, from 0.
+
+    Raises:
+        S3potError: An argument is out of range.
+    """
+    _check(index, size, split, seed)
+
+    def stream(part: int) -> np.random.Generator:
+        return np.random.default_rng([seed, SPLITS[split], index, part])
+
+    face = draw_clean(stream(0), size, split)
+    kinds, layers = _choose(stream(1), face, split)
+    frame, camera = face.head.frame, draw_camera(stream(2))
+    raw = compose(stream(3), face, layers) if layers else face.image
+    occluder = coverage(layers) > 127 if layers else np.zeros((size, size), bool)
+    clean = take(stream(4), frame, camera, face.image)
+    occluded = take(stream(5), frame, camera, raw)
+    region = region_of(face.labels)
+    occlusion = occluder & region
+    head = face.head
+    meta: dict[str, object] = {
+        "seed": seed, "index": index, "split": split, "size": size, "kinds": kinds,
+        **difficulty(clean, occluded, face.labels, occlusion, layers),
+        "occluded_share": round(float(occlusion.sum() / max(1, region.sum())), 4),
+        "skin_tone": round(head.tone, 3),
+        "pose": _pose(face),
+        **face.details,
+    }  # fmt: skip
+    return FaceSample(occluded, clean, face.labels, occluder, occlusion, meta)
+
+
+def _pose(face: Face) -> dict[str, float]:
+    names = ("roll", "yaw", "pitch")
+    return {name: round(math.degrees(getattr(face.head, name)), 1) for name in names}
+
+
+def _check(index: int, size: int, split: str, seed: int) -> None:
+    if split not in SPLITS:
+        raise S3potError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
+    if size < MIN_SIZE:
+        raise S3potError(f"size is {size}; expected at least {MIN_SIZE} pixels")
+    if index < 0 or seed < 0:
+        raise S3potError(f"index is {index} and seed is {seed}; expected numbers from 0")
+
+
+def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str], list[Layer]]:
+    """Draw occluders until a sensible part of the face is hidden; 3 % of samples hide nothing."""
+    nothing, several = rng.random() < 0.03, rng.random() < 0.18
+    if nothing and rng.random() < 0.5:
+        return [], []
+    region = region_of(face.labels)
+    kinds: list[str] = []
+    layers: list[Layer] = []
+    for _ in range(_TRIES):
+        kinds = [draw_kind(rng, split) for _ in range(2 if several else 1)]
+        layers = [layer for kind in kinds for layer in draw_occluder(rng, face, split, kind)]
+        if nothing:
+            layers = [_beside(face, layer) for layer in layers]
+        hidden = (coverage(layers) > 127) & region
+        share = hidden.sum() / max(1, region.sum())
+        if share == 0 if nothing else _SHARES[0] <= share <= _SHARES[1]:
+            return kinds, layers
+    return ([], []) if nothing else (kinds, layers)
+
+
+def _beside(face: Face, layer: Layer) -> Layer:
+    """Push a layer off the face, towards the nearer side of the picture."""
+    size = face.head.frame.size
+    side = 1 if face.head.centre[0] < 128 else -1
+    move = np.array([[1, 0, side * 0.46 * size], [0, 1, 0]], np.float32)
+    colour: Array = np.asarray(layer.colour, np.float32)
+    if colour.ndim == 3:
+        colour = cv2.warpAffine(colour, move, (size, size), borderMode=cv2.BORDER_REFLECT)
+    return Layer(cv2.warpAffine(layer.mask, move, (size, size)), colour, layer.round, layer.alpha)
+
+
+def difficulty(
+    clean: Array, raw: Array, labels: Array, occlusion: Array, layers: Sequence[Layer]
+) -> dict[str, object]:
+    """Grade how hard an occlusion is to see.
+
+    One point for a mean colour within 0.2 of the visible skin's (two within 0.11), one for a layer
+    that lets light through, one when eroding by 3/256 of the side eats more than 60 % of it.
+    No point is `easy`, one is `medium`, more are `hard`; no occlusion is `easy`.
+
+    Returns:
+        `difficulty`, `colour_distance` (RGB, 0..1.73; null when nothing is hidden), `opacity`,
+        `thinness` (0..1).
+    """
+    if not occlusion.any():
+        return {"difficulty": "easy", "colour_distance": None, "opacity": None, "thinness": None}
+    skin = ((labels == SKIN) | (labels == NOSE)) & ~occlusion
+    if not skin.any():
+        skin = ~occlusion
+    own, hidden = clean[skin].mean(0), raw[occlusion].mean(0)
+    distance = float(np.linalg.norm(own - hidden) / 255)
+    opacity = min(layer.alpha for layer in layers if layer.alpha >= SOLID)
+    width = 2 * round(3 * labels.shape[0] / 256) + 1
+    core = cv2.erode(occlusion.astype(np.uint8), np.ones((width, width), np.uint8))
+    thinness = 1 - float(core.sum() / occlusion.sum())
+    points = (distance < 0.2) + (distance < 0.11) + (opacity < 0.9) + (thinness > 0.6)
+    return {
+        "difficulty": ("easy", "medium", "hard")[min(int(points), 2)],
+        "colour_distance": round(distance, 4),
+        "opacity": round(float(opacity), 3),
+        "thinness": round(thinness, 3),
+    }

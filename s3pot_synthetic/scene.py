@@ -1,0 +1,119 @@
+"""What surrounds the face: background, neck, clothes, hats."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from s3pot_synthetic.canvas import (
+    Array,
+    Canvas,
+    Frame,
+    blend,
+    ellipse,
+    mask_box,
+    pick,
+    spline,
+    spread,
+    unit_grid,
+)
+from s3pot_synthetic.head import BACKGROUND, NECK, Head
+from s3pot_synthetic.textures import any_colour, texture
+
+
+def background(rng: np.random.Generator, frame: Frame, split: str) -> Array:
+    """Draw a background with clutter, mostly out of focus: (S, S, 3) float32."""
+    picture = texture(rng, frame, split, any_colour(rng, 0.2))
+    if rng.random() < 0.7:
+        for _ in range(int(rng.integers(1, 7))):
+            _clutter(rng, frame, split, picture)
+    sigma = rng.uniform(0.5, 6) * frame.scale
+    if rng.random() < 0.75:
+        half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        half = cv2.GaussianBlur(half, (0, 0), max(0.4, sigma / 2))
+        picture = cv2.resize(half, (frame.size, frame.size), interpolation=cv2.INTER_LINEAR)
+    x, y = unit_grid(frame.size)
+    slope = rng.normal(0, 0.12, 2)
+    fade = 1 + ((x - 128) * np.float32(slope[0]) + (y - 128) * np.float32(slope[1])) / 128
+    picture *= spread(fade)
+    return np.clip(picture, 0, 1, out=picture)
+
+
+def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array) -> None:
+    """Add one thing to the background, in place."""
+    centre, kind = rng.uniform(-20, 276, 2), int(rng.integers(4))
+    if kind == 0:  # a piece of furniture, a window, a book
+        shape = ellipse(centre, rng.uniform(15, 90, 2), rng.normal(0, 0.1), 40, 12)
+    elif kind == 1:  # something round, or a light far away
+        shape = ellipse(centre, np.full(2, rng.uniform(5, 35)))
+    elif kind == 2:  # a post or a branch
+        shape = ellipse(centre, (rng.uniform(4, 14), 260), rng.normal(0, 0.3), 12, 8)
+    else:
+        shape = spline(centre + rng.normal(0, 40, (6, 2)))
+    mask = frame.fill(shape)
+    colour = texture(rng, frame, split) if rng.random() < 0.35 else any_colour(rng, 0.3)
+    box = mask_box(mask)
+    if box is not None:
+        blend(picture[box], mask[box], 1.0, colour[box] if colour.ndim == 3 else colour)
+
+
+def neck_and_clothes(
+    rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array, split: str
+) -> None:
+    """Draw the neck with the shadow of the chin, and something to wear."""
+    width, lean = rng.uniform(0.52, 0.7), head.shift[0] * 0.25
+    column = [(lean - width, 0.3), (lean + width, 0.3), (width * 1.05, 1.15), (width * 1.7, 1.7)]
+    column += [(-width * 1.7, 1.7), (-width * 1.05, 1.15)]
+    neck = canvas.frame.fill(head.place(column))
+    canvas.paint(neck, skin * np.float32(rng.uniform(0.74, 0.95)), NECK)
+    chin = canvas.frame.fill(head.place(ellipse((head.shift[0] * 0.5, 0.86), (0.8, 0.34))))
+    canvas.tint(canvas.frame.soften(chin, 6), rng.uniform(0.5, 0.8), neck)
+    drop, scoop = rng.uniform(1.12, 1.35), rng.uniform(0, 0.3)
+    collar = [(-2.4, 2.3), (-2.1, 1.5), (-width * 1.2, drop - 0.08), (-width * 0.5, drop + scoop)]
+    collar += [(-x, y) for x, y in collar[::-1]]
+    shirt = canvas.frame.fill(spline(head.place(collar), 5))
+    canvas.tint(canvas.frame.soften(shirt, 3), 0.75)
+    canvas.paint(shirt, texture(rng, canvas.frame, split, any_colour(rng)), BACKGROUND)
+    if rng.random() < 0.3:
+        edge = spline(head.place([(-width * 1.2, drop - 0.08), (0, drop + scoop + 0.06),
+                                  (width * 1.2, drop - 0.08)]), 8, closed=False)  # fmt: skip
+        canvas.paint(canvas.frame.stroke(edge, rng.uniform(2, 7)), any_colour(rng), BACKGROUND)
+
+
+def hat(rng: np.random.Generator, head: Head, canvas: Canvas, split: str) -> None:
+    """Draw a beanie, a cap or a headband; like cloth it is background to the parser."""
+    low, frame = -rng.uniform(0.42, 0.6), canvas.frame
+    cloth = texture(rng, frame, split, any_colour(rng))
+    crown = [(-1.08, low + 0.1), (-1.08, -0.75), (-0.75, -1.2), (0, -1.33), (0.75, -1.2)]
+    crown += [
+        (1.08, -0.75),
+        (1.08, low + 0.1),
+        (0.5, low - 0.02),
+        (0, low - 0.05),
+        (-0.5, low - 0.02),
+    ]
+    kind = pick(rng, ("beanie", "cap", "band"))
+    if kind == "band":
+        low -= 0.1
+        crown = [(-1.07, low + 0.05), (-1.07, low - 0.2), (0, low - 0.36), (1.07, low - 0.2)]
+        crown += [(1.07, low + 0.05), (0, low - 0.08)]
+    mask = frame.fill(spline(head.place(crown)))
+    canvas.tint(frame.soften(mask, 5), rng.uniform(0.55, 0.85))
+    inner = frame.soften(mask, 9).astype(np.float32) / np.float32(255)
+    canvas.paint(mask, cloth * spread(0.5 + 0.5 * inner), BACKGROUND)
+    if kind == "cap":
+        x = head.shift[0] * 0.6
+        brim = [
+            (x - 0.85, low),
+            (x, low - 0.16),
+            (x + 0.85, low),
+            (x + 0.5, low + 0.12),
+            (x, low + 0.17),
+        ]
+        brim += [(x - 0.5, low + 0.12)]
+        part = frame.fill(spline(head.place(brim)))
+        canvas.tint(frame.soften(part, 4), 0.7)
+        canvas.paint(part, cloth * np.float32(0.8), BACKGROUND)
+    elif kind == "beanie":
+        band = spline(head.place([(-1.08, low), (0, low - 0.14), (1.08, low)]), 8, closed=False)
+        canvas.tint(frame.stroke(band, 0.13 * head.half[1]), rng.uniform(0.75, 1.2), mask)

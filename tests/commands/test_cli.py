@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import pytest
+
+from s3pot.commands import cli
+from s3pot.config import Config
+from s3pot.types import S3potError
+
+EPOCHS = cli.Setting("--epochs", "train.epochs", "passes")
+
+
+def parse(*argv: str):
+    return cli.new_parser("doc", "./out", (*cli.TRAINING, EPOCHS)).parse_args(list(argv))
+
+
+def test_defaults_give_the_paper_config() -> None:
+    assert cli.config_from(parse()) == Config()
+
+
+def test_command_line_wins_over_the_file(tmp_path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("train:\n  epochs: 7\n  lr: 1e-2\n  batch_size: 5\n")
+    config = cli.config_from(parse("--config", str(path), "--epochs", "9", "train.lr=0.5"))
+    assert (config.train.epochs, config.train.lr, config.train.batch_size) == (9, 0.5, 5)
+
+
+def test_an_override_wins_over_a_short_option() -> None:
+    assert cli.config_from(parse("--lr", "1e-3", "train.lr=2e-3")).train.lr == 2e-3
+
+
+def test_help_names_keys_and_defaults(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "train.batch_size; default: 3" in text
+    assert "default: ./out" in text
+
+
+def test_options_are_not_guessed(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse("--epoch", "3")
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (3, 1)])
+def test_exit_codes_of_a_finished_command(failed: int, code: int) -> None:
+    assert cli.run(parse(), lambda config: failed) == code
+
+
+@pytest.mark.parametrize("error", [S3potError("no such thing"), OSError(28, "no space left")])
+def test_a_user_error_is_one_line_and_code_2(error: Exception, capsys) -> None:
+    def body(config: Config) -> int:
+        raise error
+
+    assert cli.run(parse(), body) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert str(error) in lines[0]
+
+
+def test_verbose_tells_where_an_error_arose(capsys) -> None:
+    def body(config: Config) -> int:
+        raise S3potError("no such thing")
+
+    assert cli.run(parse("--verbose"), body) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bad_config_is_code_2(capsys) -> None:
+    assert cli.run(parse("train.epoch=3"), lambda config: 0) == 2
+    assert "did you mean train.epochs?" in capsys.readouterr().err
+
+
+def test_a_bug_is_not_swallowed() -> None:
+    def body(config: Config) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(parse(), body)
+
+
+def test_sigterm_ends_as_ctrl_c_does(capsys) -> None:
+    def body(config: Config) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.run(parse(), body) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_logging_is_left_as_it_was() -> None:
+    root = logging.getLogger("s3pot")
+    before = (root.level, list(root.handlers))
+    assert cli.run(parse(), lambda config: 0) == 0
+    assert (root.level, list(root.handlers)) == before

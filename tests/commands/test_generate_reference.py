@@ -1,0 +1,252 @@
+"""Reference generation through its script, on tiny models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import generate_reference
+import s3pot.commands.generate_reference as engine
+from s3pot.data.image import read_rgb, write_png
+from s3pot.geometry import Alignment
+from s3pot.rg.detect import Face
+
+SUFFIXES = (".png", "_ref.png", "_parsing_mask.npy", "_align.json")
+
+
+def photo(path: Path, seed: int = 0, size: tuple[int, int] = (48, 48)) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+    write_png(path, pixels)
+    return pixels
+
+
+@pytest.fixture
+def run(tmp_path, mini_options):
+    def call(*arguments: str) -> int:
+        folders = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]
+        overrides = [word for word in arguments if "=" in word]
+        options = [word for word in arguments if "=" not in word]
+        return generate_reference.main([*folders, *options, *mini_options, *overrides])
+
+    return call
+
+
+def files_of(folder: Path) -> set[str]:
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    return found - {"config.yaml"}
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in files_of(folder)}
+
+
+def test_writes_the_folder_contract(tmp_path, run):
+    pixels = photo(tmp_path / "in" / "a.png", size=(40, 56))
+    photo(tmp_path / "in" / "sub" / "b.jpg.png", 1)
+    assert run() == 0
+    out = tmp_path / "out"
+    assert files_of(out) == {f"{stem}{end}" for stem in ("a", "sub/b.jpg") for end in SUFFIXES}
+    labels = np.load(out / "a_parsing_mask.npy")
+    assert (read_rgb(out / "a.png") == pixels).all()
+    assert read_rgb(out / "a_ref.png").shape == (40, 56, 3)
+    assert (labels.shape, labels.dtype) == ((40, 56), np.uint8)
+    assert labels.max() < 12
+    record = json.loads((out / "a_align.json").read_text())
+    assert Alignment.read(out / "a_align.json").is_whole
+    assert set(record["made_by"]["models"]) == {"parser", "generator"}
+
+
+@pytest.mark.parametrize("noise", ["stored", "random"])
+def test_same_bytes_again_whatever_else_is_done(tmp_path, run, noise):
+    for index, name in enumerate("ab"):
+        photo(tmp_path / "in" / f"{name}.png", index)
+    out, noise = tmp_path / "out", f"reference.noise={noise}"
+    assert run(noise) == 0
+    first = {name: (out / name).read_bytes() for name in files_of(out)}
+    (out / "b_align.json").unlink()
+    assert run(noise) == 0
+    assert run("--overwrite", noise) == 0
+    assert first == {name: (out / name).read_bytes() for name in files_of(out)}
+
+
+def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "b.png", 1)
+    assert run() == 0
+    out = tmp_path / "out"
+    before = stamps(out)
+    assert run() == 0
+    assert stamps(out) == before
+    (out / "a_ref.png").write_bytes((out / "a_ref.png").read_bytes()[:50])  # cut off
+    assert run() == 0
+    changed = {name for name, stamp in stamps(out).items() if stamp != before[name]}
+    assert changed == {f"a{end}" for end in SUFFIXES}
+    before = stamps(out)
+    assert run("reference.seed=7") == 0
+    assert all(stamp != before[name] for name, stamp in stamps(out).items())
+    before = stamps(out)
+    photo(tmp_path / "in" / "b.png", 2)
+    assert run("reference.seed=7") == 0
+    changed = {name for name, stamp in stamps(out).items() if stamp != before[name]}
+    assert changed == {f"b{end}" for end in SUFFIXES}
+
+
+def test_interrupted_photo_is_done_again(tmp_path, run, monkeypatch):
+    for index, name in enumerate("abc"):
+        photo(tmp_path / "in" / f"{name}.png", index)
+    write, calls = engine.write_npy, []
+
+    def interrupt(path, array):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(path, array)
+
+    monkeypatch.setattr(engine, "write_npy", interrupt)
+    assert run() == 130
+    out = tmp_path / "out"
+    assert (out / "a_align.json").exists()
+    assert not (out / "b_align.json").exists()
+    monkeypatch.setattr(engine, "write_npy", write)
+    before = stamps(out)
+    assert run() == 0
+    assert files_of(out) == {f"{stem}{end}" for stem in "abc" for end in SUFFIXES}
+    assert all(stamps(out)[f"a{end}"] == before[f"a{end}"] for end in SUFFIXES)
+
+
+def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
+    folder = tmp_path / "in"
+    photo(folder / "good.png")
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:3000])
+    (folder / ".hidden").write_text("skipped")
+    assert run() == 1
+    assert {name for name in files_of(tmp_path / "out")} == {f"good{end}" for end in SUFFIXES}
+    for name in ("text.png", "cut.png"):
+        assert any(name in message and "failed" in message for message in caplog.messages)
+    assert not any(".hidden" in message for message in caplog.messages)
+
+
+def test_photos_that_would_overwrite_each_other(tmp_path, run, caplog):
+    first = photo(tmp_path / "in" / "a.bmp.png", 0)
+    Image.fromarray(first).save(tmp_path / "in" / "a.bmp.tif")
+    photo(tmp_path / "in" / "a.bmp_ref.png", 2)
+    assert run() == 1
+    assert files_of(tmp_path / "out") == {f"a.bmp{end}" for end in SUFFIXES}
+    assert sum("would overwrite" in message for message in caplog.messages) == 2
+
+
+def test_any_kind_of_picture(tmp_path, run):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "in"
+    photo(folder / "one_pixel.png", size=(1, 1))
+    photo(folder / "narrow.png", size=(3, 200))
+    Image.fromarray(rng.integers(0, 65535, (20, 30), dtype=np.uint16)).save(folder / "deep.png")
+    Image.fromarray(rng.integers(0, 255, (20, 30, 4), dtype=np.uint8)).save(folder / "alpha.png")
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).convert("CMYK").save(folder / "cmyk.jpg")
+    assert run() == 0
+    sizes = {"one_pixel": (1, 1), "narrow": (3, 200), "deep": (20, 30), "cmyk": (9, 9)}
+    for name, size in sizes.items():
+        assert np.load(tmp_path / "out" / f"{name}_parsing_mask.npy").shape == size
+        assert read_rgb(tmp_path / "out" / f"{name}_ref.png").shape == (*size, 3)
+
+
+def test_truth_is_carried_along(tmp_path, run, caplog):
+    pixels = photo(tmp_path / "in" / "val" / "a.png")
+    photo(tmp_path / "in" / "b.png", 1)
+    truth = np.zeros((48, 48), bool)
+    truth[10:20, 5:9] = True
+    write_png(tmp_path / "truth" / "val" / "a_occlusion.png", truth)
+    write_png(tmp_path / "truth" / "val" / "a_clean.png", pixels // 2)
+    assert run("--truth_dir", str(tmp_path / "truth")) == 0
+    out = tmp_path / "out" / "val"
+    assert (read_rgb(out / "a_occlusion.png")[..., 0] == truth * 255).all()
+    assert (read_rgb(out / "a_clean.png") == pixels // 2).all()
+    assert any("b: no truth" in message for message in caplog.messages)
+    write_png(tmp_path / "truth" / "val" / "a_occlusion.png", truth[:9])
+    assert run("--truth_dir", str(tmp_path / "truth")) == 1
+
+
+class TwoFaces:
+    """A detector of two small faces, where its model would find none."""
+
+    def detect(self, image):
+        near = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], float)
+        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
+
+
+@pytest.fixture
+def two_faces(monkeypatch):
+    load = engine.load_generator
+
+    def loaded(config):
+        from dataclasses import replace
+
+        return replace(load(config), detector=TwoFaces())
+
+    monkeypatch.setattr(engine, "load_generator", loaded)
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_alignment_and_all_faces(tmp_path, run, two_faces, monkeypatch, mode):
+    photo(tmp_path / "in" / "a.png", size=(100, 140))
+    truth = np.zeros((100, 140), bool)
+    truth[35:45, 25:35] = True
+    write_png(tmp_path / "truth" / "a_occlusion.png", truth)
+    aligned = ("align.size=64", "--all_faces", "--truth_dir", str(tmp_path / "truth"))
+    monkeypatch.setattr(engine, "align", align_with(mode))
+    assert run(*aligned) == 0
+    out = tmp_path / "out"
+    ends = (*SUFFIXES, "_occlusion.png")
+    assert files_of(out) == {f"{stem}{end}" for stem in ("a", "a_face2") for end in ends}
+    assert read_rgb(out / "a.png").shape == (64, 64, 3)
+    record = json.loads((out / "a_align.json").read_text())
+    assert record["score"] == 0.9 and "a_face2_align.json" in record["files"]
+    assert 0 < (read_rgb(out / "a_occlusion.png")[..., 0] > 0).mean() < 0.2
+    before = stamps(out)
+    assert run(*aligned) == 0
+    assert stamps(out) == before
+    (out / "a_face2_ref.png").unlink()
+    assert run(*aligned) == 0
+    assert (out / "a_face2_ref.png").exists()
+
+
+def align_with(mode):
+    from dataclasses import replace
+
+    plain = engine.align
+
+    def aligned(models, pixels, all_faces=False):
+        config = replace(models.config, align=replace(models.config.align, mode=mode))
+        return plain(replace(models, config=config), pixels, all_faces)
+
+    return aligned
+
+
+def test_nothing_to_do_is_an_error(tmp_path, run, caplog):
+    assert run() == 2
+    (tmp_path / "in").mkdir()
+    assert run() == 2
+    photo(tmp_path / "in" / "a.png")
+    assert run("--truth_dir", str(tmp_path / "none")) == 2
+    assert run("--output_dir", str(tmp_path / "in")) == 2
+    assert run("align.mode=sometimes") == 2
+    assert len([m for m in caplog.messages if m.startswith("error: ")]) == 5
+
+
+def test_output_inside_the_input_is_left_out(tmp_path, run):
+    photo(tmp_path / "in" / "a.png")
+    out = str(tmp_path / "in" / "processed")
+    assert run("--output_dir", out) == 0
+    assert run("--output_dir", out) == 0
+    assert len(files_of(Path(out))) == len(SUFFIXES)
+
+
+def test_missing_detector_says_what_to_do(tmp_path, run, caplog):
+    photo(tmp_path / "in" / "a.png")
+    assert run("align.mode=auto") == 2
+    assert "s3pot.weights download yunet" in caplog.text

@@ -1,0 +1,194 @@
+"""Inference through its script, on tiny models."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import inference
+import s3pot.commands.inference as engine
+from s3pot.data.image import read_rgb
+from s3pot.io import write_npy
+from s3pot.weights.registry import weight_files
+
+MASKS = ("_occlusion.png", "_face.png", "_parsing.npy", "_result.json")
+PICTURES = ("_pair.png", "_classes.png", "_points.png", "_attention.png", "_overlay.png")
+
+
+@pytest.fixture
+def data(processed_folder):
+    return processed_folder(3)
+
+
+@pytest.fixture
+def run(tmp_path, data, mini_options):
+    def call(*arguments: str) -> int:
+        folders = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
+        overrides = [word for word in arguments if "=" in word]
+        options = [word for word in arguments if "=" not in word]
+        return inference.main([*folders, *options, *mini_options, *overrides])
+
+    return call
+
+
+def files_of(folder):
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    return found - {"config.yaml"}
+
+
+def contents(folder):
+    return {n: (folder / n).read_bytes() for n in files_of(folder) if n.endswith((".png", ".npy"))}
+
+
+def rows_of(folder):
+    with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def expected(faces, ends):
+    return {f"face_{index:02d}{end}" for index in faces for end in ends}
+
+
+def test_writes_masks_and_summary(tmp_path, run):
+    assert run() == 0
+    out = tmp_path / "out"
+    assert files_of(out) == expected(range(3), MASKS) | {"summary.csv", "summary.json"}
+    rows = rows_of(out)
+    assert [row["name"] for row in rows] == ["face_00", "face_01", "face_02"]
+    plain = json.loads((out / "summary.json").read_text())
+    for row, values in zip(rows, plain):
+        occlusion = read_rgb(out / f"{row['name']}_occlusion.png")[..., 0] > 0
+        visible = read_rgb(out / f"{row['name']}_face.png")[..., 0] > 0
+        parsing = np.load(out / f"{row['name']}_parsing.npy")
+        assert ((parsing == 12) == occlusion).all() and not (occlusion & visible).any()
+        assert int(row["region_pixels"]) == (occlusion | visible).sum() > 0
+        assert (row["occluded"] == "yes") == occlusion.any()
+        assert int(row["positive_points"]) + int(row["negative_points"]) > 0
+        assert len(row["sha256_sam"]) == len(row["sha256_adapter"]) == 64
+        assert float(row["seconds_prompts"]) >= 0 and float(row["seconds_segment"]) > 0
+        assert str(values["occlusion_iou"]) == row["occlusion_iou"]
+
+
+def test_pictures_and_page(tmp_path, run):
+    assert run("--save_vis") == 0
+    out = tmp_path / "out"
+    assert expected(range(3), PICTURES) | {"index.html"} <= files_of(out)
+    assert "face_02_attention.png" in (out / "index.html").read_text()
+
+
+def test_same_bytes_with_and_without_cache(tmp_path, data, run):
+    assert run("--save_vis") == 0
+    first = contents(tmp_path / "out")
+    assert list((data / ".s3pot_cache").rglob("*.feat"))
+    for mode in ("disk", "memory", "off"):
+        other = str(tmp_path / mode)
+        assert run("--save_vis", "--output_dir", other, f"cache.mode={mode}") == 0
+        assert contents(tmp_path / mode) == first
+
+
+def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, monkeypatch):
+    assert run() == 0
+    done, write = [], engine.write_result
+    monkeypatch.setattr(
+        engine,
+        "write_result",
+        lambda out, face, *a, **k: (done.append(face.name), write(out, face, *a, **k))[1],
+    )
+    rows = rows_of(tmp_path / "out")
+    assert run() == 0
+    assert done == [] and rows_of(tmp_path / "out") == rows
+    (tmp_path / "out" / "face_01_face.png").unlink()
+    assert run() == 0
+    assert done == ["face_01"]
+    write_npy(data / "face_02_parsing_mask.npy", np.full((64, 64), 6, np.uint8))
+    assert run() == 0
+    assert done == ["face_01", "face_02"]
+    assert run("prompt.features=encoder") == 0
+    assert len(done) == 5
+    assert run("prompt.features=encoder", "--overwrite") == 0
+    assert len(done) == 8
+
+
+def test_interrupted_run_goes_on(tmp_path, run, monkeypatch):
+    write = engine.write_result
+
+    def interrupt(out, face, *arguments, **more):
+        if face.name == "face_01":
+            raise KeyboardInterrupt
+        return write(out, face, *arguments, **more)
+
+    monkeypatch.setattr(engine, "write_result", interrupt)
+    assert run() == 130
+    out = tmp_path / "out"
+    assert files_of(out) == expected([0], MASKS) | {"summary.csv", "summary.json"}
+    assert [row["name"] for row in rows_of(out)] == ["face_00"]
+    stamp = (out / "face_00_occlusion.png").stat().st_mtime_ns
+    monkeypatch.setattr(engine, "write_result", write)
+    assert run() == 0
+    assert len(rows_of(out)) == 3
+    assert (out / "face_00_occlusion.png").stat().st_mtime_ns == stamp
+
+
+def test_bad_faces_are_named_and_the_rest_is_done(tmp_path, data, run, caplog):
+    (data / "face_00_ref.png").unlink()
+    write_npy(data / "face_01_parsing_mask.npy", np.full((4, 4), 77, np.uint8))
+    assert run() == 1
+    assert [row["name"] for row in rows_of(tmp_path / "out")] == ["face_02"]
+    for name in ("face_00", "face_01"):
+        assert any(f"failed: {name}: " in message for message in caplog.messages)
+
+
+def test_faces_without_region_or_points(tmp_path, data, run, caplog):
+    write_npy(data / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
+    speck = np.zeros((64, 64), np.uint8)
+    speck[0, 0] = 6  # inside the region, but at no token's centre
+    write_npy(data / "face_01_parsing_mask.npy", speck)
+    assert run("--save_vis") == 0
+    rows = rows_of(tmp_path / "out")
+    assert [row["occluded"] for row in rows[:2]] == ["no", "no"]
+    assert [row["region_pixels"] for row in rows[:2]] == ["0", "1"]
+    for name in ("face_00", "face_01"):
+        assert not read_rgb(tmp_path / "out" / f"{name}_occlusion.png").any()
+        assert any(m.startswith(f"{name}: no prompt point") for m in caplog.messages)
+    assert np.load(tmp_path / "out" / "face_01_parsing.npy")[0, 0] == 6
+
+
+def test_only_negative_points_are_no_crash(tmp_path, data, run, monkeypatch):
+    find = engine.PromptStore.get
+
+    def covered(self, face, oracle=False):
+        prompts = find(self, face, oracle)
+        return replace(prompts, labels=prompts.labels * 0)
+
+    monkeypatch.setattr(engine.PromptStore, "get", covered)
+    assert run("--save_vis") == 0
+    assert all(row["positive_points"] == "0" for row in rows_of(tmp_path / "out"))
+
+
+def test_what_stops_everything_is_one_line(tmp_path, run, caplog):
+    assert run("--datapath", str(tmp_path / "none")) == 2
+    assert run("--checkpoint", str(tmp_path / "none.pth")) == 2
+    assert run("--to_photo") == 2  # every face lacks its way back
+    errors = [m for m in caplog.messages if m.startswith("error: ")]
+    assert len(errors) == 3
+
+
+def test_official_models_need_weights_and_a_checkpoint(tmp_path, data, caplog, monkeypatch):
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
+    arguments = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
+    entry = weight_files()["sam_vit_h"]
+    assert inference.main(arguments) == 2
+    assert len(caplog.messages) == 1
+    for part in (str(tmp_path / entry.file), entry.url, entry.sha256, "--config configs/mini.yaml"):
+        assert part in caplog.text
+    caplog.clear()
+    monkeypatch.setitem(weight_files(), "sam_vit_h", replace(entry, sha256=None, size=None))
+    (tmp_path / entry.file).write_bytes(b"there")
+    assert inference.main(arguments) == 2
+    assert len(caplog.messages) == 1
+    assert "--checkpoint" in caplog.text and "configs/mini.yaml" in caplog.text
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+import torch
+
+import train_general
+from s3pot.commands import train_general as general
+from s3pot.io import write_npy
+from s3pot.sam.mini import MiniImageEncoder
+from s3pot.training import trainer as loop
+
+Make = Callable[..., Path]
+ROOT = Path(train_general.__file__).parent
+
+# Runs the script and kills itself, as `kill -9` would, at the N-th call of a function.
+SUICIDE = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)  # as in the tests' own process: other threads, other roundings
+import train_general
+from s3pot.engine import general, loop
+owner = {"step": loop.AdapterTrainer, "history": general}[sys.argv[1]]
+name = {"step": "_step", "history": "write_history"}[sys.argv[1]]
+left, plain = int(sys.argv[2]), getattr(owner, name)
+def deadly(*args, **kwargs):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*args, **kwargs)
+setattr(owner, name, deadly)
+train_general.main(sys.argv[3:])
+"""
+
+
+def run(folder: Path, output: Path, options: list[str], *more: str, epochs: int = 3) -> int:
+    return train_general.main(arguments(folder, output, options, *more, epochs=epochs))
+
+
+def arguments(
+    folder: Path, output: Path, options: list[str], *more: str, epochs: int = 3
+) -> list[str]:
+    where = ["--datapath", str(folder), "--output_dir", str(output)]
+    return [*where, "--epochs", str(epochs), "--bsz", "2", "--lr", "1e-2", *more, *options]
+
+
+def load(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def history(output: Path) -> list[dict[str, str]]:
+    with (output / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert run(processed_folder(5), output, mini_options) == 0
+    names = {path.name for path in output.iterdir()}
+    epochs = {f"model_epoch_{n}.pth" for n in (1, 2, 3)}
+    curves = {"history.csv", "history.jsonl", "loss_curve.png"}
+    assert names == epochs | curves | {"last.pth", "best.pth", "config.yaml"}
+    rows = history(output)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["train_total"]) < float(rows[0]["train_total"])
+    lines = (output / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+    lrs = [float(row["lr"]) for row in rows]
+    assert lrs == pytest.approx([1e-2 * (1 + np.cos(np.pi * e / 3)) / 2 for e in range(3)])
+    last = load(output / "last.pth")
+    assert (last["kind"], last["epoch"], last["config"]["train"]["epochs"]) == (
+        "s3pot-adapter",
+        3,
+        3,
+    )
+    assert set(last["adapter"]) == set(load(output / "model_epoch_3.pth")["adapter"])
+    best = min(rows, key=lambda row: float(row["val_total"]))
+    assert load(output / "best.pth")["epoch"] == int(best["epoch"])
+
+
+def test_same_seed_same_bytes(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder = processed_folder(4)
+    for name in ("one", "two"):
+        assert run(folder, tmp_path / name, [*mini_options, "cache.mode=memory"], epochs=2) == 0
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+    assert run(folder, tmp_path / "three", mini_options, "--seed", "5", epochs=2) == 0
+    one, three = (load(tmp_path / name / "last.pth")["adapter"] for name in ("one", "three"))
+    assert any(not torch.equal(one[key], three[key]) for key in one)
+
+
+@pytest.mark.parametrize("mode", ["disk", "memory"])
+def test_the_second_epoch_touches_no_image_encoder(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, mode: str, monkeypatch
+) -> None:
+    calls: list[int] = []
+    plain, epoch = MiniImageEncoder.forward, loop.AdapterTrainer.train_epoch
+
+    def counted(self: MiniImageEncoder, x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return plain(self, x)
+
+    seen: list[int] = []
+
+    def watched(self: loop.AdapterTrainer, *args: Any) -> dict[str, float]:
+        seen.append(sum(calls))
+        return epoch(self, *args)
+
+    monkeypatch.setattr(MiniImageEncoder, "forward", counted)
+    monkeypatch.setattr(loop.AdapterTrainer, "train_epoch", watched)
+    assert run(processed_folder(4), tmp_path / "out", [*mini_options, f"cache.mode={mode}"]) == 0
+    assert seen == [8, 8, 8]
+    assert sum(calls) == 8  # raw and reference of four faces, once
+
+
+@pytest.mark.parametrize(("where", "call"), [("step", 4), ("history", 2)])
+def test_a_killed_run_resumes_bit_equal(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, where: str, call: int
+) -> None:
+    folder, cut, whole = processed_folder(4), tmp_path / "cut", tmp_path / "whole"
+    command = [sys.executable, "-c", SUICIDE, where, str(call)]
+    killed = subprocess.run(
+        [*command, *arguments(folder, cut, mini_options)], cwd=ROOT, capture_output=True
+    )
+    assert killed.returncode == -9, killed.stderr.decode()
+    assert load(cut / "last.pth")["epoch"] == 1
+    assert run(folder, cut, mini_options, "--resume") == 0
+    assert run(folder, whole, mini_options) == 0
+    for name in ("last.pth", "best.pth", *(f"model_epoch_{n}.pth" for n in (1, 2, 3))):
+        one, two = load(cut / name), load(whole / name)
+        assert all(torch.equal(one["adapter"][key], two["adapter"][key]) for key in one["adapter"])
+        assert one["epoch"] == two["epoch"]
+        slots = one["optimizer"]["state"]
+        for index, slot in slots.items():
+            other = two["optimizer"]["state"][index]
+            assert all(torch.equal(slot[key], other[key]) for key in slot)
+    for name in ("history.csv", "history.jsonl"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_resume_without_a_checkpoint_starts_anew_and_with_all_done_ends(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    assert run(folder, output, mini_options, "--resume", epochs=1) == 0
+    before = (output / "last.pth").read_bytes()
+    monkeypatch.setattr(loop.AdapterTrainer, "_step", None)
+    assert run(folder, output, mini_options, "--resume", epochs=1) == 0
+    assert (output / "last.pth").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [(["--seed", "4"], "train.seed"), (["sam.normalize=false"], "sam.normalize")],
+)
+def test_resume_with_other_settings_is_refused(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    change: list[str],
+    named: str,
+    capsys,
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    assert run(folder, output, mini_options, epochs=1) == 0
+    assert run(folder, output, [*mini_options, *change], "--resume", epochs=1) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_interrupted_keeps_the_last_epoch(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    plain, calls = loop.AdapterTrainer.train_epoch, []
+
+    def interrupted(self: loop.AdapterTrainer, *args: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(self, *args)
+
+    monkeypatch.setattr(loop.AdapterTrainer, "train_epoch", interrupted)
+    assert run(folder, output, mini_options) == 130
+    assert load(output / "last.pth")["epoch"] == 2
+    assert run(folder, output, mini_options, "--resume") == 0
+    assert load(output / "last.pth")["epoch"] == 3
+
+
+def test_faces_without_points_are_skipped_with_a_warning(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    folder = processed_folder(5)
+    background = np.zeros((64, 64), np.uint8)
+    write_npy(folder / "face_02_parsing_mask.npy", background)
+    assert run(folder, tmp_path / "out", mini_options, epochs=1) == 0
+    assert "1 faces have no prompt point and are left out: face_02" in capsys.readouterr().err
+    for index in range(5):
+        write_npy(folder / f"face_{index:02d}_parsing_mask.npy", background)
+    assert run(folder, tmp_path / "none", mini_options, epochs=1) == 2
+    assert "no face has a prompt point to train on" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_bad_faces_are_named_and_the_rest_is_done(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    folder = processed_folder(5)
+    (folder / "face_03_ref.png").write_bytes(b"no picture")
+    assert run(folder, tmp_path / "out", mini_options, epochs=1) == 1
+    assert "failed: face_03" in capsys.readouterr().err
+    assert (tmp_path / "out" / "model_epoch_1.pth").is_file()
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_image(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    assert run(folder, output, mini_options, epochs=1) == 0
+    content = load(output / "last.pth")
+    content["adapter"]["norm.bias"].fill_(float("nan"))
+    torch.save(content, tmp_path / "bad.pth")
+    start = ["--init_checkpoint", str(tmp_path / "bad.pth")]
+    assert run(folder, tmp_path / "two", mini_options, *start, epochs=1) == 2
+    assert "the loss is nan" in capsys.readouterr().err
+    assert not (tmp_path / "two" / "last.pth").exists()
+
+
+def test_start_from_a_checkpoint(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder = processed_folder(3)
+    assert run(folder, tmp_path / "one", mini_options, epochs=2) == 0
+    start = ["--init_checkpoint", str(tmp_path / "one" / "last.pth"), "train.val_fraction=0"]
+    assert run(folder, tmp_path / "two", mini_options, *start, epochs=1) == 0
+    first, second = (float(history(tmp_path / n)[0]["train_total"]) for n in ("one", "two"))
+    assert second < first
+    assert "val_total" not in history(tmp_path / "two")[0]
+
+
+def test_how_many_checkpoints_stay(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    options = [*mini_options, "train.save_every=2", "train.keep=2"]
+    assert run(processed_folder(3), tmp_path / "out", options, epochs=7) == 0
+    names = sorted(path.name for path in (tmp_path / "out").glob("model_epoch_*"))
+    assert names == ["model_epoch_6.pth", "model_epoch_7.pth"]
+
+
+def test_tensorboard_that_is_not_installed_is_named(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    options = [*mini_options, "train.tensorboard=true"]
+    assert run(processed_folder(3), tmp_path / "out", options, epochs=1) == 2
+    assert "pip install tensorboard" in capsys.readouterr().err
+
+
+def test_only_the_adapter_is_trained(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    trainers: list[loop.AdapterTrainer] = []
+
+    class Kept(loop.AdapterTrainer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            trainers.append(self)
+            self.before = {key: value.clone() for key, value in self.sam.state_dict().items()}
+
+    monkeypatch.setattr(general, "AdapterTrainer", Kept)
+    assert run(processed_folder(3), tmp_path / "out", mini_options, epochs=1) == 0
+    (trainer,) = trainers
+    after = trainer.sam.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in trainer.before.items())
+    given = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
+    assert given == {id(p) for p in trainer.adapter.parameters()}
+    group = trainer.optimizer.param_groups[0]
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert group["weight_decay"] == 1e-6
+
+
+def test_validation_can_be_limited(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, caplog: Any
+) -> None:
+    folder = processed_folder(6)
+    for name, extra in (("all", []), ("two", ["train.val_faces=2"])):
+        options = [*mini_options, "train.val_fraction=0.5", *extra]
+        assert run(folder, tmp_path / name, options, epochs=1) == 0
+    assert "validating on 3" in caplog.text and "validating on 2" in caplog.text
+    whole, two = (history(tmp_path / name)[0] for name in ("all", "two"))
+    assert whole["train_total"] == two["train_total"]
+    assert whole["val_total"] != two["val_total"]

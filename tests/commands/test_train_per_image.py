@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+import torch
+
+import train_per_image
+from s3pot.build import build_adapter, build_sam
+from s3pot.commands import train_per_image as per_image
+from s3pot.config import load_config
+from s3pot.data.face_folder import find_faces
+from s3pot.io import write_npy
+from s3pot.losses import point_losses
+from s3pot.pipeline import PipelineSettings, segment
+from s3pot.runs.prompt_store import PromptStore
+from s3pot.training.trainer import AdapterTrainer
+
+Make = Callable[..., Path]
+CPU = torch.device("cpu")
+
+
+def run(folder: Path, output: Path, options: list[str], *more: str) -> int:
+    where = ["--datapath", str(folder), "--output_dir", str(output), "--epochs", "4"]
+    return train_per_image.main([*where, *more, *options])
+
+
+def test_one_face_by_its_files(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder, output = processed_folder(1), tmp_path / "out"
+    files = ["--target_img", "face_00.png", "--ref_img", "face_00_ref.png"]
+    files += ["--parsing_mask", "face_00_parsing_mask.npy"]
+    given = [word if word.startswith("--") else str(folder / word) for word in files]
+    code = train_per_image.main(
+        [*given, "--epochs", "3", "--output_dir", str(output), *mini_options]
+    )
+    assert code == 0
+    names = {path.name for path in output.iterdir()}
+    wanted = {"adapter.pth", "history.csv", "history.jsonl", "loss_curve.png", "occlusion.png"}
+    wanted |= {"face.png", "parsing.npy", "overlay.png", "attention.png", "points.png"}
+    assert {f"face_00_{end}" for end in wanted} <= names
+    assert {"summary.csv", "summary.json", "index.html", "config.yaml"} <= names
+    content = torch.load(output / "face_00_adapter.pth", weights_only=True)
+    assert content["kind"] == "s3pot-adapter"
+    with (output / "face_00_history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    (row,) = json.loads((output / "summary.json").read_text())
+    assert row["sha256_adapter"]
+
+
+def test_a_face_does_not_depend_on_those_before_it(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder = processed_folder(2)
+    assert run(folder, tmp_path / "both", mini_options) == 0
+    for path in folder.glob("face_00*"):
+        path.unlink()
+    assert run(folder, tmp_path / "one", mini_options) == 0
+    for name in ("face_01_adapter.pth", "face_01_history.csv", "face_01_occlusion.png"):
+        both, one = ((tmp_path / f / name).read_bytes() for f in ("both", "one"))
+        assert both == one
+
+
+def test_resume_keeps_what_is_finished(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    plain, fitted = per_image.fit_adapter, []
+
+    def interrupted(sam: Any, prompts: Any, *rest: Any) -> Any:
+        if len(fitted) == 2:
+            raise KeyboardInterrupt
+        fitted.append(prompts.name)
+        return plain(sam, prompts, *rest)
+
+    monkeypatch.setattr(per_image, "fit_adapter", interrupted)
+    assert run(folder, output, mini_options) == 130
+    assert len(json.loads((output / "summary.json").read_text())) == 2
+    fitted.clear()
+    assert run(folder, output, mini_options, "--resume") == 0
+    assert fitted == ["face_02"]
+    assert len(json.loads((output / "summary.json").read_text())) == 3
+    fitted.clear()
+    assert run(folder, output, [*mini_options, "train.lr=1e-2"], "--resume") == 130
+    assert fitted == ["face_00", "face_01"]  # other settings: all are done again
+
+
+def test_bad_and_empty_faces(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    folder = processed_folder(3)
+    write_npy(folder / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
+    (folder / "face_01_ref.png").unlink()
+    assert run(folder, tmp_path / "out", mini_options) == 1
+    text = capsys.readouterr().err
+    assert "failed: face_01" in text
+    assert "face_00: no prompt point" in text
+    rows = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [(row["name"], row["occluded"] == "yes") for row in rows][0] == ("face_00", False)
+    assert not (tmp_path / "out" / "face_00_adapter.pth").exists()
+
+
+def test_nothing_could_be_done(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder = processed_folder(1)
+    (folder / "face_00_ref.png").unlink()
+    assert run(folder, tmp_path / "out", mini_options) == 2
+
+
+@pytest.mark.parametrize(
+    "given", [[], ["--target_img", "a.png"], ["--target_img", "a", "--datapath", "b"]]
+)
+def test_files_or_a_folder(given: list[str], mini_options: list[str], capsys) -> None:
+    assert train_per_image.main([*given, *mini_options]) == 2
+    assert "--parsing_mask, or --datapath" in capsys.readouterr().err
+
+
+def test_start_from_a_general_adapter(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path
+) -> None:
+    folder = processed_folder(1)
+    start = ["--init_checkpoint", str(mini_dir / "adapter.pth")]
+    assert run(folder, tmp_path / "general", mini_options, *start) == 0
+    assert run(folder, tmp_path / "fresh", mini_options) == 0
+    first = []
+    for name in ("general", "fresh"):
+        with (tmp_path / name / "face_00_history.csv").open() as file:
+            first.append(next(csv.DictReader(file))["total"])
+    assert first[0] != first[1]
+    broken = ["--init_checkpoint", str(mini_dir / "parser.pth")]
+    assert run(folder, tmp_path / "broken", mini_options, *broken) == 2
+
+
+@pytest.fixture
+def fit(processed_folder: Make, mini_options: list[str]) -> Callable[..., Any]:
+    """Fit one face; gives history, adapter, prompts and SAM."""
+    folder = processed_folder(1)
+
+    def call(*more: str) -> Any:
+        config = load_config(None, [*mini_options, "cache.mode=off", *more])
+        sam = build_sam(config, CPU)
+        prompts = PromptStore(sam, config, folder).get(find_faces(folder)[0])
+        torch.manual_seed(0)
+        adapter = build_adapter(sam)
+        return per_image.fit_adapter(sam, prompts, adapter, config), adapter, prompts, sam
+
+    return call
+
+
+def test_the_loss_falls_and_its_lowest_weights_stay(fit: Callable[..., Any]) -> None:
+    history, adapter, prompts, sam = fit("per_image.epochs=8", "train.lr=1e-2")
+    assert history[-1]["total"] < history[0]["total"]
+    with torch.no_grad():
+        logits = segment(sam, adapter, prompts, PipelineSettings()).logits_sam
+        loss = point_losses(logits, prompts.points_sam, prompts.labels).total
+    assert float(loss) == pytest.approx(min(row["total"] for row in history), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "epochs"),
+    [
+        ([1.0, 0.9, 0.9, 0.9, 0.9], 3, 5),
+        ([1.0, 1.0, 1.0, 1.0], 2, 3),
+        ([1.0, 0.9, 0.95, 0.8, 0.8, 0.8], 2, 6),
+        ([1.0 - 0.00004 * i for i in range(20)], 3, None),
+    ],
+)
+def test_early_stop(
+    fit: Callable[..., Any], monkeypatch, losses: list[float], patience: int, epochs: int | None
+) -> None:
+    left = iter(losses)
+    monkeypatch.setattr(
+        AdapterTrainer, "train_epoch", lambda self, get, order: {"total": next(left)}
+    )
+    count = len(losses)
+    history = fit(f"per_image.patience={patience}", f"per_image.epochs={count}")[0]
+    # Slow but steady gains below min_delta add up: measured from the last mark, not the last step.
+    assert len(history) == (count if epochs is None else epochs)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from s3pot.build import build_sam
+from s3pot.config import load_config
+from s3pot.data.face_folder import find_faces
+from s3pot.data.image import write_png
+from s3pot.io import write_npy
+from s3pot.runs.prompt_store import PromptStore
+from s3pot.types import Prompts, S3potError
+
+Make = Callable[..., Path]
+
+
+class Counted:
+    """A store whose SAM counts the pictures it encodes."""
+
+    def __init__(self, options: list[str], datapath: Path | None, *more: str) -> None:
+        self.config = load_config(None, [*options, *more])
+        self.sam = build_sam(self.config, torch.device("cpu"))
+        self.encoded = 0
+        self.sam.sam.image_encoder.register_forward_pre_hook(self._count)
+        self.store = PromptStore(self.sam, self.config, datapath)
+
+    def _count(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.encoded += len(inputs[0])
+
+
+def same(one: Prompts, two: Prompts) -> bool:
+    return all(torch.equal(vars(one)[key], vars(two)[key]) for key in vars(one) if key != "name")
+
+
+@pytest.mark.parametrize(
+    ("mode", "second", "third"), [("disk", 0, 0), ("memory", 0, 6), ("off", 6, 6)]
+)
+def test_modes_compute_as_often_as_they_say_and_agree(
+    processed_folder: Make, mini_options: list[str], mode: str, second: int, third: int
+) -> None:
+    folder = processed_folder(3)
+    faces = find_faces(folder)
+    plain = Counted(mini_options, None, "cache.mode=off")
+    want = [plain.store.get(face) for face in faces]
+    first = Counted(mini_options, folder, f"cache.mode={mode}")
+    points, _ = first.store.fill(faces)
+    assert points == {face: len(prompts.labels) for face, prompts in zip(faces, want)}
+    assert min(points.values()) > 0
+    assert first.encoded == 6
+    assert all(same(first.store.get(face), prompts) for face, prompts in zip(faces, want))
+    assert first.encoded == 6 + second
+    again = Counted(mini_options, folder, f"cache.mode={mode}")
+    assert all(same(again.store.get(face), prompts) for face, prompts in zip(faces, want))
+    assert again.encoded == third
+
+
+def test_entries_of_other_settings_are_not_taken(
+    processed_folder: Make, mini_options: list[str]
+) -> None:
+    folder = processed_folder(1)
+    faces = find_faces(folder)
+    Counted(mini_options, folder).store.fill(faces)
+    for option in (
+        "sam.normalize=false",
+        "prompt.features=encoder",
+        "prompt.initial_anchor=corner",
+        "prompt.initial_pick=product",
+    ):
+        other = Counted(mini_options, folder, option)
+        other.store.fill(faces)
+        assert other.encoded == 2, option
+    kept = Counted(mini_options, folder, "train.lr=1", "mask.align_corners=false")
+    kept.store.fill(faces)
+    assert kept.encoded == 0
+
+
+def test_a_damaged_entry_is_computed_again(processed_folder: Make, mini_options: list[str]) -> None:
+    folder = processed_folder(1)
+    faces = find_faces(folder)
+    want = Counted(mini_options, folder).store.get(faces[0])
+    (entry,) = (folder / ".s3pot_cache").iterdir()
+    entry.write_bytes(entry.read_bytes()[:-9])
+    again = Counted(mini_options, folder)
+    assert same(again.store.get(faces[0]), want)
+    assert again.encoded == 2
+
+
+def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options: list[str]) -> None:
+    folder = processed_folder(5)
+    write_npy(folder / "face_01_parsing_mask.npy", np.zeros((64, 64), np.uint8))
+    (folder / "face_02_ref.png").unlink()
+    write_png(folder / "face_03_ref.png", np.zeros((9, 9, 3), np.uint8))
+    faces = find_faces(folder)
+    counted = Counted(mini_options, None)
+    points, failed = counted.store.fill(faces)
+    found = {face.name: count > 0 for face, count in points.items()}
+    assert found == {"face_00": True, "face_01": False, "face_04": True}
+    assert sorted(face.name for face, _ in failed) == ["face_02", "face_03"]
+    with pytest.raises(S3potError, match="face_02_ref.png"):
+        counted.store.get(faces[2])
+
+
+def test_oracle_references_have_entries_of_their_own(
+    processed_folder: Make, mini_options: list[str]
+) -> None:
+    folder = processed_folder(1)
+    write_png(folder / "face_00_clean.png", np.full((64, 64, 3), 99, np.uint8))
+    (face,) = find_faces(folder)
+    counted = Counted(mini_options, folder)
+    one, two = counted.store.get(face), counted.store.get(face, oracle=True)
+    assert counted.encoded == 4
+    assert not torch.equal(one.similarity, two.similarity)
+    assert same(counted.store.get(face, oracle=True), two)
+    assert counted.encoded == 4

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from s3pot.device import pick_device
+from s3pot.seeding import epoch_order
+from s3pot.types import S3potError
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def with_gpus(count: int, mps: bool = False) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return with_gpus
+
+
+@pytest.mark.parametrize(
+    ("gpus", "mps", "name", "rank", "want"),
+    [
+        (0, False, "auto", 0, "cpu"),
+        (0, True, "auto", 0, "mps"),
+        (2, True, "auto", 0, "cuda:0"),
+        (2, False, "auto", 1, "cuda:1"),
+        (2, False, "cuda", 1, "cuda:1"),
+        (2, False, "cuda:1", 0, "cuda:1"),
+        (2, False, "cpu", 1, "cpu"),
+    ],
+)
+def test_what_is_there_is_taken(
+    machine, gpus: int, mps: bool, name: str, rank: int, want: str
+) -> None:
+    machine(gpus, mps)
+    assert str(pick_device(name, rank)) == want
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name"),
+    [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1"), (1, "cuda:x"), (0, "mps"), (1, "gpu")],
+)
+def test_what_is_not_there_is_an_error_and_never_replaced(machine, gpus: int, name: str) -> None:
+    machine(gpus)
+    with pytest.raises(S3potError, match="this machine has cpu"):
+        pick_device(name)
+
+
+def test_order_follows_seed_and_epoch_alone() -> None:
+    orders = {tuple(epoch_order(9, seed, epoch)) for seed in (0, 1, -5) for epoch in (1, 2, 3)}
+    assert len(orders) == 9
+    assert all(sorted(order) == list(range(9)) for order in orders)
+    assert epoch_order(9, 1, 2) == epoch_order(9, 1, 2)

@@ -1,0 +1,1 @@
+"""Programs for maintainers: measuring on photos, tuning baselines, reports."""

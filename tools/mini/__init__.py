@@ -1,1 +1,0 @@
-"""Recipes of the bundled mini models; run by ``tools/train_mini.py``."""
