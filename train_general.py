@@ -8,42 +8,11 @@ Commands:
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from s3pot.commands import cli
-from s3pot.commands.train_general import GeneralJob, train_general
-from s3pot.config import Config
+from s3pot.commands.train_general import build_parser, main
 
-EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The script's options."""
-    parser = cli.new_parser(__doc__, "./checkpoint/train_general", (*cli.TRAINING, EPOCHS))
-    parser.add_argument(
-        "--datapath", required=True, type=Path, help="folder that generate_reference.py wrote"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from <output_dir>/last.pth if there is one"
-    )
-    parser.add_argument(
-        "--init_checkpoint", type=Path, help="adapter to start from (default: none)"
-    )
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    args = build_parser().parse_args(argv)
-    job = (args.datapath, Path(args.output_dir), args.resume, args.init_checkpoint)
-
-    def body(config: Config) -> int:
-        return train_general(config, GeneralJob(*job))
-
-    return cli.run(args, body)
-
+__all__ = ["build_parser", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

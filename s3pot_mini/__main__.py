@@ -16,12 +16,11 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet
 from s3pot_mini import adapter, generator, parser, pool, sam
 
+ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("pool", "parser", "generator", "pairs", "sam", "adapter")
 
 

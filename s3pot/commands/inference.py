@@ -1,7 +1,15 @@
-"""Inference over a data folder: prompts, adapter, mask, files; finished faces are kept."""
+r"""Segment the occlusions of every face that generate_reference.py prepared (paper section 3).
+
+    python inference.py --datapath ./dataset/processed_data/val \
+        --checkpoint ./checkpoint/train_general/model_epoch_50.pth --output_dir ./results --save_vis
+    python inference.py --datapath processed --output_dir results --config configs/mini.yaml
+
+Results that are finished are kept; --overwrite makes them again.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +22,7 @@ import torch
 
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_sam, settings, weights_path
+from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.device import pick_device
@@ -149,3 +158,28 @@ def _one(run: FolderRun, face: FaceFiles) -> dict[str, Any]:
         **{f"sha256_{model}": value for model, value in hashes.items()},
     }
     return write_result(run.output_dir, face, prompts, prediction, run.options, made_by, more)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The script's options."""
+    parser = new_parser(__doc__, "./results")
+    add = parser.add_argument
+    add("--datapath", type=Path, required=True, help="folder that generate_reference.py wrote")
+    add("--checkpoint", type=Path, help="trained adapter (default: the mini set's own)")
+    add("--save_vis", action="store_true", help="also write pictures and index.html")
+    add("--to_photo", action="store_true", help="also write the masks in the photo's own frame")
+    add("--overwrite", action="store_true", help="also do faces that are finished")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = build_parser().parse_args(argv)
+    options = ResultOptions(args.save_vis, args.to_photo)
+    output = Path(args.output_dir)
+    job = PredictJob(args.datapath, output, args.checkpoint, options, args.overwrite)
+
+    def body(config: Config) -> int:
+        return predict(config, job)
+
+    return run(args, body)

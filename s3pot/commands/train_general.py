@@ -1,7 +1,14 @@
-"""General training: one adapter for all faces (paper section 3.4)."""
+r"""Train one adapter for all faces of a folder.
+
+Commands:
+    python train_general.py --datapath ./dataset/processed_data --bsz 3 --lr 1e-4 --epochs 50 \
+        --output_dir ./checkpoint/train_general
+    torchrun --nproc_per_node 2 train_general.py --datapath ./dataset/processed_data
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
 from collections.abc import Sequence
@@ -15,6 +22,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.build import build_adapter, build_sam
+from s3pot.commands import cli
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles
 from s3pot.data.split import split
@@ -151,3 +159,32 @@ def _board(folder: Path) -> Any:
     except ImportError as error:
         raise S3potError("train.tensorboard needs it installed: pip install tensorboard") from error
     return SummaryWriter(folder / "tensorboard")
+
+
+EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The script's options."""
+    parser = cli.new_parser(__doc__, "./checkpoint/train_general", (*cli.TRAINING, EPOCHS))
+    parser.add_argument(
+        "--datapath", required=True, type=Path, help="folder that generate_reference.py wrote"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from <output_dir>/last.pth if there is one"
+    )
+    parser.add_argument(
+        "--init_checkpoint", type=Path, help="adapter to start from (default: none)"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = build_parser().parse_args(argv)
+    job = (args.datapath, Path(args.output_dir), args.resume, args.init_checkpoint)
+
+    def body(config: Config) -> int:
+        return train_general(config, GeneralJob(*job))
+
+    return cli.run(args, body)

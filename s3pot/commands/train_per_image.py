@@ -1,32 +1,36 @@
-"""Per-image training: the adapter is fitted to one face, then segments it (paper section 3.4)."""
+r"""Fit an adapter to one face, or to each face of a folder, and segment it.
+
+Commands:
+    python train_per_image.py --target_img ./dataset/processed_data/test_01.png \
+        --ref_img ./dataset/processed_data/test_01_ref.png \
+        --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100
+    python train_per_image.py --datapath ./dataset/processed_data/val --resume
+"""
 
 from __future__ import annotations
 
-import math
+import argparse
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from s3pot.adapter import PromptAdapter
 from s3pot.build import build_sam, settings
+from s3pot.commands import cli
 from s3pot.commands.inference import FolderRun, run_faces
 from s3pot.config import Config, config_to_dict, save_config
-from s3pot.data.face_folder import FaceFiles
+from s3pot.data.face_folder import FaceFiles, face_from, find_faces
 from s3pot.device import pick_device
-from s3pot.distributed import Process
 from s3pot.io import file_sha256
 from s3pot.pipeline import segment
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter, save_checkpoint
 from s3pot.training.history import write_history
-from s3pot.training.trainer import AdapterTrainer
-from s3pot.types import Prediction, Prompts
+from s3pot.training.per_image import fit_adapter
+from s3pot.types import Prediction, Prompts, S3potError
 
 
 @dataclass(frozen=True)
@@ -42,37 +46,6 @@ class PerImageJob:
     init_checkpoint: Path | None = None
     options: ResultOptions = field(default_factory=lambda: ResultOptions(save_vis=True))
     resume: bool = False
-
-
-def fit_adapter(
-    sam: FrozenSam, prompts: Prompts, adapter: PromptAdapter, config: Config
-) -> list[dict[str, float]]:
-    """Fit an adapter to one image, in place; it ends with the weights of the lowest loss.
-
-    Stops after ``per_image.patience`` epochs without an improvement of ``per_image.min_delta``.
-
-    Returns:
-        Epoch, learning rate and the losses before each step.
-
-    Raises:
-        S3potError: A loss is no number.
-    """
-    own = config.per_image
-    trainer = AdapterTrainer(sam, adapter, config, own.epochs, Process(sam.sam.device))
-    history: list[dict[str, float]] = []
-    best, mark, marked, kept = math.inf, math.inf, 0, deepcopy(adapter.state_dict())
-    for epoch in range(1, own.epochs + 1):
-        before, lr = deepcopy(adapter.state_dict()), float(trainer.schedule.get_last_lr()[0])
-        losses = trainer.train_epoch(lambda _: prompts, [0])
-        history.append({"epoch": epoch, "lr": lr, **losses})
-        if losses["total"] < best:
-            best, kept = losses["total"], before
-        if losses["total"] < mark - own.min_delta:
-            mark, marked = losses["total"], epoch
-        if epoch - marked >= own.patience:
-            break
-    adapter.load_state_dict(kept)
-    return history
 
 
 def train_per_image(config: Config, job: PerImageJob) -> int:
@@ -105,3 +78,57 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
     made_by["start"] = file_sha256(job.init_checkpoint) if job.init_checkpoint else ""
     run = FolderRun(store, fit, made_by, job.output_dir, job.options, keep=job.resume)
     return run_faces(run, job.faces)
+
+
+EPOCHS = cli.Setting("--epochs", "per_image.epochs", "most steps per image")
+LR = cli.Setting("--lr", "train.lr", "learning rate of AdamW")
+SEED = cli.Setting("--seed", "train.seed", "seed of everything random")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The script's options."""
+    parser = cli.new_parser(__doc__, "./results/per_image", (EPOCHS, LR, SEED))
+    parser.add_argument("--target_img", type=Path, help="aligned raw face")
+    parser.add_argument("--ref_img", type=Path, help="its reference")
+    parser.add_argument("--parsing_mask", type=Path, help="its 12-class map, .npy")
+    parser.add_argument(
+        "--datapath", type=Path, help="a folder of faces instead of the three files"
+    )
+    parser.add_argument(
+        "--init_checkpoint", type=Path, help="adapter to start from (default: none)"
+    )
+    parser.add_argument("--resume", action="store_true", help="keep faces that are finished")
+    parser.add_argument(
+        "--to_photo", action="store_true", help="also write the masks in the photo's frame"
+    )
+    return parser
+
+
+def read_job(args: argparse.Namespace) -> PerImageJob:
+    """Faces and folders of the command line.
+
+    Raises:
+        S3potError: Neither the three files nor a folder, or both.
+    """
+    files = (args.target_img, args.ref_img, args.parsing_mask)
+    if (args.datapath is None) == (None in files) or (args.datapath and any(files)):
+        raise S3potError("pass --target_img, --ref_img and --parsing_mask, or --datapath instead")
+    faces = find_faces(args.datapath) if args.datapath else [face_from(*files)]
+    return PerImageJob(
+        faces,
+        args.datapath or args.target_img.parent,
+        Path(args.output_dir),
+        args.init_checkpoint,
+        ResultOptions(save_vis=True, to_photo=args.to_photo),
+        args.resume,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = build_parser().parse_args(argv)
+
+    def body(config: Config) -> int:
+        return train_per_image(config, read_job(args))
+
+    return cli.run(args, body)

@@ -19,7 +19,6 @@ import yaml
 from s3pot.adapter import PromptAdapter
 from s3pot.baselines import pixel_contrast, token_contrast
 from s3pot.build import build_sam, settings, weights_path
-from s3pot.commands.train_per_image import fit_adapter
 from s3pot.config import Config, build_dataclass, config_from_dict, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles, load_reference
 from s3pot.data.truth import faces_with_truth, truth_and_region
@@ -34,6 +33,7 @@ from s3pot.runs.folder_run import each
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter
+from s3pot.training.per_image import fit_adapter
 from s3pot.types import Prompts, Reference, S3potError
 
 

@@ -33,7 +33,7 @@ EYES, MOUTH = [(-0.42, -0.13), (0.42, -0.13)], [(-0.2, 0.52), (0.2, 0.52)]
 
 @pytest.fixture(scope="module")
 def tools() -> Iterator[SimpleNamespace]:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context():
         names = {
             "truth": "tools.photo_truth",
             "paste": "tools.photo_paste",
