@@ -30,17 +30,25 @@ class PromptAdapter(nn.Module):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, prompts: Tensor, prompt_mask: Tensor | None = None, need_weights: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Refine prompt tokens.
 
         Args:
             prompts: (B, N, width).
+            prompt_mask: bool (B, N), False for prompts that only fill up the batch: nothing attends
+                to them, and their own rows are without meaning. None if all count.
+            need_weights: Without the weights a fused kernel does the attention: faster.
 
         Returns:
             Refined prompts, (B, N, width), and attention weights averaged over the heads,
-            (B, N, N), rows sum to 1.
+            (B, N, N), rows sum to 1; None without ``need_weights``.
         """
-        mixed, weights = self.self_attn(prompts, prompts, prompts, need_weights=True)
+        padding = None if prompt_mask is None else ~prompt_mask
+        mixed, weights = self.self_attn(
+            prompts, prompts, prompts, key_padding_mask=padding, need_weights=need_weights
+        )
         return self.norm(prompts + mixed), weights
 
 

@@ -68,6 +68,6 @@ def enhance(
     token = torch.tensor([first_token(similarity, region_grid, pick)], device=raw.device)
     point = sam.grid.centres(token) if anchor == "center" else sam.grid.corners(token)
     if attended:
-        prompt = sam.embed_points(point, torch.ones_like(token)).expand(2, -1, -1)
+        prompt = sam.embed_points(point[None], torch.ones_like(token)[None]).expand(2, -1, -1)
         raw, ref = sam.attend(torch.stack((raw, ref)), prompt).image
     return Contrast(similarity, point[0], raw, ref)

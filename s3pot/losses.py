@@ -1,4 +1,9 @@
-"""The three objectives, at the prompt points only, without occlusion labels (section 3.4)."""
+"""The three objectives, at the prompt points only, without occlusion labels (paper section 3.4).
+
+Only the points enter the losses, so the low-resolution logits are read at the points alone: the
+same numbers as enlarging the whole mask to the sam frame first, without keeping it for the
+gradient.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+PADDING_LABEL = -1  # of a point that only fills up a batch; SAM's own label for "not a point"
+
 
 @dataclass(frozen=True)
 class PointLosses:
-    """Scalars of one image.
+    """The terms of each image, shape (...,); scalars for a single image.
 
     Attributes:
         face: -mean p of the positive points, in [-1, 0].
@@ -25,33 +32,73 @@ class PointLosses:
     total: Tensor
 
 
+def sample_logits(low_logits: Tensor, points_sam: Tensor, size: int, align_corners: bool) -> Tensor:
+    """Read low-resolution logits at pixels of the sam frame, by bilinear interpolation.
+
+    Args:
+        low_logits: Mask logits of each image, (B, h, w).
+        points_sam: Whole pixels x, y of the sam frame, (B, N, 2).
+        size: S, side of the sam frame in pixels.
+        align_corners: As of ``torch.nn.functional.interpolate``.
+
+    Returns:
+        (B, N): what ``interpolate`` to (S, S) would hold at the points.
+    """
+    batch, height, width = low_logits.shape
+    columns, column_share = _source(points_sam[..., 0], size, width, align_corners)
+    rows, row_share = _source(points_sam[..., 1], size, height, align_corners)
+    right = (columns + 1).clamp_max(width - 1)
+    below = (rows + 1).clamp_max(height - 1)
+    image = torch.arange(batch, device=low_logits.device)[:, None]
+    upper = torch.lerp(
+        low_logits[image, rows, columns], low_logits[image, rows, right], column_share
+    )
+    lower = torch.lerp(
+        low_logits[image, below, columns], low_logits[image, below, right], column_share
+    )
+    return torch.lerp(upper, lower, row_share)
+
+
+def _source(pixels: Tensor, size: int, low_size: int, align_corners: bool) -> tuple[Tensor, Tensor]:
+    """The low-resolution cell at or before each pixel, and how far the pixel is to the next one."""
+    pixels = pixels.float()
+    if align_corners:
+        place = pixels * ((low_size - 1) / max(size - 1, 1))
+    else:
+        place = ((pixels + 0.5) * (low_size / size) - 0.5).clamp_min(0)
+    cell = place.long().clamp_max(low_size - 1)
+    return cell, place - cell
+
+
 def point_losses(
-    logits_sam: Tensor,
-    points_sam: Tensor,
+    point_logits: Tensor,
     labels: Tensor,
     *,
     sharpness: float = 10.0,
     hinge_margin: float = 0.5,
     hinge_weight: float = 0.5,
 ) -> PointLosses:
-    """Face recall, occlusion rejection and face hinge.
+    """Face recall, occlusion rejection and face hinge of one image or of a batch.
 
     Args:
-        logits_sam: Visible-face logits, (S, S).
-        points_sam: (N, 2), x, y, whole pixels.
-        labels: 1 visible face, 0 occlusion, (N,).
+        point_logits: Visible-face logits at the points, (..., N); see ``sample_logits``.
+        labels: 1 visible face, 0 occlusion, ``PADDING_LABEL`` for points that do not count,
+            (..., N).
         sharpness: p = sigmoid(sharpness * logit).
         hinge_margin: Positive points below it pay the hinge.
         hinge_weight: Weight of the hinge.
 
     Returns:
-        The terms; one without points is 0 (and so has no gradient).
+        The terms, (...,) each; one without points is 0 (and so has no gradient).
     """
-    x, y = points_sam.long().unbind(dim=1)
-    p = torch.sigmoid(sharpness * logits_sam[y, x])
-    positive, negative = p[labels == 1], p[labels == 0]
-    zero = logits_sam.sum() * 0
-    face = -positive.mean() if len(positive) else zero
-    hinge = (hinge_margin - positive).clamp_min(0).mean() if len(positive) else zero
-    occlusion = negative.mean() if len(negative) else zero
+    p = torch.sigmoid(sharpness * point_logits)
+    positive = labels == 1
+    face = -_masked_mean(p, positive)
+    hinge = _masked_mean((hinge_margin - p).clamp_min(0), positive)
+    occlusion = _masked_mean(p, labels == 0)
     return PointLosses(face, occlusion, hinge, face + occlusion + hinge_weight * hinge)
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the last axis where ``mask`` is set; 0 where it is set nowhere."""
+    return values.where(mask, values.new_zeros(())).sum(dim=-1) / mask.sum(dim=-1).clamp_min(1)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from s3pot.adapter import PromptAdapter
 from s3pot.fe import cosine_map, enhance
+from s3pot.losses import PADDING_LABEL, sample_logits
 from s3pot.ps.select import select_points
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Contrast, Pair, Prediction, Prompts
@@ -65,6 +67,87 @@ def _prompts(
     return Prompts(pair.name, raw, points, labels, found.similarity, first, region)
 
 
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts of several images, filled up to one length.
+
+    Attributes:
+        image_tokens: (B, C, G, G).
+        points_sam: (B, N, 2).
+        labels: 1 visible face, 0 occlusion, ``PADDING_LABEL`` for filling, int64 (B, N).
+        prompt_mask: bool (B, N + 1), False for the filling; the last place is SAM's "not a point".
+            None if all images have N points.
+    """
+
+    image_tokens: Tensor
+    points_sam: Tensor
+    labels: Tensor
+    prompt_mask: Tensor | None
+
+
+def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
+    """Join the prompts of images for one decode.
+
+    Raises:
+        ValueError: There are no images, or one has no point.
+    """
+    for image in prompts:
+        if not len(image.points_sam):
+            raise ValueError(f"{image.name}: no prompt point to segment with")
+    points = pad_sequence([image.points_sam for image in prompts], batch_first=True)
+    labels = pad_sequence(
+        [image.labels for image in prompts], batch_first=True, padding_value=PADDING_LABEL
+    )
+    mask = None
+    if len({len(image.labels) for image in prompts}) > 1:  # sizes are known without the device
+        mask = F.pad(labels != PADDING_LABEL, (0, 1), value=True)
+    tokens = torch.stack([image.image_tokens for image in prompts]).float()
+    return PromptBatch(tokens, points, labels, mask)
+
+
+@dataclass(frozen=True)
+class BatchPrediction:
+    """Output of adapter and mask decoder for a batch.
+
+    Attributes:
+        low_logits: Visible-face logits, (B, 4G, 4G).
+        attention: The adapter's weights, (B, N + 1, N + 1); None if not asked for.
+    """
+
+    low_logits: Tensor
+    attention: Tensor | None
+
+
+def decode_batch(
+    sam: FrozenSam,
+    adapter: PromptAdapter | nn.Module | None,
+    batch: PromptBatch,
+    need_weights: bool = False,
+) -> BatchPrediction:
+    """Adapter and mask decoder on several images at once; equal to one by one but for rounding.
+
+    Args:
+        sam: Frozen SAM.
+        adapter: Called as ``adapter(tokens, prompt_mask, need_weights) -> (tokens, weights)``, also
+            when wrapped for several processes; None decodes the raw prompts.
+        batch: Of ``batch_prompts``.
+        need_weights: Also return the adapter's weights, which costs time.
+    """
+    tokens, weights = sam.embed_points(batch.points_sam, batch.labels), None
+    if adapter is not None:
+        tokens, weights = adapter(tokens, batch.prompt_mask, need_weights)
+    decoded = sam.decode(batch.image_tokens, tokens, batch.prompt_mask)
+    return BatchPrediction(decoded.logits[:, 0], weights)
+
+
+def logits_at_points(
+    sam: FrozenSam, prediction: BatchPrediction, batch: PromptBatch, settings: PipelineSettings
+) -> Tensor:
+    """Visible-face logits at the prompts' points, (B, N): all that the losses need."""
+    size = sam.grid.size
+    return sample_logits(prediction.low_logits, batch.points_sam, size, settings.align_corners)
+
+
 def segment(
     sam: FrozenSam,
     adapter: PromptAdapter | nn.Module | None,
@@ -75,22 +158,19 @@ def segment(
 
     Args:
         sam: Frozen SAM.
-        adapter: Called as ``adapter(tokens) -> (tokens, weights)``, also when wrapped for several
-            processes; None decodes the raw prompts.
+        adapter: See ``decode_batch``.
         prompts: Of one image, with at least one point.
         settings: Numbers of the method.
 
     Raises:
         ValueError: ``prompts`` holds no point.
     """
-    if not len(prompts.points_sam):
-        raise ValueError(f"{prompts.name}: no prompt point to segment with")
-    tokens, weights = sam.embed_points(prompts.points_sam, prompts.labels), None
-    if adapter is not None:
-        tokens, weights = adapter(tokens)
-    low = sam.decode(prompts.image_tokens[None].float(), tokens).logits
+    decoded = decode_batch(sam, adapter, batch_prompts([prompts]), need_weights=True)
     size = sam.grid.size
     logits = F.interpolate(
-        low, size=(size, size), mode="bilinear", align_corners=settings.align_corners
+        decoded.low_logits[:, None],
+        size=(size, size),
+        mode="bilinear",
+        align_corners=settings.align_corners,
     )
-    return Prediction(logits[0, 0], None if weights is None else weights[0])
+    return Prediction(logits[0, 0], None if decoded.attention is None else decoded.attention[0])

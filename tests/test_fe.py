@@ -55,7 +55,7 @@ def test_attended_tokens_are_those_of_sams_transformer(tiny_sam: FrozenSam, toke
     region = torch.ones(8, 8, dtype=torch.bool)
     found = enhance(tiny_sam, *tokens, region)
     decoder, encoder = tiny_sam.sam.mask_decoder, tiny_sam.sam.prompt_encoder
-    prompt = tiny_sam.embed_points(found.first_point_sam[None], torch.ones(1))
+    prompt = tiny_sam.embed_points(found.first_point_sam[None, None], torch.ones(1, 1))
     queries = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight, prompt[0]))[None]
     for source, got in zip(tokens, (found.raw, found.reference)):
         dense = source[None] + encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)

@@ -12,8 +12,10 @@ from typing import TypeVar
 import torch
 from segment_anything.modeling import MaskDecoder, Sam
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from s3pot.grid import Grid
+from s3pot.sam.attention import two_way
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -47,7 +49,12 @@ class Decoded:
 
 
 def attend(
-    decoder: MaskDecoder, image: Tensor, image_position: Tensor, prompts: Tensor, dense: Tensor
+    decoder: MaskDecoder,
+    image: Tensor,
+    image_position: Tensor,
+    prompts: Tensor,
+    dense: Tensor,
+    prompt_mask: Tensor | None = None,
 ) -> Attended:
     """Run the two-way transformer alone; enough for FE, which needs no mask.
 
@@ -57,10 +64,19 @@ def attend(
         image_position: Dense positional encoding, (1, C, G, G).
         prompts: Prompt tokens, (B, N, C).
         dense: Dense prompt (SAM's no-mask embedding), broadcastable to ``image``.
+        prompt_mask: bool (B, N), False for prompts that only fill up the batch; None if all count.
     """
-    own = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
-    tokens = torch.cat((own.expand(len(prompts), -1, -1), prompts), dim=1)
-    outputs, keys = decoder.transformer(image + dense, image_position.expand_as(image), tokens)
+    output_tokens = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
+    tokens = torch.cat((output_tokens.expand(len(prompts), -1, -1), prompts), dim=1)
+    if prompt_mask is not None:
+        prompt_mask = F.pad(prompt_mask, (len(output_tokens), 0), value=True)
+    outputs, keys = two_way(
+        decoder.transformer,
+        (image + dense).flatten(2).transpose(1, 2),
+        image_position.flatten(2).transpose(1, 2),
+        tokens,
+        prompt_mask,
+    )
     return Attended(outputs, keys.transpose(1, 2).unflatten(2, image.shape[-2:]))
 
 
@@ -91,6 +107,8 @@ class FrozenSam(nn.Module):
         super().__init__()
         self.sam = freeze(sam)
         self.normalize, self.amp = normalize, amp
+        self.dense_position: Tensor | None
+        self.register_buffer("dense_position", None, persistent=False)  # made by the first use
         side = sam.prompt_encoder.image_embedding_size[0]
         self.grid = Grid(size=sam.image_encoder.img_size, side=side)
 
@@ -116,24 +134,41 @@ class FrozenSam(nn.Module):
             return self.sam.image_encoder(images).float()
 
     def embed_points(self, points_sam: Tensor, labels: Tensor) -> Tensor:
-        """Prompt tokens of points; SAM appends one not-a-point token since no box is given.
+        """Prompt tokens of points; as SAM does where no box is given, one "not a point" follows.
+
+        Equal to SAM's prompt encoder, without its waits for the device.
 
         Args:
-            points_sam: (N, 2), x, y, pixels.
-            labels: 1 or 0, (N,).
+            points_sam: Pixels x, y, (B, N, 2).
+            labels: 1 or 0; -1 for "not a point", (B, N).
 
         Returns:
-            (1, N + 1, C).
+            (B, N + 1, C).
         """
-        points = (points_sam[None].float(), labels[None].float())
-        return self.sam.prompt_encoder(points=points, boxes=None, masks=None)[0]
+        encoder = self.sam.prompt_encoder
+        points = F.pad(points_sam.float() + 0.5, (0, 0, 0, 1))
+        labels = F.pad(labels, (0, 1), value=-1)[..., None]
+        position = encoder.pe_layer.forward_with_coords(points, encoder.input_image_size)
+        negative, positive = encoder.point_embeddings[0].weight, encoder.point_embeddings[1].weight
+        tokens = position + torch.where(labels == 1, positive, negative)
+        return torch.where(labels == -1, encoder.not_a_point_embed.weight, tokens)
 
-    def attend(self, image_tokens: Tensor, prompt_tokens: Tensor) -> Attended:
-        """The two-way transformer alone: (B, C, G, G) and (B, N, C) → attended tokens."""
-        encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
-        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return attend(decoder, image_tokens, encoder.get_dense_pe(), prompt_tokens, dense)
+    def attend(
+        self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None
+    ) -> Attended:
+        """The two-way transformer alone: (B, C, G, G) and (B, N, C) → attended tokens.
 
-    def decode(self, image_tokens: Tensor, prompt_tokens: Tensor) -> Decoded:
-        """A single mask: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""
-        return mask_from(self.sam.mask_decoder, self.attend(image_tokens, prompt_tokens))
+        ``prompt_mask``, bool (B, N), is False for prompts that only fill up the batch.
+        """
+        if self.dense_position is None:
+            self.dense_position = self.sam.prompt_encoder.get_dense_pe()
+        dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        decoder = self.sam.mask_decoder
+        return attend(decoder, image_tokens, self.dense_position, prompt_tokens, dense, prompt_mask)
+
+    def decode(
+        self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None
+    ) -> Decoded:
+        """One mask an image: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""
+        attended = self.attend(image_tokens, prompt_tokens, prompt_mask)
+        return mask_from(self.sam.mask_decoder, attended)

@@ -17,7 +17,7 @@ from s3pot.build import settings
 from s3pot.config import Config
 from s3pot.distributed import Process
 from s3pot.losses import point_losses
-from s3pot.pipeline import segment
+from s3pot.pipeline import batch_prompts, decode_batch, logits_at_points
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts, S3potError
 
@@ -89,9 +89,10 @@ class AdapterTrainer:
 
     def _losses(self, prompts: Prompts, adapter: nn.Module) -> tuple[Tensor, Tensor]:
         """Total with gradient; ``TERMS`` and a count of 1 as float64."""
-        logits = segment(self.sam, adapter, prompts, settings(self.config)).logits_sam
-        numbers = vars(self.config.loss)
-        parts = point_losses(logits, prompts.points_sam, prompts.labels, **numbers)
+        batch = batch_prompts([prompts])
+        prediction = decode_batch(self.sam, adapter, batch)
+        logits = logits_at_points(self.sam, prediction, batch, settings(self.config))[0]
+        parts = point_losses(logits, prompts.labels, **vars(self.config.loss))
         terms = [*(getattr(parts, term).detach() for term in TERMS), logits.new_ones(())]
         sums = torch.stack(terms).cpu().double()
         if not bool(sums.isfinite().all()):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from s3pot.adapter import PromptAdapter, from_authors
 from s3pot.fe import cosine_map, enhance
 from s3pot.losses import PointLosses, point_losses
-from s3pot.pipeline import PipelineSettings, segment
+from s3pot.pipeline import PipelineSettings, batch_prompts, decode_batch, logits_at_points, segment
 from s3pot.ps.greedy import greedy_match
 from s3pot.ps.select import match_scores, select_points
 from s3pot.sam.frozen import FrozenSam
@@ -109,7 +109,7 @@ def test_step_1_region_tokens_cosine_and_first_point(case: Case, want: dict) -> 
 
 def test_step_2_prompt_tokens_of_the_first_point(case: Case, want: dict) -> None:
     tokens = case.sam.embed_points(
-        case.contrast.first_point_sam[None], torch.ones(1, dtype=torch.int64)
+        case.contrast.first_point_sam[None, None], torch.ones(1, 1, dtype=torch.int64)
     )
     close(tokens, want["initial_sparse"])
 
@@ -118,7 +118,7 @@ def test_step_3_attended_tokens(case: Case, want: dict) -> None:
     close(case.contrast.raw[::4, ::4, ::4], want["attended_raw"])
     close(case.contrast.reference[::4, ::4, ::4], want["attended_ref"])
     tokens = case.sam.embed_points(
-        case.contrast.first_point_sam[None], torch.ones(1, dtype=torch.int64)
+        case.contrast.first_point_sam[None, None], torch.ones(1, 1, dtype=torch.int64)
     )
     low = case.sam.decode(case.ref[None], tokens).logits
     close(low[0, 0, ::8, ::8], want["initial_low_res_reference"])
@@ -146,7 +146,7 @@ def test_positives_come_first(case: Case) -> None:
 
 
 def test_step_6_prompt_encoder_and_adapter(case: Case, want: dict) -> None:
-    tokens = case.sam.embed_points(case.prompts.points_sam, case.prompts.labels)
+    tokens = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.labels[None])
     first = torch.from_numpy(want["positive_points"][:1]).float()
     row = (case.prompts.points_sam == first).all(dim=1).nonzero()[0, 0]
     close(tokens[0, -1], want["prompt_tokens_pad"])
@@ -164,7 +164,8 @@ def test_step_6_prompt_encoder_and_adapter(case: Case, want: dict) -> None:
 
 
 def test_step_7_mask(case: Case, want: dict, logits: Tensor) -> None:
-    tokens = case.adapter(case.sam.embed_points(case.prompts.points_sam, case.prompts.labels))[0]
+    prompts = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.labels[None])
+    tokens = case.adapter(prompts)[0]
     close(case.sam.decode(case.raw[None], tokens).logits, want["low_res_logits"])
     close(logits[3::8, 3::8], want["logits_1024_strided"])
     close(logits[:16, :16], want["logits_1024_corner"])
@@ -172,8 +173,9 @@ def test_step_7_mask(case: Case, want: dict, logits: Tensor) -> None:
 
 
 def _losses(case: Case, adapter: nn.Module) -> PointLosses:
-    logits = segment(case.sam, adapter, case.prompts, RELEASE).logits_sam
-    return point_losses(logits, case.prompts.points_sam, case.prompts.labels)
+    batch = batch_prompts([case.prompts])
+    logits = logits_at_points(case.sam, decode_batch(case.sam, adapter, batch), batch, RELEASE)
+    return point_losses(logits[0], case.prompts.labels)
 
 
 def _terms(losses: PointLosses) -> Tensor:
@@ -181,8 +183,8 @@ def _terms(losses: PointLosses) -> Tensor:
 
 
 def test_step_8_objectives(case: Case, want: dict, logits: Tensor) -> None:
-    points, labels = case.prompts.points_sam, case.prompts.labels
-    losses = point_losses(logits, points, labels)
+    x, y = case.prompts.points_sam.long().unbind(dim=1)
+    losses = point_losses(logits[y, x], case.prompts.labels)
     close(-losses.face, want["p_positive_mean"])
     close(losses.occlusion, want["p_negative_mean"])
     close(_terms(losses), want["loss_terms"])

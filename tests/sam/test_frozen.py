@@ -23,13 +23,14 @@ def test_another_size_is_refused(tiny_sam: FrozenSam) -> None:
 
 
 def test_points_get_a_pad_token(tiny_sam: FrozenSam) -> None:
-    points, labels = torch.tensor([[3.0, 4.0], [50.0, 60.0]]), torch.tensor([1, 0])
+    points = torch.tensor([[[3.0, 4.0], [50.0, 60.0]], [[9.0, 9.0], [0.0, 0.0]]])
+    labels = torch.tensor([[1, 0], [0, -1]])
     tokens = tiny_sam.embed_points(points, labels)
-    assert tokens.shape == (1, 3, 32)
-    want = tiny_sam.sam.prompt_encoder((points[None], labels[None].float()), None, None)[0]
+    assert tokens.shape == (2, 3, 32)
+    want = tiny_sam.sam.prompt_encoder((points, labels.float()), None, None)[0]
     assert torch.equal(tokens, want)
-    none = tiny_sam.embed_points(points[:0], labels[:0])
-    torch.testing.assert_close(none[0, 0], tokens[0, -1])
+    none = tiny_sam.embed_points(points[:, :0], labels[:, :0])
+    torch.testing.assert_close(none[:, 0], tokens[:, -1])
 
 
 def test_nothing_trains_but_gradients_pass(tiny_sam: FrozenSam) -> None:

@@ -1,0 +1,223 @@
+"""SAM's attention through PyTorch's fused kernels, on the modules and weights of pip's package.
+
+pip's ``segment-anything`` multiplies, adds its relative positions, takes the softmax and multiplies
+again, with a tokens x tokens matrix in memory after every step. The functions here compute the same
+with ``scaled_dot_product_attention``.
+
+The image encoder's blocks add a decomposed relative position to each score: query i and key j get
+``q_i . Rh[row_j] + q_i . Rw[column_j]``. There are two exact ways to say this to a fused kernel:
+
+* ``bias``: the sum as an attention mask, (batch, heads, tokens, tokens);
+* ``channels``: ``[q . Rh, q . Rw]`` appended to each query and a one-hot row and column appended to
+  each key, so that the plain product holds the sum. Needs no large matrix and suits kernels that
+  take no mask, but the heads become wider.
+"""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling import TwoWayTransformer
+from segment_anything.modeling.image_encoder import Attention as EncoderAttention
+from segment_anything.modeling.image_encoder import ImageEncoderViT
+from segment_anything.modeling.transformer import Attention as DecoderAttention
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HEAD_MULTIPLE = 8  # fused kernels on a GPU take heads of a multiple of this width
+
+
+def two_way(
+    transformer: TwoWayTransformer,
+    image: Tensor,
+    image_position: Tensor,
+    tokens: Tensor,
+    token_mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Let tokens and image attend to each other, as ``TwoWayTransformer.forward`` does.
+
+    Args:
+        transformer: Of SAM's mask decoder.
+        image: Image tokens, (B, T, C).
+        image_position: Their positional encoding, (1 or B, T, C).
+        tokens: Output and prompt tokens, (B, N, C).
+        token_mask: bool (B, N), False for tokens that only fill up the batch: nothing attends to
+            them. None if all count.
+
+    Returns:
+        Tokens (B, N, C) and image tokens (B, T, C). Rows of tokens that do not count are without
+        meaning.
+    """
+    mask = None if token_mask is None else token_mask[:, None, None, :]
+    queries, keys = tokens, image
+    for layer in transformer.layers:
+        if layer.skip_first_layer_pe:
+            queries = decoder_attention(layer.self_attn, queries, queries, queries, mask)
+        else:
+            placed = queries + tokens
+            queries = queries + decoder_attention(layer.self_attn, placed, placed, queries, mask)
+        queries = layer.norm1(queries)
+
+        placed_keys = keys + image_position
+        to_image = layer.cross_attn_token_to_image
+        queries = queries + decoder_attention(to_image, queries + tokens, placed_keys, keys)
+        queries = layer.norm2(queries)
+        queries = layer.norm3(queries + layer.mlp(queries))
+
+        to_tokens = layer.cross_attn_image_to_token
+        placed = queries + tokens
+        keys = layer.norm4(keys + decoder_attention(to_tokens, placed_keys, placed, queries, mask))
+
+    last = transformer.final_attn_token_to_image
+    placed_keys = keys + image_position
+    queries = queries + decoder_attention(last, queries + tokens, placed_keys, keys)
+    return transformer.norm_final_attn(queries), keys
+
+
+def decoder_attention(
+    module: DecoderAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """``DecoderAttention.forward`` with a fused kernel.
+
+    Args:
+        module: Projections and number of heads.
+        q: (B, N, C).
+        k: (B, M, C).
+        v: (B, M, C).
+        mask: bool, broadcastable to (B, heads, N, M), True where a key counts.
+
+    Returns:
+        (B, N, C).
+    """
+
+    def heads(x: Tensor) -> Tensor:
+        return x.unflatten(2, (module.num_heads, -1)).transpose(1, 2)
+
+    queries, keys, values = (
+        heads(module.q_proj(q)),
+        heads(module.k_proj(k)),
+        heads(module.v_proj(v)),
+    )
+    mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return module.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class FusedEncoderAttention(EncoderAttention):
+    """pip's attention of an image encoder block with another ``forward``.
+
+    Not built but made out of a loaded module by ``fuse_image_encoder``.
+
+    Attributes:
+        way: "bias" or "channels", see the module.
+    """
+
+    way: str
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend within each window (or the whole picture).
+
+        Args:
+            x: (B, H, W, C).
+
+        Returns:
+            (B, H, W, C).
+        """
+        _, height, width, _ = x.shape
+        qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, H * W, C / heads) each
+        if not self.use_rel_pos:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:
+            by_row, by_column = self._relative(q, height, width)
+            if self.way == "bias":
+                mixed = attend_with_bias(q, k, v, by_row, by_column)
+            else:
+                mixed = attend_with_channels(q, k, v, by_row, by_column)
+        return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
+
+    def _relative(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Scores of each query with each row, (B, heads, H * W, H), and column, (.., W)."""
+        places = q.unflatten(2, (height, width))
+        rows = relative_table(self.rel_pos_h, height)
+        columns = relative_table(self.rel_pos_w, width)
+        by_row = torch.einsum("bnhwc,hkc->bnhwk", places, rows)
+        by_column = torch.einsum("bnhwc,wkc->bnhwk", places, columns)
+        return by_row.flatten(2, 3), by_column.flatten(2, 3)
+
+
+def relative_table(embeddings: Tensor, length: int) -> Tensor:
+    """Embedding of key j seen from query i along one axis.
+
+    Args:
+        embeddings: One vector for each distance from 1 - length to length - 1, (2 * length - 1, C).
+        length: Tokens along the axis.
+
+    Returns:
+        (length, length, C).
+
+    Raises:
+        ValueError: The embeddings are of another length.
+    """
+    if len(embeddings) != 2 * length - 1:
+        raise ValueError(
+            f"relative positions for {len(embeddings)} distances do not fit {length} tokens, "
+            f"which have {2 * length - 1}"
+        )
+    place = torch.arange(length, device=embeddings.device)
+    return embeddings[place[:, None] - place[None, :] + length - 1]
+
+
+def attend_with_bias(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """Attention with the relative positions as a mask.
+
+    Args:
+        q: (B, heads, H * W, D).
+        k: Same shape.
+        v: Same shape.
+        by_row: Score of each query with each row of keys, (B, heads, H * W, H).
+        by_column: The same with each column, (B, heads, H * W, W).
+
+    Returns:
+        (B, heads, H * W, D).
+    """
+    bias = (by_row[..., :, None] + by_column[..., None, :]).flatten(3)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+def attend_with_channels(
+    q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor
+) -> Tensor:
+    """Attention with the relative positions as further channels; see ``attend_with_bias``."""
+    depth, height, width = q.shape[-1], by_row.shape[-1], by_column.shape[-1]
+    place = torch.arange(height * width, device=q.device)
+    rows = F.one_hot(place // width, height)
+    columns = F.one_hot(place % width, width)
+    ones = torch.cat((rows, columns), dim=1).to(k).expand(*k.shape[:2], -1, -1)
+    padding = -(depth + height + width) % HEAD_MULTIPLE
+    # The kernel's own scale is off (1): the appended channels must not be scaled.
+    queries = F.pad(torch.cat((q * depth**-0.5, by_row, by_column), dim=-1), (0, padding))
+    keys = F.pad(torch.cat((k, ones), dim=-1), (0, padding))
+    values = F.pad(v, (0, queries.shape[-1] - depth))
+    mixed = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+    return mixed[..., :depth]
+
+
+def fuse_image_encoder(encoder: nn.Module, window: str = "bias", whole: str = "bias") -> int:
+    """Give the attention of every block of a ViT image encoder its fused ``forward``.
+
+    Weights, modules and their names stay; an encoder without such blocks is left alone.
+
+    Args:
+        encoder: Image encoder of a ``Sam``; changed in place.
+        window: "bias" or "channels" for blocks that attend within windows.
+        whole: The same for blocks that attend over the whole picture.
+
+    Returns:
+        How many blocks were changed.
+    """
+    if not isinstance(encoder, ImageEncoderViT):
+        return 0
+    for block in encoder.blocks:
+        # The subclass adds no parameter, so a loaded module can become one.
+        block.attn.__class__ = FusedEncoderAttention
+        block.attn.way = window if block.window_size else whole
+    return len(encoder.blocks)
