@@ -1,5 +1,6 @@
 """Procedurally drawn faces with occluders and exact truth: see `sample.draw_face`."""
 
 from s3pot_synthetic.sample import FaceSample, draw_face
+from s3pot_synthetic.segments import SceneSegments, draw_scene_segments, texture_scene
 
-__all__ = ["FaceSample", "draw_face"]
+__all__ = ["FaceSample", "SceneSegments", "draw_face", "draw_scene_segments", "texture_scene"]

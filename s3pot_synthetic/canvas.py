@@ -215,13 +215,24 @@ class Canvas:
         frame: Its pixel size.
         image: (S, S, 3) float32 RGB, about [0, 1], linear in the painter's sense only.
         labels: (S, S) uint8, classes of `s3pot.labels`.
+        segments: (S, S) int16, a number of its own for every part that was painted with a label.
+        cover: (S, S) uint8, 0..255, how much of the first picture is covered by what was painted.
     """
 
-    def __init__(self, frame: Frame, image: Array) -> None:
-        """Start from a background picture, (S, S, 3) float32; all labels are background."""
+    def __init__(self, frame: Frame, image: Array, segments: Array | None = None) -> None:
+        """Start from a background picture; all labels are background.
+
+        Args:
+            frame: Pixel size.
+            image: Background, (S, S, 3) float32.
+            segments: Numbers of the things in the background, (S, S) int16; all 0 when None.
+        """
         self.frame = frame
         self.image = image
         self.labels = frame.empty()
+        self.cover = frame.empty()
+        self.segments = np.zeros(self.labels.shape, np.int16) if segments is None else segments
+        self._last_segment = int(self.segments.max())
 
     def paint(
         self,
@@ -248,8 +259,17 @@ class Canvas:
         part = mask[box]
         colour = np.asarray(colour, np.float32)
         blend(self.image[box], part, alpha, colour[box] if colour.ndim == 3 else colour)
+        if alpha >= 0.5:
+            self.cover[box] = cv2.max(self.cover[box], part)
         if label is not None:
-            self.labels[box][part > 127] = label
+            self.mark(mask, label)
+
+    def mark(self, mask: Array, label: int) -> None:
+        """Give the pixels that a mask covers by more than half a class and a segment of theirs."""
+        where = mask > 127
+        self._last_segment += 1
+        self.labels[where] = label
+        self.segments[where] = self._last_segment
 
     def tint(self, mask: Array, factor: float | Vector, clip: Array | None = None) -> None:
         """Multiply the picture by a factor (one, or one per channel) to the degree of a mask."""

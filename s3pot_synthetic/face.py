@@ -22,6 +22,8 @@ class Face:
         light: Light on the face, (S, S) float32.
         hair: Hair surface, (S, S, 3) float32.
         details: Names of what was drawn, for the meta data.
+        segments: Number of every part and of every thing of the background, (S, S) int16.
+        person: Coverage of the whole person with hair, hat and clothes, (S, S) uint8, 0..255.
     """
 
     head: Head
@@ -30,6 +32,16 @@ class Face:
     light: Array
     hair: Array
     details: dict[str, object]
+    segments: Array
+    person: Array
+
+    @property
+    def landmarks(self) -> Array:
+        """Five landmarks in pixels, (5, 2) float32: x to the right, y down; see `Head.landmarks`.
+
+        Pixel centers have whole numbers.
+        """
+        return ((self.head.landmarks + 0.5) * self.head.frame.scale - 0.5).astype(np.float32)
 
 
 def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
@@ -41,7 +53,7 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
         split: `train` or `bench`, which decides the textures.
     """
     frame = Frame(size)
-    canvas = Canvas(frame, scene.background(rng, frame, split))
+    canvas = Canvas(frame, *scene.background(rng, frame, split))
     head = draw_head(rng, frame)
     style = hair.draw_style(rng)
     light, skin = shade_skin(rng, head)
@@ -75,4 +87,4 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     if rng.random() < 0.25:
         details["thrown_light"] = marks.thrown_light(rng, canvas)
     image = np.clip(canvas.image, 0, 1)
-    return Face(head, image, canvas.labels, light, surface, details)
+    return Face(head, image, canvas.labels, light, surface, details, canvas.segments, canvas.cover)

@@ -138,7 +138,7 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     right = [(x * wide, y) for x, y in half]
     shape = [*right, (0.0, low + 0.075), *((-x, y) for x, y in right[::-1])]
     mask = frame.fill(spline(bend(shape)))
-    canvas.labels[mask > 127] = NOSE
+    canvas.mark(mask, NOSE)
     lamp = head.light
     dark = -1.0 if lamp.toward[0] > 0 else 1.0
     depth = 1 - min(0.5, 1.3 * abs(lamp.toward[0]) * (1 - lamp.ambient))
@@ -184,18 +184,13 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
 
 def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) -> None:
     """Draw lips, closed or open over teeth and tongue."""
-    frame, y0, wide = canvas.frame, head.mouth_y, rng.uniform(0.24, 0.34)
+    frame, y0, wide = canvas.frame, head.mouth_y, head.mouth_x
     gape = 0.0 if rng.random() < 0.55 else rng.uniform(0.02, 0.14)
-    smile, upper, lower = (
-        rng.normal(0.02, 0.025),
-        rng.uniform(0.025, 0.045),
-        rng.uniform(0.035, 0.06),
-    )
-    crooked = np.clip(rng.normal(0, 0.5), -1.2, 1.2)  # one corner is drawn up further
+    upper, lower = rng.uniform(0.025, 0.045), rng.uniform(0.035, 0.06)
     t = np.linspace(-1, 1, 17)
     x, arc = t * wide, 1 - t**2
     bow = 1 - 0.3 * np.exp(-((t / 0.14) ** 2)) - 0.25 * (np.abs(t) > 0.75) * (np.abs(t) - 0.75) * 4
-    middle = y0 - smile * t**2 * (1 + crooked * t)
+    middle = y0 - head.smile * t**2 * (1 + head.crooked * t)
     top_in, low_in = middle - gape * 0.35 * arc, middle + gape * 0.65 * arc
     top_out, low_out = top_in - upper * arc**0.7 * bow, low_in + lower * arc**0.8
 
@@ -207,7 +202,7 @@ def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) ->
     lit = coloured(np.clip(light * (1 + 0.05 * noise(rng, frame, "strand", 6)), 0, 1.4), colour)
     outer = band(top_out, low_out)
     canvas.paint(frame.soften(outer, 0.7), lit, None, 0.93)
-    canvas.labels[outer > 127] = LIP
+    canvas.mark(outer, LIP)
     canvas.tint(frame.soften(band(top_out, top_in), 0.8), 0.8, outer)
     shine = head.turn(
         ellipse((0, y0 + gape * 0.65 + lower * 0.45), (wide * 0.42, lower * 0.22)), 0.05

@@ -70,7 +70,10 @@ class Head:
         hair: Hair colour, (3,).
         light: Lamp of the scene.
         relief: How strongly the face is modelled, around 1.
-        eye_x, eye_y, mouth_y, nose_y: Places of the parts, head coordinates before turning.
+        eye_x, eye_y, mouth_x, mouth_y, nose_y: Places of the parts, head coordinates before
+            turning; `mouth_x` is half the width of the mouth.
+        smile: How far the corners of the mouth are drawn up.
+        crooked: How much further one corner is drawn up than the other, as a share of `smile`.
         jaw: Half width at the jaw corner and at the chin.
         asymmetry: Strength of the ways in which the sides differ, see `skew`; 0 is symmetric.
     """
@@ -88,8 +91,11 @@ class Head:
     relief: float
     eye_x: float
     eye_y: float
+    mouth_x: float
     mouth_y: float
     nose_y: float
+    smile: float
+    crooked: float
     jaw: tuple[float, float]
     asymmetry: tuple[float, float, float, float, float]
 
@@ -97,6 +103,19 @@ class Head:
     def shift(self) -> tuple[float, float]:
         """How far the middle of the face is moved by turning, head coordinates."""
         return 0.62 * math.sin(self.yaw), 0.3 * math.sin(self.pitch)
+
+    @property
+    def landmarks(self) -> Array:
+        """Five landmarks in units, (5, 2): eyes, tip of the nose, corners of the mouth.
+
+        The left eye and the left corner in the picture (the person's right ones) come first.
+        """
+        nose = self.turn([(0.0, self.nose_y)], 0.12)
+        sides = np.array([-1.0, 1.0])
+        eyes = self.turn(np.stack([sides * self.eye_x, np.full(2, self.eye_y)], 1))
+        heights = self.mouth_y - self.smile * (1 + self.crooked * sides)
+        corners = self.turn(np.stack([sides * self.mouth_x, heights], 1), 0.05)
+        return np.concatenate([eyes, nose, corners])
 
     def skew(self, x: Array, y: Array) -> tuple[Array, Array]:
         """How far the asymmetry of the head moves a place, right and down; head coordinates.
@@ -165,8 +184,11 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
         relief=rng.uniform(0.7, 1.4),
         eye_x=rng.uniform(0.38, 0.45),
         eye_y=-rng.uniform(0.1, 0.17),
+        mouth_x=rng.uniform(0.24, 0.34),
         mouth_y=rng.uniform(0.48, 0.55),
         nose_y=rng.uniform(0.21, 0.27),
+        smile=float(rng.normal(0.02, 0.025)),
+        crooked=float(np.clip(rng.normal(0, 0.5), -1.2, 1.2)),
         jaw=(rng.uniform(0.66, 0.84), rng.uniform(0.28, 0.45)),
         asymmetry=(asymmetry[0], asymmetry[1], asymmetry[2], asymmetry[3], asymmetry[4]),
     )

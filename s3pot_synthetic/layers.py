@@ -22,12 +22,14 @@ class Layer:
         round: How round the body looks: blur in units of the shading that swells it; 0 is flat.
         alpha: Opacity, 0..1. At 0.6 and above the layer belongs to the occluder; thinner layers are
             highlights on a body drawn before.
+        thing: Number of the occluder it belongs to, from 0.
     """
 
     mask: Array
     colour: Vector
     round: float = 0.0
     alpha: float = 1.0
+    thing: int = 0
 
 
 SOLID = 0.6  # the least opacity of a layer that counts as occluder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -38,6 +38,10 @@ class FaceSample:
         occluder: Every pixel more than half covered by an occluder, (S, S) bool.
         occlusion: `occluder` on the prompt region of the clean face, (S, S) bool.
         meta: Plain values: seed, index, split, size, kinds, difficulty, colours, pose, shares.
+        landmarks: Eyes, tip of the nose, corners of the mouth in pixels, left in the picture
+            first, (5, 2) float32; also where they are hidden or outside of the picture.
+        person: Coverage of the person without the occluder, with hair, hat and clothes,
+            (S, S) uint8, 0..255: a matte to put the person before something else.
     """
 
     raw: Array
@@ -46,6 +50,23 @@ class FaceSample:
     occluder: Array
     occlusion: Array
     meta: dict[str, object]
+    landmarks: Array
+    person: Array
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sample together with what it was made of.
+
+    Attributes:
+        sample: What `draw_face` gives.
+        face: The face before the camera.
+        layers: Layers of the occluders, first one lowest.
+    """
+
+    sample: FaceSample
+    face: Face
+    layers: list[Layer]
 
 
 def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 0) -> FaceSample:
@@ -58,6 +79,15 @@ def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 
         size: Side in pixels, at least 32; the scene is the same at every size, save for noise.
         split: `train`, or `bench`, which also has occluder kinds and textures of its own.
         seed: Number of the whole set, from 0.
+
+    Raises:
+        S3potError: An argument is out of range.
+    """
+    return draw_scene(index, size, split, seed=seed).sample
+
+
+def draw_scene(index: int, size: int = 256, split: str = "train", *, seed: int = 0) -> Scene:
+    """Draw one sample and keep the face and the layers; arguments as for `draw_face`.
 
     Raises:
         S3potError: An argument is out of range.
@@ -85,7 +115,17 @@ def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 
         "pose": _pose(face),
         **face.details,
     }  # fmt: skip
-    return FaceSample(occluded, clean, face.labels, occluder, occlusion, meta)
+    sample = FaceSample(
+        raw=occluded,
+        clean=clean,
+        labels=face.labels,
+        occluder=occluder,
+        occlusion=occlusion,
+        meta=meta,
+        landmarks=face.landmarks,
+        person=face.person,
+    )
+    return Scene(sample, face, layers)
 
 
 def _pose(face: Face) -> dict[str, float]:
@@ -112,7 +152,11 @@ def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str]
     layers: list[Layer] = []
     for _ in range(_TRIES):
         kinds = [draw_kind(rng, split) for _ in range(2 if several else 1)]
-        layers = [layer for kind in kinds for layer in draw_occluder(rng, face, split, kind)]
+        layers = [
+            replace(layer, thing=number)
+            for number, kind in enumerate(kinds)
+            for layer in draw_occluder(rng, face, split, kind)
+        ]
         if nothing:
             layers = [_beside(face, layer) for layer in layers]
         hidden = (coverage(layers) > 127) & region
@@ -130,7 +174,7 @@ def _beside(face: Face, layer: Layer) -> Layer:
     colour: Array = np.asarray(layer.colour, np.float32)
     if colour.ndim == 3:
         colour = cv2.warpAffine(colour, move, (size, size), borderMode=cv2.BORDER_REFLECT)
-    return Layer(cv2.warpAffine(layer.mask, move, (size, size)), colour, layer.round, layer.alpha)
+    return replace(layer, mask=cv2.warpAffine(layer.mask, move, (size, size)), colour=colour)
 
 
 def difficulty(

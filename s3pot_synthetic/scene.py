@@ -21,12 +21,17 @@ from s3pot_synthetic.head import BACKGROUND, NECK, Head
 from s3pot_synthetic.textures import any_colour, texture
 
 
-def background(rng: np.random.Generator, frame: Frame, split: str) -> Array:
-    """Draw a background with clutter, mostly out of focus: (S, S, 3) float32."""
+def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Array, Array]:
+    """Draw a background with clutter, mostly out of focus.
+
+    Returns:
+        Picture, (S, S, 3) float32, and the numbers of the things in it, (S, S) int16, 0 behind all.
+    """
+    segments = np.zeros((frame.size, frame.size), np.int16)
     picture = texture(rng, frame, split, any_colour(rng, 0.2))
     if rng.random() < 0.7:
-        for _ in range(int(rng.integers(1, 7))):
-            _clutter(rng, frame, split, picture)
+        for number in range(1, int(rng.integers(2, 8))):
+            segments[_clutter(rng, frame, split, picture) > 127] = number
     sigma = rng.uniform(0.5, 6) * frame.scale
     if rng.random() < 0.75:
         half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -36,11 +41,11 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> Array:
     slope = rng.normal(0, 0.12, 2)
     fade = 1 + ((x - 128) * np.float32(slope[0]) + (y - 128) * np.float32(slope[1])) / 128
     picture *= spread(fade)
-    return np.clip(picture, 0, 1, out=picture)
+    return np.clip(picture, 0, 1, out=picture), segments
 
 
-def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array) -> None:
-    """Add one thing to the background, in place."""
+def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array) -> Array:
+    """Add one thing to the background, in place; gives its mask, (S, S) uint8."""
     centre, kind = rng.uniform(-20, 276, 2), int(rng.integers(4))
     if kind == 0:  # a piece of furniture, a window, a book
         shape = ellipse(centre, rng.uniform(15, 90, 2), rng.normal(0, 0.1), 40, 12)
@@ -55,6 +60,7 @@ def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array)
     box = mask_box(mask)
     if box is not None:
         blend(picture[box], mask[box], 1.0, colour[box] if colour.ndim == 3 else colour)
+    return mask
 
 
 def neck_and_clothes(

@@ -106,7 +106,8 @@ def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
     )
     light = np.ones(image.shape[:2], np.float32)
     hair = hair_surface(rng, head, light, pick(rng, ("long", "short")))
-    return Face(head, image, frame.empty(), light, hair, {}), border
+    nothing = frame.empty()  # the painters use neither labels nor segments nor the person's matte
+    return Face(head, image, nothing, light, hair, {}, nothing.astype(np.int16), nothing), border
 
 
 def _colour(

@@ -54,8 +54,8 @@ def test_the_report_names_rows_of_the_table() -> None:
     suite = read_suite(ROOT / "configs" / "tables" / "bench.yaml")
     names = [row.name for row in suite.rows]
     assert len(names) == len(set(names))
-    command = next(words for words in commands(PATH) if "tools/bench_report.py" in words)
-    args = load_script("tools/bench_report.py").build_parser().parse_args(command[2:])
+    command = next(words for words in commands(PATH) if "tools.bench_report" in words)
+    args = load_script("tools/bench_report.py").build_parser().parse_args(command[3:])
     assert args.pair and {name for pair in args.pair for name in pair} <= set(names)
     assert args.columns and set(args.columns) <= set(names)
     assert suite.datapath.parent == Path(args.meta).parent
