@@ -168,18 +168,30 @@ class Config:
             raise ConfigError("the mini set has no segnext parser; use model.parser=bisenet")
 
 
+def packaged_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name (``mini``, ``paper``, ``authors_code``).
+
+    They lie in ``configs/`` at the top of a checkout and in ``s3pot/configs/`` of a wheel.
+    """
+    package = Path(__file__).resolve().parent
+    folders = (package / "configs", package.parent / "configs")
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
 def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Config:
     """Merge defaults, one YAML file and overrides.
 
     Args:
-        path: YAML file that holds only differences from the defaults; None for none.
+        path: YAML file that holds only differences from the defaults, or the name of a packaged
+            config; None for the defaults alone.
         overrides: ``section.key=value`` strings; later ones win.
 
     Raises:
         ConfigError: Unreadable file, unknown key (with a suggestion), or a value that its field
             does not take.
     """
-    tree = {} if path is None else _read_yaml(Path(path))
+    tree = {} if path is None else _read_yaml(_config_file(path))
     for item in overrides:
         _apply_override(tree, item)
     return config_from_dict(tree)
@@ -201,6 +213,24 @@ def save_config(config: Config, folder: Path) -> None:
     tmp = folder / "config.yaml.tmp"
     tmp.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
     tmp.replace(folder / "config.yaml")
+
+
+def _config_file(name: Path | str) -> Path:
+    """The file that a path or a packaged config's name means; a name comes first.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    packaged = packaged_configs()
+    if str(name) in packaged:
+        return packaged[str(name)]
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no config file {path}; pass the path of a YAML file or one of the packaged "
+            f"configs: {', '.join(packaged)}"
+        )
+    return path
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

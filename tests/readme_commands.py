@@ -7,10 +7,13 @@ import importlib
 import importlib.util
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from s3pot.commands.cli import CommandParser
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,17 +23,27 @@ class Parsed(BaseException):
 
 
 def commands(document: Path) -> list[list[str]]:
-    """Lines of a document's code blocks that start a Python program, continued lines joined."""
+    """Lines of a document's code blocks that start a program of ours, continued lines joined."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    starts = ("python ", "torchrun ")
+    starts = ("python ", "torchrun ", "s3pot ")
     return [shlex.split(line, comments=True) for line in lines if line.startswith(starts)]
 
 
 def program_and_arguments(command: list[str]) -> tuple[ModuleType, list[str]]:
-    """Split ``python X.py ..``, ``python -m X ..`` or ``torchrun .. X.py ..``; import X."""
+    """Split ``python X.py ..``, ``python -m X ..``, ``s3pot ..`` or ``torchrun .. X.py ..``.
+
+    Returns:
+        The imported X and its arguments.
+    """
+    if command[0] == "s3pot":
+        return importlib.import_module("s3pot.__main__"), command[1:]
     if command[:2] == ["python", "-m"]:
-        return importlib.import_module(f"{command[2]}.__main__"), command[3:]
+        spec = importlib.util.find_spec(command[2])
+        assert spec is not None, f"no module {command[2]}"
+        is_package = spec.submodule_search_locations is not None
+        name = f"{command[2]}.__main__" if is_package else command[2]
+        return importlib.import_module(name), command[3:]
     at = next(i for i, word in enumerate(command) if word.endswith(".py"))
     return load_script(command[at]), command[at + 1 :]
 
@@ -47,17 +60,20 @@ def load_script(name: str) -> ModuleType:
     return module
 
 
+def stop_after(parse: Callable[..., object]) -> Callable[..., None]:
+    def stop(parser: argparse.ArgumentParser, *values: object) -> None:
+        parse(parser, *values)
+        raise Parsed
+
+    return stop
+
+
 def parse_command(command: list[str]) -> None:
     """Run a program up to the point where its parser took the arguments; fail where it refuses."""
     program, arguments = program_and_arguments(command)
-    parse = argparse.ArgumentParser.parse_args
-
-    def stop(parser: argparse.ArgumentParser, *values: object) -> None:
-        parse(parser, *values)  # type: ignore[call-overload]
-        raise Parsed
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        for parser_class in (argparse.ArgumentParser, CommandParser):
+            patch.setattr(parser_class, "parse_args", stop_after(parser_class.parse_args))
         try:
             program.main(arguments)
         except Parsed:

@@ -176,13 +176,18 @@ def test_files_of_another_shape_are_refused(tmp_path: Path, text: str, message: 
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the config .*none.yaml"):
-        load_config(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="cannot read the config"):
-        load_config(tmp_path)
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ConfigError, match=f"no config file {path}.*packaged configs: .*mini"):
+            load_config(path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ConfigError, match="as YAML"):
         load_config(tmp_path / "bytes.yaml")
+
+
+@pytest.mark.parametrize("name", ["mini", "paper", "authors_code"])
+def test_a_packaged_config_has_a_name(name: str) -> None:
+    folder = Path(__file__).resolve().parents[1] / "configs"
+    assert load_config(name) == load_config(folder / f"{name}.yaml")
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:

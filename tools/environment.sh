@@ -50,7 +50,7 @@ use_active() {
     check_version "$PY"
     echo "using the active environment $1"
     shift
-    local modules="torch torchvision segment_anything numpy cv2 PIL tqdm yaml matplotlib"
+    local modules="torch torchvision segment_anything numpy cv2 PIL tqdm yaml matplotlib filelock jinja2 safetensors"
     [ "$1" = requirements.txt ] || modules="$modules pytest ruff mypy"
     # shellcheck disable=SC2086  # one argument a module
     "$PY" - $modules <<'PYTHON' || pip_install "$1"

@@ -1,6 +1,9 @@
-"""What the scripts share: options, configuration, logging and exit codes.
+"""What the commands share: options, configuration, logging and exit codes.
 
 0: all done. 1: some inputs failed, the rest was done. 2: nothing could be done. 130: interrupted.
+
+Nothing heavy is imported here, nor by any command before its options are read: ``--help`` and a
+mistyped option answer at once.
 """
 
 from __future__ import annotations
@@ -9,16 +12,20 @@ import argparse
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from s3pot.config import Config, config_to_dict, load_config
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-FAILED, NOTHING_DONE, INTERRUPTED = 1, 2, 130
+FAILED = 1
+NOTHING_DONE = 2
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -31,44 +38,93 @@ class Setting:
 
 
 DEVICE = Setting("--device", "run.device", "auto, cpu, cuda, cuda:N or mps")
-TRAINING = (
-    Setting("--bsz", "train.batch_size", "images per step, over all processes"),
-    Setting("--lr", "train.lr", "learning rate of AdamW"),
-    Setting("--seed", "train.seed", "seed of everything random"),
-)
+LEARNING_RATE = Setting("--lr", "train.lr", "learning rate of AdamW")
+SEED = Setting("--seed", "train.seed", "seed of everything random")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that takes options and ``key.sub=value`` overrides in any order."""
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        """Parse the arguments; a wrong one ends the program with exit code 2."""
+        return self.parse_intermixed_args(args, namespace)
 
 
 def new_parser(
     doc: str | None, output_dir: str | None = None, settings: Sequence[Setting] = ()
-) -> argparse.ArgumentParser:
-    """A parser with the options of every script and its own ``settings``; ``doc`` is the help."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=doc, formatter_class=raw, allow_abbrev=False)
-    add = parser.add_argument
-    add("--config", help="YAML file of differences from the defaults")
+) -> CommandParser:
+    """Make a parser with the options that every command has.
+
+    A command adds its own options to it, and they are listed first.
+
+    Args:
+        doc: The help text, usually the command's docstring.
+        output_dir: Default of ``--output_dir``; None leaves the option out.
+        settings: Short names of config values besides ``--device``.
+    """
+    parser = CommandParser(
+        prog=Path(sys.argv[0]).name,  # "s3pot inference" after the console command's dispatch
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     if output_dir is not None:
-        add("--output_dir", default=output_dir, help=f"where results go (default: {output_dir})")
-    add("--verbose", action="store_true", help="log more; trace errors")
+        parser.add_argument(
+            "--output_dir",
+            type=Path,
+            default=Path(output_dir),
+            help=f"where results go (default: {output_dir})",
+        )
+    configuration = parser.add_argument_group(
+        "configuration", "defaults < --config < these options < key.sub=value"
+    )
+    configuration.add_argument(
+        "--config",
+        help="a packaged config by name (mini, paper, authors_code) or a YAML file of differences "
+        "from the defaults",
+    )
     defaults = config_to_dict(Config())
-    for one in (*settings, DEVICE):
-        section, _, name = one.key.partition(".")
-        text = f"{one.help} ({one.key}; default: {defaults[section][name]})"
-        add(one.flag, dest=one.key, metavar=name.upper(), help=text)
-    add("overrides", nargs="*", metavar="key.sub=value", help="any config value")
+    for setting in (*settings, DEVICE):
+        section, _, name = setting.key.partition(".")
+        configuration.add_argument(
+            setting.flag,
+            dest=setting.key,
+            metavar=name.upper(),
+            help=f"{setting.help} ({setting.key}; default: {defaults[section][name]})",
+        )
+    configuration.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key.sub=value",
+        help="any config value, such as train.epochs=20; s3pot/config.py says what each means",
+    )
+    messages = parser.add_argument_group("messages")
+    messages.add_argument("--verbose", action="store_true", help="log more; trace errors")
     return parser
 
 
 def config_from(args: argparse.Namespace) -> Config:
-    """Defaults < ``--config`` < short options < ``key.sub=value``."""
-    given = {key: value for key, value in vars(args).items() if "." in key and value is not None}
-    return load_config(args.config, [*(f"{k}={v}" for k, v in given.items()), *args.overrides])
+    """Merge defaults < ``--config`` < short options < ``key.sub=value``."""
+    short_options = [
+        f"{key}={value}" for key, value in vars(args).items() if "." in key and value is not None
+    ]
+    return load_config(args.config, [*short_options, *args.overrides])
 
 
 def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
-    """Run a command, which returns how many of its inputs failed; gives 0, 1, 2 or 130."""
-    with _signals_and_log(logging.DEBUG if args.verbose else logging.INFO):
+    """Run a command.
+
+    Args:
+        args: Its parsed options.
+        body: Does the work and returns how many inputs failed. What it needs is imported in it.
+
+    Returns:
+        The exit code: 0, 1, 2 or 130.
+    """
+    level = logging.DEBUG if args.verbose else logging.INFO
+    with _logging_to_stderr(level), _sigterm_interrupts():
         try:
-            return FAILED if body(config_from(args)) else 0
+            failed = body(config_from(args))
         except (S3potError, OSError) as error:
             logger.debug("where it arose:", exc_info=True)
             logger.error("error: %s", error)
@@ -76,14 +132,14 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
         except KeyboardInterrupt:
             logger.error("interrupted; what was finished is kept, and the same command goes on")
             return INTERRUPTED
+    return FAILED if failed else 0
 
 
 @contextmanager
-def _signals_and_log(level: int) -> Iterator[None]:
-    """While a command runs its log goes to stderr, and SIGTERM ends it as Ctrl-C does."""
-    root, handler = logging.getLogger("s3pot"), logging.StreamHandler(sys.stderr)
+def _logging_to_stderr(level: int) -> Iterator[None]:
+    root = logging.getLogger("s3pot")
     level_before = root.level
-    sigterm_before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    handler = logging.StreamHandler(sys.stderr)
     root.addHandler(handler)
     root.setLevel(level)
     try:
@@ -91,4 +147,19 @@ def _signals_and_log(level: int) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level_before)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """End a command on SIGTERM as Ctrl-C does.
+
+    Python lets only the main thread change signal handlers; in a worker thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    sigterm_before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
         signal.signal(signal.SIGTERM, sigterm_before)

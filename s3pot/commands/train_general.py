@@ -161,12 +161,14 @@ def _board(folder: Path) -> Any:
     return SummaryWriter(folder / "tensorboard")
 
 
+BATCH_SIZE = cli.Setting("--bsz", "train.batch_size", "images per step, over all processes")
 EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The script's options."""
-    parser = cli.new_parser(__doc__, "./checkpoint/train_general", (*cli.TRAINING, EPOCHS))
+    settings = (BATCH_SIZE, cli.LEARNING_RATE, EPOCHS, cli.SEED)
+    parser = cli.new_parser(__doc__, "./checkpoint/train_general", settings)
     parser.add_argument(
         "--datapath", required=True, type=Path, help="folder that generate_reference.py wrote"
     )

@@ -19,7 +19,7 @@ POINTS = np.array([[80.0, 90], [130, 90], [105, 115], [85, 140], [125, 140]])
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
+def program() -> ModuleType:
     spec = importlib.util.spec_from_file_location("alignment_benchmark", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,23 +32,23 @@ def texture(height: int, width: int) -> np.ndarray:
     return cv2.GaussianBlur(noise * 4 - 384, (0, 0), 2).clip(0, 255).astype(np.uint8)
 
 
-def test_shift_is_measured(benchmark: ModuleType) -> None:
+def test_shift_is_measured(program: ModuleType) -> None:
     photo = texture(151, 143)
-    assert benchmark.shift(photo, photo) < 0.01
+    assert program.shift(photo, photo) < 0.01
     for pixels in (1, 2, 3):
-        moved = benchmark.shift(photo[:-pixels], photo[pixels:])
+        moved = program.shift(photo[:-pixels], photo[pixels:])
         assert abs(moved - pixels) < 0.2
 
 
-def test_points_in_the_crop(benchmark: ModuleType) -> None:
+def test_points_in_the_crop(program: ModuleType) -> None:
     way = from_landmarks(POINTS, (220, 210), 64)
-    corners = benchmark.in_crop(way.corners, way)
+    corners = program.in_crop(way.corners, way)
     np.testing.assert_allclose(corners, [[0, 0], [0, 1], [1, 1], [1, 0]], atol=1e-12)
-    assert benchmark.distance(corners, corners + [0.3, 0.4]) == pytest.approx(0.5)
+    assert program.distance(corners, corners + [0.3, 0.4]) == pytest.approx(0.5)
 
 
 def test_table(
-    benchmark: ModuleType,
+    program: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -61,15 +61,15 @@ def test_table(
             found = Face((70, 80, 70, 70), 0.9, POINTS)
             return [] if image.shape[0] == 30 else [found]
 
-    monkeypatch.setattr(benchmark, "FaceDetector", Known)
+    monkeypatch.setattr(program, "FaceDetector", Known)
     write_png(tmp_path / "in" / "a.png", texture(220, 210))
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     options = ["--photos", str(tmp_path / "in"), "--detector", "x", "--size", "256"]
-    assert benchmark.main([*options, "--crops", str(tmp_path / "out")]) == 0
+    assert program.main([*options, "--crops", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["photo", "a.png", "mean", "worst"]
     change, shift = (float(value) for value in lines[1].split()[-2:])
     assert change < 5 and shift < 0.3
     assert (tmp_path / "out" / "a.png").is_file()
     write_png(tmp_path / "in" / "b.png", texture(30, 30))
-    assert benchmark.main(options) == 1
+    assert program.main(options) == 1

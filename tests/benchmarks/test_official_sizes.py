@@ -32,7 +32,7 @@ TINY = E4SSize(
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     path = ROOT / "benchmarks" / "official_sizes.py"
     spec = importlib.util.spec_from_file_location("official_sizes_benchmark", path)
     assert spec is not None and spec.loader is not None
@@ -44,13 +44,13 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_weights_lie_in_official_containers(
-    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
     monkeypatch.setattr(
-        benchmark, "NETS", {"bisenet": lambda: nn.Linear(3, 2), "e4s": lambda: E4SNet(TINY)}
+        program, "NETS", {"bisenet": lambda: nn.Linear(3, 2), "e4s": lambda: E4SNet(TINY)}
     )
-    recipe = benchmark.load_recipe(benchmark.RECIPE)
-    benchmark.write_weights(tmp_path / "weights", benchmark.RECIPE, 1, prefix)
+    recipe = program.load_recipe(program.RECIPE)
+    program.write_weights(tmp_path / "weights", program.RECIPE, 1, prefix)
     plain = torch.load(tmp_path / "weights" / weight_files()["bisenet"].file, weights_only=True)
     linear = nn.Linear(3, 2)
     load_strict(linear, plain, "bisenet")
@@ -65,14 +65,12 @@ def test_weights_lie_in_official_containers(
     assert torch.equal(net.state_dict()[key], torch.from_numpy(want))
 
 
-def test_registry_lets_filled_files_in_only_meanwhile(
-    benchmark: ModuleType, tmp_path: Path
-) -> None:
+def test_registry_lets_filled_files_in_only_meanwhile(program: ModuleType, tmp_path: Path) -> None:
     before = dict(weight_files())
     path = tmp_path / weight_files()["bisenet"].file
     with path.open("wb") as file:
         file.truncate(weight_files()["bisenet"].size or 0)
-    with pytest.raises(RuntimeError, match="end"), benchmark.filled_files_allowed():
+    with pytest.raises(RuntimeError, match="end"), program.filled_files_allowed():
         assert locate("bisenet", tmp_path) == path
         assert weight_files()["yunet"] == before["yunet"] and weight_files()["yunet"].sha256
         raise RuntimeError("end")
@@ -82,19 +80,19 @@ def test_registry_lets_filled_files_in_only_meanwhile(
 
 
 def test_stage_is_the_command_itself(
-    benchmark: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    program: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     faces = ["--datapath", str(tmp_path / "none")]
-    assert benchmark.main(["--stage", "inference", *faces]) == 2
+    assert program.main(["--stage", "inference", *faces]) == 2
     assert "there is no folder" in caplog.text
 
 
-def test_stages_are_understood_by_their_commands(benchmark: ModuleType, tmp_path: Path) -> None:
-    found = benchmark.stages(tmp_path)
+def test_stages_are_understood_by_their_commands(program: ModuleType, tmp_path: Path) -> None:
+    found = program.stages(tmp_path)
     names = ["generate_reference", "train_general", "train_per_image", "inference", "inference"]
     assert [stage.script for stage in found] == names
     for stage in found:
-        command = benchmark.command_of(stage, tmp_path / "weights")
+        command = program.command_of(stage, tmp_path / "weights")
         at = command.index("--stage")
         assert command[at + 1] == stage.script
         parsed = importlib.import_module(stage.script).build_parser().parse_args(command[at + 2 :])
@@ -103,11 +101,11 @@ def test_stages_are_understood_by_their_commands(benchmark: ModuleType, tmp_path
         assert parsed.overrides[-2:] == ["model.sam=vit_b", f"model.weights_dir={tmp_path}/weights"]
 
 
-def test_processes_are_measured(benchmark: ModuleType) -> None:
+def test_processes_are_measured(program: ModuleType) -> None:
     code = "import sys, time; block = b'x' * {}; time.sleep(0.3); sys.exit({})"
     size = 1 << 28
     idle, busy = (
-        benchmark.measure([sys.executable, "-c", code.format(*values)])
+        program.measure([sys.executable, "-c", code.format(*values)])
         for values in ((1, 0), (size, 3))
     )
     assert (idle.exit_code, busy.exit_code) == (0, 3)
@@ -117,20 +115,20 @@ def test_processes_are_measured(benchmark: ModuleType) -> None:
 
 
 def test_table_and_what_ends_it(
-    benchmark: ModuleType,
+    program: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stages = benchmark.stages(tmp_path)
+    stages = program.stages(tmp_path)
     for stage in stages[:2]:
         stage.folder.mkdir()
         for name in stage.files:
             (stage.folder / name).write_text("x")
     (stages[1].folder / "best.pth").write_text("")
-    cost = benchmark.Cost(0, 1.25, 3 << 29)
-    monkeypatch.setattr(benchmark, "measure", lambda command: cost)
-    assert benchmark.run_all(tmp_path) == 1
+    cost = program.Cost(0, 1.25, 3 << 29)
+    monkeypatch.setattr(program, "measure", lambda command: cost)
+    assert program.run_all(tmp_path) == 1
     out, err = capsys.readouterr()
     assert "| generate_reference (processed_data) | 1.2 | 1.50 |" in out.splitlines()
     assert err.splitlines() == [
@@ -138,9 +136,9 @@ def test_table_and_what_ends_it(
     ]
 
 
-def test_old_results_are_not_measured(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_old_results_are_not_measured(program: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "left").write_text("over")
     options = ["--photo", "a.jpg", "--detector", "b.onnx", "--work_dir", str(tmp_path)]
     with pytest.raises(SystemExit) as stop:
-        benchmark.main(options)
+        program.main(options)
     assert stop.value.code == 2

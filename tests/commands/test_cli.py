@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
+import threading
 
 import pytest
 
@@ -11,10 +13,12 @@ from s3pot.config import Config
 from s3pot.types import S3potError
 
 EPOCHS = cli.Setting("--epochs", "train.epochs", "passes")
+BATCH_SIZE = cli.Setting("--bsz", "train.batch_size", "images per step")
 
 
-def parse(*argv: str):
-    return cli.new_parser("doc", "./out", (*cli.TRAINING, EPOCHS)).parse_args(list(argv))
+def parse(*argv: str) -> argparse.Namespace:
+    settings = (BATCH_SIZE, cli.LEARNING_RATE, cli.SEED, EPOCHS)
+    return cli.new_parser("doc", "./out", settings).parse_args(list(argv))
 
 
 def test_defaults_give_the_paper_config() -> None:
@@ -30,6 +34,40 @@ def test_command_line_wins_over_the_file(tmp_path) -> None:
 
 def test_an_override_wins_over_a_short_option() -> None:
     assert cli.config_from(parse("--lr", "1e-3", "train.lr=2e-3")).train.lr == 2e-3
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["train.epochs=4", "--lr", "0.5", "train.seed=2"],
+        ["--lr", "0.5", "train.epochs=4", "--verbose", "train.seed=2", "--device", "cpu"],
+        ["train.epochs=4", "train.seed=2", "--lr", "0.5"],
+    ],
+)
+def test_options_and_overrides_come_in_any_order(argv: list[str]) -> None:
+    train = cli.config_from(parse(*argv)).train
+    assert (train.epochs, train.seed, train.lr) == (4, 2, 0.5)
+
+
+def test_a_required_option_stays_required_among_overrides(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = cli.new_parser("doc")
+    parser.add_argument("--datapath", required=True)
+    assert parser.parse_args(["train.lr=1", "--datapath", "x"]).datapath == "x"
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(["train.lr=1"])
+    assert stop.value.code == 2
+    assert "--datapath" in capsys.readouterr().err
+
+
+def test_a_packaged_config_is_known_by_its_name() -> None:
+    assert cli.config_from(parse("--config", "mini")).model.set == "mini"
+
+
+def test_a_missing_config_is_called_missing() -> None:
+    with pytest.raises(S3potError, match="no config file nowhere.yaml.*mini, paper"):
+        cli.config_from(parse("--config", "nowhere.yaml"))
 
 
 def test_help_names_keys_and_defaults(capsys) -> None:
@@ -95,6 +133,16 @@ def test_sigterm_ends_as_ctrl_c_does(capsys) -> None:
     assert cli.run(parse(), body) == 130
     assert signal.getsignal(signal.SIGTERM) is before
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_command_runs_in_a_worker_thread() -> None:
+    codes: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=lambda: codes.append(cli.run(parse(), lambda config: 0)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_logging_is_left_as_it_was() -> None:

@@ -26,8 +26,9 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)  # as in the tests' own process: other threads, other roundings
 import train_general
-from s3pot.engine import general, loop
-owner = {"step": loop.AdapterTrainer, "history": general}[sys.argv[1]]
+from s3pot.commands import train_general as general
+from s3pot.training.trainer import AdapterTrainer
+owner = {"step": AdapterTrainer, "history": general}[sys.argv[1]]
 name = {"step": "_step", "history": "write_history"}[sys.argv[1]]
 left, plain = int(sys.argv[2]), getattr(owner, name)
 def deadly(*args, **kwargs):

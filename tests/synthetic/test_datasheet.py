@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from readme_commands import ROOT, commands, load_script
+from readme_commands import ROOT, commands
 
 from s3pot.runs.suite import read_suite
 from s3pot_synthetic.hair import _STYLES
 from s3pot_synthetic.head import HAIR_COLOURS, SKIN_TONES
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS
 from s3pot_synthetic.textures import BENCH_TEXTURES, TRAIN_TEXTURES
+from tools import bench_report
 
 PATH = ROOT / "docs" / "DATASHEET.md"
 TEXT = PATH.read_text(encoding="utf-8")
@@ -55,7 +56,7 @@ def test_the_report_names_rows_of_the_table() -> None:
     names = [row.name for row in suite.rows]
     assert len(names) == len(set(names))
     command = next(words for words in commands(PATH) if "tools.bench_report" in words)
-    args = load_script("tools/bench_report.py").build_parser().parse_args(command[3:])
+    args = bench_report.build_parser().parse_args(command[3:])
     assert args.pair and {name for pair in args.pair for name in pair} <= set(names)
     assert args.columns and set(args.columns) <= set(names)
     assert suite.datapath.parent == Path(args.meta).parent

@@ -1,0 +1,106 @@
+"""The console command finds its commands and imports nothing heavy before it has to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import s3pot
+from s3pot.__main__ import COMMANDS, main
+from s3pot.commands import data
+from s3pot.commands.dispatch import Command, dispatch
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "torchvision", "segment_anything", "matplotlib", "cv2")
+
+# Runs a command that ends with its help or a refusal, then prints the heavy modules it imported.
+REPORT = f"""
+import sys
+from s3pot.__main__ import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("HEAVY", *(name for name in {HEAVY!r} if name in sys.modules))
+"""
+
+
+def heavy_imports(*arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.splitlines()[-1].split()
+    assert words[0] == "HEAVY"
+    return words[1:]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert heavy_imports(*arguments) == []
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in text
+        assert command.summary in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_under_its_own_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main([name, "--help"])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
+    if name != "weights":  # it stays a program of its own: python -m s3pot.weights
+        assert capsys.readouterr().out.startswith(f"usage: s3pot {name} ")
+
+
+@pytest.mark.parametrize("name", data.COMMANDS)
+def test_every_data_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["data", name, "--help"])
+    assert stop.value.code == 0
+    assert "usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no command was given"),
+        (["train_general"], "did you mean train-general?"),
+        (["xyz"], "choose from generate-reference, train-general"),
+    ],
+)
+def test_a_wrong_command_is_refused_with_a_hint(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"s3pot {s3pot.__version__}\n"
+
+
+def test_the_program_name_is_restored_after_a_command() -> None:
+    before = sys.argv[0]
+    with pytest.raises(SystemExit):
+        dispatch("s3pot", {"x": Command("s3pot.commands.evaluate", "")}, ["x", "--help"])
+    assert sys.argv[0] == before
+
+
+def test_python_m_runs_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "s3pot", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"s3pot {s3pot.__version__}\n")
