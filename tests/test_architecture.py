@@ -16,6 +16,7 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 # From the top; a module may import from its own layer and those below. What sees which neighbour is
 # in NOT_EACH_OTHER.
 LAYERS = (
+    ("__main__",),
     ("api", "commands"),
     ("runs", "training", "report"),
     ("pipeline", "build", "baselines"),
@@ -24,7 +25,7 @@ LAYERS = (
     ("types", "labels", "grid", "geometry", "io", "config", "device", "seeding", "distributed"),
 )
 # build also sees weights; the stages use data's pictures and types besides.
-NOT_EACH_OTHER = LAYERS[4]
+NOT_EACH_OTHER = LAYERS[5]
 CONFIG_READERS = {"commands", "runs", "training", "build", "api", "device"}
 
 

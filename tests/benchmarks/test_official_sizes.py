@@ -96,7 +96,7 @@ def test_stages_are_understood_by_their_commands(program: ModuleType, tmp_path: 
         at = command.index("--stage")
         assert command[at + 1] == stage.script
         parsed = importlib.import_module(stage.script).build_parser().parse_args(command[at + 2 :])
-        assert parsed.output_dir == str(stage.folder)
+        assert parsed.output_dir == stage.folder
         assert Path(parsed.config).name == "paper.yaml"
         assert parsed.overrides[-2:] == ["model.sam=vit_b", f"model.weights_dir={tmp_path}/weights"]
 
