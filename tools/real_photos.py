@@ -121,7 +121,7 @@ def measure_occluded(
 
 def draw_line(photo: LabelledFace, pasted: Pasted, result: Segmentation) -> np.ndarray:
     """Photo, occluded, parsing, reference, truth, prediction: (TILE, 6 TILE, 3) uint8."""
-    shown, classes = pasted.picture, vis.colour_labels(result.parsing)
+    shown, classes = pasted.picture, vis.color_labels(result.parsing)
     truth = vis.overlay(vis.overlay(shown, photo.ignored, GREY, 0.7), photo.region, GREEN, 0.25)
     found = vis.overlay(shown, parsed_region(result), GREEN, 0.25)
     tiles = [

@@ -1,6 +1,6 @@
 """Pictures of what the method saw and did: uint8 RGB (H, W, 3) in and out, at any size.
 
-Points are shares of width and height, in [0, 1], (N, 2), x, y.
+Points are shares of the width and height in [0, 1], (N, 2), in x, y order.
 """
 
 from __future__ import annotations
@@ -10,76 +10,219 @@ import numpy as np
 
 from s3pot.labels import COLOURS
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-FACE: Colour = (40, 200, 90)
-OCCLUSION: Colour = (235, 40, 60)
-FIRST: Colour = (255, 220, 0)
+# Prompt points: those on the visible face are discs, those on an occlusion are squares.
+FACE: Color = (40, 200, 90)
+OCCLUSION: Color = (235, 40, 60)
+FIRST: Color = (255, 220, 0)
+
+# The error map: three colors of the palette of Okabe and Ito (2008), which people with any of the
+# common kinds of color blindness tell apart.
+HIT: Color = (0, 114, 178)
+MISS: Color = (240, 228, 66)
+FALSE_ALARM: Color = (213, 94, 0)
+
+WHITE: Color = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
 _SHIFT = 4  # binary digits after the point in OpenCV's drawing coordinates
+_DARKEST_ATTENTION = 55  # of the 256 colors of the scale, so that no point vanishes
 
 
-def colour_labels(labels: np.ndarray) -> np.ndarray:
-    """Paint a class map: uint8 (H, W), values 0..12 → uint8 (H, W, 3)."""
+def color_labels(labels: np.ndarray) -> np.ndarray:
+    """Paint a class map.
+
+    Args:
+        labels: uint8 (H, W), values 0..12.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     return COLOURS[labels]
 
 
 def overlay(
-    picture: np.ndarray, mask: np.ndarray, colour: Colour = OCCLUSION, share: float = 0.5
+    picture: np.ndarray, mask: np.ndarray, color: Color = OCCLUSION, share: float = 0.5
 ) -> np.ndarray:
-    """Tint a mask, bool (H, W), with a ``share`` of the colour in [0, 1], and draw its outline."""
-    tinted = picture.astype(np.float32)
-    tinted[mask] += (np.array(colour, np.float32) - tinted[mask]) * share
-    canvas = np.ascontiguousarray(tinted.round().astype(np.uint8))
-    outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[-2]
-    width = max(1, round(min(picture.shape[:2]) / 300))
-    cv2.drawContours(canvas, outlines, -1, colour, width)
+    """Tint a mask and outline it; nothing outside the mask changes.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        mask: bool (H, W).
+        color: Of the tint and the outline.
+        share: How much of the color the tint takes, in [0, 1].
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    canvas = _tinted(picture, mask, color, share)
+    draw_outline(canvas, mask, color)
     return canvas
+
+
+def error_map(picture: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Show where a predicted occlusion is right and wrong, on the gray and dimmed picture.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        prediction: Predicted occlusion, bool (h, w); brought to the picture's size.
+        truth: True occlusion, the same shape.
+
+    Returns:
+        uint8 (H, W, 3): pixels of both in ``HIT``, of the truth alone in ``MISS``, of the
+        prediction alone in ``FALSE_ALARM``; a thin black line rims the truth.
+    """
+    size = picture.shape[:2]
+    prediction = _at_size(prediction, size)
+    truth = _at_size(truth, size)
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    canvas = np.repeat((gray * 0.6 + 60).astype(np.uint8)[..., None], 3, axis=2)
+    for mask, color in (
+        (prediction & truth, HIT),
+        (truth & ~prediction, MISS),
+        (prediction & ~truth, FALSE_ALARM),
+    ):
+        canvas = _tinted(canvas, mask, color, 0.8)
+    width = _line_width(canvas)
+    canvas[truth & (_depth(truth) <= width)] = BLACK
+    return canvas
+
+
+def draw_outline(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
+    """Draw the rim of a mask into a picture, in place and inside the mask.
+
+    A line of the color and inside it a white one: one of the two differs from any background.
+
+    Args:
+        canvas: uint8 (H, W, 3).
+        mask: bool (H, W).
+        color: Of the outer line.
+    """
+    width = _line_width(canvas)
+    depth = _depth(mask)
+    canvas[mask & (depth <= 2 * width)] = WHITE
+    canvas[mask & (depth <= width)] = color
 
 
 def draw_points(
     picture: np.ndarray, points: np.ndarray, labels: np.ndarray, first: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw prompt points: label 1, face, green; 0, occlusion, red; ``first``, (2,), yellow."""
+    """Draw prompt points: green discs on the face, red squares on an occlusion.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        points: Shares of width and height, (N, 2), x, y.
+        labels: 1 visible face, 0 occlusion, (N,).
+        first: FE's single point, (2,), x, y, drawn large and yellow; None draws none.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     canvas = picture.copy()
     radius = max(1.0, min(picture.shape[:2]) / 150)
     for point, label in zip(points, labels):
-        _dot(canvas, point, radius, FACE if label else OCCLUSION)
+        if label:
+            _draw_disc(canvas, point, radius, FACE)
+        else:
+            _draw_square(canvas, point, radius, OCCLUSION)
     if first is not None:
-        _dot(canvas, first, 2.6 * radius, (0, 0, 0))
-        _dot(canvas, first, 2 * radius, FIRST)
+        _draw_disc(canvas, first, 2.6 * radius, BLACK)
+        _draw_disc(canvas, first, 2 * radius, FIRST)
     return canvas
 
 
 def draw_attention(picture: np.ndarray, points: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """Draw how much the adapter looks at each of N points, on the darkened picture.
+    """Draw how much the adapter looks at each point, on the darkened picture.
 
-    Dots grow and brighten with the column sums of ``attention``, (N + 1, N + 1), its pad left out;
-    only ratios to the largest count.
+    Dots grow and brighten with the column sums of the weights, as shares of the largest sum.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        points: Shares of width and height, (N, 2), x, y.
+        attention: (N + 1, N + 1), rows sum to 1; the last column, SAM's pad token, is left out.
+
+    Returns:
+        uint8 (H, W, 3).
     """
     canvas = np.ascontiguousarray(picture // 2)
     weights = attention.sum(axis=0)[: len(points)].astype(np.float64)
-    ratio = weights / max(weights.max(), 1e-12)
-    shade = (55 + 200 * ratio).astype(np.uint8)
-    colours = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].tolist()
+    shares = weights / max(weights.max(initial=0.0), 1e-12)
+    colors = attention_colors(shares).tolist()
     unit = max(1.0, min(picture.shape[:2]) / 110)
-    for index in np.argsort(ratio, kind="stable"):  # the heaviest on top
-        _dot(canvas, points[index], unit * (0.4 + ratio[index]), colours[index])
+    for index in np.argsort(shares, kind="stable"):  # the heaviest on top
+        _draw_disc(canvas, points[index], unit * (0.4 + shares[index]), colors[index])
     return canvas
 
 
+def attention_colors(shares: np.ndarray) -> np.ndarray:
+    """The color scale of ``draw_attention``.
+
+    Args:
+        shares: Of the largest weight, (N,), in [0, 1].
+
+    Returns:
+        uint8 (N, 3), RGB.
+    """
+    shades = (_DARKEST_ATTENTION + (255 - _DARKEST_ATTENTION) * shares).astype(np.uint8)
+    if not len(shades):
+        return np.zeros((0, 3), np.uint8)
+    bgr = cv2.applyColorMap(shades[:, None], cv2.COLORMAP_INFERNO)[:, 0]
+    return np.ascontiguousarray(bgr[:, ::-1])
+
+
 def side_by_side(left: np.ndarray, right: np.ndarray, gap: int = 4) -> np.ndarray:
-    """Two pictures of one height, ``gap`` white pixels apart."""
+    """Join two pictures of one height with a white gap, in pixels, between them."""
     return np.hstack([left, np.full((len(left), gap, 3), 255, np.uint8), right])
 
 
 def enlarged(picture: np.ndarray, least: int = 512) -> np.ndarray:
-    """Enlarge by a whole factor until the longer side is ``least``: points need room."""
-    by = max(1, -(-least // max(picture.shape[:2])))
-    return np.asarray(cv2.resize(picture, None, fx=by, fy=by, interpolation=cv2.INTER_LINEAR))
+    """Enlarge by a whole factor until the longer side is ``least`` pixels: points need room."""
+    factor = max(1, -(-least // max(picture.shape[:2])))
+    resized = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized)
 
 
-def _dot(canvas: np.ndarray, point: np.ndarray, radius: float, colour: Colour) -> None:
-    """A smooth disc at a sub-pixel place."""
+def _line_width(canvas: np.ndarray) -> int:
+    return max(1, round(min(canvas.shape[:2]) / 300))
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """How far each pixel of a mask, bool (H, W), lies from its outside, in pixels, at least 1."""
+    padded = np.pad(mask.astype(np.uint8), 1)  # a mask that is cut off at the edge has a rim there
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance[1:-1, 1:-1])
+
+
+def _tinted(picture: np.ndarray, mask: np.ndarray, color: Color, share: float) -> np.ndarray:
+    tinted = picture.astype(np.float32)
+    tinted[mask] += (np.array(color, np.float32) - tinted[mask]) * share
+    return np.ascontiguousarray(tinted.round().astype(np.uint8))
+
+
+def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A mask, bool (h, w), at height and width ``size``."""
+    if mask.shape == size:
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized > 0)
+
+
+def _draw_disc(canvas: np.ndarray, point: np.ndarray, radius: float, color: Color) -> None:
+    """Draw a smooth disc at a sub-pixel place."""
+    x, y = _fixed_point(canvas, point)
+    cv2.circle(canvas, (x, y), round(radius * 2**_SHIFT), color, -1, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_square(canvas: np.ndarray, point: np.ndarray, radius: float, color: Color) -> None:
+    """Draw a square as high as the disc of this radius, at a sub-pixel place."""
+    x, y = _fixed_point(canvas, point)
+    reach = round(radius * 2**_SHIFT)
+    low, high = (x - reach, y - reach), (x + reach, y + reach)
+    cv2.rectangle(canvas, low, high, color, -1, cv2.LINE_AA, _SHIFT)
+
+
+def _fixed_point(canvas: np.ndarray, point: np.ndarray) -> tuple[int, int]:
+    """A place in OpenCV's drawing coordinates."""
     size = np.array(canvas.shape[1::-1])
-    x, y = (int(v) for v in np.round((point * size - 0.5) * 2**_SHIFT))
-    cv2.circle(canvas, (x, y), round(radius * 2**_SHIFT), colour, -1, cv2.LINE_AA, _SHIFT)
+    x, y = np.round((point * size - 0.5) * 2**_SHIFT)
+    return int(x), int(y)

@@ -82,6 +82,7 @@ def write_result(
     raw = read_rgb(face.raw)
     logits = None if prediction is None else prediction.logits_sam
     masks = masks_from(logits, load_labels(face.parsing), raw.shape[:2])
+    truth = load_truth(face)
     pictures = {"occlusion": masks.occlusion, "face": masks.face}
     if options.to_photo:
         if face.align is None:
@@ -89,14 +90,14 @@ def write_result(
         alignment = Alignment.read(face.align)
         pictures.update({f"{k}_photo": to_photo(mask, alignment) for k, mask in pictures.items()})
     if options.save_vis:
-        pictures.update(_drawn(face, raw, masks, prompts, prediction))
+        pictures.update(_drawn(face, raw, masks, prompts, prediction, truth))
     files = {kind: output_dir / f"{face.name}_{kind}.png" for kind in pictures}
     for kind, pixels in pictures.items():
         write_png(files[kind], pixels)
     parsing = output_dir / f"{face.name}_parsing.npy"
     write_npy(parsing, masks.parsing)
     occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
-    positive, truth = int((prompts.labels == 1).sum()), load_truth(face)
+    positive = int((prompts.labels == 1).sum())
     row = {
         "name": face.name,
         "occluded": "yes" if occluded else "no",
@@ -104,7 +105,8 @@ def write_result(
         "region_pixels": occluded + visible,
         "positive_points": positive,
         "negative_points": len(prompts.labels) - positive,
-        "occlusion_iou": truth if truth is None else mask_scores(masks.occlusion, truth).iou,
+        "occlusion_iou": None if truth is None else mask_scores(masks.occlusion, truth).iou,
+        "true_share": None if truth is None else _true_share(masks, truth),
         **more,
     }
     record = record_path(output_dir, face.name)
@@ -120,21 +122,38 @@ def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: 
         write_gallery(output_dir, rows)
 
 
+def _true_share(masks: Masks, truth: np.ndarray) -> float:
+    """How much of the region and the truth together is truly occluded; 0 for a bare face."""
+    region = masks.occlusion | masks.face
+    return round(float(truth.sum() / max((region | truth).sum(), 1)), 6)
+
+
 def _drawn(
-    face: FaceFiles, raw: np.ndarray, masks: Masks, prompts: Prompts, prediction: Prediction | None
+    face: FaceFiles,
+    raw: np.ndarray,
+    masks: Masks,
+    prompts: Prompts,
+    prediction: Prediction | None,
+    truth: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """Pictures by their key in ``gallery.CAPTIONS``."""
+    """Pictures by their key in ``gallery.VIEWS``, and ``pair``."""
     prompts, size = prompts.to("cpu"), prompts.region_sam.shape[-1]
     points = (prompts.points_sam.numpy() + 0.5) / size
     first = (prompts.first_point_sam.numpy() + 0.5) / size if len(points) else None
     large = vis.enlarged(raw)
+    reference = read_rgb(face.reference)
     pictures = {
-        "pair": vis.side_by_side(raw, read_rgb(face.reference)),
-        "classes": vis.colour_labels(masks.parsing),
+        "raw": raw,
+        "reference": reference,
+        "pair": vis.side_by_side(raw, reference),
+        "classes": vis.color_labels(masks.parsing),
         "points": vis.draw_points(large, points, prompts.labels.numpy(), first),
         "overlay": vis.overlay(raw, masks.occlusion),
     }
     if prediction is not None and prediction.attention is not None:
         attention = prediction.attention.detach().cpu().numpy()
         pictures["attention"] = vis.draw_attention(large, points, attention)
+    if truth is not None:
+        pictures["truth"] = vis.overlay(raw, truth, vis.HIT)
+        pictures["error"] = vis.error_map(large, masks.occlusion, truth)
     return pictures

@@ -1,4 +1,4 @@
-"""The page: relative links that resolve, escaped names, whole or absent."""
+"""The gallery: numbers, relative links that resolve, escaped names, whole or absent."""
 
 from __future__ import annotations
 
@@ -8,67 +8,139 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+import pytest
 
 from s3pot.data.image import write_png
-from s3pot.report.gallery import write_gallery
+from s3pot.metrics import bootstrap_interval
+from s3pot.report.gallery import VIEWS, doubt_of, headline_facts, write_gallery
+from s3pot.report.page import relative_link
+
+VOID = ("meta", "img", "input", "link")
+HOSTILE = "sub/<b> & \"q\" 's' #1?%20 ü</script>"
 
 
-class Links(HTMLParser):
-    """Collects links and checks that tags close."""
+class Reader(HTMLParser):
+    """Collects links, articles and text, and checks that tags close."""
 
     def __init__(self) -> None:
         super().__init__()
         self.links: list[str] = []
         self.text: list[str] = []
         self.open: list[str] = []
+        self.articles: list[dict[str, str | None]] = []
 
-    def handle_starttag(self, tag, attrs):
-        self.links += [value for key, value in attrs if key in ("href", "src")]
-        if tag not in ("meta", "img", "!doctype"):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for key, value in attrs if key in ("href", "src") and value]
+        if tag == "article":
+            self.articles.append(dict(attrs))
+        if tag not in VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text.append(data)
 
 
-def read(path: Path) -> Links:
-    page = Links()
+def read(path: Path) -> Reader:
+    page = Reader()
     page.feed(path.read_text(encoding="utf-8"))
     assert not page.open
+    page.links = [link for link in page.links if link != "data:,"]  # no icon is asked for
     return page
 
 
-def row(name: str, iou: float | None = None) -> dict[str, Any]:
-    values = {"occluded": "yes", "occluded_share": 0.123, "occlusion_iou": iou}
-    return {"name": name, **values, "positive_points": 7, "negative_points": 2}
+def row(name: str, iou: float | None = None, **more: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"occluded": "yes", "occluded_share": 0.123, "occlusion_iou": iou}
+    return {"name": name, **values, "positive_points": 7, "negative_points": 2, **more}
 
 
-def test_links_are_relative_and_resolve_whatever_the_name(tmp_path):
-    name = 'sub/<b> & "q" #1?%20 ü'
-    for kind in ("pair", "overlay"):
-        write_png(tmp_path / f"{name}_{kind}.png", np.zeros((4, 4, 3), np.uint8))
-    write_gallery(tmp_path, [row(name)])
+def test_links_are_relative_and_resolve_whatever_the_name(tmp_path: Path) -> None:
+    for kind in ("raw", "overlay"):
+        write_png(tmp_path / f"{HOSTILE}_{kind}.png", np.zeros((4, 4, 3), np.uint8))
+    write_gallery(tmp_path, [row(HOSTILE, quality="doubtful: <i>blob</i>", kinds="<u> a&b")])
     page = read(tmp_path / "index.html")
     assert len(page.links) == 4
     for link in page.links:
         assert ":" not in link and not link.startswith("/")
         assert (tmp_path / unquote(link)).is_file()
-    assert name in page.text
+    assert HOSTILE in page.text
+    assert "doubtful: <i>blob</i>" in page.text
+    assert page.articles[0]["data-name"] == HOSTILE
+    assert page.articles[0]["data-kinds"] == "<u> a&b"
 
 
-def test_card_shows_the_numbers(tmp_path):
-    write_gallery(tmp_path, [row("a", 0.5), row("b")])
+def test_a_link_may_leave_the_folder_of_the_page(tmp_path: Path) -> None:
+    assert relative_link(tmp_path / "a b" / "c#.png", tmp_path / "out") == "../a%20b/c%23.png"
+
+
+def test_card_shows_the_numbers(tmp_path: Path) -> None:
+    write_gallery(tmp_path, [row("b", 0.5), row("a", occluded="no", occluded_share=0.0)])
+    page = read(tmp_path / "index.html")
+    assert [entry["data-name"] for entry in page.articles] == ["a", "b"]
+    assert [entry["data-occluded"] for entry in page.articles] == ["no", "yes"]
+    assert [entry.get("data-sort-iou") for entry in page.articles] == [None, "0.5"]
+    assert page.articles[1]["data-sort-share"] == "0.123"
+    assert "12.3%" in page.text and page.text.count("7 face, 2 occlusion") == 2
+    assert page.text.count("IoU") == 1 and "0.500" in page.text
+
+
+def test_only_pictures_that_exist_have_a_button(tmp_path: Path) -> None:
+    write_png(tmp_path / "a_error.png", np.zeros((4, 4, 3), np.uint8))
+    write_gallery(tmp_path, [row("a"), row("b")])
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert text.count("12.3% of the region") == 2 and text.count("7 face, 2 occlusion") == 2
-    assert text.count("IoU") == text.count("IoU: 0.500") == 1
+    assert [view.key for view in VIEWS if f'data-view="{view.key}" aria' in text] == ["error"]
 
 
-def test_page_is_light_and_loads_nothing_from_elsewhere(tmp_path):
+def test_headline_of_a_scored_run() -> None:
+    ious = [0.2, 0.6, 1.0]
+    rows = [row(str(index), iou, true_share=0.3) for index, iou in enumerate(ious)]
+    rows += [
+        row("bare, called occluded", 0.0, true_share=0.0, occluded_share=0.04),
+        row("bare", 1.0, true_share=0.0, occluded="no", occluded_share=0.0),
+        row("no truth", quality="doubtful: no face found", true_share=None),
+    ]
+    facts = {fact.title: fact for fact in headline_facts(rows)}
+    assert facts["faces"].value == "6"
+    assert facts["occluded"].value == "5" and facts["occluded"].note == "1 not"
+    assert facts["doubtful"].value == "1"
+    assert facts["mean occlusion IoU"].value == "0.600"
+    interval = bootstrap_interval(ious)
+    assert interval is not None
+    note = f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}, 3 faces"
+    assert facts["mean occlusion IoU"].note == note
+    assert facts["false alarms"].value == "1"
+    assert facts["false alarms"].note == "of 2 bare faces; mean share 2.0%"
+
+
+def test_headline_without_truth_has_no_scores() -> None:
+    assert [fact.title for fact in headline_facts([row("a")])] == ["faces", "occluded"]
+    assert [fact.title for fact in headline_facts([])] == ["faces", "occluded"]
+
+
+@pytest.mark.parametrize(
+    ("quality", "doubt"),
+    [
+        (None, ""),
+        ("ok", ""),
+        ("doubtful: no face found", "no face found"),
+        ("doubtful", "doubtful"),
+    ],
+)
+def test_doubt_is_the_reason(quality: str | None, doubt: str) -> None:
+    assert doubt_of({"quality": quality}) == doubt
+
+
+def test_page_is_light_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    for index in range(50):
+        (tmp_path / f"face {index}_raw.png").touch()
     write_gallery(tmp_path, [row(f"face {index}") for index in range(50)])
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert len(text) < 30_000
-    assert "http" not in text and "<script" not in text and 'name="viewport"' in text
-    assert text.count("<article>") == 50
+    assert "http:" not in text and "https:" not in text and "<script src" not in text
+    assert 'name="viewport"' in text
+    assert text.count("<article") == 50
+    assert text.count("<img loading=") == text.count('loading="lazy"') == 50
+    empty = tmp_path / "empty"
+    write_gallery(empty, [])
+    assert len(text) - len((empty / "index.html").read_text(encoding="utf-8")) < 50 * 1000

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from s3pot.data.face_folder import find_faces
-from s3pot.data.image import read_rgb
+from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.io import write_csv, write_json, write_npy
 from s3pot.labels import OCCLUSION, REGION_CLASSES
@@ -94,6 +94,8 @@ def test_files_row_and_record(tmp_path, face):
     assert (row["positive_points"], row["negative_points"]) == (4, 2)
     assert (row["seconds_segment"], row["sha256_sam"]) == (0.25, "aa")
     assert 0 <= row["occlusion_iou"] <= 1
+    truth = read_rgb(face.occlusion_truth)[..., 0] > 0
+    assert row["true_share"] == pytest.approx(truth.sum() / (truth | region).sum(), abs=1e-6)
     assert read_finished(record_path(tmp_path, "face_00"), MADE_BY)["row"] == row
     assert read_finished(record_path(tmp_path, "face_00"), {"models": "others"}) is None
     (tmp_path / "face_00_face.png").write_bytes(b"")
@@ -116,9 +118,16 @@ def test_pictures(tmp_path, face):
         assert read_rgb(tmp_path / f"face_00_{kind}.png").any()
     write_summary(tmp_path, [row], gallery=True)
     page = (tmp_path / "index.html").read_text()
-    for kind in ("overlay", "pair", "points", "attention", "classes"):
+    shown = ("raw", "reference", "classes", "points", "attention", "overlay", "truth", "error")
+    for kind in shown:
         assert f'src="face_00_{kind}.png"' in page
     assert "occlusion IoU" in page
+
+
+def test_true_share_of_a_bare_face_is_zero_and_unknown_without_truth(tmp_path, face):
+    write_png(face.occlusion_truth, np.zeros((64, 64), bool))
+    assert write(tmp_path, face, prediction_of())["true_share"] == 0
+    assert write(tmp_path, replace(face, occlusion_truth=None))["true_share"] is None
 
 
 def test_masks_go_back_to_the_photo(tmp_path, face):

@@ -1,0 +1,173 @@
+"""The page of cards that the gallery and the comparison share: one HTML file that opens from disk.
+
+Everything but the pictures is in the file; pictures are relative links and loaded when seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from s3pot.io import atomic_path
+from s3pot.labels import CLASSES, COLOURS
+from s3pot.report import vis
+
+TEMPLATES = Path(__file__).with_name("templates")
+_ATTENTION_STOPS = np.linspace(0, 1, 9)
+
+
+@dataclass(frozen=True)
+class View:
+    """A kind of picture that can be switched on and off for all cards.
+
+    Attributes:
+        key: A word of letters, digits and underscores.
+        title: On the button and below the picture.
+        shown: Whether it is on when the page opens.
+    """
+
+    key: str
+    title: str
+    shown: bool = False
+
+
+@dataclass(frozen=True)
+class Sort:
+    """An order of the cards.
+
+    Attributes:
+        key: Key of ``Card.order``; cards without a value come last.
+        title: In the menu.
+        descending: The largest first.
+    """
+
+    key: str
+    title: str
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number in the header or on a card."""
+
+    title: str
+    value: str
+    note: str = ""  # in small letters below it
+
+
+@dataclass(frozen=True)
+class Card:
+    """One face.
+
+    Attributes:
+        name: Heading.
+        facts: Numbers below it.
+        pictures: View key → relative link, quoted.
+        order: Sort key → number.
+        occluded: What the filter goes by.
+        doubt: Why the result is doubtful; empty where it is not.
+        kinds: Kinds of occluders, where they are known.
+    """
+
+    name: str
+    facts: Sequence[Fact]
+    pictures: Mapping[str, str]
+    order: Mapping[str, float]
+    occluded: bool
+    doubt: str = ""
+    kinds: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a page shows.
+
+    Attributes:
+        title: Heading.
+        facts: Numbers of all faces together.
+        views: In the order of the pictures on a card.
+        sorts: In the order of the menu, besides the order by name.
+        cards: In the order of their names.
+        notes: Paragraphs below the numbers.
+        differences: Rows of a table: setting, its value in the first run and in the second.
+    """
+
+    title: str
+    facts: Sequence[Fact]
+    views: Sequence[View]
+    sorts: Sequence[Sort]
+    cards: Sequence[Card]
+    notes: Sequence[str] = ()
+    differences: Sequence[tuple[str, str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """A color and what it stands for."""
+
+    title: str
+    color: str  # CSS
+    shape: str = "area"  # area, disc or square
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write a page, whole or not at all."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    shown = {key for card in page.cards for key in card.pictures}
+    text = environment.get_template("page.html.jinja").render(
+        page=page,
+        views=[view for view in page.views if view.key in shown],
+        kinds=sorted({kind for card in page.cards for kind in card.kinds}),
+        doubtful=sum(1 for card in page.cards if card.doubt),
+        classes=_class_swatches(),
+        points=_point_swatches(),
+        errors=_error_swatches(),
+        attention=[_css(color) for color in vis.attention_colors(_ATTENTION_STOPS).tolist()],
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def relative_link(file: Path, page_folder: Path) -> str:
+    """The link from a page in a folder to a file, with quoted special characters."""
+    path = os.path.relpath(file, page_folder).replace(os.sep, "/")
+    return quote(path)
+
+
+def _css(color: Sequence[int]) -> str:
+    red, green, blue = color
+    return f"rgb({red}, {green}, {blue})"
+
+
+def _class_swatches() -> list[Swatch]:
+    names = [*(name.replace("_", " ") for name in CLASSES), "occlusion"]
+    return [Swatch(name, _css(color)) for name, color in zip(names, COLOURS.tolist())]
+
+
+def _point_swatches() -> list[Swatch]:
+    return [
+        Swatch("visible face", _css(vis.FACE), "disc"),
+        Swatch("occlusion", _css(vis.OCCLUSION), "square"),
+        Swatch("first point: the surest piece of visible face", _css(vis.FIRST), "disc"),
+    ]
+
+
+def _error_swatches() -> list[Swatch]:
+    return [
+        Swatch("hit", _css(vis.HIT)),
+        Swatch("miss", _css(vis.MISS)),
+        Swatch("false alarm", _css(vis.FALSE_ALARM)),
+    ]
