@@ -9,9 +9,17 @@ settles nine of ten rows.
 
 Scores that collide (all equal, long chains) could need a round for each row. The rounds therefore
 have a budget, after which the pairs that are still possible are visited as the definition says.
+
+A GPU would spend such a round waiting: for how many rows are left, and for the scan, which is no
+work for it. There the rounds take all pairs that are the best of both their row and their column,
+of all images of a batch at once (locally dominant pairs: Preis, 1999). The best pair of all is one
+of them and taking another such pair never changes what a later one is compared with, so the result
+is the same; the device is asked once in a few rounds whether rows are left.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +29,10 @@ BUDGET = 4  # rounds may look at this many times the cells of the matrix ...
 FREE_ROUNDS = 8  # ... and at this many rounds' worth of ROUND_CELLS more
 ROUND_CELLS = 25_000  # cells that one could look at in the time of a round's fixed costs
 CHUNK = 4096  # pairs that the scan filters at once
+ROUNDS_PER_CHECK = 4  # of the GPU, between two looks at how many rows are left
+BATCH_CELLS = 2**27  # cells of the matrices that a GPU matches at once: 512 MiB, twice while copied
+TAKEN = torch.iinfo(torch.int32).min  # below the key of every score
+NAN_MESSAGE = "greedy_match: the scores hold NaN, expected values that can be ordered"
 
 
 def greedy_match(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,47 +47,174 @@ def greedy_match(scores: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: `scores` is no matrix, is complex, or holds NaN.
     """
+    return greedy_match_many([scores])[0]
+
+
+def greedy_match_many(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Match the rows and columns of several matrices, on a GPU several at once.
+
+    Args:
+        matrices: (R, C) each, of any sizes, all on one device; see ``greedy_match``.
+
+    Returns:
+        What ``greedy_match`` gives for each.
+
+    Raises:
+        ValueError: As of ``greedy_match``.
+    """
+    prepared = [_ordered(scores) for scores in matrices]
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for group in _groups(prepared):
+        # Ties go to the smaller index on both sides: the transposed matrix has the same matching.
+        wide = [m.t().contiguous() if m.shape[0] > m.shape[1] else m.contiguous() for m in group]
+        if _suits_rounds(group[0]):
+            matched = _dominant_pairs(wide)
+        else:
+            matched = [_stable_pairs(scores) for scores in wide]
+        for scores, (short, long) in zip(group, matched):
+            rows, cols = (long, short) if scores.shape[0] > scores.shape[1] else (short, long)
+            order = torch.argsort(rows)
+            rows, cols = rows[order], cols[order]
+            order = _falling(scores[rows, cols])
+            pairs.append((rows[order], cols[order]))
+    return pairs
+
+
+def _suits_rounds(scores: Tensor) -> bool:
+    """Whether a matrix is matched by ``_dominant_pairs``."""
+    return scores.is_cuda and scores.dtype == torch.float32
+
+
+def _ordered(scores: Tensor) -> Tensor:
+    """The scores as float32, float64 or int64; ValueError if they are no matrix of numbers."""
     if scores.dim() != 2 or scores.is_complex():
         found = f"{scores.dtype} of shape {tuple(scores.shape)}"
         raise ValueError(f"greedy_match: expected scores (R, C), float or integer, found {found}")
-    if scores.numel() == 0:
-        empty = torch.empty(0, dtype=torch.int64, device=scores.device)
-        return empty, empty.clone()
     scores = scores.detach()
     if scores.dtype != torch.float64:
         scores = scores.float() if scores.is_floating_point() else scores.long()
-    # Ties go to the smaller index on both sides, so the transposed matrix has the same matching.
-    if scores.shape[0] > scores.shape[1]:
-        cols, rows = _stable_pairs(scores.t().contiguous())
-    else:
-        rows, cols = _stable_pairs(scores.contiguous())
-    order = torch.argsort(rows)
-    rows, cols = rows[order], cols[order]
-    order = _falling(scores[rows, cols])
-    return rows[order], cols[order]
+    return scores
+
+
+def _groups(matrices: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbors that a GPU may match at once: of one kind, together of bounded size."""
+    group: list[Tensor] = []
+    for scores in matrices:
+        size = [max(m.shape) * min(m.shape) for m in (*group, scores)]
+        if group and (len(size) * max(size) > BATCH_CELLS or scores.dtype != group[0].dtype):
+            yield group
+            group = []
+        group.append(scores)
+    if group:
+        yield group
+
+
+def _dominant_pairs(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Match all rows of (R, C) float32 matrices with R <= C, all at once and without a scan.
+
+    Returns:
+        Rows in rising order and the column of each.
+    """
+    keys, whole = _stacked_keys(matrices)
+    count, height, width = keys.shape
+    # One place more than there are rows, for what is written without a match and read by nobody.
+    column_of_row = whole.new_full((count, height + 1), -1)
+    rows, cols = (whole[:length].expand(count, -1) for length in (height, width))
+    while rows.shape[1]:
+        place = whole[: rows.shape[1]]
+        for _ in range(ROUNDS_PER_CHECK):
+            best_col, best_row = keys.argmax(dim=2), keys.argmax(dim=1)
+            value = keys.gather(2, best_col[..., None])[..., 0]
+            mutual = (best_row.gather(1, best_col) == place) & (value != TAKEN)
+            target = torch.where(mutual, rows, height)
+            column_of_row.scatter_(1, target, cols.gather(1, best_col))
+            taken = torch.zeros((count, cols.shape[1] + 1), dtype=torch.bool, device=keys.device)
+            taken.scatter_(1, torch.where(mutual, best_col, cols.shape[1]), True)
+            keys.masked_fill_(mutual[:, :, None], TAKEN)
+            keys.masked_fill_(taken[:, None, :-1], TAKEN)
+        free = keys != TAKEN
+        keys, rows, cols = _without_taken(keys, rows, cols, free.any(dim=2), free.any(dim=1))
+    return [
+        (whole[: len(scores)], columns[: len(scores)])
+        for scores, columns in zip(matrices, column_of_row)
+    ]
+
+
+def _stacked_keys(matrices: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """One batch of integers in the order of the scores.
+
+    Returns:
+        int32 (B, R, C), filled up by ``TAKEN``, and the whole numbers from 0 to max(R, C) - 1.
+
+    Raises:
+        ValueError: A matrix holds NaN.
+    """
+    height = max(len(scores) for scores in matrices)
+    width = max(scores.shape[1] for scores in matrices)
+    device = matrices[0].device
+    keys = torch.full((len(matrices), height, width), TAKEN, dtype=torch.int32, device=device)
+    unordered = torch.zeros((), dtype=torch.bool, device=device)
+    for key, scores in zip(keys, matrices):
+        key[: len(scores), : scores.shape[1]] = _rising_keys(scores)
+        unordered = unordered | scores.isnan().any()
+    if bool(unordered):
+        raise ValueError(NAN_MESSAGE)
+    return keys, torch.arange(max(height, width), device=device)
+
+
+def _without_taken(
+    keys: Tensor, rows: Tensor, cols: Tensor, free_rows: Tensor, free_cols: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Leave out matched rows and columns; as many stay as the image with the most of them has.
+
+    Args:
+        keys: (B, R, C).
+        rows: Where the rows lie in the whole matrix, (B, R).
+        cols: The same of the columns, (B, C).
+        free_rows: bool (B, R).
+        free_cols: bool (B, C).
+
+    Returns:
+        The first three, smaller, in the same order.
+    """
+    counts = torch.stack((free_rows.sum(dim=1).max(), free_cols.sum(dim=1).max()))
+    row_count, col_count = counts.tolist()  # the only wait for the device
+    kept_rows = torch.sort(~free_rows, dim=1, stable=True).indices[:, :row_count]
+    kept_cols = torch.sort(~free_cols, dim=1, stable=True).indices[:, :col_count]
+    image = torch.arange(len(keys), device=keys.device)[:, None, None]
+    keys = keys[image, kept_rows[:, :, None], kept_cols[:, None, :]]
+    return keys, rows.gather(1, kept_rows), cols.gather(1, kept_cols)
+
+
+def _rising_keys(values: Tensor) -> Tensor:
+    """Integers in the order of the floats, -0 equal to 0; the least integer belongs to none.
+
+    The bits of positive floats rise with the value, those of negative ones fall.
+    """
+    bits = torch.int32 if values.dtype == torch.float32 else torch.int64
+    keys = (values + 0).view(bits)  # -0 + 0 = +0
+    return torch.where(keys < 0, keys ^ torch.iinfo(bits).max, keys)
 
 
 def _falling(values: Tensor) -> Tensor:
     """Indices that sort (N,) values from high to low; ties keep their order, -0 equals 0.
 
-    The bits of floats are sorted, as integers sort four times faster: those of positive floats rise
-    with the value, those of negative ones fall.
+    Floats are sorted by integers of the same order, as integers sort four times faster.
     """
-    keys = values
-    if values.is_floating_point():
-        bits = torch.int32 if values.dtype == torch.float32 else torch.int64
-        keys = (values + 0).view(bits)  # -0 + 0 = +0
-        keys = torch.where(keys < 0, keys ^ torch.iinfo(bits).max, keys)
+    keys = _rising_keys(values) if values.is_floating_point() else values
     return torch.sort(~keys, stable=True).indices
 
 
 def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Match all rows of an (R, C) matrix with R <= C; pairs by column."""
     count, width = scores.shape
+    if not count:
+        empty = torch.empty(0, dtype=torch.int64, device=scores.device)
+        return empty, empty.clone()
     best = scores.argmax(dim=1)
     value = scores.gather(1, best[:, None])[:, 0]
     if bool(value.isnan().any()):  # the maximum of a row with NaN is NaN
-        raise ValueError("greedy_match: the scores hold NaN, expected values that can be ordered")
+        raise ValueError(NAN_MESSAGE)
     hold = scores.min().repeat(width)  # best proposal to each column so far, ...
     owner = best.new_full((width,), count)  # ... the row that made it, R when none
     cap = value.clone()  # each row's last proposal: its match is never better

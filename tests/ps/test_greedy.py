@@ -49,10 +49,17 @@ def draw(generator: torch.Generator, longest: int = 12) -> Tensor:
     return scores
 
 
-@pytest.fixture(params=["usual", "scan soon", "scan at once"])
+def by_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the CPU match float32 as a GPU does."""
+    monkeypatch.setattr(greedy, "_suits_rounds", lambda scores: scores.dtype == torch.float32)
+
+
+@pytest.fixture(params=["usual", "scan soon", "scan at once", "as on a GPU"])
 def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small matrices never exhaust the usual budget of rounds, so take it away."""
-    if request.param != "usual":
+    if request.param == "as on a GPU":
+        by_rounds(monkeypatch)
+    elif request.param != "usual":
         monkeypatch.setattr(greedy, "BUDGET", 0)
         monkeypatch.setattr(greedy, "FREE_ROUNDS", 2 if request.param == "scan soon" else 0)
         monkeypatch.setattr(greedy, "CHUNK", 7)
@@ -194,6 +201,43 @@ def test_collisions_cost_bounded_work(
     assert torch.equal(cols, torch.arange(SIDE))
     most = (greedy.BUDGET + 1) * scores.numel()
     assert 0 < sum(cells_seen) + len(cells_seen) * greedy.ROUND_CELLS < most
+
+
+def test_several_at_once(budget: None) -> None:
+    generator = torch.Generator().manual_seed(14)
+    for _ in range(20):
+        matrices = [draw(generator, longest=20) for _ in range(5)]
+        matrices.insert(2, torch.empty(0, 4))
+        matrices.append(matrices[0].double())
+        for scores, (rows, cols) in zip(matrices, greedy.greedy_match_many(matrices)):
+            assert list(zip(rows.tolist(), cols.tolist())) == definition(scores)
+    assert greedy.greedy_match_many([]) == []
+
+
+def test_a_gpu_matches_no_more_cells_at_once_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_rounds(monkeypatch)
+    monkeypatch.setattr(greedy, "BATCH_CELLS", 100)
+    seen: list[int] = []
+    dominant = greedy._dominant_pairs
+
+    def counted(matrices: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        seen.append(len(matrices))
+        return dominant(matrices)
+
+    monkeypatch.setattr(greedy, "_dominant_pairs", counted)
+    shapes = [(5, 10), (10, 5), (5, 11), (30, 30), (2, 3), (3, 2), (1, 1)]
+    generator = torch.Generator().manual_seed(15)
+    matrices = [torch.rand(shape, generator=generator) for shape in shapes]
+    for scores, (rows, cols) in zip(matrices, greedy.greedy_match_many(matrices)):
+        assert list(zip(rows.tolist(), cols.tolist())) == definition(scores)
+    assert seen == [2, 1, 1, 3]
+
+
+def test_nan_in_one_of_several_is_refused(budget: None) -> None:
+    matrices = [torch.rand(3, 4), torch.rand(3, 4)]
+    matrices[1][2, 3] = float("nan")
+    with pytest.raises(ValueError, match="NaN"):
+        greedy.greedy_match_many(matrices)
 
 
 @pytest.mark.gpu
