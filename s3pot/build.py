@@ -25,6 +25,7 @@ from s3pot.rg.nets.segnext import SegNeXt
 from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
+from s3pot.sam.speed import has_compiler
 from s3pot.types import S3potError
 from s3pot.weights.hashing import checked_sha256
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
@@ -67,7 +68,12 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
     else:
         sam = sam_model_registry[config.model.sam]()
     load_strict(sam, content, source)
-    return FrozenSam(sam, config.sam.normalize, config.run.amp == "bfloat16").to(device)
+    if config.run.speed == "max" and not has_compiler():
+        raise S3potError(
+            "run.speed is max, which compiles SAM's image encoder, but this machine has no C++ "
+            "compiler (g++, clang++ or $CXX); install one or use run.speed=fast"
+        )
+    return FrozenSam(sam, config.sam.normalize, config.run.speed).to(device)
 
 
 def build_adapter(sam: FrozenSam) -> PromptAdapter:

@@ -135,7 +135,7 @@ class RunConfig:
 
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     deterministic: bool = False  # refuse non-deterministic GPU kernels
-    amp: str = _choice("off", "bfloat16")  # of SAM's image encoder on a GPU
+    speed: str = _choice("exact", "fast", "max")  # of SAM: float32; bfloat16; compiled, too
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def write(folder: Path, text: str) -> Path:
         ("train.seed=9007199254740993", 9007199254740993),
         ("train.tensorboard=true", True),
         ("run.deterministic=no", False),
-        ("run.amp=off", "off"),
+        ("cache.mode=off", "off"),
         ("run.device=cuda:1", "cuda:1"),
         ("model.weights_dir=2026", "2026"),
         ("model.weights_dir=a=b", "a=b"),
@@ -78,7 +78,7 @@ def test_values_take_the_type_of_their_field(override: str, expected: object) ->
         ("train.tensorboard='true'", "bool"),
         ("model.weights_dir=", "str"),
         ("model.weights_dir=[a]", "str"),
-        ("run.amp=on", "str"),
+        ("run.speed=on", "str"),
     ],
 )
 def test_values_of_another_type_are_refused_by_name(override: str, kind: str) -> None:
@@ -192,7 +192,7 @@ def test_a_packaged_config_has_a_name(name: str) -> None:
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     config = load_config(
-        overrides=["train.lr=3e-7", "run.amp=bfloat16", "model.weights_dir=off", "cache.max_gb=0"]
+        overrides=["train.lr=3e-7", "run.speed=fast", "model.weights_dir=off", "cache.max_gb=0"]
     )
     save_config(config, tmp_path / "a" / "b")
     folder = tmp_path / "a" / "b"

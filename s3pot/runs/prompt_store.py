@@ -33,7 +33,7 @@ class PromptStore:
             "normalize": config.sam.normalize,
             "prompt": config_to_dict(config)["prompt"],
             "device": sam.sam.device.type,
-            "amp": config.run.amp,
+            "speed": config.run.speed,
         }
         self._disk = None
         if config.cache.mode == "disk" and datapath is not None:

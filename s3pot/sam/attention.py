@@ -23,6 +23,9 @@ from segment_anything.modeling.transformer import Attention as DecoderAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Largest attention mask that is in memory at once, elements: more heads than fit go one by one.
+CPU_MASK_CELLS = 2**26
+GPU_MASK_CELLS = 2**29
 HEAD_MULTIPLE = 8  # fused kernels on a GPU take heads of a multiple of this width
 
 
@@ -107,7 +110,7 @@ class FusedEncoderAttention(EncoderAttention):
     Not built but made out of a loaded module by ``fuse_image_encoder``.
 
     Attributes:
-        way: "bias" or "channels", see the module.
+        way: "bias", "channels" or "auto", see ``fuse_image_encoder``.
     """
 
     way: str
@@ -128,10 +131,8 @@ class FusedEncoderAttention(EncoderAttention):
             mixed = F.scaled_dot_product_attention(q, k, v)
         else:
             by_row, by_column = self._relative(q, height, width)
-            if self.way == "bias":
-                mixed = attend_with_bias(q, k, v, by_row, by_column)
-            else:
-                mixed = attend_with_channels(q, k, v, by_row, by_column)
+            way = fastest_way(q) if self.way == "auto" else self.way
+            mixed = WAYS[way](q, k, v, by_row, by_column)
         return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
 
     def _relative(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -167,7 +168,7 @@ def relative_table(embeddings: Tensor, length: int) -> Tensor:
 
 
 def attend_with_bias(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-    """Attention with the relative positions as a mask.
+    """Attention with the relative positions as a mask, some heads at a time.
 
     Args:
         q: (B, heads, H * W, D).
@@ -179,6 +180,21 @@ def attend_with_bias(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column:
     Returns:
         (B, heads, H * W, D).
     """
+    batch, heads, count, _ = q.shape
+    largest = GPU_MASK_CELLS if q.is_cuda else CPU_MASK_CELLS
+    step = max(1, largest // count**2)
+    if step >= heads:
+        parts = [slice(start, start + step // heads) for start in range(0, batch, step // heads)]
+        mixed = [_masked_attention(q[p], k[p], v[p], by_row[p], by_column[p]) for p in parts]
+        return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
+    parts = [slice(start, start + step) for start in range(0, heads, step)]
+    mixed = [
+        _masked_attention(q[:, p], k[:, p], v[:, p], by_row[:, p], by_column[:, p]) for p in parts
+    ]
+    return torch.cat(mixed, dim=1)
+
+
+def _masked_attention(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
     bias = (by_row[..., :, None] + by_column[..., None, :]).flatten(3)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
@@ -201,14 +217,23 @@ def attend_with_channels(
     return mixed[..., :depth]
 
 
-def fuse_image_encoder(encoder: nn.Module, window: str = "bias", whole: str = "bias") -> int:
+WAYS = {"bias": attend_with_bias, "channels": attend_with_channels}
+
+
+def fastest_way(q: Tensor) -> str:
+    """Which of ``WAYS`` is faster for queries (B, heads, T, D), by measurement."""
+    return "channels" if q.is_cuda and q.dtype != torch.float32 else "bias"
+
+
+def fuse_image_encoder(encoder: nn.Module, window: str = "auto", whole: str = "auto") -> int:
     """Give the attention of every block of a ViT image encoder its fused ``forward``.
 
     Weights, modules and their names stay; an encoder without such blocks is left alone.
 
     Args:
         encoder: Image encoder of a ``Sam``; changed in place.
-        window: "bias" or "channels" for blocks that attend within windows.
+        window: How blocks that attend within windows are told of relative positions: "bias" or
+            "channels" (see the module), or "auto", the faster one for device and precision.
         whole: The same for blocks that attend over the whole picture.
 
     Returns:

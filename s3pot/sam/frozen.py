@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.grid import Grid
-from s3pot.sam.attention import two_way
+from s3pot.sam.attention import fuse_image_encoder, two_way
+from s3pot.sam.speed import prepare_encoder, tensor_float32
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -100,13 +101,19 @@ class FrozenSam(nn.Module):
     Args:
         sam: A model of pip's ``segment-anything``.
         normalize: Apply SAM's pixel mean and std. ``# Release:`` feeds [0, 1] pixels.
-        amp: Run the image encoder in bfloat16 where it is on a GPU.
+        speed: "exact", "fast" or "max"; see ``s3pot.sam.speed``.
+
+    The attention of ``sam``'s image encoder is exchanged for a fused one, and other speeds than
+    "exact" round its weights: hand over a copy to keep the original.
     """
 
-    def __init__(self, sam: Sam, normalize: bool = True, amp: bool = False) -> None:
+    def __init__(self, sam: Sam, normalize: bool = True, speed: str = "exact") -> None:
         super().__init__()
         self.sam = freeze(sam)
-        self.normalize, self.amp = normalize, amp
+        fuse_image_encoder(sam.image_encoder)
+        prepare_encoder(sam.image_encoder, speed)
+        self.normalize = normalize
+        self.speed = speed
         self.dense_position: Tensor | None
         self.register_buffer("dense_position", None, persistent=False)  # made by the first use
         side = sam.prompt_encoder.image_embedding_size[0]
@@ -130,7 +137,8 @@ class FrozenSam(nn.Module):
             raise ValueError(f"pictures are {tuple(images.shape[-2:])}; SAM takes {size} x {size}")
         if self.normalize:
             images = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.amp and images.is_cuda):
+        fast = self.speed != "exact"
+        with tensor_float32(fast), torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
             return self.sam.image_encoder(images).float()
 
     def embed_points(self, points_sam: Tensor, labels: Tensor) -> Tensor:
@@ -163,12 +171,20 @@ class FrozenSam(nn.Module):
         if self.dense_position is None:
             self.dense_position = self.sam.prompt_encoder.get_dense_pe()
         dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        decoder = self.sam.mask_decoder
-        return attend(decoder, image_tokens, self.dense_position, prompt_tokens, dense, prompt_mask)
+        with tensor_float32(self.speed != "exact"):
+            return attend(
+                self.sam.mask_decoder,
+                image_tokens,
+                self.dense_position,
+                prompt_tokens,
+                dense,
+                prompt_mask,
+            )
 
     def decode(
         self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None
     ) -> Decoded:
         """One mask an image: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""
         attended = self.attend(image_tokens, prompt_tokens, prompt_mask)
-        return mask_from(self.sam.mask_decoder, attended)
+        with tensor_float32(self.speed != "exact"):
+            return mask_from(self.sam.mask_decoder, attended)

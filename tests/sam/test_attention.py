@@ -50,8 +50,8 @@ def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("width", "heads", "side", "window"),
-    [(768, 12, 64, 14), (64, 4, 15, 4), (80, 1, 8, 3)],
-    ids=["ViT-B's sizes", "windows that do not fit", "ViT-H's head"],
+    [(768, 12, 30, 14), (64, 4, 15, 4), (80, 1, 8, 3)],
+    ids=["ViT-B's width, heads and windows", "windows that do not fit", "ViT-H's head"],
 )
 def test_image_encoder_equals_pips(
     way: str, width: int, heads: int, side: int, window: int
@@ -113,3 +113,14 @@ def test_masked_tokens_change_nothing() -> None:
     got_tokens, got_image = two_way(transformer, image, position, filled, mask)
     assert relative_error(got_tokens[mask][None], want_tokens) < 1e-4
     assert relative_error(got_image, want_image) < 1e-4
+
+
+def test_heads_taken_some_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = vit(64, 4, 8, 4)
+    picture = torch.randn(3, 3, 128, 128, generator=torch.Generator().manual_seed(2))
+    fuse_image_encoder(encoder, "bias", "bias")
+    with torch.inference_mode():
+        want = encoder(picture)
+        for cells in (1, 2 * 16**2, 5 * 16**2, 9 * 64**2):
+            monkeypatch.setattr("s3pot.sam.attention.CPU_MASK_CELLS", cells)
+            assert relative_error(encoder(picture), want) < 1e-5

@@ -1,0 +1,68 @@
+"""How fast and how exact SAM's networks run: ``exact``, ``fast`` or ``max``.
+
+======  =======================================================  ==================
+speed   image encoder                                            other float32 work
+======  =======================================================  ==================
+exact   float32                                                  float32
+fast    bfloat16 products and attention, float32 between blocks  TF32, on a GPU
+max     as fast, compiled by ``torch.compile``                   TF32, on a GPU
+======  =======================================================  ==================
+
+All three use fused attention; see ``s3pot.sam.attention``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from segment_anything.modeling import ImageEncoderViT
+from torch import nn
+
+SPEEDS = ("exact", "fast", "max")
+_PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+
+def prepare_encoder(encoder: nn.Module, speed: str) -> None:
+    """Make an image encoder ready for a speed, in place; it is frozen from then on.
+
+    Args:
+        encoder: Image encoder with its weights.
+        speed: One of ``SPEEDS``.
+
+    Raises:
+        ValueError: Another word.
+    """
+    if speed not in SPEEDS:
+        raise ValueError(f"speed is {speed!r}; it must be one of {', '.join(SPEEDS)}")
+    if speed == "exact":
+        return
+    for module in encoder.modules():
+        if isinstance(module, _PRODUCTS):
+            module.to(torch.bfloat16)  # once, where autocast would do it in every forward
+    if speed == "max":
+        # A block is compiled once for all that are alike: seconds instead of minutes.
+        blocks = encoder.blocks if isinstance(encoder, ImageEncoderViT) else [encoder]
+        for block in blocks:
+            block.compile()
+
+
+def has_compiler() -> bool:
+    """Whether ``torch.compile`` finds the C++ compiler that it needs."""
+    names = (os.environ.get("CXX", "g++"), "g++", "clang++")
+    return any(shutil.which(name) for name in names)
+
+
+@contextmanager
+def tensor_float32(allowed: bool) -> Iterator[None]:
+    """Let (or do not let) a GPU round the factors of float32 products to TF32 for a while."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

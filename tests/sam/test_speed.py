@@ -1,0 +1,88 @@
+"""The speeds of SAM against each other, on drawn faces with the bundled models."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from s3pot.adapter import PromptAdapter
+from s3pot.build import build_sam, weights_path
+from s3pot.config import load_config
+from s3pot.data.face_folder import make_pair
+from s3pot.pipeline import PipelineSettings, prepare, segment
+from s3pot.sam.frozen import FrozenSam
+from s3pot.sam.mini import MiniSamSize, build_mini_sam
+from s3pot.sam.speed import has_compiler, prepare_encoder, tensor_float32
+from s3pot.training.checkpoint import new_adapter
+from s3pot.types import Pair, Reference
+from s3pot_synthetic import draw_face
+
+MINI = ["model.set=mini", "model.sam=mini", "align.mode=never", "run.device=cpu"]
+CPU = torch.device("cpu")
+
+
+def visible_faces(speed: str, pairs: list[Pair]) -> list[Tensor]:
+    """Masks of the bundled models, bool (S, S) each."""
+    config = load_config(overrides=[*MINI, f"run.speed={speed}"])
+    sam = build_sam(config, CPU)
+    adapter: PromptAdapter = new_adapter(config, sam, weights_path(config, "adapter")).eval()
+    masks = []
+    with torch.no_grad():
+        for pair in pairs:
+            (prompts,) = prepare(sam, [pair], PipelineSettings())
+            masks.append(segment(sam, adapter, prompts, PipelineSettings()).logits_sam > 0)
+    return masks
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    faces = [draw_face(index, 256, "bench") for index in range(4)]
+    return [
+        make_pair(f"face_{index}", Reference(face.raw, face.clean, face.labels), 256)
+        for index, face in enumerate(faces)
+    ]
+
+
+def test_fast_masks_agree_with_exact_ones(pairs: list[Pair]) -> None:
+    scores = []
+    for exact, fast in zip(visible_faces("exact", pairs), visible_faces("fast", pairs)):
+        assert exact.float().mean() > 0.05
+        scores.append(float((exact & fast).sum() / (exact | fast).sum()))
+    assert sum(scores) / len(scores) >= 0.99, scores
+    assert min(scores) >= 0.97, scores
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
+def test_compiled_tokens_agree_with_fast_ones() -> None:
+    """The same arithmetic in another order; a small encoder, as compiling takes a while."""
+    torch.manual_seed(0)
+    size = MiniSamSize(image=64, widths=(8, 8, 8), depths=(1, 1, 1), tokens=32, decoder_mlp=32)
+    sam = build_mini_sam(size)
+    images = torch.rand(2, 3, 64, 64)
+    exact = FrozenSam(copy.deepcopy(sam)).encode(images)
+    compiled = FrozenSam(copy.deepcopy(sam), speed="max").encode(images)
+    cosine = torch.nn.functional.cosine_similarity(compiled, exact, dim=1)
+    assert float(cosine.mean()) > 0.999
+
+
+def test_another_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="speed is 'quick'; it must be one of exact, fast, max"):
+        prepare_encoder(torch.nn.Identity(), "quick")
+
+
+def test_exact_leaves_the_weights_alone() -> None:
+    layer = torch.nn.Linear(2, 2)
+    prepare_encoder(layer, "exact")
+    assert layer.weight.dtype == torch.float32
+
+
+def test_precision_is_put_back() -> None:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    with pytest.raises(RuntimeError, match="stop"), tensor_float32(not before[0]):
+        assert torch.backends.cuda.matmul.allow_tf32 is not before[0]
+        raise RuntimeError("stop")
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
