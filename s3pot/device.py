@@ -8,14 +8,34 @@ from s3pot.config import ConfigError
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there, or raise ConfigError.
+    """Turn a device's name into one that this machine has.
 
-    ``auto`` prefers CUDA, then MPS; without a number the GPU of ``local_rank`` is taken.
+    Args:
+        name: auto, cpu, cuda, cuda:N or mps. ``auto`` prefers CUDA, then MPS.
+        local_rank: GPU that is taken when the name has no number.
+
+    Raises:
+        ConfigError: This machine has no such device; another one is never taken instead.
     """
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] * torch.cuda.is_available()
-    there = ["cpu", *gpus, *["mps"] * torch.backends.mps.is_available()]
-    own = f"cuda:{local_rank}"
-    wanted = {"auto": own if gpus else there[-1], "cuda": own}.get(name, name)
-    if wanted not in there:
-        raise ConfigError(f"no device {name}; this machine has {', '.join(there)}; auto picks one")
+    available = available_devices()
+    wanted = name
+    if name == "auto" and "cuda:0" not in available:
+        wanted = "mps" if "mps" in available else "cpu"
+    elif name in ("auto", "cuda"):
+        wanted = f"cuda:{local_rank}"
+    if wanted not in available:
+        raise ConfigError(
+            f"there is no device {wanted}; this machine has {', '.join(available)}. "
+            "Choose one of them, or --device auto."
+        )
     return torch.device(wanted)
+
+
+def available_devices() -> list[str]:
+    """The names of this machine's devices, cpu first."""
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return devices

@@ -1,4 +1,4 @@
-"""The machine of a run: its device, its processes (``torchrun``), and all its randomness."""
+"""The processes of a run: one, or those that ``torchrun`` started."""
 
 from __future__ import annotations
 
@@ -16,26 +16,44 @@ from s3pot.device import pick_device
 
 @dataclass(frozen=True)
 class Process:
-    """This process, ``rank`` of ``world``; rank 0 writes files and shows progress."""
+    """This process among those of a run; rank 0 writes files and shows progress.
+
+    Attributes:
+        device: Its own device.
+        rank: Its number, from 0.
+        world_size: How many processes there are.
+    """
 
     device: torch.device
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
-    def total(self, values: Tensor) -> Tensor:
-        """Sum a float64 tensor over all processes."""
-        if self.world > 1:
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a float64 tensor over all processes; the sum is on the CPU."""
+        if self.world_size > 1:
             values = values.to(self.device)
             distributed.all_reduce(values)
         return values.cpu()
 
+    def wait_for_others(self) -> None:
+        """Go on when all processes have come here."""
+        if self.world_size > 1:
+            distributed.barrier()
+
 
 @contextmanager
 def processes(device_name: str) -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; without it there is one."""
-    rank, local, world = (int(os.environ.get(k, "0")) for k in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
-    device = pick_device(device_name, local)
-    if world <= 1:
+    """Join the processes that ``torchrun`` started; without ``torchrun`` there is one."""
+    rank = int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = pick_device(device_name, local_rank)
+    if world_size <= 1:
         yield Process(device)
         return
     if device.type == "cuda":
@@ -44,6 +62,6 @@ def processes(device_name: str) -> Iterator[Process]:
     if rank:
         logging.getLogger("s3pot").setLevel(logging.ERROR)
     try:
-        yield Process(device, rank, world)
+        yield Process(device, rank, world_size)
     finally:
         distributed.destroy_process_group()

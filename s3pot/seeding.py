@@ -9,7 +9,12 @@ import torch
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed torch; ``deterministic`` refuses GPU kernels whose sums depend on their timing."""
+    """Seed PyTorch, the only source of random numbers beside ``epoch_order``.
+
+    Args:
+        seed: Of all devices.
+        deterministic: Refuse GPU kernels whose sums depend on their timing.
+    """
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -18,4 +23,6 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     """The order of ``count`` images in an epoch: a function of seed and epoch alone."""
-    return list(map(int, np.random.default_rng((abs(seed), epoch)).permutation(count)))
+    generator = np.random.default_rng((abs(seed), epoch))
+    order: list[int] = generator.permutation(count).tolist()
+    return order

@@ -38,9 +38,13 @@ def heavy_imports(*arguments: str) -> list[str]:
     return words[1:]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"], ["train-general", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert heavy_imports(*arguments) == []
+
+
+def test_a_wrong_argument_imports_nothing_heavy() -> None:
+    assert heavy_imports("train-general", "--no_such_option") == []
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

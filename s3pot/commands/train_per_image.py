@@ -28,6 +28,7 @@ from s3pot.pipeline import segment
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.training.checkpoint import new_adapter, save_checkpoint
+from s3pot.training.curve import write_curve
 from s3pot.training.history import write_history
 from s3pot.training.per_image import fit_adapter
 from s3pot.types import Prediction, Prompts, S3potError
@@ -68,6 +69,7 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
         history = fit_adapter(sam, prompts, adapter, config)
         stem = f"{job.output_dir / prompts.name}_"
         write_history(history, stem)
+        write_curve(history, stem)
         path, more = Path(f"{stem}adapter.pth"), {"config": tree, "sam_sha256": store.sam_sha256}
         save_checkpoint(path, adapter, epoch=len(history), **more)
         with torch.no_grad():
@@ -81,8 +83,8 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
 
 
 EPOCHS = cli.Setting("--epochs", "per_image.epochs", "most steps per image")
-LR = cli.Setting("--lr", "train.lr", "learning rate of AdamW")
-SEED = cli.Setting("--seed", "train.seed", "seed of everything random")
+LR = cli.LEARNING_RATE
+SEED = cli.SEED
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,61 +1,150 @@
-"""Adapter checkpoints: plain data, whole or absent, never SAM."""
+"""Adapter checkpoints: plain data, whole or absent, never SAM.
+
+Every checkpoint holds ``format``, ``kind``, ``version`` and ``adapter``; those of general training
+hold all of ``TrainingState``, so that a run goes on from any of them.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from s3pot import __version__
 from s3pot.adapter import PromptAdapter, from_authors
 from s3pot.build import build_adapter, model_hashes
-from s3pot.config import Config, config_to_dict
+from s3pot.config import Config, config_from_dict, config_to_dict
 from s3pot.io import atomic_path
 from s3pot.sam.frozen import FrozenSam
 from s3pot.seeding import seed_everything
+from s3pot.training.history import EpochRecord
 from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, state_dict_of
 
 logger = logging.getLogger(__name__)
 
 KIND = "s3pot-adapter"
-# Settings that decide the weights; of these sections the keys of FREE do not.
-DECISIVE = ("sam", "prompt", "mask", "loss", "train")
-FREE = ("batch", "val_faces", "save_every", "keep", "tensorboard")
+# Settings that decide the weights; of these sections the keys in FREE_KEYS do not.
+DECISIVE_SECTIONS = ("sam", "prompt", "mask", "loss", "train")
+FREE_KEYS = ("batch", "val_faces", "save_every", "keep", "tensorboard")
 
 
-def save_checkpoint(path: Path, adapter: nn.Module, **more: Any) -> None:
-    """Write the unwrapped adapter and more tensors and plain values, whole or not at all."""
-    state = {key: value.detach().cpu() for key, value in adapter.state_dict().items()}
-    content = {"format": 1, "kind": KIND, "version": __version__, "adapter": state, **more}
-    buffer = io.BytesIO()  # a file's name would become part of its bytes
-    torch.save(content, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+@dataclass(frozen=True)
+class TrainingState:
+    """All that a run of general training goes on from.
+
+    Attributes:
+        epoch: The last one that is done.
+        history: Records of all epochs that are done.
+        adapter: State dict of the adapter.
+        optimizer: State dict of the optimizer.
+        scheduler: State dict of the learning rate's schedule.
+        rng: State of torch's CPU generator.
+        config: Of the run.
+        sam_sha256: Hash of the SAM that the adapter was trained with.
+    """
+
+    epoch: int
+    history: list[EpochRecord]
+    adapter: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    rng: Tensor
+    config: Config
+    sam_sha256: str
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest selection loss of all epochs."""
+        return min(record.selection_loss for record in self.history)
 
 
-def load_training(path: Path, config: Config, sam_sha256: str) -> dict[str, Any]:
-    """Read a run's ``last.pth`` to go on with the same settings and SAM, else CheckpointError."""
+def save_training_state(paths: Iterable[Path], state: TrainingState) -> None:
+    """Write the same training state to each path in turn, each whole or not at all."""
+    content = _to_bytes(
+        {
+            "adapter": state.adapter,
+            "epoch": state.epoch,
+            "best": state.best_loss,
+            "history": [record.as_row() for record in state.history],
+            "optimizer": state.optimizer,
+            "scheduler": state.scheduler,
+            "rng": state.rng,
+            "config": config_to_dict(state.config),
+            "sam_sha256": state.sam_sha256,
+        }
+    )
+    for path in paths:
+        _write(path, content)
+
+
+def save_checkpoint(
+    path: Path, adapter: nn.Module, *, epoch: int, config: Mapping[str, Any], sam_sha256: str
+) -> None:
+    """Write an adapter alone, whole or not at all.
+
+    Args:
+        path: Where to; missing folders are made.
+        adapter: Not wrapped.
+        epoch: How many epochs it was trained for.
+        config: Of the training, as plain values (``config_to_dict``).
+        sam_sha256: Hash of the SAM that it was trained with.
+    """
+    content = {
+        "adapter": adapter.state_dict(),
+        "epoch": epoch,
+        "config": dict(config),
+        "sam_sha256": sam_sha256,
+    }
+    _write(path, _to_bytes(content))
+
+
+def load_training_state(path: Path, config: Config, sam_sha256: str) -> TrainingState:
+    """Read what a run goes on from.
+
+    Args:
+        path: A checkpoint of general training.
+        config: Of this run; what decides the weights must be as it was.
+        sam_sha256: Hash of this run's SAM, which must be the same.
+
+    Raises:
+        CheckpointError: The file cannot be read, holds no training state, or one of other settings.
+    """
     content = read_checkpoint(path)
     if content.get("kind") != KIND or "optimizer" not in content:
-        raise CheckpointError(f"{path} holds no training state; --resume needs this run's last.pth")
-    before, now = (
-        {f"{s}.{k}": v for s in DECISIVE for k, v in tree[s].items() if k not in FREE}
-        for tree in (content["config"], config_to_dict(config))
-    )
-    before["sam_sha256"], now["sam_sha256"] = content["sam_sha256"], sam_sha256
-    changed = [f"{k} was {before.get(k)}, now {v}" for k, v in now.items() if before.get(k) != v]
+        raise CheckpointError(
+            f"{path} holds no training state. --resume goes on from the last.pth of a run of "
+            "train_general.py; to start from another adapter, pass --init_checkpoint."
+        )
+    trained_with = config_from_dict(content["config"])  # keys that are new since then: defaults
+    before = {**_decisive_settings(trained_with), "sam_sha256": content["sam_sha256"]}
+    now = {**_decisive_settings(config), "sam_sha256": sam_sha256}
+    changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
     if changed:
-        cure = f"keep them, or start anew in another --output_dir, with --init_checkpoint {path}"
-        raise CheckpointError(f"{path} is of other settings ({'; '.join(changed)}): {cure}")
-    return content
+        raise CheckpointError(
+            f"{path} was written with other settings ({'; '.join(changed)}). Keep them, or start "
+            f"anew in another --output_dir, with --init_checkpoint {path} if you like."
+        )
+    return TrainingState(
+        epoch=content["epoch"],
+        history=[EpochRecord.from_row(row) for row in content["history"]],
+        adapter=content["adapter"],
+        optimizer=content["optimizer"],
+        scheduler=content["scheduler"],
+        rng=content["rng"],
+        config=trained_with,
+        sam_sha256=content["sam_sha256"],
+    )
 
 
 def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> PromptAdapter:
-    """An adapter for a SAM: that of a checkpoint, or a fresh one, always the same for one seed."""
+    """Make an adapter for a SAM: that of a checkpoint, or a fresh one, the same for one seed."""
     seed_everything(config.train.seed, config.run.deterministic)
     adapter = build_adapter(sam)
     if path is not None:
@@ -64,14 +153,77 @@ def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> Pro
 
 
 def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
-    """Load a checkpoint of ours, the authors' or the bundled one strictly.
+    """Load a checkpoint of ours, of the authors or the bundled one.
 
-    One that was trained with another SAM is a warning.
+    Args:
+        adapter: Takes the weights; it stays as it is if they do not fit.
+        path: The checkpoint.
+        sam_sha256: Hash of the SAM in use; an adapter trained with another one is a warning.
+
+    Raises:
+        S3potError: The file cannot be read, or its weights do not fit or are no finite numbers.
     """
     content = read_checkpoint(path)
-    ours = content.get("kind") == KIND
-    state = content["adapter"] if ours else from_authors(state_dict_of(content, str(path)))
-    load_strict(adapter, state, str(path))
-    made_with = content.get("sam_sha256", sam_sha256)
-    if made_with != sam_sha256:
-        logger.warning("%s was trained with another SAM: sha256 %.12s", path, made_with)
+    is_ours = content.get("kind") == KIND
+    weights = content["adapter"] if is_ours else from_authors(state_dict_of(content, str(path)))
+    _check_finite(weights, path)
+    load_strict(adapter, weights, str(path))
+    trained_with = content.get("sam_sha256", sam_sha256)
+    if trained_with != sam_sha256:
+        logger.warning(
+            "%s was trained with another SAM (sha256 %.12s); masks may be worse than they could be",
+            path,
+            trained_with,
+        )
+
+
+def _check_finite(weights: Mapping[str, Any], path: Path) -> None:
+    for name, weight in weights.items():
+        if isinstance(weight, Tensor) and not bool(weight.isfinite().all()):
+            raise CheckpointError(
+                f"{path}: the weight {name} holds values that are no finite numbers: the training "
+                "that wrote it diverged. Use a checkpoint of an earlier epoch."
+            )
+
+
+def _decisive_settings(config: Config) -> dict[str, Any]:
+    """The values that decide the weights, by key."""
+    settings: dict[str, Any] = {}
+    for section, values in config_to_dict(config).items():
+        if section in DECISIVE_SECTIONS:
+            settings.update(
+                {f"{section}.{key}": value for key, value in values.items() if key not in FREE_KEYS}
+            )
+    return settings
+
+
+def _to_bytes(content: Mapping[str, Any]) -> bytes:
+    """Serialize a checkpoint; equal content gives equal bytes."""
+    head = {"format": 1, "kind": KIND, "version": __version__}
+    buffer = io.BytesIO()  # a file's name would become part of its bytes
+    torch.save(_canonical({**head, **content}), buffer)
+    return buffer.getvalue()
+
+
+def _canonical(value: Any) -> Any:
+    """Copy nested plain values and tensors so that no container or tensor occurs twice in them.
+
+    A pickle says where an object occurs a second time. Which objects do depends on where they came
+    from (a resumed run reads them from a file), so without this equal values give other bytes.
+    """
+    if isinstance(value, Mapping):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_canonical(item) for item in value)
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone().contiguous()
+    if isinstance(value, str):
+        return sys.intern(value)
+    return value
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

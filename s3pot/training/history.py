@@ -1,28 +1,106 @@
-"""The losses by epoch as files."""
+"""The losses by epoch, as values and as files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import Any, Protocol
 
 from s3pot.io import atomic_path, write_csv
 
 
-def write_history(rows: Sequence[Mapping[str, float]], prefix: str) -> None:
-    """Write ``<prefix>history.csv``, ``.jsonl`` and ``<prefix>loss_curve.png``, each whole.
+@dataclass(frozen=True)
+class MeanLosses:
+    """The terms of ``losses.PointLosses``, means over images."""
 
-    ``rows`` are epochs with the same keys; ``epoch`` and the losses ``*total`` are drawn.
+    face: float
+    occlusion: float
+    hinge: float
+    total: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of general training.
+
+    Attributes:
+        epoch: Its number, from 1.
+        lr: Learning rate of its steps.
+        train: Each image's losses before the step it took part in.
+        val: Of the validation images after the epoch; None without any.
     """
+
+    epoch: int
+    lr: float
+    train: MeanLosses
+    val: MeanLosses | None = None
+
+    @property
+    def selection_loss(self) -> float:
+        """The loss by which the best epoch is chosen: of validation if there is any."""
+        return self.train.total if self.val is None else self.val.total
+
+    def as_row(self) -> dict[str, float]:
+        """Plain values by column: epoch, lr, train_face, ..., val_total."""
+        row: dict[str, float] = {"epoch": self.epoch, "lr": self.lr}
+        row.update({f"train_{term}": value for term, value in asdict(self.train).items()})
+        if self.val is not None:
+            row.update({f"val_{term}": value for term, value in asdict(self.val).items()})
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> EpochRecord:
+        """The inverse of ``as_row``."""
+        has_val = "val_total" in row
+        return cls(
+            epoch=int(row["epoch"]),
+            lr=float(row["lr"]),
+            train=_losses_from(row, "train_"),
+            val=_losses_from(row, "val_") if has_val else None,
+        )
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """One step of training on a single image.
+
+    Attributes:
+        epoch: Its number, from 1.
+        lr: Learning rate of the step.
+        losses: Before the step.
+    """
+
+    epoch: int
+    lr: float
+    losses: MeanLosses
+
+    def as_row(self) -> dict[str, float]:
+        """Plain values by column: epoch, lr, face, occlusion, hinge, total."""
+        return {"epoch": self.epoch, "lr": self.lr, **asdict(self.losses)}
+
+
+class Record(Protocol):
+    """Either of the records above."""
+
+    def as_row(self) -> dict[str, float]:
+        """Plain values by column."""
+        ...
+
+
+def write_history(records: Sequence[Record], prefix: str) -> None:
+    """Write ``<prefix>history.csv`` and ``<prefix>history.jsonl``, each whole."""
+    rows = [record.as_row() for record in records]
     write_csv(Path(f"{prefix}history.csv"), rows)
     with atomic_path(f"{prefix}history.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows))
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
-    for key in [key for key in rows[0] if key.endswith("total")]:
-        axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=key)
-    axes.legend()
-    with atomic_path(f"{prefix}loss_curve.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _losses_from(row: Mapping[str, Any], prefix: str) -> MeanLosses:
+    return MeanLosses(
+        face=float(row[f"{prefix}face"]),
+        occlusion=float(row[f"{prefix}occlusion"]),
+        hinge=float(row[f"{prefix}hinge"]),
+        total=float(row[f"{prefix}total"]),
+    )

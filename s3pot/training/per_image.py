@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import math
-from copy import deepcopy
-
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
 from s3pot.distributed import Process
 from s3pot.sam.frozen import FrozenSam
+from s3pot.training.early_stopping import BestWeights, EarlyStopping
+from s3pot.training.history import FitRecord
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 
 
 def fit_adapter(
     sam: FrozenSam, prompts: Prompts, adapter: PromptAdapter, config: Config
-) -> list[dict[str, float]]:
+) -> list[FitRecord]:
     """Fit an adapter to one image, in place; it ends with the weights of the lowest loss.
 
     Stops after ``per_image.patience`` epochs without an improvement of ``per_image.min_delta``.
 
+    Args:
+        sam: Frozen SAM.
+        prompts: Of the image, on SAM's device, with at least one point.
+        adapter: Where training starts.
+        config: Its ``per_image``, ``train``, ``loss`` and ``mask`` count.
+
     Returns:
-        Epoch, learning rate and the losses before each step.
+        Epoch, learning rate and losses of each step, the losses before the step.
 
     Raises:
         S3potError: A loss is no number.
     """
-    own = config.per_image
-    trainer = AdapterTrainer(sam, adapter, config, own.epochs, Process(sam.sam.device))
-    history: list[dict[str, float]] = []
-    best, mark, marked, kept = math.inf, math.inf, 0, deepcopy(adapter.state_dict())
-    for epoch in range(1, own.epochs + 1):
-        before, lr = deepcopy(adapter.state_dict()), float(trainer.schedule.get_last_lr()[0])
+    epochs = config.per_image.epochs
+    trainer = AdapterTrainer(sam, adapter, config, epochs, Process(sam.sam.device))
+    stopping = EarlyStopping(config.per_image.patience, config.per_image.min_delta)
+    best = BestWeights()
+    history: list[FitRecord] = []
+    for epoch in range(1, epochs + 1):
+        weights = {name: weight.clone() for name, weight in adapter.state_dict().items()}
+        lr = trainer.learning_rate
         losses = trainer.train_epoch(lambda _: prompts, [0])
-        history.append({"epoch": epoch, "lr": lr, **losses})
-        if losses["total"] < best:
-            best, kept = losses["total"], before
-        if losses["total"] < mark - own.min_delta:
-            mark, marked = losses["total"], epoch
-        if epoch - marked >= own.patience:
+        history.append(FitRecord(epoch, lr, losses))
+        best.update(losses.total, weights)  # the loss is that of the weights before the step
+        if stopping.should_stop(losses.total):
             break
-    adapter.load_state_dict(kept)
+    if best.weights is not None:
+        adapter.load_state_dict(best.weights)
     return history

@@ -1,9 +1,9 @@
-"""Steps and epochs of training, general and per image; the losses by epoch as files."""
+"""Steps and epochs of training an adapter, for general and per-image training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,91 +16,176 @@ from s3pot.adapter import PromptAdapter
 from s3pot.build import settings
 from s3pot.config import Config
 from s3pot.distributed import Process
-from s3pot.losses import point_losses
+from s3pot.losses import PointLosses, point_losses
 from s3pot.pipeline import batch_prompts, decode_batch, logits_at_points
 from s3pot.sam.frozen import FrozenSam
+from s3pot.training.history import MeanLosses
 from s3pot.types import Prompts, S3potError
 
 GetPrompts = Callable[[int], Prompts]
-TERMS = ("face", "occlusion", "hinge", "total")  # of ``losses.PointLosses``
 
 
 class AdapterTrainer:
-    """An adapter, trained in place, its optimiser and a cosine schedule of ``epochs``.
+    """Trains an adapter in place with AdamW and a cosine schedule.
 
-    With several ``process``es all call the same methods with the same arguments.
+    With several processes all call the same methods with the same arguments.
+
+    Args:
+        sam: Frozen SAM.
+        adapter: What is trained, on SAM's device.
+        config: Of the method (``mask``, ``loss``) and the optimizer (``train``).
+        epochs: Length of the schedule.
+        process: This process.
     """
 
     def __init__(
         self, sam: FrozenSam, adapter: PromptAdapter, config: Config, epochs: int, process: Process
     ) -> None:
-        self.sam, self.adapter, self.config, self.process = sam, adapter, config, process
-        self.wrapped: Any = DistributedDataParallel(adapter) if process.world > 1 else adapter
-        train = config.train
-        self.optimizer = AdamW(adapter.parameters(), train.lr, weight_decay=train.weight_decay)
+        self.sam = sam
+        self.adapter = adapter
+        self.config = config
+        self.process = process
+        self.settings = settings(config)
+        # What is called in training; the wrapper averages gradients over the processes.
+        self.wrapped: Any = adapter
+        if process.world_size > 1:
+            self.wrapped = DistributedDataParallel(adapter)
+        self.optimizer = AdamW(
+            adapter.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+        )
         self.schedule = CosineAnnealingLR(self.optimizer, T_max=epochs)
+        # A GPU decodes several images at once; a CPU is as fast with one, which needs no filling.
+        self.images_per_decode = 1 if process.device.type == "cpu" else config.sam.batch
 
-    def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> dict[str, float]:
-        """One pass over images ``order`` in steps of ``train.batch_size`` over all processes.
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the coming epoch."""
+        return float(self.schedule.get_last_lr()[0])
+
+    def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> MeanLosses:
+        """Pass once over the images, in steps of ``train.batch_size`` over all processes.
+
+        Args:
+            get: Gives the prompts of an image by its index, on SAM's device.
+            order: Indices of the images.
 
         Returns:
-            ``TERMS``, means over the images.
+            The mean losses of all images, each before the step it took part in.
 
         Raises:
-            S3potError: The loss of an image, or a weight, is not a number.
+            S3potError: The loss of an image is no number, and nothing of its step was applied; or
+                a weight is none.
         """
-        size, sums = self.config.train.batch_size, torch.zeros(5, dtype=torch.float64)
-        for start in range(0, len(order), size):
-            sums += self._step(get, order[start : start + size])
+        batch_size = self.config.train.batch_size
+        sums = LossSums(self.process)
+        for start in range(0, len(order), batch_size):
+            self._step(get, order[start : start + batch_size], sums)
         self.schedule.step()
-        if not all(bool(p.isfinite().all()) for p in self.adapter.parameters()):
-            raise S3potError("the adapter's weights are no numbers any more; lower train.lr")
-        return self._means(sums)
+        weights = torch.cat([weight.detach().flatten() for weight in self.adapter.parameters()])
+        if not bool(weights.isfinite().all()):
+            raise S3potError(
+                "a weight of the adapter is no finite number any more: the training diverged; "
+                "start it again with a lower train.lr"
+            )
+        return sums.means()
 
     @torch.no_grad()
-    def validate(self, get: GetPrompts, count: int) -> dict[str, float]:
-        """Mean losses of images 0..count-1, without training; see ``train_epoch``."""
-        sums = torch.zeros(5, dtype=torch.float64)
-        for index in range(self.process.rank, count, self.process.world):
-            sums += self._losses(get(index), self.adapter)[1]
-        return self._means(sums)
+    def validate(self, get: GetPrompts, count: int) -> MeanLosses:
+        """Mean losses of the images 0..count-1 without training; errors as of ``train_epoch``."""
+        sums = LossSums(self.process)
+        own = range(self.process.rank, count, self.process.world_size)
+        for start in range(0, len(own), self.images_per_decode):
+            prompts = [get(index) for index in own[start : start + self.images_per_decode]]
+            sums.add(prompts, self._losses(prompts, self.adapter))
+            sums.check_finite()
+        return sums.means()
 
-    def _step(self, get: GetPrompts, batch: Sequence[int]) -> Tensor:
-        """Gradients of this process's share, image by image, averaged over the whole batch.
+    def _step(self, get: GetPrompts, batch: Sequence[int], sums: LossSums) -> None:
+        """Average gradients over the whole batch, of which this process does its share.
 
-        Every process takes part in the one exchange of gradients, with the last image of its share
-        or, where the share is empty, with an empty sum.
+        Every process takes part in the one exchange of gradients, with the last images of its
+        share or, where the share is empty, with an empty sum.
         """
-        rank, world = self.process.rank, self.process.world
-        own, sums = batch[rank::world], torch.zeros(5, dtype=torch.float64)
+        own = batch[self.process.rank :: self.process.world_size]
         self.optimizer.zero_grad()
-        for index in own:
-            with nullcontext() if world == 1 or index == own[-1] else self.wrapped.no_sync():
-                total, terms = self._losses(get(index), self.wrapped)
+        for start in range(0, len(own), self.images_per_decode):
+            end = start + self.images_per_decode
+            prompts = [get(index) for index in own[start:end]]
+            with self._exchanging(is_last=end >= len(own)):
+                losses = self._losses(prompts, self.wrapped)
                 # The exchange takes the mean over processes: undo its division.
-                (total * world / len(batch)).backward()
-            sums += terms
+                share = losses.total.sum() * self.process.world_size / len(batch)
+                share.backward()
+            sums.add(prompts, losses)
         if not own:
-            width = self.adapter.norm.normalized_shape[0]
-            nothing = torch.zeros(1, 1, width, device=self.process.device)
-            (self.wrapped(nothing)[0] * 0).sum().backward()
+            self._take_part_with_nothing()
+        sums.check_finite()
         self.optimizer.step()
-        return sums
 
-    def _losses(self, prompts: Prompts, adapter: nn.Module) -> tuple[Tensor, Tensor]:
-        """Total with gradient; ``TERMS`` and a count of 1 as float64."""
-        batch = batch_prompts([prompts])
+    def _exchanging(self, is_last: bool) -> AbstractContextManager[Any]:
+        """Gradients are exchanged once a step; before that they add up in each process."""
+        if self.process.world_size == 1 or is_last:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self.wrapped.no_sync()
+        return context
+
+    def _take_part_with_nothing(self) -> None:
+        width = self.adapter.norm.normalized_shape[0]
+        nothing = torch.zeros(1, 1, width, device=self.process.device)
+        tokens = self.wrapped(nothing)[0]
+        (tokens * 0).sum().backward()
+
+    def _losses(self, prompts: Sequence[Prompts], adapter: nn.Module) -> PointLosses:
+        """The losses of each image, (B,), decoded together."""
+        batch = batch_prompts(prompts)
         prediction = decode_batch(self.sam, adapter, batch)
-        logits = logits_at_points(self.sam, prediction, batch, settings(self.config))[0]
-        parts = point_losses(logits, prompts.labels, **vars(self.config.loss))
-        terms = [*(getattr(parts, term).detach() for term in TERMS), logits.new_ones(())]
-        sums = torch.stack(terms).cpu().double()
-        if not bool(sums.isfinite().all()):
-            raise S3potError(
-                f"{prompts.name}: the loss is {float(sums[3])}; see train.lr, its files"
-            )
-        return parts.total, sums
+        point_logits = logits_at_points(self.sam, prediction, batch, self.settings)
+        return point_losses(point_logits, batch.labels, **vars(self.config.loss))
 
-    def _means(self, sums: Tensor) -> dict[str, float]:
-        sums = self.process.total(sums)
-        return dict(zip(TERMS, (sums[:4] / sums[4].clamp_min(1)).tolist()))
+
+class LossSums:
+    """Sums of losses over images and processes.
+
+    The values of a step stay on the device until ``check_finite`` brings them over, all at once.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._sums = torch.zeros(4, dtype=torch.float64)  # face, occlusion, hinge, total
+        self._count = 0
+        self._names: list[str] = []  # of the images since the last check
+        self._losses: list[Tensor] = []  # their values, (B, 4) each
+
+    def add(self, prompts: Sequence[Prompts], losses: PointLosses) -> None:
+        """Add images with their losses, (B,) each."""
+        terms = (losses.face, losses.occlusion, losses.hinge, losses.total)
+        self._names += [image.name for image in prompts]
+        self._losses.append(torch.stack([term.detach() for term in terms], dim=1))
+
+    def check_finite(self) -> None:
+        """Wait for the images added since the last check and add up their losses.
+
+        Raises:
+            S3potError: The loss of an image is no finite number; it is named.
+        """
+        if not self._losses:
+            return
+        losses = torch.cat(self._losses).cpu().double()
+        for name, loss in zip(self._names, losses):
+            if not bool(loss.isfinite().all()):
+                raise S3potError(
+                    f"{name}: the loss is {float(loss[-1])}, not a finite number. Look at the "
+                    "image's files and its reference; if they are sound, lower train.lr."
+                )
+        for loss in losses:  # one by one: the sum does not depend on the batches
+            self._sums += loss
+        self._count += len(losses)
+        self._names.clear()
+        self._losses.clear()
+
+    def means(self) -> MeanLosses:
+        """Means over the images of all processes; 0 without any."""
+        count = torch.tensor([self._count], dtype=torch.float64)
+        sums = self._process.sum(torch.cat((self._sums, count)))
+        face, occlusion, hinge, total = (sums[:4] / sums[4].clamp_min(1)).tolist()
+        return MeanLosses(face=face, occlusion=occlusion, hinge=hinge, total=total)

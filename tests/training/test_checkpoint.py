@@ -7,7 +7,14 @@ import torch
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, config_to_dict, load_config
-from s3pot.training.checkpoint import load_training, restore_adapter, save_checkpoint
+from s3pot.training import checkpoint
+from s3pot.training.checkpoint import (
+    TrainingState,
+    load_training_state,
+    restore_adapter,
+    save_training_state,
+)
+from s3pot.training.history import EpochRecord, MeanLosses
 from s3pot.types import S3potError
 
 
@@ -15,6 +22,12 @@ from s3pot.types import S3potError
 def adapter() -> PromptAdapter:
     torch.manual_seed(0)
     return PromptAdapter(32)
+
+
+def save_checkpoint(path: Path, adapter: PromptAdapter, epoch: int = 1, sam: str = "") -> None:
+    checkpoint.save_checkpoint(
+        path, adapter, epoch=epoch, config=config_to_dict(Config()), sam_sha256=sam
+    )
 
 
 def equal(one: dict, two: dict) -> bool:
@@ -72,7 +85,7 @@ def test_a_pickle_that_wants_code_is_refused(adapter: PromptAdapter, tmp_path: P
 
 
 def test_another_sam_is_a_warning(adapter: PromptAdapter, tmp_path: Path, caplog) -> None:
-    save_checkpoint(tmp_path / "x.pth", adapter, sam_sha256="a" * 64)
+    save_checkpoint(tmp_path / "x.pth", adapter, sam="a" * 64)
     restore_adapter(adapter, tmp_path / "x.pth", "a" * 64)
     assert not caplog.records
     restore_adapter(adapter, tmp_path / "x.pth", "b" * 64)
@@ -98,12 +111,58 @@ def test_a_cut_off_write_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def trained(adapter: PromptAdapter) -> TrainingState:
+    """A state after two epochs of one step each."""
+    optimizer = torch.optim.AdamW(adapter.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    for _ in range(2):
+        adapter(torch.randn(1, 3, 32))[0].sum().backward()
+        optimizer.step()
+        schedule.step()
+    losses = MeanLosses(face=-0.5, occlusion=0.25, hinge=0.125, total=-0.1875)
+    better = MeanLosses(face=-0.75, occlusion=0.25, hinge=0.125, total=-0.4375)
+    return TrainingState(
+        epoch=2,
+        history=[EpochRecord(1, 0.1, losses, better), EpochRecord(2, 0.09, losses, losses)],
+        adapter=adapter.state_dict(),
+        optimizer=optimizer.state_dict(),
+        scheduler=schedule.state_dict(),
+        rng=torch.get_rng_state(),
+        config=Config(),
+        sam_sha256="x",
+    )
+
+
+def test_a_training_state_is_read_as_it_was_written(adapter: PromptAdapter, tmp_path: Path) -> None:
+    state = trained(adapter)
+    paths = [tmp_path / "model_epoch_2.pth", tmp_path / "last.pth"]
+    save_training_state(paths, state)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    read = load_training_state(paths[1], Config(), "x")
+    assert (read.epoch, read.history, read.config) == (state.epoch, state.history, state.config)
+    assert equal(read.adapter, state.adapter)
+    assert torch.equal(read.rng, state.rng)
+    assert read.scheduler == state.scheduler
+    assert read.optimizer["param_groups"] == state.optimizer["param_groups"]
+    for index, slots in state.optimizer["state"].items():
+        assert equal(read.optimizer["state"][index], slots)
+    assert read.best_loss == -0.4375
+
+
+def test_a_state_that_was_read_is_written_with_the_same_bytes(
+    adapter: PromptAdapter, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.pth", tmp_path / "second.pth"
+    save_training_state([first], trained(adapter))
+    save_training_state([second], load_training_state(first, Config(), "x"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_going_on_needs_the_same_settings(adapter: PromptAdapter, tmp_path: Path) -> None:
     path = tmp_path / "last.pth"
-    save_checkpoint(path, adapter, optimizer={}, config=config_to_dict(Config()), sam_sha256="x")
-    assert load_training(path, Config(), "x")["config"]["train"]["epochs"] == 50
+    save_training_state([path], trained(adapter))
     free = load_config(None, ["sam.batch=1", "train.keep=2", "cache.mode=off"])
-    load_training(path, free, "x")
+    assert load_training_state(path, free, "x").epoch == 2
     for option in (
         "train.epochs=51",
         "train.batch_size=4",
@@ -111,12 +170,41 @@ def test_going_on_needs_the_same_settings(adapter: PromptAdapter, tmp_path: Path
         "prompt.features=encoder",
     ):
         with pytest.raises(S3potError, match=option.split("=")[0]):
-            load_training(path, load_config(None, [option]), "x")
+            load_training_state(path, load_config(None, [option]), "x")
     with pytest.raises(S3potError, match="sam_sha256"):
-        load_training(path, Config(), "y")
+        load_training_state(path, Config(), "y")
+
+
+def test_a_setting_that_is_new_since_then_had_its_default(
+    adapter: PromptAdapter, tmp_path: Path
+) -> None:
+    path = tmp_path / "last.pth"
+    save_training_state([path], trained(adapter))
+    content = torch.load(path, weights_only=True)
+    del content["config"]["loss"]["hinge_margin"]
+    torch.save(content, path)
+    assert load_training_state(path, Config(), "x").config == Config()
+    with pytest.raises(S3potError, match="loss.hinge_margin was 0.5, now 0.4"):
+        load_training_state(path, load_config(None, ["loss.hinge_margin=0.4"]), "x")
 
 
 def test_going_on_from_something_else(adapter: PromptAdapter, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "x.pth", adapter, config=config_to_dict(Config()))
+    save_checkpoint(tmp_path / "x.pth", adapter)
     with pytest.raises(S3potError, match="no training state"):
-        load_training(tmp_path / "x.pth", Config(), "")
+        load_training_state(tmp_path / "x.pth", Config(), "")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    adapter: PromptAdapter, tmp_path: Path, value: float
+) -> None:
+    other = PromptAdapter(32)
+    with torch.no_grad():
+        other.self_attn.out_proj.weight[3, 5] = value
+    torch.save(dict(other.state_dict()), tmp_path / "plain.pth")
+    save_checkpoint(tmp_path / "ours.pth", other)
+    before = {key: weight.clone() for key, weight in adapter.state_dict().items()}
+    for name in ("plain.pth", "ours.pth"):
+        with pytest.raises(S3potError, match=f"{name}: the weight self_attn.out_proj.weight"):
+            restore_adapter(adapter, tmp_path / name, "")
+    assert equal(dict(adapter.state_dict()), before)
