@@ -18,6 +18,7 @@ from s3pot.seeding import epoch_order
 from s3pot.training.checkpoint import TrainingState, load_training_state, save_training_state
 from s3pot.training.curve import write_curve
 from s3pot.training.history import EpochRecord, write_history
+from s3pot.training.tensorboard import Board
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 
@@ -97,6 +98,7 @@ class GeneralTraining:
             S3potError: A loss is no number; the files of the epoch before it are whole.
         """
         logger.info("training on %d faces, validating on %d", len(train), len(val))
+        board = self._open_board()
         if self.process.is_first:
             save_config(self.config, self.output_dir)
         epochs = self.config.train.epochs
@@ -107,10 +109,18 @@ class GeneralTraining:
                 self.history.append(record)
                 if self.process.is_first:
                     self._write_files(record)
+                if board is not None:
+                    board.write(record)
         finally:
+            if board is not None:
+                board.close()
             if self.process.is_first:
                 write_curve(self.history, f"{self.output_dir}/")
         logger.info("epoch %d of %d is in %s", self.epoch, epochs, self.output_dir)
+
+    def _open_board(self) -> Board | None:
+        is_wanted = self.config.train.tensorboard and self.process.is_first
+        return Board(self.output_dir) if is_wanted else None
 
     def _bar_is_off(self) -> bool | None:
         """None lets the terminal decide."""

@@ -292,6 +292,20 @@ def test_tensorboard_that_is_not_installed_is_named(
     assert "pip install tensorboard" in capsys.readouterr().err
 
 
+def test_tensorboard_gets_the_columns_of_the_history(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    output = tmp_path / "out"
+    options = [*mini_options, "train.tensorboard=true"]
+    assert run(processed_folder(3), output, options, epochs=2) == 0
+    board = events.EventAccumulator(str(output / "tensorboard")).Reload()
+    rows = history(output)
+    for column in set(rows[0]) - {"epoch"}:
+        points = [(event.step, event.value) for event in board.Scalars(column)]
+        assert points == [(n, pytest.approx(float(row[column]))) for n, row in enumerate(rows, 1)]
+
+
 def test_only_the_adapter_is_trained(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:

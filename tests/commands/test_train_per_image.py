@@ -18,6 +18,7 @@ from s3pot.io import write_npy
 from s3pot.losses import point_losses
 from s3pot.pipeline import PipelineSettings, segment
 from s3pot.runs.prompt_store import PromptStore
+from s3pot.training.history import MeanLosses
 from s3pot.training.trainer import AdapterTrainer
 
 Make = Callable[..., Path]
@@ -156,12 +157,12 @@ def fit(processed_folder: Make, mini_options: list[str]) -> Callable[..., Any]:
 
 def test_the_loss_falls_and_its_lowest_weights_stay(fit: Callable[..., Any]) -> None:
     history, adapter, prompts, sam = fit("per_image.epochs=8", "train.lr=1e-2")
-    assert history[-1]["total"] < history[0]["total"]
+    assert history[-1].losses.total < history[0].losses.total
     with torch.no_grad():
         logits = segment(sam, adapter, prompts, PipelineSettings()).logits_sam
         x, y = prompts.points_sam.long().unbind(dim=1)
         loss = point_losses(logits[y, x], prompts.labels).total
-    assert float(loss) == pytest.approx(min(row["total"] for row in history), abs=1e-5)
+    assert float(loss) == pytest.approx(min(record.losses.total for record in history), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,11 @@ def test_early_stop(
     fit: Callable[..., Any], monkeypatch, losses: list[float], patience: int, epochs: int | None
 ) -> None:
     left = iter(losses)
-    monkeypatch.setattr(
-        AdapterTrainer, "train_epoch", lambda self, get, order: {"total": next(left)}
-    )
+
+    def planned(self: AdapterTrainer, get: Any, order: Any) -> MeanLosses:
+        return MeanLosses(face=0.0, occlusion=0.0, hinge=0.0, total=next(left))
+
+    monkeypatch.setattr(AdapterTrainer, "train_epoch", planned)
     count = len(losses)
     history = fit(f"per_image.patience={patience}", f"per_image.epochs={count}")[0]
     # Slow but steady gains below min_delta add up: measured from the last mark, not the last step.
