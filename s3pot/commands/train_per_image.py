@@ -70,8 +70,8 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
         stem = f"{job.output_dir / prompts.name}_"
         write_history(history, stem)
         write_curve(history, stem)
-        path, more = Path(f"{stem}adapter.pth"), {"config": tree, "sam_sha256": store.sam_sha256}
-        save_checkpoint(path, adapter, epoch=len(history), **more)
+        path = Path(f"{stem}adapter.pth")
+        save_checkpoint(path, adapter, epoch=len(history), config=tree, sam_sha256=store.sam_sha256)
         with torch.no_grad():
             prediction = segment(sam, adapter, prompts, settings(config))
         return prediction, {"adapter": file_sha256(path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3pot.io import atomic_path
@@ -12,9 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+@dataclass(frozen=True)
+class Style:
+    """How a curve is drawn and called."""
+
+    label: str
+    color: str
+    linestyle: str
+
+
 # Blue and orange stay apart for color-blind eyes and in grey; a dash tells them apart as well.
-TRAIN_STYLE = {"color": "#0072b2", "linestyle": "-"}
-VAL_STYLE = {"color": "#d55e00", "linestyle": "--"}
+TRAIN = Style("training", "#0072b2", "-")
+VAL = Style("validation", "#d55e00", "--")
 TERMS = {
     "total": "total",
     "face": "face: minus mean p of the face points",
@@ -50,28 +61,32 @@ def draw_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
     )
     curves = _curves_of(rows[0])
     for term, title in TERMS.items():
-        for prefix, (label, style) in curves.items():
-            epochs = [row["epoch"] for row in rows]
-            values = [row[prefix + term] for row in rows]
-            axes[term].plot(epochs, values, label=label, linewidth=1.3, **style)
+        for prefix, style in curves.items():
+            axes[term].plot(
+                [row["epoch"] for row in rows],
+                [row[prefix + term] for row in rows],
+                label=style.label,
+                color=style.color,
+                linestyle=style.linestyle,
+                linewidth=1.3,
+            )
         axes[term].set_title(title.replace(": ", ":\n") if term != "total" else "", fontsize=8)
         axes[term].grid(color="0.9", linewidth=0.6)
         axes[term].tick_params(labelsize=8)
         axes[term].spines[["top", "right"]].set_visible(False)
-    _mark_best(axes["total"], rows, "val_total" if "val_" in curves else f"{list(curves)[0]}total")
+    _mark_best(axes["total"], rows, f"{list(curves)[-1]}total")
     axes["total"].set(xlabel="epoch", ylabel="total loss")
     axes["total"].legend(frameon=False, fontsize=9)
     return figure
 
 
-def _curves_of(row: Mapping[str, float]) -> dict[str, tuple[str, dict[str, str]]]:
-    """Label and style of each curve by the prefix of its columns."""
+def _curves_of(row: Mapping[str, float]) -> dict[str, Style]:
+    """The curves by the prefix of their columns; the last one decides which epoch is the best."""
     if "train_total" not in row:
-        return {"": ("training", TRAIN_STYLE)}
-    curves = {"train_": ("training", TRAIN_STYLE)}
-    if "val_total" in row:
-        curves["val_"] = ("validation", VAL_STYLE)
-    return curves
+        return {"": TRAIN}
+    if "val_total" not in row:
+        return {"train_": TRAIN}
+    return {"train_": TRAIN, "val_": VAL}
 
 
 def _mark_best(axes: Axes, rows: Sequence[Mapping[str, float]], column: str) -> None:
