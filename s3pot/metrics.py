@@ -1,4 +1,8 @@
-"""Scores of an occlusion mask against the truth, for one image and for many (DESIGN, "Metrics")."""
+"""Scores of an occlusion mask against the truth, for one image and for many.
+
+Occlusion intersection over union (IoU), mean over images, is the headline. Images without true
+occlusion ("bare") are reported apart: there the question is whether anything is predicted at all.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from s3pot.statistics import bootstrap_interval
+
 BOUNDARY_TOLERANCE = 0.0075  # share of the image diagonal within which two outlines agree
-BOOTSTRAP_SAMPLES = 2000
-_MEANS = ("f1", "precision", "recall", "accuracy", "boundary_f1", "visible_iou")
 
 
 @dataclass(frozen=True)
@@ -20,43 +24,117 @@ class MaskScores:
 
     Without true occlusion ``iou``, ``f1``, ``precision``, ``recall`` and ``boundary_f1`` are 1 when
     nothing is predicted, else 0.
+
+    Attributes:
+        iou: Intersection over union of the occlusion.
+        f1: Twice the intersection over the sum of both areas.
+        precision: Share of the prediction that is true; 0 when something is occluded and nothing
+            is predicted.
+        recall: Share of the truth that is predicted.
+        accuracy: Share of the region's pixels that are right.
+        boundary_f1: F1 of the outlines: a pixel of one is right where the other passes within
+            ``BOUNDARY_TOLERANCE``, at least one pixel.
+        visible_iou: IoU of the visible face, which is the region minus the occlusion.
+        true_positive: Pixels that are predicted and true.
+        false_positive: Pixels that are predicted only.
+        false_negative: Pixels that are true only.
+        region_pixels: Pixels where an occlusion could be predicted.
     """
 
     iou: float
     f1: float
-    precision: float  # 0 when something is occluded and nothing predicted
+    precision: float
     recall: float
-    accuracy: float  # share of the region's pixels that are right
-    boundary_f1: float  # of the outlines, within BOUNDARY_TOLERANCE, at least one pixel
-    visible_iou: float  # of the visible face: the region minus the occlusion
-    true_positive: int  # pixels, as the next two
+    accuracy: float
+    boundary_f1: float
+    visible_iou: float
+    true_positive: int
     false_positive: int
     false_negative: int
+    region_pixels: int
 
     @property
     def occluded(self) -> bool:
         """Whether there is any true occlusion."""
         return self.true_positive + self.false_negative > 0
 
+    @property
+    def predicted_occluded(self) -> bool:
+        """Whether any occlusion is predicted."""
+        return self.true_positive + self.false_positive > 0
+
+    @property
+    def predicted_share(self) -> float:
+        """Predicted occlusion as a share of the region."""
+        return _share(self.true_positive + self.false_positive, self.region_pixels, 0.0)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of any number of images; None where no image tells.
+
+    Attributes:
+        occlusion_iou: Mean IoU over the images with true occlusion, the headline.
+        occlusion_iou_low: Lower end of its 95 % bootstrap interval.
+        occlusion_iou_high: Upper end.
+        f1: Mean over the same images, as the next five.
+        precision: See ``MaskScores``, as the next four.
+        recall: Mean.
+        accuracy: Mean.
+        boundary_f1: Mean.
+        visible_iou: Mean.
+        pooled_iou: IoU of the pixels of the same images together.
+        pooled_f1: F1 of these pixels.
+        faces: Images with true occlusion.
+        clean_faces: Images without.
+        clean_right: Share of the images without true occlusion in which nothing is predicted.
+        false_alarms: Share of them in which something is predicted.
+        false_alarm_share: Mean share of the region that is predicted in them.
+    """
+
+    occlusion_iou: float | None
+    occlusion_iou_low: float | None
+    occlusion_iou_high: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    accuracy: float | None
+    boundary_f1: float | None
+    visible_iou: float | None
+    pooled_iou: float | None
+    pooled_f1: float | None
+    faces: int
+    clean_faces: int
+    clean_right: float | None
+    false_alarms: float | None
+    false_alarm_share: float | None
+
 
 def mask_scores(
     prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
 ) -> MaskScores:
-    """Score one predicted occlusion, bool (H, W), against the true one, also outside the region.
+    """Score one predicted occlusion against the true one, also outside the region.
 
-    ``region``, bool (H, W), is where an occlusion could be predicted, for ``accuracy`` and
-    ``visible_iou``; None means everywhere.
+    Args:
+        prediction: Predicted occlusion, bool (H, W).
+        truth: True occlusion, bool (H, W).
+        region: Where an occlusion could be predicted, bool (H, W), for ``accuracy``,
+            ``visible_iou`` and ``region_pixels``; None means everywhere.
 
     Raises:
         ValueError: The shapes differ, or are not (H, W).
     """
-    prediction, truth = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
+    prediction = np.asarray(prediction, dtype=bool)
+    truth = np.asarray(truth, dtype=bool)
     region = np.ones_like(truth) if region is None else np.asarray(region, dtype=bool)
     if truth.ndim != 2 or not prediction.shape == truth.shape == region.shape:
-        raise ValueError(f"{prediction.shape}, {truth.shape}, {region.shape}: not the same (H, W)")
+        shapes = f"{prediction.shape}, {truth.shape} and {region.shape}"
+        raise ValueError(f"prediction, truth and region are {shapes}; expected the same (H, W)")
     hit = int((prediction & truth).sum())
-    extra, missed = int(prediction.sum()) - hit, int(truth.sum()) - hit
-    ours, theirs = region & ~prediction, region & ~truth
+    extra = int(prediction.sum()) - hit
+    missed = int(truth.sum()) - hit
+    predicted_face = region & ~prediction
+    true_face = region & ~truth
     return MaskScores(
         iou=_share(hit, hit + extra + missed),
         f1=_share(2 * hit, 2 * hit + extra + missed),
@@ -64,62 +142,68 @@ def mask_scores(
         recall=_share(hit, hit + missed, float(not extra)),
         accuracy=_share(int(((prediction == truth) & region).sum()), int(region.sum())),
         boundary_f1=_boundary_f1(prediction, truth),
-        visible_iou=_share(int((ours & theirs).sum()), int((ours | theirs).sum())),
+        visible_iou=_share(
+            int((predicted_face & true_face).sum()), int((predicted_face | true_face).sum())
+        ),
         true_positive=hit,
         false_positive=extra,
         false_negative=missed,
+        region_pixels=int(region.sum()),
     )
 
 
-def summarise(scores: Sequence[MaskScores], seed: int = 0) -> dict[str, float | int | None]:
-    """Scores of any number of images, by column of a table; None where no image tells.
+def summarise(scores: Sequence[MaskScores], seed: int = 0) -> Summary:
+    """Sum up the scores of any number of images.
 
-    ``occlusion_iou``, the headline, and its 95 % bootstrap interval; means of the other scores;
-    those of the pixels of all images together; how many images these are. Images without true
-    occlusion are apart: how many, and the share of them in which nothing is predicted.
+    Args:
+        scores: One entry for each image.
+        seed: Of the bootstrap.
     """
     occluded = [entry for entry in scores if entry.occluded]
-    clean = [entry.iou for entry in scores if not entry.occluded]
-    ious = [entry.iou for entry in occluded]
-    low, high = bootstrap_interval(ious, seed) or (None, None)
+    bare = [entry for entry in scores if not entry.occluded]
+    interval = bootstrap_interval([entry.iou for entry in occluded], seed)
     hit = sum(entry.true_positive for entry in occluded)
     wrong = sum(entry.false_positive + entry.false_negative for entry in occluded)
-    return {
-        "occlusion_iou": _mean(ious),
-        "occlusion_iou_low": low,
-        "occlusion_iou_high": high,
-        **{name: _mean([getattr(entry, name) for entry in occluded]) for name in _MEANS},
-        "pooled_iou": hit / (hit + wrong) if occluded else None,
-        "pooled_f1": 2 * hit / (2 * hit + wrong) if occluded else None,
-        "faces": len(occluded),
-        "clean_faces": len(clean),
-        "clean_right": _mean(clean),
-    }
-
-
-def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
-    """95 % percentile interval of the mean: images drawn with replacement; None without values."""
-    if not values:
-        return None
-    draws = np.random.default_rng(seed).integers(len(values), size=(BOOTSTRAP_SAMPLES, len(values)))
-    low, high = np.quantile(np.array(values)[draws].mean(axis=1), (0.025, 0.975))
-    return float(low), float(high)
+    false_alarms = _mean([float(entry.predicted_occluded) for entry in bare])
+    return Summary(
+        occlusion_iou=None if interval is None else interval.mean,
+        occlusion_iou_low=None if interval is None else interval.low,
+        occlusion_iou_high=None if interval is None else interval.high,
+        f1=_mean([entry.f1 for entry in occluded]),
+        precision=_mean([entry.precision for entry in occluded]),
+        recall=_mean([entry.recall for entry in occluded]),
+        accuracy=_mean([entry.accuracy for entry in occluded]),
+        boundary_f1=_mean([entry.boundary_f1 for entry in occluded]),
+        visible_iou=_mean([entry.visible_iou for entry in occluded]),
+        pooled_iou=_share(hit, hit + wrong) if occluded else None,
+        pooled_f1=_share(2 * hit, 2 * hit + wrong) if occluded else None,
+        faces=len(occluded),
+        clean_faces=len(bare),
+        clean_right=None if false_alarms is None else 1 - false_alarms,
+        false_alarms=false_alarms,
+        false_alarm_share=_mean([entry.predicted_share for entry in bare]),
+    )
 
 
 def _boundary_f1(prediction: np.ndarray, truth: np.ndarray) -> float:
     if not (prediction.any() and truth.any()):
         return float(prediction.any() == truth.any())
     reach = max(1.0, BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
-    ours, theirs = _outline(prediction), _outline(truth)
-    near = []
-    for own, other in ((ours, theirs), (theirs, ours)):
-        distance = cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        near.append(float((distance[own > 0] <= reach).mean()))
-    return _share(2 * near[0] * near[1], near[0] + near[1], 0.0)
+    predicted_outline = _outline(prediction)
+    true_outline = _outline(truth)
+    precision = _share_near(predicted_outline, true_outline, reach)
+    recall = _share_near(true_outline, predicted_outline, reach)
+    return _share(2 * precision * recall, precision + recall, 0.0)
+
+
+def _share_near(outline: np.ndarray, other: np.ndarray, reach: float) -> float:
+    """Share of an outline's pixels, uint8 (H, W), that lie within ``reach`` of another one."""
+    distance = cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return float((distance[outline > 0] <= reach).mean())
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels with a 4-neighbour outside the mask, or at the picture's edge: uint8 (H, W)."""
+    """Pixels with a 4-neighbor outside the mask, or at the picture's edge: uint8 (H, W)."""
     padded = np.pad(mask, 1).astype(np.uint8)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return np.asarray((padded - cv2.erode(padded, cross))[1:-1, 1:-1])

@@ -22,7 +22,18 @@ LAYERS = (
     ("pipeline", "build", "baselines"),
     ("rg", "fe", "ps", "adapter", "losses", "metrics"),
     ("sam", "data", "weights"),
-    ("types", "labels", "grid", "geometry", "io", "config", "device", "seeding", "distributed"),
+    (
+        "statistics",
+        "types",
+        "labels",
+        "grid",
+        "geometry",
+        "io",
+        "config",
+        "device",
+        "seeding",
+        "distributed",
+    ),
 )
 # build also sees weights; the stages use data's pictures and types besides.
 NOT_EACH_OTHER = LAYERS[5]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s3pot.io import atomic_path, write_csv
-from s3pot.metrics import bootstrap_interval
+from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from s3pot_synthetic.occluders import BENCH_KINDS
 
@@ -119,7 +119,8 @@ def estimate(
     values = [own[face] - other[face] for face in sorted(faces & own.keys() & other.keys())]
     mean = sum(values) / len(values) if values else None
     interval = bootstrap_interval(values, seed) if len(values) >= MIN_FACES else None
-    low, high = interval or (None, None)
+    low = None if interval is None else interval.low
+    high = None if interval is None else interval.high
     return Estimate(group, row, minus, len(values), mean, low, high)
 
 

@@ -31,11 +31,12 @@ from s3pot.config import Config
 from s3pot.data.image import write_png
 from s3pot.io import write_csv
 from s3pot.labels import OCCLUSION, REGION_CLASSES
-from s3pot.metrics import bootstrap_interval, mask_scores
+from s3pot.metrics import mask_scores
 from s3pot.report import vis
 from s3pot.rg.detect import FaceDetector
 from s3pot.runs.folder_run import each
 from s3pot.seeding import seed_everything
+from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from tools.photo_paste import Pasted, paste
 from tools.photo_truth import LabelledFace, find_photos, read_face
@@ -144,9 +145,13 @@ def table(rows: Sequence[Row], measures: Mapping[str, str]) -> list[str]:
     lines = []
     for column, text in measures.items():
         values = [float(row[column]) for row in rows]
-        low, high = bootstrap_interval(values) or (0.0, 0.0)
-        lines.append(f"{text:42}{np.mean(values):8.3f}   [{low:.3f}, {high:.3f}]")
+        lines.append(f"{text:42}{np.mean(values):8.3f}   {_interval_text(values)}")
     return lines
+
+
+def _interval_text(values: Sequence[float]) -> str:
+    interval = bootstrap_interval(values)
+    return "" if interval is None else f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def by_column(rows: Sequence[Row], column: str) -> list[str]:
@@ -157,8 +162,7 @@ def by_column(rows: Sequence[Row], column: str) -> list[str]:
         share, iou, region = (
             [float(row[key]) for row in part] for key in ("share", "occlusion_iou", "region_iou")
         )
-        low, high = bootstrap_interval(iou) or (0.0, 0.0)
-        interval = f"[{low:.3f}, {high:.3f}]"
+        interval = _interval_text(iou)
         means = f"{np.mean(share):8.3f}{np.mean(iou):11.3f}{interval:>17}{np.mean(region):12.3f}"
         lines.append(f"{value:16}{len(part):4}{means}")
     return lines

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3pot.metrics import bootstrap_interval
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
+from s3pot.statistics import bootstrap_interval
 
 # Pictures ``<stem>_<key>.png`` of a face.
 VIEWS = (
@@ -63,9 +63,8 @@ def headline_facts(rows: Sequence[Mapping[str, Any]]) -> list[Fact]:
     ious = [float(row["occlusion_iou"]) for row in with_occlusion]
     interval = bootstrap_interval(ious)
     if interval is not None:
-        low, high = interval
-        note = f"95 % interval {low:.3f} to {high:.3f}, {len(ious)} faces"
-        facts.append(Fact("mean occlusion IoU", f"{sum(ious) / len(ious):.3f}", note))
+        note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, {len(ious)} faces"
+        facts.append(Fact("mean occlusion IoU", f"{interval.mean:.3f}", note))
     bare = [row for row in scored if row.get("true_share") == 0]
     if bare:
         false_alarms = sum(1 for row in bare if is_occluded(row))

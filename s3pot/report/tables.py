@@ -38,7 +38,10 @@ class Evaluation:
 def table_row(name: str, entries: Sequence[FaceScore]) -> dict[str, Any]:
     """Sum up the faces of one row; scores rounded to 4 digits."""
     times = [entry.seconds for entry in entries if entry.seconds is not None]
-    values: dict[str, Any] = {"name": name, **summarise([entry.scores for entry in entries])}
+    values: dict[str, Any] = {
+        "name": name,
+        **asdict(summarise([entry.scores for entry in entries])),
+    }
     values["seconds_per_face"] = sum(times) / len(times) if times else None
     return {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}
 

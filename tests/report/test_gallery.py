@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from s3pot.data.image import write_png
-from s3pot.metrics import bootstrap_interval
 from s3pot.report.gallery import VIEWS, doubt_of, headline_facts, write_gallery
 from s3pot.report.page import relative_link
+from s3pot.statistics import bootstrap_interval
 
 VOID = ("meta", "img", "input", "link")
 HOSTILE = "sub/<b> & \"q\" 's' #1?%20 ü</script>"
@@ -108,7 +108,7 @@ def test_headline_of_a_scored_run() -> None:
     assert facts["mean occlusion IoU"].value == "0.600"
     interval = bootstrap_interval(ious)
     assert interval is not None
-    note = f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}, 3 faces"
+    note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, 3 faces"
     assert facts["mean occlusion IoU"].note == note
     assert facts["false alarms"].value == "1"
     assert facts["false alarms"].note == "of 2 bare faces; mean share 2.0%"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from readme_commands import load_script
 
-from s3pot.metrics import bootstrap_interval
+from s3pot.statistics import bootstrap_interval
 
 # face → grade, kinds; the last one hides nothing
 META = {
@@ -75,9 +75,9 @@ def test_means_counts_and_intervals(tool, files, tmp_path) -> None:
         line = found[group, "plain", ""]
         assert int(line["faces"]) == len(values), group
         assert float(line["mean"]) == pytest.approx(np.mean(values)), group
-    low, high = bootstrap_interval(PLAIN)
+    interval = bootstrap_interval(PLAIN)
     line = found["all", "plain", ""]
-    assert (float(line["low"]), float(line["high"])) == pytest.approx((low, high))
+    assert (float(line["low"]), float(line["high"])) == pytest.approx((interval.low, interval.high))
     assert found["easy", "plain", ""]["low"] == ""  # three faces only
     assert found["medium", "better", ""]["mean"] == ""
 
