@@ -1,0 +1,97 @@
+"""The bundled face detector: the same interface as YuNet's, for photos of any size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from s3pot.rg.detect import Face
+from s3pot.rg.nets.face_detector import MULTIPLE, CellFaces
+
+# Longest sides in pixels at which a photo is searched. The network knows faces from 10 px to those
+# that fill 320 px; the first two are always looked at, the third only if nothing was found.
+SEARCH_SIDES = (320, 640)
+FAR_SIDE = 1280
+LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
+MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same face again
+
+
+class MiniFaceDetector:
+    """Finds faces with the bundled network."""
+
+    def __init__(self, net: nn.Module, min_score: float = 0.5) -> None:
+        """Take a network in evaluation mode; faces below ``min_score`` are dropped."""
+        self.net = net
+        self.min_score = min_score
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find the faces of a photo of any size, uint8 RGB (H, W, 3).
+
+        Returns:
+            Faces in the photo frame, largest first; empty if there is none.
+        """
+        longest = max(image.shape[:2])
+        faces: list[Face] = []
+        for side in SEARCH_SIDES:
+            if side == SEARCH_SIDES[0] or side / longest <= LARGEST_ENLARGEMENT:
+                faces += self.search(image, side / longest)
+        if not faces and longest > SEARCH_SIDES[-1]:
+            faces = self.search(image, min(1.0, FAR_SIDE / longest))
+        return sorted(without_repeats(faces), key=lambda face: -face.box[2] * face.box[3])
+
+    def search(self, image: np.ndarray, scale: float) -> list[Face]:
+        """Find faces at one scale; arguments and result as of `detect`."""
+        height, width = image.shape[:2]
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = cv2.resize(image, size, interpolation=filtering)
+        right, below = -size[0] % MULTIPLE, -size[1] % MULTIPLE
+        padded = cv2.copyMakeBorder(resized, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        faces = self._run(padded)
+        ratio = np.array([width / size[0], height / size[1]])
+        return without_repeats(
+            [
+                Face(tuple(box * np.tile(ratio, 2)), float(score), _to_photo(landmarks, ratio))
+                for box, score, landmarks in faces
+            ]
+        )
+
+    @torch.inference_mode()
+    def _run(self, image: np.ndarray) -> list[tuple[np.ndarray, float, np.ndarray]]:
+        """Look at one picture: boxes, scores and landmarks of the cells that are sure enough."""
+        weight = next(self.net.parameters())
+        pixels = torch.from_numpy(image).to(weight.device).permute(2, 0, 1)[None]
+        cells: CellFaces = self.net(pixels.to(weight.dtype).div(255))
+        scores = cells.logits[0].sigmoid()
+        sure = torch.nonzero(scores >= self.min_score)[:, 0]
+        boxes = cells.boxes[0, sure].double().cpu().numpy()
+        landmarks = cells.landmarks[0, sure].double().cpu().numpy()
+        values = scores[sure].double().cpu().numpy()
+        finite = np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
+        return list(zip(boxes[finite], values[finite].tolist(), landmarks[finite]))
+
+
+def _to_photo(points: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    """Scale pixel centers from the searched picture to the photo."""
+    return (points + 0.5) * ratio - 0.5
+
+
+def without_repeats(faces: list[Face]) -> list[Face]:
+    """Keep the surest of several finds of one face, surest first (non-maximum suppression)."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda found: -found.score):
+        if all(_overlap(face, other) <= MAX_OVERLAP for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _overlap(face: Face, other: Face) -> float:
+    """IoU of two boxes."""
+    low = np.maximum(face.box[:2], other.box[:2])
+    high = np.minimum(
+        np.add(face.box[:2], face.box[2:]), np.add(other.box[:2], other.box[2:])
+    )
+    shared = float(np.clip(high - low, 0, None).prod())
+    return shared / (face.box[2] * face.box[3] + other.box[2] * other.box[3] - shared)

@@ -1,0 +1,268 @@
+"""Recipe of the mini face detector: boxes and five landmarks, from drawn scenes alone.
+
+Every step sees new scenes of `s3pot_synthetic.crowd`, put together while the step before it
+computes. Losses: quality focal loss of the cells' confidence (Li et al. 2020), whose target is how
+well the cell's box fits, so that the score says how far a face can be trusted; GIoU of the boxes;
+distance of the landmarks in shares of the face. Labels used: boxes and landmarks of drawn faces.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from s3pot.rg.mini_detector import MiniFaceDetector
+from s3pot.rg.nets.face_detector import (
+    STRIDES,
+    CellFaces,
+    FaceDetectorNet,
+    FaceDetectorSize,
+    cell_centers,
+)
+from s3pot_mini.loop import Losses, Schedule, export, fit
+from s3pot_synthetic.crowd import Scene, draw_scene
+from s3pot_synthetic.crowd_bank import draw_bank, open_bank
+
+SIZE = FaceDetectorSize()
+SIDE = 320  # of a training scene, pixels
+SCHEDULE = Schedule(steps=6000, batch=24, lr=2e-3, decay=0.5)
+PEOPLE, PLACES = 3000, 400  # drawn beforehand
+HELD_BACK = 200  # scenes for validation; of the same people, in places of their own
+# Longest side of the faces that each grid answers for; neighbors share those in between.
+RANGES = ((0.0, 52.0), (36.0, 120.0), (84.0, float("inf")))
+NEAR = 0.14  # cells nearer than this share of a face to its middle answer for it
+_NEAREST = 0.75  # and in any case those nearer than this many strides
+_BETA = 0.02  # landmark errors below this share of the face count by their square
+
+
+@dataclass(frozen=True)
+class SceneBatch:
+    """Scenes as tensors; M is the largest number of faces among them.
+
+    Attributes:
+        images: (B, 3, S, S) in [0, 1].
+        boxes: x, y, width, height, (B, M, 4) pixels.
+        landmarks: (B, M, 5, 2) pixels.
+        is_face: Which of the M are faces, bool (B, M); the others are padding.
+        ignored: Boxes whose cells are not judged, (B, M', 4); padded with boxes of no size.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    landmarks: Tensor
+    is_face: Tensor
+    ignored: Tensor
+
+
+class SceneBatches(Dataset[list[Scene]]):
+    """The scenes of every step, by the step's number."""
+
+    def __init__(self, folder: Path, batch: int, seed: int, side: int) -> None:
+        self.folder = folder
+        self.batch = batch
+        self.seed = seed
+        self.side = side
+
+    def __getitem__(self, step: int) -> list[Scene]:
+        """Put the scenes of a step together; the bank is opened once per process."""
+        cv2.setNumThreads(1)
+        bank = open_bank(self.folder)
+        return [
+            draw_scene(np.random.default_rng([self.seed, 31, step, number]), bank, self.side)
+            for number in range(self.batch)
+        ]
+
+
+def collate(scenes: list[Scene], device: torch.device) -> SceneBatch:
+    """Stack scenes; lists of faces are padded."""
+    images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
+    most = max(1, *(len(scene.boxes) for scene in scenes))
+    most_ignored = max(1, *(len(scene.ignored) for scene in scenes))
+    boxes = torch.zeros(len(scenes), most, 4)
+    landmarks = torch.zeros(len(scenes), most, 5, 2)
+    is_face = torch.zeros(len(scenes), most, dtype=torch.bool)
+    ignored = torch.zeros(len(scenes), most_ignored, 4)
+    for row, scene in enumerate(scenes):
+        count = len(scene.boxes)
+        boxes[row, :count] = torch.from_numpy(scene.boxes)
+        landmarks[row, :count] = torch.from_numpy(scene.landmarks)
+        is_face[row, :count] = True
+        ignored[row, : len(scene.ignored)] = torch.from_numpy(scene.ignored)
+    return SceneBatch(
+        images.to(device).permute(0, 3, 1, 2).float().div(255),
+        boxes.to(device),
+        landmarks.to(device),
+        is_face.to(device),
+        ignored.to(device),
+    )
+
+
+def train(
+    folder: Path, target: Path, device: torch.device, steps: int, workers: int, people: int = PEOPLE
+) -> None:
+    """Draw the bank if it is missing, train, and export to ``target``."""
+    draw_bank(folder, people, max(8, people * PLACES // PEOPLE), max(1, workers))
+    torch.manual_seed(SCHEDULE.seed)
+    net = FaceDetectorNet(SIZE).to(device, memory_format=torch.channels_last)
+    schedule = SCHEDULE.until(steps)
+    held_back = SceneBatches(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
+    batches: list[Iterator[list[Scene]]] = []
+
+    def losses(rng: np.random.Generator, step: int) -> Losses:
+        if not batches:
+            batches.append(_scenes_from(step, folder, schedule, workers))
+        batch = collate(next(batches[0]), device)
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        # Depthwise convolutions are slower in bfloat16 on a CPU.
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
+            faces = net.train()(images)
+        with torch.autocast(device.type, enabled=False):
+            return step_losses(faces, batch)
+
+    def validate(step: int) -> dict[str, float]:
+        return measure(net, held_back)
+
+    fit("detector", net, losses, schedule, folder, device, validate)
+    export("detector", dataclasses.asdict(SIZE), net.state_dict(), target)
+
+
+def _scenes_from(
+    step: int, folder: Path, schedule: Schedule, workers: int
+) -> Iterator[list[Scene]]:
+    """Give the scenes of one step after the other, put together by other processes."""
+    scenes = SceneBatches(folder, schedule.batch, schedule.seed, SIDE)
+    loader: DataLoader[list[Scene]] = DataLoader(
+        scenes,
+        batch_size=None,
+        sampler=range(step, schedule.steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+    )
+    return iter(loader)
+
+
+def step_losses(faces: CellFaces, batch: SceneBatch) -> Losses:
+    """All losses of one batch."""
+    owner, judged = assign(batch)
+    positive = owner >= 0
+    row, cell = positive.nonzero(as_tuple=True)
+    number = owner[row, cell]
+    count = max(1, len(row))
+    boxes, want = faces.boxes[row, cell], batch.boxes[row, number]
+    overlap, generous = box_overlaps(boxes, want)
+    side = want[:, 2:].amax(1).clamp_min(1)[:, None, None]
+    offset = (faces.landmarks[row, cell] - batch.landmarks[row, number]) / side
+    quality = torch.zeros_like(faces.logits)
+    quality[row, cell] = overlap.detach().clamp(0.05, 1).to(quality)
+    score = faces.logits.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(faces.logits, quality, reduction="none")
+    focal = (entropy * (score.detach() - quality).abs() ** 2 * judged).sum() / count
+    box = (1 - generous).sum() / count
+    landmark = F.smooth_l1_loss(offset, torch.zeros_like(offset), reduction="none", beta=_BETA)
+    landmark = landmark.mean(dim=(1, 2)).sum() / count
+    total = focal + box + 10 * landmark
+    return {"total": total, "focal": focal, "box": box, "landmark": landmark}
+
+
+def assign(batch: SceneBatch) -> tuple[Tensor, Tensor]:
+    """Decide which cells answer for which face.
+
+    Returns:
+        Number of the face of each cell, -1 for none, int64 (B, N); which cells are judged at all,
+        float (B, N).
+    """
+    height, width = batch.images.shape[-2:]
+    middle = batch.boxes[..., :2] + batch.boxes[..., 2:] / 2
+    side = batch.boxes[..., 2:].amax(-1)
+    owners, judged = [], []
+    for stride, (low, high) in zip(STRIDES, RANGES):
+        centers = cell_centers(height // stride, width // stride, stride).to(batch.boxes)
+        offset = (centers[None, :, None] - middle[:, None]).abs().amax(-1)
+        reach = (NEAR * side).clamp_min(_NEAREST * stride)[:, None]
+        mine = (batch.is_face & (side >= low) & (side < high))[:, None] & (offset <= reach)
+        # The nearest face, where two want the same cell.
+        distance = torch.where(mine, offset, torch.full_like(offset, float("inf")))
+        nearest, number = distance.min(dim=-1)
+        owner = torch.where(nearest.isfinite(), number, torch.full_like(number, -1))
+        owners.append(owner)
+        judged.append(_is_judged(centers, owner, batch))
+    return torch.cat(owners, dim=1), torch.cat(judged, dim=1)
+
+
+def _is_judged(centers: Tensor, owner: Tensor, batch: SceneBatch) -> Tensor:
+    """Tell which cells are judged: not those in ignored boxes, and not the rim of a face's middle.
+
+    Cells around the middle, and those of grids that other sizes belong to, may say what they like.
+    """
+    ignored = _inside(centers, batch.ignored, 1.0)
+    unsure = _inside(centers, batch.boxes * batch.is_face[..., None], 0.45)
+    judged = (owner >= 0) | ~(ignored | unsure)
+    return judged.float()
+
+
+def _inside(centers: Tensor, boxes: Tensor, share: float) -> Tensor:
+    """Tell which points (N, 2) lie in the middle share of any box (B, M, 4): bool (B, N)."""
+    middle = boxes[..., :2] + boxes[..., 2:] / 2
+    half = boxes[..., 2:] * share / 2
+    offset = (centers[None, :, None] - middle[:, None]).abs()
+    return (offset < half[:, None]).all(-1).any(-1)
+
+
+def box_overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare boxes x, y, width, height pair by pair.
+
+    Returns:
+        IoU and generalised IoU (Rezatofighi et al. 2019), each (N,).
+    """
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    other_low, other_high = others[:, :2], others[:, :2] + others[:, 2:]
+    shared = (torch.minimum(high, other_high) - torch.maximum(low, other_low)).clamp_min(0).prod(1)
+    union = boxes[:, 2:].prod(1) + others[:, 2:].prod(1) - shared
+    hull = (torch.maximum(high, other_high) - torch.minimum(low, other_low)).prod(1)
+    overlap = shared / union.clamp_min(1e-6)
+    return overlap, overlap - (hull - union) / hull.clamp_min(1e-6)
+
+
+def measure(net: FaceDetectorNet, scenes: list[Scene], min_score: float = 0.4) -> dict[str, float]:
+    """Scores on held-back scenes, each searched at its own size.
+
+    Returns:
+        Share of faces that are found (IoU over 0.4), share of finds that are none, mean distance of
+        the landmarks in shares of the face box's longer side.
+    """
+    detector = MiniFaceDetector(net.eval(), min_score)
+    hits = wanted = finds = 0
+    errors: list[float] = []
+    for scene in scenes:
+        faces = detector.search(scene.image, 1.0)
+        wanted += len(scene.boxes)
+        for face in faces:
+            box = torch.tensor([face.box])
+            ignored = torch.from_numpy(scene.ignored)
+            if len(ignored) and float(box_overlaps(box.expand(len(ignored), 4), ignored)[0].max()) > 0.2:
+                continue
+            finds += 1
+            if not len(scene.boxes):
+                continue
+            truths = torch.from_numpy(scene.boxes)
+            overlap = box_overlaps(box.expand(len(truths), 4), truths)[0]
+            best = int(overlap.argmax())
+            if float(overlap[best]) > 0.4:
+                hits += 1
+                distance = np.linalg.norm(face.landmarks - scene.landmarks[best], axis=1).mean()
+                errors.append(float(distance / scene.boxes[best, 2:].max()))
+    return {
+        "found": hits / max(1, wanted),
+        "false": 1 - hits / max(1, finds),
+        "landmark_error": float(np.mean(errors)) if errors else 1.0,
+    }

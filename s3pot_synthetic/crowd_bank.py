@@ -1,0 +1,166 @@
+"""Cut-out people, occluders and places that scenes are put together from, drawn once.
+
+Drawing a face takes a tenth of a second, laying a finished cut-out into a scene less than a
+hundredth: so a folder of cut-outs is drawn first and read through memory maps by every process.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from s3pot.io import atomic_path
+from s3pot.labels import CLASSES
+from s3pot.types import S3potError
+from s3pot_synthetic.canvas import Array
+from s3pot_synthetic.crowd_backgrounds import draw_background
+from s3pot_synthetic.face import Face, draw_clean
+from s3pot_synthetic.head import BACKGROUND, outline
+from s3pot_synthetic.layers import compose, coverage
+from s3pot_synthetic.occluders import draw_kind, draw_occluder
+
+logger = logging.getLogger(__name__)
+
+FACE_SIZE = 256  # side of a cut-out in pixels
+PLACE_SIZE = 448  # side of a background in pixels
+OUTLINE_POINTS = 16  # of the face from the hairline to the chin
+_HAIRLINE = -0.78  # head coordinates: what lies above belongs to the skull, not to the face box
+_MOUTH = (CLASSES.index("lip"), CLASSES.index("mouth"))
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Everything that is drawn beforehand; arrays may be memory maps.
+
+    Attributes:
+        people: Head, hair, neck and clothes, with coverage: (N, S, S, 4) uint8 RGBA.
+        whole: The same drawn faces with the background they were drawn on, (N, S, S, 3) uint8.
+        occluders: What hides a part of each of them, lit and with its coverage, in the same frame:
+            (N, S, S, 4) uint8 RGBA.
+        landmarks: Five of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32 pixels.
+        outlines: Rim of each face from the hairline to the chin, (N, K, 2) float32 pixels.
+        places: Backgrounds, (M, P, P, 3) uint8.
+    """
+
+    people: Array
+    whole: Array
+    occluders: Array
+    landmarks: Array
+    outlines: Array
+    places: Array
+
+
+_FILES = ("people", "whole", "occluders", "landmarks", "outlines", "places")
+
+
+def face_landmarks(face: Face) -> Array:
+    """Measure the five landmarks of a clean face in pixels: (5, 2) float32, x and y.
+
+    Eye centers, nose tip and mouth corners; of each pair the one that is left in the picture first.
+    """
+    head = face.head
+    eyes = head.turn([(-head.eye_x, head.eye_y), (head.eye_x, head.eye_y)])
+    nose = head.turn([(0.0, head.nose_y)], 0.12)
+    scale = head.frame.scale
+    points = (np.concatenate([eyes, nose]) + 0.5) * scale - 0.5
+    rows, columns = np.nonzero(np.isin(face.labels, _MOUTH))
+    mouth = np.stack([columns, rows], axis=1).astype(np.float64)
+    axis = points[1] - points[0]
+    along = mouth @ axis
+    corners = np.stack([mouth[along <= np.quantile(along, 0.01)].mean(axis=0),
+                        mouth[along >= np.quantile(along, 0.99)].mean(axis=0)])  # fmt: skip
+    return np.concatenate([points, corners]).astype(np.float32)
+
+
+def face_outline(face: Face) -> Array:
+    """Trace the face from the hairline to the chin in pixels: (OUTLINE_POINTS, 2) float32."""
+    head = face.head
+    rim = (outline(head) - np.array(head.centre)) @ _turn(head.roll)
+    rim[:, 1] = np.maximum(rim[:, 1], _HAIRLINE * head.half[1])
+    rim = rim @ _turn(head.roll).T + np.array(head.centre)
+    chosen = rim[np.linspace(0, len(rim) - 1, OUTLINE_POINTS).round().astype(int)]
+    return ((chosen + 0.5) * head.frame.scale - 0.5).astype(np.float32)
+
+
+def _turn(angle: float) -> Array:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _pixels(picture: Array) -> Array:
+    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def draw_person(index: int, size: int = FACE_SIZE, seed: int = 0) -> dict[str, Array]:
+    """Draw one cut-out person of the train split.
+
+    Returns:
+        One entry of each of the arrays of a `Bank` but `places`.
+    """
+    face = draw_clean(np.random.default_rng([seed, 1, index, 20]), size, "train")
+    rng = np.random.default_rng([seed, 1, index, 21])
+    alpha = cv2.GaussianBlur((face.labels != BACKGROUND).astype(np.uint8) * 255, (0, 0), 0.8)
+    layers = draw_occluder(rng, face, "train", draw_kind(rng, "train"))
+    hidden = compose(rng, face, layers) if layers else face.image
+    mask = coverage(layers) if layers else np.zeros((size, size), np.uint8)
+    whole = _pixels(face.image)
+    return {
+        "people": np.dstack([whole, alpha]),
+        "whole": whole,
+        "occluders": np.dstack([_pixels(hidden), mask]),
+        "landmarks": face_landmarks(face),
+        "outlines": face_outline(face),
+    }
+
+
+def _draw_place(index: int, seed: int) -> Array:
+    return draw_background(np.random.default_rng([seed, 1, index, 22]), PLACE_SIZE)
+
+
+def draw_bank(folder: Path, people: int, places: int, workers: int, seed: int = 0) -> None:
+    """Draw a bank into a folder, or keep the one that is there.
+
+    Args:
+        folder: Its files are written whole or not at all.
+        people: Number of cut-out people.
+        places: Number of backgrounds.
+        workers: Processes.
+        seed: Number of the bank, from 0.
+    """
+    if all((folder / f"crowd_{name}.npy").exists() for name in _FILES):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers) as pool:
+        drawn = pool.map(partial(draw_person, seed=seed), range(people), chunksize=16)
+        for name in _FILES[:-1]:
+            _save(folder / f"crowd_{name}.npy", np.stack([person[name] for person in drawn]))
+        grounds = pool.map(partial(_draw_place, seed=seed), range(places), chunksize=8)
+        _save(folder / "crowd_places.npy", np.stack(grounds))
+    logger.info("%d people and %d places drawn into %s", people, places, folder)
+
+
+def _save(path: Path, array: Array) -> None:
+    with atomic_path(path) as aside, aside.open("wb") as file:
+        np.save(file, array)
+
+
+def open_bank(folder: Path) -> Bank:
+    """Open what `draw_bank` wrote, as memory maps.
+
+    Raises:
+        S3potError: The folder holds no bank.
+    """
+    paths = [folder / f"crowd_{name}.npy" for name in _FILES]
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise S3potError(f"{folder} lacks {', '.join(missing)}: draw the bank of people first")
+    people, whole, occluders, landmarks, outlines, places = (
+        np.load(path, mmap_mode="r") for path in paths
+    )
+    return Bank(people, whole, occluders, np.array(landmarks), np.array(outlines), places)
