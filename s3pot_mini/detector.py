@@ -29,7 +29,7 @@ from s3pot.rg.nets.face_detector import (
     cell_centers,
 )
 from s3pot_mini.loop import Losses, Schedule, export, fit
-from s3pot_synthetic.crowd import Scene, draw_scene
+from s3pot_synthetic.crowd import CrowdScene, draw_crowd
 from s3pot_synthetic.crowd_bank import draw_bank, open_bank
 
 SIZE = FaceDetectorSize()
@@ -63,7 +63,7 @@ class SceneBatch:
     ignored: Tensor
 
 
-class SceneBatches(Dataset[list[Scene]]):
+class SceneBatches(Dataset[list[CrowdScene]]):
     """The scenes of every step, by the step's number."""
 
     def __init__(self, folder: Path, batch: int, seed: int, side: int) -> None:
@@ -72,17 +72,17 @@ class SceneBatches(Dataset[list[Scene]]):
         self.seed = seed
         self.side = side
 
-    def __getitem__(self, step: int) -> list[Scene]:
+    def __getitem__(self, step: int) -> list[CrowdScene]:
         """Put the scenes of a step together; the bank is opened once per process."""
         cv2.setNumThreads(1)
         bank = open_bank(self.folder)
         return [
-            draw_scene(np.random.default_rng([self.seed, 31, step, number]), bank, self.side)
+            draw_crowd(np.random.default_rng([self.seed, 31, step, number]), bank, self.side)
             for number in range(self.batch)
         ]
 
 
-def collate(scenes: list[Scene], device: torch.device) -> SceneBatch:
+def collate(scenes: list[CrowdScene], device: torch.device) -> SceneBatch:
     """Stack scenes; lists of faces are padded."""
     images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
     most = max(1, *(len(scene.boxes) for scene in scenes))
@@ -112,10 +112,10 @@ def train(
     """Draw the bank if it is missing, train, and export to ``target``."""
     draw_bank(folder, people, max(8, people * PLACES // PEOPLE), max(1, workers))
     torch.manual_seed(SCHEDULE.seed)
-    net = FaceDetectorNet(SIZE).to(device, memory_format=torch.channels_last)
+    net = FaceDetectorNet(SIZE).to(device).to(memory_format=torch.channels_last)
     schedule = SCHEDULE.until(steps)
     held_back = SceneBatches(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
-    batches: list[Iterator[list[Scene]]] = []
+    batches: list[Iterator[list[CrowdScene]]] = []
 
     def losses(rng: np.random.Generator, step: int) -> Losses:
         if not batches:
@@ -137,10 +137,10 @@ def train(
 
 def _scenes_from(
     step: int, folder: Path, schedule: Schedule, workers: int
-) -> Iterator[list[Scene]]:
+) -> Iterator[list[CrowdScene]]:
     """Give the scenes of one step after the other, put together by other processes."""
     scenes = SceneBatches(folder, schedule.batch, schedule.seed, SIDE)
-    loader: DataLoader[list[Scene]] = DataLoader(
+    loader: DataLoader[list[CrowdScene]] = DataLoader(
         scenes,
         batch_size=None,
         sampler=range(step, schedule.steps),
@@ -233,7 +233,9 @@ def box_overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     return overlap, overlap - (hull - union) / hull.clamp_min(1e-6)
 
 
-def measure(net: FaceDetectorNet, scenes: list[Scene], min_score: float = 0.4) -> dict[str, float]:
+def measure(
+    net: FaceDetectorNet, scenes: list[CrowdScene], min_score: float = 0.4
+) -> dict[str, float]:
     """Scores on held-back scenes, each searched at its own size.
 
     Returns:
@@ -241,28 +243,30 @@ def measure(net: FaceDetectorNet, scenes: list[Scene], min_score: float = 0.4) -
         the landmarks in shares of the face box's longer side.
     """
     detector = MiniFaceDetector(net.eval(), min_score)
-    hits = wanted = finds = 0
+    wanted = hits = finds = 0
     errors: list[float] = []
     for scene in scenes:
-        faces = detector.search(scene.image, 1.0)
         wanted += len(scene.boxes)
-        for face in faces:
-            box = torch.tensor([face.box])
-            ignored = torch.from_numpy(scene.ignored)
-            if len(ignored) and float(box_overlaps(box.expand(len(ignored), 4), ignored)[0].max()) > 0.2:
+        for face in detector.search(scene.image, 1.0):
+            box = torch.tensor([face.box], dtype=torch.float32)
+            if _best(box, scene.ignored)[1] > 0.2:
                 continue
             finds += 1
-            if not len(scene.boxes):
-                continue
-            truths = torch.from_numpy(scene.boxes)
-            overlap = box_overlaps(box.expand(len(truths), 4), truths)[0]
-            best = int(overlap.argmax())
-            if float(overlap[best]) > 0.4:
+            number, overlap = _best(box, scene.boxes)
+            if overlap > 0.4:
                 hits += 1
-                distance = np.linalg.norm(face.landmarks - scene.landmarks[best], axis=1).mean()
-                errors.append(float(distance / scene.boxes[best, 2:].max()))
+                distance = np.linalg.norm(face.landmarks - scene.landmarks[number], axis=1).mean()
+                errors.append(float(distance / scene.boxes[number, 2:].max()))
     return {
         "found": hits / max(1, wanted),
         "false": 1 - hits / max(1, finds),
         "landmark_error": float(np.mean(errors)) if errors else 1.0,
     }
+
+
+def _best(box: Tensor, others: np.ndarray) -> tuple[int, float]:
+    """Number and IoU of the box, out of (N, 4), that overlaps a box (1, 4) most; IoU 0 of none."""
+    if len(others) == 0:
+        return -1, 0.0
+    overlap = box_overlaps(box.expand(len(others), 4), torch.from_numpy(others))[0]
+    return int(overlap.argmax()), float(overlap.max())

@@ -29,7 +29,7 @@ _OPAQUE = np.full((FACE_SIZE, FACE_SIZE, 1), 255, np.uint8)
 
 
 @dataclass(frozen=True)
-class Scene:
+class CrowdScene:
     """A picture and its faces.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Person:
     is_face: bool
 
 
-def draw_scene(rng: np.random.Generator, bank: Bank, size: int) -> Scene:
+def draw_crowd(rng: np.random.Generator, bank: Bank, size: int) -> CrowdScene:
     """Put one scene together.
 
     Args:
@@ -84,7 +84,7 @@ def draw_scene(rng: np.random.Generator, bank: Bank, size: int) -> Scene:
     return _finish(rng, image, people, size)
 
 
-def _finish(rng: np.random.Generator, image: Array, people: list[_Person], size: int) -> Scene:
+def _finish(rng: np.random.Generator, image: Array, people: list[_Person], size: int) -> CrowdScene:
     faces, ignored = [], []
     for number, person in enumerate(people):
         if not person.is_face:
@@ -92,11 +92,15 @@ def _finish(rng: np.random.Generator, image: Array, people: list[_Person], size:
         covered = _covered_by(person, people[number + 1 :], size)
         x, y = person.box[:2] + person.box[2:] / 2
         outside = not (0 <= x < size and 0 <= y < size)
-        if max(covered, person.hidden) > IGNORED_HIDDEN or outside or person.box[2:].max() < SMALLEST:
+        if (
+            max(covered, person.hidden) > IGNORED_HIDDEN
+            or outside
+            or person.box[2:].max() < SMALLEST
+        ):
             ignored.append(person.box)
         else:
             faces.append(person)
-    return Scene(
+    return CrowdScene(
         _camera(rng, image),
         np.array([face.box for face in faces], np.float32).reshape(-1, 4),
         np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
@@ -165,9 +169,7 @@ def _apply(points: Array, motion: Array) -> Array:
     return points @ motion[:, :2].T + motion[:, 2]
 
 
-def _warp(
-    source: Array, motion: Array, size: int, margin: int = 0
-) -> tuple[Array, slice, slice]:
+def _warp(source: Array, motion: Array, size: int, margin: int = 0) -> tuple[Array, slice, slice]:
     """Warp a cut-out into the part of a scene that it reaches.
 
     Args:
@@ -180,7 +182,7 @@ def _warp(
         The part, (h, w, C) uint8, and its rows and columns in the scene; may be empty.
     """
     if margin:
-        source = cv2.copyMakeBorder(source, *[margin] * 4, cv2.BORDER_REFLECT)
+        source = cv2.copyMakeBorder(source, margin, margin, margin, margin, cv2.BORDER_REFLECT)
         motion = np.concatenate([motion[:, :2], _apply(np.full((1, 2), -margin), motion).T], axis=1)
     scale = math.sqrt(abs(np.linalg.det(motion[:, :2])))
     shrink = min(1.0, 1.3 * scale)
@@ -297,13 +299,17 @@ def _without_face(rng: np.random.Generator, source: Array, outline: Array) -> Ar
     if rng.random() < 0.5:
         # The back of the head: hair from above, drawn down.
         strip = source[max(0, int(middle[1] - 1.3 * half[1])) : int(middle[1] - 0.8 * half[1])]
-        filling = cv2.resize(strip, (source.shape[1], source.shape[0]), interpolation=cv2.INTER_LINEAR)
+        filling = cv2.resize(
+            strip, (source.shape[1], source.shape[0]), interpolation=cv2.INTER_LINEAR
+        )
     else:
         filling = cv2.GaussianBlur(np.ascontiguousarray(source), (0, 0), float(half[0]) * 0.35)
     wiped = np.array(source)
     soft = cv2.GaussianBlur(mask, (0, 0), 3).astype(np.float32)[..., None] / np.float32(255)
     colors = wiped[..., :3]
-    wiped[..., :3] = (colors + soft * (filling[..., :3].astype(np.float32) - colors)).astype(np.uint8)
+    wiped[..., :3] = (colors + soft * (filling[..., :3].astype(np.float32) - colors)).astype(
+        np.uint8
+    )
     return wiped
 
 
@@ -341,7 +347,11 @@ def _occlude(
 def _patch(
     rng: np.random.Generator, bank: Bank, outline: Array, size: int
 ) -> tuple[Array, slice, slice]:
-    """Cut a shape out of any place or of one color, near a face: part with coverage, rows, columns."""
+    """Cut a shape out of any place or of one color, near a face.
+
+    Returns:
+        As `_warp`: the part with its coverage, (h, w, 4) uint8, its rows and columns.
+    """
     low, high = outline.min(axis=0), outline.max(axis=0)
     side = float((high - low).max())
     center = low + (high - low) * rng.uniform(0.0, 1.0, 2)
@@ -374,7 +384,7 @@ def _patch(
 
 
 def _distract(rng: np.random.Generator, bank: Bank, image: Array) -> None:
-    """Lay something without a face into a scene, in place: a hand, a mask, a toy with dark spots."""
+    """Lay something without a face into a scene, in place: a hand, a mask, a thing with spots."""
     size = image.shape[0]
     side = math.exp(rng.uniform(math.log(16), math.log(0.5 * size)))
     center = rng.uniform(0, size, 2)

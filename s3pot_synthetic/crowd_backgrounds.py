@@ -1,15 +1,16 @@
 """Backgrounds for scenes: cluttered places with the statistics of photographs, and no faces.
 
 Natural images have power spectra that fall with the frequency, and edges where things hide each
-other. Both come from *dead leaves*: shapes of all sizes, few large and many small ones, laid on each
-other in random order (Lee, Mumford, Huang 2001). Beside them: studio backdrops, noise with a 1/f
-spectrum, rooms of rectangles and lines, and lights out of focus.
+other. Both come from *dead leaves*: shapes of all sizes, few large and many small ones, laid on
+each other in random order (Lee, Mumford, Huang 2001). Beside them: studio backdrops, surfaces of
+`natural`, rooms of rectangles and lines, and lights out of focus.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,37 +26,11 @@ from s3pot_synthetic.canvas import (
     spread,
 )
 from s3pot_synthetic.head import skin_colour
+from s3pot_synthetic.natural import gray_field, surface
 from s3pot_synthetic.textures import any_colour, texture
 
 _LEAVES = (60, 260)  # shapes of one picture of dead leaves
 _RADII = (2.5, 110.0)  # of a leaf, units
-
-
-def spectral_noise(rng: np.random.Generator, size: int, slope: float) -> Array:
-    """Draw noise whose amplitude falls as frequency ** -slope.
-
-    Returns:
-        Field of mean 0 and variance 1, (size, size) float32.
-    """
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
-    frequency[0, 0] = 1.0
-    amplitude = frequency**-slope
-    amplitude[0, 0] = 0.0
-    phase = rng.uniform(0, 2 * np.pi, frequency.shape)
-    field = np.fft.irfft2(amplitude * np.exp(1j * phase), s=(size, size))
-    return ((field - field.mean()) / (field.std() + 1e-9)).astype(np.float32)
-
-
-def colored_noise(rng: np.random.Generator, size: int) -> Array:
-    """Draw a 1/f picture: mostly light and dark, a little color; (size, size, 3) float32, [0, 1]."""
-    slope = rng.uniform(0.8, 1.7)
-    light = spectral_noise(rng, size, slope) * rng.uniform(0.06, 0.24)
-    tints = rng.normal(0, 1, (2, 3)) * rng.uniform(0.0, 0.08)
-    base = any_colour(rng, 0.25)
-    picture = base + light[..., None]
-    for tint in tints:
-        picture = picture + spectral_noise(rng, size, slope)[..., None] * tint
-    return np.clip(picture, 0, 1).astype(np.float32)
 
 
 def draw_background(rng: np.random.Generator, size: int) -> Array:
@@ -69,16 +44,15 @@ def draw_background(rng: np.random.Generator, size: int) -> Array:
         (size, size, 3) uint8 RGB.
     """
     frame = Frame(size)
-    names, weights = zip(*((kind, weight) for kind, weight in _KINDS))
-    chances = np.array(weights) / sum(weights)
-    picture = names[int(rng.choice(len(names), p=chances))](rng, frame)
+    weights = np.array([kind.weight for kind in _KINDS])
+    kind = _KINDS[int(rng.choice(len(_KINDS), p=weights / weights.sum()))]
+    picture = kind.draw(rng, frame)
     if rng.random() < 0.55:
         sigma = math.exp(rng.uniform(math.log(0.6), math.log(8.0))) * frame.scale
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
     if rng.random() < 0.4:
-        slope = 1 + spectral_noise(rng, 32, 2.0) * rng.uniform(0.05, 0.3)
-        light = cv2.resize(slope, (size, size), interpolation=cv2.INTER_CUBIC)
-        picture = picture * spread(np.clip(light, 0.2, 1.8))
+        light = 1 + _field(rng, size, size, "smooth") * np.float32(rng.uniform(0.2, 1.2))
+        picture = picture * spread(cv2.GaussianBlur(light, (0, 0), size / 16))
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
@@ -91,12 +65,19 @@ def _studio(rng: np.random.Generator, frame: Frame) -> Array:
     center = rng.uniform(-0.7, 0.7, 2)
     glow = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / rng.uniform(0.3, 3))
     light = 1 + slope[0] * x + slope[1] * y + rng.uniform(-0.3, 0.5) * glow
-    light = light + spectral_noise(rng, size, 1.5) * rng.uniform(0, 0.03)
+    light = light + _field(rng, size, size, "smooth") * rng.uniform(0, 0.1)
     return spread(light.astype(np.float32)) * any_colour(rng, 0.2)
 
 
-def _noise(rng: np.random.Generator, frame: Frame) -> Array:
-    return colored_noise(rng, frame.size)
+def _field(rng: np.random.Generator, height: int, width: int, kind: str | None = None) -> Array:
+    """Cut a window out of the banks of natural surfaces: (height, width) float32, -0.5..0.5."""
+    field = gray_field(rng, height, width, kind).astype(np.float32)
+    return field / np.float32(255) - np.float32(0.5)
+
+
+def _surface(rng: np.random.Generator, frame: Frame, kind: str | None = None) -> Array:
+    picture = surface(rng, frame.size, frame.size, any_colour(rng, 0.25), kind)
+    return picture.astype(np.float32) / np.float32(255)
 
 
 def _texture(rng: np.random.Generator, frame: Frame) -> Array:
@@ -120,7 +101,7 @@ def _leaf_shape(rng: np.random.Generator, radius: float) -> Array:
     return rotate(spline(ring), angle) + center
 
 
-def _lay_leaf(rng: np.random.Generator, frame: Frame, picture: Array, grain: Array) -> None:
+def _lay_leaf(rng: np.random.Generator, frame: Frame, picture: Array) -> None:
     """Lay one shape with a grain and a slope of light over a picture, in place."""
     low, high = _RADII
     # Areas as in photographs: the number of shapes falls with the third power of their radius.
@@ -132,11 +113,9 @@ def _lay_leaf(rng: np.random.Generator, frame: Frame, picture: Array, grain: Arr
         return
     color = skin_colour(rng)[0] if rng.random() < 0.12 else any_colour(rng, 0.3)
     height, width = mask[box].shape
+    field = np.zeros((height, width), np.float32)
     if rng.random() < 0.3:
-        top, left = (int(rng.integers(grain.shape[0] - n + 1)) for n in (height, width))
-        field = grain[top : top + height, left : left + width] * np.float32(rng.uniform(0, 0.25))
-    else:
-        field = np.zeros((height, width), np.float32)
+        field = _field(rng, height, width) * np.float32(rng.uniform(0, 1))
     slope = rng.normal(0, 0.15, 2)
     field = field + np.linspace(-slope[0], slope[0], width, dtype=np.float32)
     field = field + np.linspace(-slope[1], slope[1], height, dtype=np.float32)[:, None]
@@ -146,10 +125,9 @@ def _lay_leaf(rng: np.random.Generator, frame: Frame, picture: Array, grain: Arr
 
 
 def _leaves(rng: np.random.Generator, frame: Frame) -> Array:
-    picture = colored_noise(rng, frame.size)
-    grain = spectral_noise(rng, frame.size, rng.uniform(0.5, 1.2))
+    picture = _surface(rng, frame)
     for _ in range(int(rng.integers(*_LEAVES))):
-        _lay_leaf(rng, frame, picture, grain)
+        _lay_leaf(rng, frame, picture)
     return picture
 
 
@@ -178,7 +156,7 @@ def _room(rng: np.random.Generator, frame: Frame) -> Array:
 
 def _lights(rng: np.random.Generator, frame: Frame) -> Array:
     """Lights far out of focus: bright disks on something dark and soft."""
-    picture = cv2.GaussianBlur(colored_noise(rng, frame.size), (0, 0), 6 * frame.scale)
+    picture = cv2.GaussianBlur(_surface(rng, frame, "smooth"), (0, 0), 6 * frame.scale)
     picture = picture * np.float32(rng.uniform(0.2, 0.8))
     radius = rng.uniform(4, 22)
     for _ in range(int(rng.integers(8, 60))):
@@ -188,11 +166,19 @@ def _lights(rng: np.random.Generator, frame: Frame) -> Array:
     return picture
 
 
-_KINDS: tuple[tuple[Callable[[np.random.Generator, Frame], Array], float], ...] = (
-    (_leaves, 4),
-    (_studio, 2),
-    (_noise, 1.5),
-    (_room, 2),
-    (_lights, 1),
-    (_texture, 1),
+@dataclass(frozen=True)
+class _Kind:
+    """One way to draw a place, and how often it is taken in relation to the others."""
+
+    draw: Callable[[np.random.Generator, Frame], Array]
+    weight: float
+
+
+_KINDS = (
+    _Kind(_leaves, 4),
+    _Kind(_studio, 2),
+    _Kind(_surface, 2),
+    _Kind(_room, 2),
+    _Kind(_lights, 1),
+    _Kind(_texture, 1),
 )

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from s3pot.io import atomic_path
-from s3pot.labels import CLASSES
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from s3pot_synthetic.face import Face, draw_clean
-from s3pot_synthetic.head import BACKGROUND, outline
+from s3pot_synthetic.head import outline
 from s3pot_synthetic.layers import compose, coverage
 from s3pot_synthetic.occluders import draw_kind, draw_occluder
 
@@ -31,7 +29,6 @@ FACE_SIZE = 256  # side of a cut-out in pixels
 PLACE_SIZE = 448  # side of a background in pixels
 OUTLINE_POINTS = 16  # of the face from the hairline to the chin
 _HAIRLINE = -0.78  # head coordinates: what lies above belongs to the skull, not to the face box
-_MOUTH = (CLASSES.index("lip"), CLASSES.index("mouth"))
 
 
 @dataclass(frozen=True)
@@ -57,25 +54,6 @@ class Bank:
 
 
 _FILES = ("people", "whole", "occluders", "landmarks", "outlines", "places")
-
-
-def face_landmarks(face: Face) -> Array:
-    """Measure the five landmarks of a clean face in pixels: (5, 2) float32, x and y.
-
-    Eye centers, nose tip and mouth corners; of each pair the one that is left in the picture first.
-    """
-    head = face.head
-    eyes = head.turn([(-head.eye_x, head.eye_y), (head.eye_x, head.eye_y)])
-    nose = head.turn([(0.0, head.nose_y)], 0.12)
-    scale = head.frame.scale
-    points = (np.concatenate([eyes, nose]) + 0.5) * scale - 0.5
-    rows, columns = np.nonzero(np.isin(face.labels, _MOUTH))
-    mouth = np.stack([columns, rows], axis=1).astype(np.float64)
-    axis = points[1] - points[0]
-    along = mouth @ axis
-    corners = np.stack([mouth[along <= np.quantile(along, 0.01)].mean(axis=0),
-                        mouth[along >= np.quantile(along, 0.99)].mean(axis=0)])  # fmt: skip
-    return np.concatenate([points, corners]).astype(np.float32)
 
 
 def face_outline(face: Face) -> Array:
@@ -104,16 +82,15 @@ def draw_person(index: int, size: int = FACE_SIZE, seed: int = 0) -> dict[str, A
     """
     face = draw_clean(np.random.default_rng([seed, 1, index, 20]), size, "train")
     rng = np.random.default_rng([seed, 1, index, 21])
-    alpha = cv2.GaussianBlur((face.labels != BACKGROUND).astype(np.uint8) * 255, (0, 0), 0.8)
     layers = draw_occluder(rng, face, "train", draw_kind(rng, "train"))
     hidden = compose(rng, face, layers) if layers else face.image
     mask = coverage(layers) if layers else np.zeros((size, size), np.uint8)
     whole = _pixels(face.image)
     return {
-        "people": np.dstack([whole, alpha]),
+        "people": np.dstack([whole, face.person]),
         "whole": whole,
         "occluders": np.dstack([_pixels(hidden), mask]),
-        "landmarks": face_landmarks(face),
+        "landmarks": face.landmarks,
         "outlines": face_outline(face),
     }
 

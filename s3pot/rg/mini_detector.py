@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
 from torch import nn
 
 from s3pot.rg.detect import Face
-from s3pot.rg.nets.face_detector import MULTIPLE, CellFaces
+from s3pot.rg.nets.face_detector import (
+    MULTIPLE,
+    CellFaces,
+    FaceDetectorNet,
+    FaceDetectorSize,
+)
+from s3pot.weights.load import load_strict, read_mini
+from s3pot.weights.locate import mini_path
 
 # Longest sides in pixels at which a photo is searched. The network knows faces from 10 px to those
 # that fill 320 px; the first two are always looked at, the third only if nothing was found.
 SEARCH_SIDES = (320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
+MIN_SCORE = 0.5  # finds below it are dropped
 MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same face again
 
 
 class MiniFaceDetector:
     """Finds faces with the bundled network."""
 
-    def __init__(self, net: nn.Module, min_score: float = 0.5) -> None:
+    def __init__(self, net: nn.Module, min_score: float = MIN_SCORE) -> None:
         """Take a network in evaluation mode; faces below ``min_score`` are dropped."""
         self.net = net
         self.min_score = min_score
@@ -90,8 +100,17 @@ def without_repeats(faces: list[Face]) -> list[Face]:
 def _overlap(face: Face, other: Face) -> float:
     """IoU of two boxes."""
     low = np.maximum(face.box[:2], other.box[:2])
-    high = np.minimum(
-        np.add(face.box[:2], face.box[2:]), np.add(other.box[:2], other.box[2:])
-    )
+    high = np.minimum(np.add(face.box[:2], face.box[2:]), np.add(other.box[:2], other.box[2:]))
     shared = float(np.clip(high - low, 0, None).prod())
     return shared / (face.box[2] * face.box[3] + other.box[2] * other.box[3] - shared)
+
+
+def load_mini_detector(
+    folder: Path | None = None, min_score: float = MIN_SCORE, device: str = "cpu"
+) -> MiniFaceDetector:
+    """Load the bundled detector, or the one in ``folder``; S3potError if it is missing."""
+    content = read_mini("detector", folder)
+    net = FaceDetectorNet(FaceDetectorSize(**content["size"]))
+    load_strict(net, content, str(mini_path("detector", folder)))
+    net.eval().requires_grad_(False)
+    return MiniFaceDetector(net.to(device).to(memory_format=torch.channels_last), min_score)

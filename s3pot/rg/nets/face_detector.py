@@ -1,8 +1,8 @@
 """A small one-stage face detector with five landmarks.
 
 Every cell of three grids (strides 8, 16, 32) says how sure it is that the middle of a face lies in
-it, where that face's box is and where its landmarks are: anchor-free, as in FCOS (Tian et al. 2019),
-with depthwise separable convolutions and a feature pyramid.
+it, where that face's box is and where its landmarks are: anchor-free, as in FCOS (Tian et al.
+2019), with depthwise separable convolutions and a feature pyramid.
 """
 
 from __future__ import annotations
@@ -108,11 +108,7 @@ class FaceDetectorNet(nn.Module):
         self.lateral = nn.ModuleList([ConvUnit(width, size.neck, 1) for width in size.widths])
         self.merge = nn.ModuleList([SeparableBlock(size.neck, size.neck) for _ in STRIDES])
         self.head = nn.Sequential(*(SeparableBlock(size.neck, size.neck) for _ in range(2)))
-        self.out = nn.ModuleList([nn.Conv2d(size.neck, _OUTPUTS, 1) for _ in STRIDES])
-        for out in self.out:
-            nn.init.normal_(out.weight, std=0.01)
-            nn.init.zeros_(out.bias)
-            nn.init.constant_(out.bias[:1], -4.0)  # at first almost no cell sees a face
+        self.out = nn.ModuleList([_output_layer(size.neck) for _ in STRIDES])
 
     def forward(self, images: Tensor) -> CellFaces:
         """Look for faces.
@@ -139,6 +135,16 @@ class FaceDetectorNet(nn.Module):
             torch.cat([faces.boxes for faces in decoded], dim=1),
             torch.cat([faces.landmarks for faces in decoded], dim=1),
         )
+
+
+def _output_layer(inputs: int) -> nn.Conv2d:
+    """Make the last layer, that starts by seeing almost no face, of middling size."""
+    layer = nn.Conv2d(inputs, _OUTPUTS, 1)
+    bias = torch.zeros(_OUTPUTS)
+    bias[0] = -4.0
+    nn.init.normal_(layer.weight, std=0.01)
+    layer.bias = nn.Parameter(bias)
+    return layer
 
 
 def cell_centers(height: int, width: int, stride: int) -> Tensor:
