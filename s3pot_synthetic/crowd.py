@@ -303,7 +303,8 @@ def _without_face(rng: np.random.Generator, source: Array, outline: Array) -> Ar
             strip, (source.shape[1], source.shape[0]), interpolation=cv2.INTER_LINEAR
         )
     else:
-        filling = cv2.GaussianBlur(np.ascontiguousarray(source), (0, 0), float(half[0]) * 0.35)
+        coarse = cv2.resize(source, (9, 9), interpolation=cv2.INTER_AREA)
+        filling = cv2.resize(coarse, (source.shape[1], source.shape[0]))
     wiped = np.array(source)
     soft = cv2.GaussianBlur(mask, (0, 0), 3).astype(np.float32)[..., None] / np.float32(255)
     colors = wiped[..., :3]
