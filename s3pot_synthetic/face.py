@@ -8,7 +8,8 @@ import numpy as np
 
 from s3pot_synthetic import features, hair, marks, scene, wear
 from s3pot_synthetic.canvas import Array, Canvas, Frame
-from s3pot_synthetic.head import SKIN, Head, draw_head, outline, shade_skin
+from s3pot_synthetic.head import SKIN, Head, draw_head, outline
+from s3pot_synthetic.skin import lit_column, shade_skin
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,15 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     frame = Frame(size)
     canvas = Canvas(frame, *scene.background(rng, frame, split))
     head = draw_head(rng, frame)
-    style = hair.draw_style(rng)
-    light, skin = shade_skin(rng, head)
+    masculine = bool(rng.random() < 0.5)
+    made_up = not masculine and bool(rng.random() < 0.7)
+    style = hair.draw_style(rng, masculine)
+    lit = shade_skin(rng, head)
+    light, skin = lit.light, lit.picture
     surface = hair.hair_surface(rng, head, light, style)
     details: dict[str, object] = {"hair": style}
     hair.back_hair(rng, head, canvas, surface, style)
-    scene.neck_and_clothes(rng, head, canvas, skin, split)
+    scene.neck_and_clothes(rng, head, canvas, lit_column(head), split)
     if rng.random() < 0.15:
         wear.necklace(rng, head, canvas)
     lobes = []
@@ -69,12 +73,12 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     mask = frame.fill(outline(head))
     canvas.paint(mask, skin, SKIN)
     marks.skin_marks(rng, head, canvas, mask)
-    if rng.random() < 0.35:
+    if rng.random() < (0.75 if masculine else 0.03):
         details["beard"] = marks.beard(rng, head, canvas, mask, surface)
-    features.eyes(rng, head, canvas, light)
-    features.brows(rng, head, canvas, mask)
+    features.eyes(rng, head, canvas, light, made_up)
+    features.brows(rng, head, canvas, light, mask)
     features.nose(rng, head, canvas)
-    features.mouth(rng, head, canvas, light)
+    features.mouth(rng, head, canvas, light, made_up)
     hair.front_hair(rng, head, canvas, surface, style)
     if rng.random() < 0.1:
         scene.hat(rng, head, canvas, split)
@@ -84,7 +88,7 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     if rng.random() < 0.2:
         wear.glasses(rng, head, canvas)
         details["glasses"] = True
-    if rng.random() < 0.25:
+    if rng.random() < 0.12:
         details["thrown_light"] = marks.thrown_light(rng, canvas)
     image = np.clip(canvas.image, 0, 1)
     return Face(head, image, canvas.labels, light, surface, details, canvas.segments, canvas.cover)

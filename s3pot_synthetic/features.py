@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
+
+import cv2
 import numpy as np
 
 from s3pot_synthetic.canvas import Array, Canvas, coloured, ellipse, pick, ribbon, spline
-from s3pot_synthetic.head import BROW, EAR, EYE, LIP, MOUTH, NOSE, Head
+from s3pot_synthetic.head import BROW, EAR, EYE, LIP, MOUTH, NOSE, NOSE_LIFT, Head
 from s3pot_synthetic.textures import noise
 
 _IRISES = (
@@ -22,7 +26,8 @@ def ears(rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array) -> l
         seen = 1 - side * head.yaw * 2.0
         if seen < 0.35:
             continue
-        width, x = 0.13 * min(seen, 1.3), side * 0.99
+        width = 0.13 * min(seen, 1.4)
+        x = side * (0.99 - 0.9 * (1 - math.cos(head.yaw)) * (side * head.yaw < 0))
         shape = [
             (x - side * 0.1, level - 0.2), (x + side * width, level - 0.2),
             (x + side * width * 1.1, level), (x + side * width * 0.5, level + 0.16),
@@ -35,79 +40,111 @@ def ears(rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array) -> l
     return lobes
 
 
-def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) -> None:
+@dataclass(frozen=True)
+class _Lids:
+    """What both eyes have in common.
+
+    Attributes:
+        wide: Half width, head coordinates.
+        opened: Height of the upper lid over the middle.
+        slant: How much higher the outer corner is.
+        gaze: Where the iris stands, -1 to 1.
+        lashes: Width of the upper lid's line, units.
+        shadow: Factors for the skin around the eye.
+        crease: Depth of the crease over the lid, 0..1.
+        bags: Factor for the skin below.
+    """
+
+    wide: float
+    opened: float
+    slant: float
+    gaze: float
+    lashes: float
+    shadow: Array
+    crease: float
+    bags: float
+
+
+def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, made_up: bool) -> None:
     """Draw both eyes: lids, white, iris, lashes, sometimes eye shadow."""
-    iris = np.array(pick(rng, _IRISES)) * rng.uniform(0.8, 1.2)
-    wide, slant = rng.uniform(0.15, 0.185), rng.normal(0, 0.012)
-    opened = rng.uniform(0.055, 0.085) if rng.random() > 0.06 else rng.uniform(0.012, 0.025)
-    gaze = np.clip(rng.normal(0, 0.16), -0.4, 0.4)
-    lashes = rng.uniform(0.8, 2.6)
-    shadow = rng.normal(0.6, 0.25, 3) if rng.random() < 0.25 else np.full(3, rng.uniform(0.7, 0.95))
-    white = coloured(np.clip(light * 0.5 + 0.36, 0, 1), (0.97, 0.94, 0.92))
-    fold, bags = rng.uniform(0.3, 0.8), rng.uniform(0.75, 0.98)
+    iris = np.array(pick(rng, _IRISES[:2] if rng.random() < head.tone else _IRISES))
+    iris = iris * rng.uniform(0.8, 1.2) * head.light.exposure
+    opened = rng.uniform(0.038, 0.068) if rng.random() > 0.07 else rng.uniform(0.006, 0.016)
+    if head.smile > 0.04:
+        opened *= 0.8
+    shadow = np.full(3, rng.uniform(0.75, 1.0))
+    if made_up and rng.random() < 0.4:
+        shadow = np.clip(rng.normal(0.65, 0.2, 3), 0.25, 1.05)
+    lids = _Lids(
+        wide=rng.uniform(0.15, 0.185),
+        opened=opened,
+        slant=rng.normal(0.004, 0.012),
+        gaze=float(np.clip(rng.normal(0, 0.2), -0.5, 0.5)),
+        lashes=rng.uniform(1.3, 2.6) if made_up else rng.uniform(0.8, 1.6),
+        shadow=shadow,
+        crease=rng.uniform(0.1, 0.7),
+        bags=rng.uniform(0.75, 1.0) - 0.1 * head.age,
+    )
+    white = coloured(np.clip(light * 0.82, 0, 1.05), (0.86, 0.82, 0.8))
+    white *= 1 + np.float32(0.04) * noise(rng, canvas.frame, "cloud")[..., None]
     squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is opened wider than the other
     for side in (-1, 1):
-        _eye(
-            head,
-            canvas,
-            white,
-            iris * head.light.ambient**0.3,
-            side,
-            (wide, opened * (1 + side * squint), slant, gaze, lashes),
-            np.clip(shadow, 0.2, 1.1),
-            (fold, bags),
-        )
+        one = replace(lids, opened=opened * (1 + side * squint))
+        _eye(head, canvas, white, iris, side, one)
 
 
-def _eye(
-    head: Head,
-    canvas: Canvas,
-    white: Array,
-    iris: Array,
-    side: int,
-    shape: tuple[float, float, float, float, float],
-    shadow: Array,
-    creases: tuple[float, float],
-) -> None:
-    wide, opened, slant, gaze, lashes = shape
-    frame, x0, y0 = canvas.frame, side * head.eye_x, head.eye_y
+def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids: _Lids) -> None:
+    frame, x0, y0, opened = canvas.frame, side * head.eye_x, head.eye_y, lids.opened
     t = np.linspace(0, np.pi, 14)
-    across = x0 - side * wide * np.cos(t)
-    tilt = side * slant * (across - x0) / wide * -1.0
-    upper = np.stack([across, y0 - opened * np.sin(t) ** 0.75 + tilt], 1)
-    lower = np.stack([across, y0 + opened * 0.62 * np.sin(t) + tilt], 1)
-    around = frame.fill(head.turn(ellipse((x0, y0 - opened * 0.7), (wide * 1.1, opened * 1.3))))
-    canvas.tint(frame.soften(around, 3), shadow)
-    bag = spline(head.turn(lower + (0, 0.055)), 2, closed=False)
-    canvas.tint(frame.soften(frame.stroke(bag, 2.5), 1.5), creases[1])
+    across = x0 - side * lids.wide * np.cos(t)  # from the inner to the outer corner
+    tilt = lids.slant * np.cos(t)
+    upper = np.stack([across, y0 - opened * np.sin(t) ** 0.8 * (1 + 0.15 * np.cos(t)) + tilt], 1)
+    lower = np.stack([across, y0 + opened * 0.6 * np.sin(t) * (1 - 0.2 * np.cos(t)) + tilt], 1)
+    around = frame.fill(head.turn(ellipse((x0, y0 - 0.045), (lids.wide * 1.1, 0.06))))
+    canvas.tint(frame.soften(around, 3), lids.shadow)
+    bag = spline(head.turn(lower + (0, 0.05)), 2, closed=False)
+    canvas.tint(frame.soften(frame.stroke(bag, 2.5), 1.5), lids.bags)
     hole = frame.fill(head.turn(np.concatenate([upper, lower[::-1]])))
-    canvas.paint(hole, white, EYE)
+    canvas.paint(frame.soften(hole, 0.4), white, EYE)
     # The iris is round in the picture, whatever the proportions of the head.
-    middle = head.turn([(x0 + gaze * wide * 0.9, y0 - opened * 0.12)])[0]
-    radius = min(opened * head.half[1] * 0.98 + 1.2, wide * head.half[0] * 0.52)
-    radius = max(radius, 3.6)
-    for scale, colour in ((1.0, iris * 0.45), (0.84, iris), (0.42, np.full(3, 0.02))):
-        canvas.paint(
-            frame.fill(ellipse(middle, np.full(2, radius * scale), 0, 24)), colour, clip=hole
-        )
+    middle = head.turn([(x0 + lids.gaze * lids.wide * 0.8, y0 - opened * 0.15)])[0]
+    radius = max(lids.wide * head.half[0] * 0.42, 3.0)
+    for scale, colour in ((1.0, iris * 0.4), (0.82, iris), (0.4, np.full(3, 0.02))):
+        disc = frame.fill(ellipse(middle, np.full(2, radius * scale), 0, 24))
+        if scale == 1.0:
+            canvas.paint(frame.soften(disc, 0.6), colour, EYE, clip=hole)
+        else:
+            canvas.paint(frame.soften(disc, 0.5), colour, clip=hole)
+    lid = frame.soften(frame.stroke(head.turn(upper), 4.0), 1.4)
+    canvas.tint(lid, 0.5, hole)
     lamp = head.light.toward
-    glint = middle + np.array([lamp[0], lamp[1]]) * radius * 0.45 + (0, -radius * 0.15)
-    canvas.paint(frame.fill(ellipse(glint, np.full(2, 1.1), 0, 12)), (1, 1, 1), None, 0.9, hole)
-    lid = frame.soften(frame.stroke(head.turn(upper), 3.0), 1.2)
-    canvas.tint(lid, 0.55, hole)
-    canvas.paint(frame.stroke(head.turn(upper), lashes), head.skin * 0.16, None, 0.88)
-    canvas.paint(frame.stroke(head.turn(lower), 0.8), head.skin * 0.42, None, 0.45)
-    crease = upper[2:-1] + (0, -opened * 0.55 - 0.012)
-    canvas.paint(frame.stroke(head.turn(crease), 0.9), head.skin * 0.45, None, creases[0])
+    glint = middle + np.array([lamp[0], lamp[1]]) * radius * 0.4 + (0, -radius * 0.1)
+    spot = frame.fill(ellipse(glint, np.full(2, 0.9), 0, 12))
+    canvas.paint(
+        frame.soften(spot, 0.4), np.full(3, min(1.0, head.light.exposure)), None, 0.85, hole
+    )
+    lashes = frame.soften(frame.stroke(head.turn(upper), lids.lashes), 0.4)
+    dark = head.skin * 0.14 * head.light.exposure
+    canvas.paint(lashes, dark, None, 0.85)
+    canvas.paint(frame.soften(frame.stroke(head.turn(lower), 0.9), 0.5), dark * 2, None, 0.4)
+    crease = upper[1:-1] + (0, -0.028)
+    line = frame.soften(frame.stroke(head.turn(crease), 1.2), 0.6)
+    canvas.tint(line, 1 - 0.6 * lids.crease)
+    inner = head.turn([(x0 - side * lids.wide * 0.95, y0 + tilt[0])])[0]
+    corner = frame.fill(ellipse(inner, (1.5, 1.2), 0, 10))
+    canvas.tint(frame.soften(corner, 0.7), (0.8, 0.6, 0.58))
 
 
-def brows(rng: np.random.Generator, head: Head, canvas: Canvas, clip: Array) -> None:
+def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, clip: Array) -> None:
     """Draw the eye brows as tapered bands of short hairs."""
-    arch, thick, lift = rng.uniform(0.01, 0.07), rng.uniform(0.025, 0.07), rng.uniform(0.13, 0.19)
-    angle, alpha = rng.normal(0, 0.02), rng.uniform(0.65, 0.95)
+    arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.022, 0.06), rng.uniform(0.11, 0.17)
+    angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.45, 0.92)
+    soft = rng.uniform(0.8, 1.6)
     cocked = np.clip(rng.normal(0, 0.012), -0.03, 0.03)  # one brow is raised above the other
-    colour = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.75)
-    hairs = coloured(np.clip(1 + 0.35 * noise(rng, canvas.frame, "strand"), 0.3, 2), colour)
+    colour = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.7)
+    hairs = coloured(
+        (0.2 + 0.8 * light) * np.clip(1 + 0.3 * noise(rng, canvas.frame, "strand"), 0.3, 2), colour
+    )
     for side in (-1, 1):
         t = np.linspace(-1, 1, 9)
         x = side * (head.eye_x + 0.01 + t * 0.225)
@@ -115,13 +152,15 @@ def brows(rng: np.random.Generator, head: Head, canvas: Canvas, clip: Array) -> 
         y = y - side * cocked
         width = thick * np.interp(t, [-1, -0.4, 0.4, 1], [0.75, 1.0, 0.8, 0.15]) * head.half[1]
         mask = canvas.frame.fill(ribbon(head.turn(np.stack([x, y], 1)), width))
-        canvas.paint(canvas.frame.soften(mask, 0.9), hairs, BROW, alpha, clip)
+        speckle = np.clip(0.95 + 0.25 * noise(rng, canvas.frame, "grain", 0), 0, 1)
+        mask = (canvas.frame.soften(mask, soft) * speckle).astype(np.uint8)
+        canvas.paint(mask, hairs, BROW, alpha, clip)
 
 
 def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     """Draw the nose: its shape comes from the light, this adds shadow side, wings and nostrils."""
-    wide, low, top = rng.uniform(0.15, 0.23), head.nose_y, head.eye_y + 0.06
-    frame, tip = canvas.frame, 0.12
+    wide, low, top = head.nose_x, head.nose_y, head.eye_y + 0.06
+    frame, tip = canvas.frame, NOSE_LIFT
 
     def bend(points: list[tuple[float, float]] | Array) -> Array:
         """Lift points the more, the lower they lie on the nose."""
@@ -139,29 +178,13 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     shape = [*right, (0.0, low + 0.075), *((-x, y) for x, y in right[::-1])]
     mask = frame.fill(spline(bend(shape)))
     canvas.mark(mask, NOSE)
-    lamp = head.light
-    dark = -1.0 if lamp.toward[0] > 0 else 1.0
-    depth = 1 - min(0.5, 1.3 * abs(lamp.toward[0]) * (1 - lamp.ambient))
-    flank = bend(
-        [
-            (dark * wide * x, y)
-            for x, y in (
-                (0.12, top),
-                (0.5, top + 0.02),
-                (0.62, low - 0.1),
-                (1.02, low),
-                (0.45, low + 0.02),
-            )
-        ]
-    )
-    canvas.tint(frame.soften(frame.fill(spline(flank)), 2.2), depth)
+    nostrils = float(np.clip(1 - 2.2 * head.pitch + rng.normal(0, 0.2), 0.3, 1.8))
     under = bend([(-wide * 0.8, low + 0.05), (0, low + 0.09), (wide * 0.8, low + 0.05)])
-    canvas.tint(
-        frame.soften(frame.stroke(spline(under, 6, False), 4), 2.0), rng.uniform(0.62, 0.85)
-    )
+    canvas.tint(frame.soften(frame.stroke(spline(under, 6, False), 4), 2.0), rng.uniform(0.7, 0.9))
     for side in (-1, 1):
-        hole = bend(ellipse((side * wide * 0.46, low + 0.035), (wide * 0.24, 0.017)))
-        canvas.paint(frame.soften(frame.fill(hole), 0.7), head.skin * 0.2, None, 0.85)
+        hole = bend(ellipse((side * wide * 0.45, low + 0.045), (wide * 0.24, 0.014 * nostrils)))
+        dark = head.skin * (0.2, 0.14, 0.13) * head.light.exposure
+        canvas.paint(frame.soften(frame.fill(hole), 0.9), dark, None, 0.8)
         wing = bend(
             [
                 (side * wide * 0.82, low - 0.06),
@@ -182,54 +205,101 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
             canvas.tint(frame.soften(frame.stroke(line, 2.2), 1.4), rng.uniform(0.7, 0.92))
 
 
-def mouth(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array) -> None:
+def mouth(
+    rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, made_up: bool
+) -> None:
     """Draw lips, closed or open over teeth and tongue."""
     frame, y0, wide = canvas.frame, head.mouth_y, head.mouth_x
-    gape = 0.0 if rng.random() < 0.55 else rng.uniform(0.02, 0.14)
-    upper, lower = rng.uniform(0.025, 0.045), rng.uniform(0.035, 0.06)
+    kind = rng.random()
+    if head.smile > 0.04:  # a grin shows teeth more often than not
+        gape = 0.0 if kind < 0.2 else rng.uniform(0.05, 0.12)
+    elif kind < 0.7:
+        gape = 0.0
+    else:
+        gape = rng.uniform(0.02, 0.1) if kind < 0.9 else rng.uniform(0.1, 0.26)
+    upper, lower = rng.uniform(0.02, 0.042), rng.uniform(0.03, 0.058)
     t = np.linspace(-1, 1, 17)
     x, arc = t * wide, 1 - t**2
     bow = 1 - 0.3 * np.exp(-((t / 0.14) ** 2)) - 0.25 * (np.abs(t) > 0.75) * (np.abs(t) - 0.75) * 4
     middle = y0 - head.smile * t**2 * (1 + head.crooked * t)
-    top_in, low_in = middle - gape * 0.35 * arc, middle + gape * 0.65 * arc
+    top_in, low_in = middle - gape * 0.3 * arc, middle + gape * 0.7 * arc
     top_out, low_out = top_in - upper * arc**0.7 * bow, low_in + lower * arc**0.8
 
     def band(first: Array, second: Array) -> Array:
         outline = np.concatenate([np.stack([x, first], 1), np.stack([x, second], 1)[::-1]])
         return frame.fill(head.turn(outline, 0.05))
 
-    colour = _lip_colour(rng, head)
-    lit = coloured(np.clip(light * (1 + 0.05 * noise(rng, frame, "strand", 6)), 0, 1.4), colour)
+    colour = _lip_colour(rng, head, made_up)
+    lit = coloured(np.clip(light * (1 + 0.04 * noise(rng, frame, "strand", 6)), 0, 1.4), colour)
     outer = band(top_out, low_out)
-    canvas.paint(frame.soften(outer, 0.7), lit, None, 0.93)
+    canvas.paint(frame.soften(outer, 0.7 if made_up else 1.4), lit, None, rng.uniform(0.7, 0.95))
     canvas.mark(outer, LIP)
-    canvas.tint(frame.soften(band(top_out, top_in), 0.8), 0.8, outer)
+    canvas.tint(frame.soften(band(top_out, top_in), 0.8), rng.uniform(0.78, 0.95), outer)
     shine = head.turn(
-        ellipse((0, y0 + gape * 0.65 + lower * 0.45), (wide * 0.42, lower * 0.22)), 0.05
+        ellipse((0, y0 + gape * 0.7 + lower * 0.45), (wide * 0.42, lower * 0.22)), 0.05
     )
-    canvas.tint(frame.soften(frame.fill(shine), 1.3), rng.uniform(1.05, 1.3), outer)
+    canvas.tint(frame.soften(frame.fill(shine), 1.3), rng.uniform(1.0, 1.25), outer)
     if gape > 0:
-        inside = band(top_in, low_in)
-        canvas.paint(inside, (0.19, 0.05, 0.06), MOUTH)
-        tongue = head.turn(ellipse((0, y0 + gape * 0.6), (wide * 0.5, gape * 0.28)), 0.05)
-        canvas.paint(frame.soften(frame.fill(tongue), 1.5), (0.55, 0.2, 0.2), None, 0.7, inside)
-        if rng.random() < 0.8:
-            teeth = band(top_in, top_in + min(gape * 0.6, 0.055) * arc**0.4)
-            canvas.paint(
-                teeth, coloured(np.clip(light, 0, 1.1), (0.9, 0.87, 0.8)), None, 0.95, inside
-            )
-            for gap in np.arange(-0.8, 0.81, 0.16) * wide:
-                line = head.turn([(gap, y0 - 0.06), (gap, y0 + 0.05)], 0.05)
-                canvas.tint(frame.stroke(line, 0.6), 0.8, teeth)
+        _inside(rng, head, canvas, light, (x, middle, arc), gape, band(top_in, low_in))
     else:
         seam = head.turn(np.stack([x, middle], 1), 0.05)
-        canvas.paint(frame.stroke(seam, 1.1), colour * 0.32, None, 0.85)
+        line = frame.soften(frame.stroke(seam, 1.3), 0.5)
+        canvas.paint(line, colour * 0.3 * head.light.exposure, None, 0.8)
     for end in (0, -1):
         corner = frame.fill(ellipse(head.turn([(x[end], middle[end])], 0.03)[0], (2.4, 1.8), 0, 16))
-        canvas.tint(frame.soften(corner, 1.2), 0.65)
+        canvas.tint(frame.soften(corner, 1.4), 0.7)
 
 
-def _lip_colour(rng: np.random.Generator, head: Head) -> Array:
-    if rng.random() < 0.7:
-        return np.clip(head.skin * (0.88, 0.6, 0.6) + rng.normal(0, 0.03, 3), 0.05, 1)
-    return np.clip(np.array([0.65, 0.13, 0.2]) + rng.normal(0, 0.1, 3), 0.03, 1)
+def _inside(
+    rng: np.random.Generator,
+    head: Head,
+    canvas: Canvas,
+    light: Array,
+    lips: tuple[Array, Array, Array],
+    gape: float,
+    inside: Array,
+) -> None:
+    """Draw what an open mouth shows.
+
+    Args:
+        rng: Random stream.
+        head: The head.
+        canvas: Picture, changed in place.
+        light: Light on the face, (S, S).
+        lips: Places across, the line between the lips, and how far it opens (0..1), (N,) each.
+        gape: How far the mouth is open, head coordinates.
+        inside: Mask of the opening, (S, S) uint8.
+    """
+    frame, (x, middle, arc) = canvas.frame, lips
+    canvas.paint(inside, np.array((0.19, 0.05, 0.06)) * head.light.exposure, MOUTH)
+    tongue = head.turn(ellipse((0, middle[8] + gape * 0.55), (x[-1] * 0.55, gape * 0.3)), 0.05)
+    red = coloured(np.clip(light, 0, 1.2), (0.6, 0.27, 0.26))
+    canvas.paint(frame.soften(frame.fill(tongue), 1.5), red, None, 0.75, inside)
+    rows = [(-0.3 * gape, min(0.3 * gape + 0.7 * gape, rng.uniform(0.05, 0.085)))]
+    if rng.random() < 0.12:
+        rows = []
+    elif gape > 0.12 and rng.random() < 0.4:
+        rows.append((0.55 * gape, 0.2 * gape))
+    enamel = np.array((0.88, 0.85, 0.79)) + rng.uniform(-0.12, 0.06) * np.array((0.5, 0.8, 1.5))
+    white = coloured(np.clip(light * rng.uniform(0.75, 1.0), 0, 1.2), enamel)
+    for start, tall in rows:
+        first, second = middle + start * arc, middle + start * arc + tall * arc**0.5
+        outline = np.concatenate([np.stack([x, first], 1), np.stack([x, second], 1)[::-1]])
+        teeth = cv2.min(frame.fill(head.turn(outline, 0.05)), inside)
+        canvas.paint(frame.soften(teeth, 0.5), white, None, 0.95, inside)
+        for gap in np.arange(-0.84, 0.85, 0.14) * x[-1]:
+            top = middle[8] + start - 0.02
+            line = head.turn([(gap, top), (gap, top + tall + 0.04)], 0.05)
+            canvas.tint(frame.soften(frame.stroke(line, 0.6), 0.4), rng.uniform(0.8, 0.95), teeth)
+    lip = head.turn(np.stack([x, middle - 0.3 * gape * arc], 1), 0.05)
+    canvas.tint(frame.soften(frame.stroke(lip, 2), 1), 0.6, inside)
+    for corner in head.turn(np.stack([x, middle], 1)[[0, -1]], 0.05):
+        dark = frame.fill(ellipse(corner, (5, 5), 0, 16))
+        canvas.tint(frame.soften(dark, 2.5), 0.45, inside)
+
+
+def _lip_colour(rng: np.random.Generator, head: Head, made_up: bool) -> Array:
+    if not made_up or rng.random() < 0.3:
+        return np.clip(head.skin * (0.92, 0.66, 0.65) + rng.normal(0, 0.025, 3), 0.05, 1)
+    red = np.array([0.68, 0.2, 0.24]) * rng.uniform(0.5, 1.15)
+    return np.clip(red + rng.normal(0, 0.07, 3), 0.03, 1)

@@ -16,36 +16,52 @@ class Camera:
 
     Attributes:
         blur: Lens blur in units; 0 is none.
-        colour: Saturation; 0 is grey, 1 as painted.
+        reduction: The picture was once this much smaller, 0..1; 1 is never.
+        sharpening: Strength of the sharpening that cameras add, 0 is none.
+        vignette: How much darker the corners are, 0..1.
+        colour: Saturation; 0 is gray, 1 as painted.
         noise: Sensor noise, standard deviation in [0, 1].
-        table: Gain, colour cast and gamma as a look-up table, (256, 1, 3) uint8.
+        coarse: Share of the noise that is spread over neighbors, 0..1.
+        table: Gain, color cast and tone curve as a look-up table, (256, 1, 3) uint8.
         quality: JPEG quality, or 0 for none.
     """
 
     blur: float
+    reduction: float
+    sharpening: float
+    vignette: float
     colour: float
     noise: float
+    coarse: float
     table: Array
     quality: int
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
     """Draw camera faults at random."""
-    gain = rng.uniform(0.7, 1.2) * np.clip(1 + rng.normal(0, 0.06, 3), 0.82, 1.18)
-    gamma, lift = rng.uniform(0.7, 1.4), rng.uniform(0.0, 0.08)
-    level = np.linspace(0, 1, 256)[:, None] ** gamma * gain
+    cast = rng.normal(0, 0.11 if rng.random() < 0.1 else 0.03, 3)
+    gain = rng.uniform(0.85, 1.12) * np.clip(1 + cast, 0.78, 1.22)
+    gamma, lift = rng.uniform(0.82, 1.22), rng.uniform(0.0, 0.06)
+    level = np.clip(np.linspace(0, 1, 256)[:, None] ** gamma * gain, 0, 1)
+    contrast = rng.uniform(-0.1, 0.65)  # an S-shaped curve deepens shadows and lifts lights
+    level = level + contrast * (level**2 * (3 - 2 * level) - level)
     table = np.clip(level * (1 - lift) + lift, 0, 1)
+    gray = rng.random() < 0.05
     return Camera(
-        blur=rng.uniform(0.3, 1.5) if rng.random() < 0.6 else 0.0,
-        colour=rng.uniform(0.45, 1.15),
-        noise=rng.uniform(0.002, 0.02),
+        blur=rng.uniform(0.3, 1.3) if rng.random() < 0.55 else 0.0,
+        reduction=rng.uniform(0.35, 0.75) if rng.random() < 0.2 else 1.0,
+        sharpening=rng.uniform(0.2, 1.0) if rng.random() < 0.25 else 0.0,
+        vignette=rng.uniform(0.1, 0.45) if rng.random() < 0.2 else 0.0,
+        colour=0.0 if gray else rng.uniform(0.65, 1.2),
+        noise=rng.uniform(0.002, 0.012) if rng.random() < 0.75 else rng.uniform(0.01, 0.035),
+        coarse=rng.uniform(0, 1) if rng.random() < 0.5 else 0.0,
         table=np.round(table * 255).astype(np.uint8)[:, None, :],
-        quality=int(rng.integers(30, 96)) if rng.random() < 0.6 else 0,
+        quality=int(rng.integers(30, 96)) if rng.random() < 0.65 else 0,
     )
 
 
 def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -> Array:
-    """Take a picture: (S, S, 3) float32 in [0, 1] to uint8.
+    """Take a picture: (S, S, 3) float32, from 0, to uint8; what exceeds 1 is over-exposed.
 
     Args:
         rng: Stream of the sensor noise, one per picture.
@@ -53,12 +69,27 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
         camera: Faults.
         image: What is before the lens.
     """
+    if camera.reduction < 1:
+        small = max(8, round(frame.size * camera.reduction))
+        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (frame.size, frame.size), interpolation=cv2.INTER_CUBIC)
     if camera.blur * frame.scale > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), camera.blur * frame.scale)
+    if camera.sharpening:
+        soft = cv2.GaussianBlur(image, (0, 0), max(0.6, 1.2 * frame.scale))
+        image = cv2.addWeighted(image, 1 + camera.sharpening, soft, -camera.sharpening, 0)
     grey = image @ np.array([0.3, 0.59, 0.11], np.float32)
     image = spread(grey * np.float32(1 - camera.colour)) + image * np.float32(camera.colour)
+    if camera.vignette:
+        line = np.linspace(-1, 1, frame.size, dtype=np.float32) ** 2
+        fall = 1 - np.float32(camera.vignette / 2) * (line[None] + line[:, None])
+        image *= spread(fall)
     # One field serves three channels: turned over, its values are far from their copies.
-    field = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(255 * camera.noise)
+    field = rng.standard_normal(image.shape[:2], dtype=np.float32)
+    if camera.coarse:
+        soft = cv2.GaussianBlur(field, (0, 0), max(0.5, 1.1 * frame.scale))
+        field = cv2.addWeighted(field, 1 - camera.coarse, soft, 3 * camera.coarse, 0)
+    field *= np.float32(255 * camera.noise)
     grain: Array = cv2.merge(
         (field, np.ascontiguousarray(field[::-1]), np.ascontiguousarray(field[:, ::-1]))
     )

@@ -45,8 +45,10 @@ class _Hand:
 
 def hand_surface(rng: np.random.Generator, face: Face) -> tuple[Array, Array]:
     """Draw a skin for a hand, mostly like that of the face: (3,) and (S, S, 3)."""
-    if rng.random() < 0.6:
-        skin = np.clip(face.head.skin + rng.normal(0, 0.025, 3), 0.05, 1).astype(np.float32)
+    if rng.random() < 0.82:
+        skin = np.clip(
+            face.head.skin * rng.uniform(0.88, 1.08) + rng.normal(0, 0.015, 3), 0.05, 1
+        ).astype(np.float32)
     else:
         skin = skin_colour(rng)[0]
     spots: Array = np.float32(rng.uniform(0.006, 0.02)) * noise(rng, face.head.frame, "grain", 2)

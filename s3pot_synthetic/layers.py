@@ -70,24 +70,40 @@ def compose(rng: np.random.Generator, face: Face, layers: Sequence[Layer]) -> Ar
         )
         depth = 1 - rng.uniform(0.15, 0.55) * (1.1 - face.head.light.ambient)
         canvas.tint(shadow, (depth, depth * 0.97, depth * 0.95))
-    exposure = rng.uniform(0.85, 1.1)
+    exposure = _light_before(rng, face)
     for layer in layers:
         _lay(canvas, layer, lamp, exposure)
     return np.clip(canvas.image, 0, 1, out=canvas.image)
 
 
-def _lay(canvas: Canvas, layer: Layer, lamp: Sequence[float], exposure: float) -> None:
+def _light_before(rng: np.random.Generator, face: Face) -> Array:
+    """Light what is held before a face: factors (S, S, 3) float32.
+
+    As a rule it is the light of the face without its relief; a composite brings its own.
+    """
+    light, size = face.head.light, face.head.frame.size
+    if rng.random() < 0.2:
+        return np.full((size, size, 3), rng.uniform(0.7, 1.15), np.float32)
+    coarse = cv2.resize(face.light, (6, 6), interpolation=cv2.INTER_AREA)
+    share = np.float32(rng.uniform(0.2, 0.75))  # the rest does not see the head's shadow side
+    coarse = share * coarse + (1 - share) * np.float32(0.92 * light.exposure)
+    coarse = coarse * np.float32(rng.uniform(0.88, 1.1))
+    field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return coloured(field, light.colour)
+
+
+def _lay(canvas: Canvas, layer: Layer, lamp: Sequence[float], exposure: Array) -> None:
     sigma = layer.round * canvas.frame.scale
     box = mask_box(layer.mask, round(2 * sigma) + 1)
     if box is None:
         return
     mask = layer.mask[box]
     colour = np.asarray(layer.colour, np.float32)
-    shade = np.full(mask.shape, exposure, np.float32)
+    shade = exposure[box]
     if sigma > 0:
-        shade *= swell(mask, sigma, lamp)
-    lit = colour[box] * spread(shade) if colour.ndim == 3 else coloured(shade, colour)
-    blend(canvas.image[box], mask, layer.alpha, np.minimum(lit, 1.0))
+        shade = shade * spread(swell(mask, sigma, lamp))
+    lit = colour[box] * shade if colour.ndim == 3 else shade * colour
+    blend(canvas.image[box], mask, layer.alpha, np.minimum(lit, 1.3))
 
 
 def swell(mask: Array, sigma: float, lamp: Sequence[float]) -> Array:

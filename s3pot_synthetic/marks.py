@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from s3pot_synthetic.canvas import Array, Canvas, ellipse, pick, spline
+from s3pot_synthetic.canvas import Array, Canvas, ellipse, pick, spline, spread
 from s3pot_synthetic.head import Head
 from s3pot_synthetic.textures import noise
 
@@ -20,18 +20,18 @@ def skin_marks(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array
         face: Mask of the head, (S, S) uint8.
     """
     frame = canvas.frame
-    if rng.random() < 0.5:
-        red = (1.05, rng.uniform(0.75, 0.93), rng.uniform(0.75, 0.93))
+    if rng.random() < 0.25:
+        red = (1.03, rng.uniform(0.8, 0.95), rng.uniform(0.8, 0.95))
         for side in (-1, 1):
             spot = frame.fill(head.turn(ellipse((side * 0.52, 0.22), (0.2, 0.13))))
             canvas.tint(frame.soften(spot, 8), red, face)
     if rng.random() < 0.18:
         spots = frame.empty()
-        for point in head.turn(rng.normal(0, 1, (40, 2)) * (0.36, 0.12) + (0, 0.12)):
+        for point in head.turn(rng.normal(0, 1, (60, 2)) * (0.36, 0.16) + (0, 0.1)):
             spots = cv2.max(
-                spots, frame.fill(ellipse(point, np.full(2, rng.uniform(0.6, 1.2)), 0, 8))
+                spots, frame.fill(ellipse(point, np.full(2, rng.uniform(0.4, 1.0)), 0, 8))
             )
-        canvas.tint(spots, (0.85, 0.72, 0.65), face)
+        canvas.tint(frame.soften(spots, 0.5), (0.88, 0.76, 0.7), face)
     for _ in range(int(rng.integers(0, 3))):
         mole = ellipse(
             head.turn([rng.uniform(-0.7, 0.7, 2)])[0], np.full(2, rng.uniform(0.7, 1.5)), 0, 10
@@ -87,12 +87,31 @@ def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, sur
                 (-1.1, 0.8),
             ]
         )
-    mask = canvas.frame.soften(canvas.frame.fill(spline(shape)), 2.5)
-    speckle = np.clip(0.8 + 0.24 * noise(rng, canvas.frame, "grain", 0), 0, 1)
+    frame = canvas.frame
+    mask = frame.soften(frame.fill(spline(shape)), rng.uniform(2.0, 6.0))
+    coarse, depth = pick(rng, (0, 0, 1, 2)), rng.uniform(0.1, 0.5)
+    speckle = np.clip(0.8 + depth * noise(rng, frame, "grain", coarse), 0, 1)
     mask = cv2.min((mask * speckle).astype(np.uint8), face)
-    strength = rng.uniform(0.12, 0.5) if name == "stubble" else rng.uniform(0.7, 0.97)
-    canvas.paint(mask, surface * np.float32(0.85), None, strength)
+    strength = rng.uniform(0.08, 0.5) if name == "stubble" else rng.uniform(0.45, 0.97)
+    gray = rng.uniform(0, 0.8) if rng.random() < 0.2 else 0.0
+    hairs = surface * np.float32(rng.uniform(0.55, 1.0))
+    light: Array = hairs.mean(2) * np.float32(0.6 / max(float(head.hair.mean()), 0.05))
+    streaks = 1 + np.float32(0.12) * noise(rng, frame, "grain", 1)
+    hairs = (hairs * np.float32(1 - gray) + spread(light * np.float32(gray))) * spread(streaks)
+    if name in ("full", "goatee") and strength > 0.6 and rng.random() < 0.3:
+        _hang(rng, head, canvas, hairs)
+    canvas.paint(mask, hairs, None, strength)
     return name
+
+
+def _hang(rng: np.random.Generator, head: Head, canvas: Canvas, hairs: Array) -> None:
+    """Let a long beard hang below the chin."""
+    x, wide, low = 0.4 * head.shift[0], rng.uniform(0.25, 0.75), rng.uniform(1.1, 1.5)
+    shape = [(x - wide, 0.7), (x, 0.6), (x + wide, 0.7), (x + 0.7 * wide, low - 0.1), (x, low)]
+    shape.append((x - 0.7 * wide, low - 0.1))
+    mask = canvas.frame.fill(spline(head.place(np.array(shape) + rng.normal(0, 0.03, (6, 2)))))
+    canvas.tint(canvas.frame.soften(mask, 4), 0.7)
+    canvas.paint(canvas.frame.soften(mask, 2.0), hairs * np.float32(0.85), None, 0.97)
 
 
 def thrown_light(rng: np.random.Generator, canvas: Canvas) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from s3pot_synthetic import objects, occluders_bench, things
+from s3pot_synthetic import composites, objects, occluders_bench, things
 from s3pot_synthetic.face import Face
 from s3pot_synthetic.hands import hand
 from s3pot_synthetic.layers import Layer
@@ -15,19 +15,23 @@ Occluder = Callable[[np.random.Generator, Face, str], "list[Layer]"]
 
 # Kinds of every split with their relative frequency.
 TRAIN_KINDS: dict[str, tuple[Occluder, float]] = {
-    "hand": (hand, 3.0),
+    "hand": (hand, 4.0),
     "hair_strands": (things.hair_strands, 1.3),
     "surgical_mask": (things.surgical_mask, 1.2),
     "sunglasses": (things.sunglasses, 1.1),
     "food": (things.food, 1.1),
     "microphone": (things.microphone, 0.9),
-    "text": (things.text, 0.7),
+    "text": (things.text, 0.5),
     "foliage": (things.foliage, 1.0),
     "held_thing": (objects.held_thing, 1.4),
     "cloth": (objects.cloth, 1.4),
     "skin_patch": (objects.skin_patch, 0.9),
     "veil": (objects.veil, 0.8),
     "tumbler": (objects.tumbler, 0.6),
+    "blob": (composites.blob, 2.2),
+    "doughnut": (composites.doughnut, 0.8),
+    "cutlery": (composites.cutlery, 1.0),
+    "pane": (composites.pane, 0.7),
 }
 # Kinds that only the held-out split draws.
 BENCH_KINDS: dict[str, tuple[Occluder, float]] = {

@@ -18,7 +18,8 @@ from s3pot_synthetic.canvas import (
     unit_grid,
 )
 from s3pot_synthetic.head import BACKGROUND, NECK, Head
-from s3pot_synthetic.textures import any_colour, texture
+from s3pot_synthetic.natural import surface
+from s3pot_synthetic.textures import any_colour, noise, texture
 
 
 def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Array, Array]:
@@ -28,17 +29,31 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
         Picture, (S, S, 3) float32, and the numbers of the things in it, (S, S) int16, 0 behind all.
     """
     segments = np.zeros((frame.size, frame.size), np.int16)
-    picture = texture(rng, frame, split, any_colour(rng, 0.2))
-    if rng.random() < 0.7:
-        for number in range(1, int(rng.integers(2, 8))):
+    kind = rng.random()
+    if kind < 0.35:  # a wall, a sheet of paper in a studio
+        plain = any_colour(rng, 0.1)
+        picture = np.empty((frame.size, frame.size, 3), np.float32)
+        picture[:] = plain
+        picture *= spread(1 + np.float32(rng.uniform(0.01, 0.08)) * noise(rng, frame, "cloud"))
+    elif kind < 0.75:  # a place as photographs show it
+        picture = surface(rng, frame.size, frame.size).astype(np.float32) / np.float32(255)
+    else:
+        picture = texture(rng, frame, split, any_colour(rng, 0.15))
+    if rng.random() < (0.2 if kind < 0.35 else 0.75):
+        for number in range(1, int(rng.integers(2, 11))):
             segments[_clutter(rng, frame, split, picture) > 127] = number
-    sigma = rng.uniform(0.5, 6) * frame.scale
-    if rng.random() < 0.75:
-        half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        half = cv2.GaussianBlur(half, (0, 0), max(0.4, sigma / 2))
-        picture = cv2.resize(half, (frame.size, frame.size), interpolation=cv2.INTER_LINEAR)
+    sigma = rng.choice((0.8, 3.0, 9.0)) * rng.uniform(0.5, 1.5) * frame.scale
+    if rng.random() < 0.8:
+        reduced = 4 if sigma > 6 else 2
+        small = cv2.resize(
+            picture, None, fx=1 / reduced, fy=1 / reduced, interpolation=cv2.INTER_AREA
+        )
+        small = cv2.GaussianBlur(small, (0, 0), max(0.4, sigma / reduced))
+        picture = cv2.resize(small, (frame.size, frame.size), interpolation=cv2.INTER_LINEAR)
+    gray = picture.mean(2)
+    picture = spread(gray) + (picture - spread(gray)) * np.float32(rng.uniform(0.15, 1.0))
     x, y = unit_grid(frame.size)
-    slope = rng.normal(0, 0.12, 2)
+    slope = rng.normal(0, 0.15, 2)
     fade = 1 + ((x - 128) * np.float32(slope[0]) + (y - 128) * np.float32(slope[1])) / 128
     picture *= spread(fade)
     return np.clip(picture, 0, 1, out=picture), segments
@@ -64,16 +79,29 @@ def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array)
 
 
 def neck_and_clothes(
-    rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array, split: str
+    rng: np.random.Generator, head: Head, canvas: Canvas, column_light: Array, split: str
 ) -> None:
-    """Draw the neck with the shadow of the chin, and something to wear."""
+    """Draw the neck with the shadow of the chin, and something to wear.
+
+    Args:
+        rng: Random stream.
+        head: The head.
+        canvas: Picture, changed in place.
+        column_light: Factors that light an upright column, (S, S, 3).
+        split: Decides the textures.
+    """
     width, lean = rng.uniform(0.52, 0.7), head.shift[0] * 0.25
     column = [(lean - width, 0.3), (lean + width, 0.3), (width * 1.05, 1.15), (width * 1.7, 1.7)]
     column += [(-width * 1.7, 1.7), (-width * 1.05, 1.15)]
     neck = canvas.frame.fill(head.place(column))
-    canvas.paint(neck, skin * np.float32(rng.uniform(0.74, 0.95)), NECK)
-    chin = canvas.frame.fill(head.place(ellipse((head.shift[0] * 0.5, 0.86), (0.8, 0.34))))
-    canvas.tint(canvas.frame.soften(chin, 6), rng.uniform(0.5, 0.8), neck)
+    tint = head.skin * np.float32(rng.uniform(0.86, 0.98))
+    grain = 1 + np.float32(rng.uniform(0.005, 0.02)) * noise(rng, canvas.frame, "grain", 1)
+    canvas.paint(neck, column_light * tint * grain[..., None], NECK)
+    drop = 0.1 - 0.12 * head.light.toward[1]
+    sideways = 0.5 * head.shift[0] - 0.25 * head.light.toward[0]
+    chin = canvas.frame.fill(head.place(ellipse((sideways, 0.8 + drop), (0.85, 0.34))))
+    dark = rng.uniform(0.45, 0.75) + 0.25 * head.light.ambient
+    canvas.tint(canvas.frame.soften(chin, 3 + 4 * (1 - head.light.hard)), min(dark, 0.95), neck)
     drop, scoop = rng.uniform(1.12, 1.35), rng.uniform(0, 0.3)
     collar = [(-2.4, 2.3), (-2.1, 1.5), (-width * 1.2, drop - 0.08), (-width * 0.5, drop + scoop)]
     collar += [(-x, y) for x, y in collar[::-1]]

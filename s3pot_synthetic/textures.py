@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from s3pot_synthetic.canvas import Array, Frame, pick, unit_grid
+from s3pot_synthetic.natural import surface
 
 _BANK = 512  # side of a noise bank; a picture uses a 256-unit window of it
 _WINDOW = 256
@@ -185,13 +186,16 @@ def texture(rng: np.random.Generator, frame: Frame, split: str, base: Array | No
     Args:
         rng: Random stream.
         frame: Picture size.
-        split: `bench` may use the held-out patterns, half of the time.
+        split: `bench` may use the held-out patterns, half of the time. Otherwise surfaces as
+            photographs have them (see `natural`) take turns with the plain patterns.
         base: Main colour (3,), at random when None.
 
     Returns:
         (S, S, 3) float32, [0, 1].
     """
     held_out = split == "bench" and rng.random() < 0.5
+    if not held_out and rng.random() < 0.45:
+        return surface(rng, frame.size, frame.size, base).astype(np.float32) / np.float32(255)
     name = pick(rng, sorted(BENCH_TEXTURES if held_out else TRAIN_TEXTURES))
     field = (BENCH_TEXTURES if held_out else TRAIN_TEXTURES)[name](rng, frame)
     first = any_colour(rng) if base is None else np.asarray(base, np.float32)

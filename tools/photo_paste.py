@@ -19,8 +19,9 @@ import numpy as np
 from s3pot_synthetic.canvas import UNITS, Frame, pick
 from s3pot_synthetic.face import Face
 from s3pot_synthetic.hair import hair_surface
-from s3pot_synthetic.head import Light, draw_head
+from s3pot_synthetic.head import draw_head
 from s3pot_synthetic.layers import Layer, compose, coverage
+from s3pot_synthetic.lighting import Light
 from s3pot_synthetic.objects import cloth
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_occluder
 from tools.photo_truth import HAIR, PARTS, SKIN, LabelledFace
