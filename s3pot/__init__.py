@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from s3pot.types import S3potError
+from s3pot.version import __version__
 
 if TYPE_CHECKING:
     from s3pot.api import FaceSegmenter, Segmentation, load
 
-__version__ = "0.1.0"
 __all__ = ["FaceSegmenter", "S3potError", "Segmentation", "__version__", "load"]
 
 

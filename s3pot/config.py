@@ -1,4 +1,4 @@
-"""Typed configuration: defaults here < one YAML file < ``key.sub=value`` on the command line.
+"""Typed configuration: defaults here < one YAML file < ``section.key=value`` on the command line.
 
 The defaults are the paper's (``configs/paper.yaml`` spells them out). Nobody changes a config
 after it is loaded; it is written to ``<output>/config.yaml`` and into every checkpoint.
@@ -16,7 +16,11 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from s3pot.io import BadFile, read_yaml, write_bytes
 from s3pot.types import S3potError
+
+# Where the configs lie that are known by name: in an installed package, then in a checkout.
+CONFIG_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 
 
 class ConfigError(S3potError):
@@ -24,12 +28,12 @@ class ConfigError(S3potError):
 
 
 def _choice(*allowed: str) -> Any:
-    """One of some words; the first is the default."""
+    """Declare a field that takes one of some words; the first is the default."""
     return field(default=allowed[0], metadata={"allowed": allowed})
 
 
 def _number(default: float, low: float, high: float = math.inf) -> Any:
-    """A number from ``low`` to ``high``."""
+    """Declare a field that takes a number from ``low`` to ``high``."""
     return field(default=default, metadata={"low": low, "high": high})
 
 
@@ -140,7 +144,11 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set; ``ConfigError`` where a value is out of range."""
+    """Everything that can be set.
+
+    Raises:
+        ConfigError: A value is out of its range, or two values do not go together.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
@@ -155,28 +163,49 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        for section, values in vars(self).items():
+        for section in dataclasses.fields(self):
+            values = getattr(self, section.name)
             for entry in dataclasses.fields(values):
-                _check(f"{section}.{entry.name}", getattr(values, entry.name), entry.metadata)
-        model = self.model
-        if (model.sam == "mini") != (model.set == "mini"):
+                name = f"{section.name}.{entry.name}"
+                _check_bounds(name, getattr(values, entry.name), entry.metadata)
+        if (self.model.sam == "mini") != (self.model.set == "mini"):
             raise ConfigError(
-                f"model.sam is {model.sam!r} but model.set is {model.set!r}: "
-                "the mini SAM goes with the mini set only; --config configs/mini.yaml sets both"
+                f"model.sam is {self.model.sam!r}, but model.set is {self.model.set!r}. The mini "
+                "SAM goes with the mini set only; --config configs/mini.yaml sets both."
             )
-        if model.set == "mini" and model.parser != "bisenet":
-            raise ConfigError("the mini set has no segnext parser; use model.parser=bisenet")
+        if self.model.set == "mini" and self.model.parser != "bisenet":
+            raise ConfigError(
+                f"The mini set has no {self.model.parser} parser. Use model.parser=bisenet."
+            )
 
 
-def packaged_configs() -> dict[str, Path]:
-    """The configs that come with the package, by name (``mini``, ``paper``, ``authors_code``).
+@dataclass(frozen=True)
+class Scalar:
+    """A value as it was typed, and what YAML makes of it."""
 
-    They lie in ``configs/`` at the top of a checkout and in ``s3pot/configs/`` of a wheel.
-    """
-    package = Path(__file__).resolve().parent
-    folders = (package / "configs", package.parent / "configs")
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    text: str
+    value: Any
+
+    def __repr__(self) -> str:
+        """The value, for messages."""
+        return repr(self.value)
+
+
+class _ScalarLoader(yaml.SafeLoader):
+    """Keeps the text of every value: YAML alone reads ``2024_01`` as 202401, ``off`` as False."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return super().construct_object(node, deep)
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError:  # a date that does not exist, such as 2024-13-01
+            value = node.value
+        return Scalar(node.value, value)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        return {_plain(key): value for key, value in mapping.items()}
 
 
 def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -184,22 +213,57 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
 
     Args:
         path: YAML file that holds only differences from the defaults, or the name of a packaged
-            config; None for the defaults alone.
-        overrides: ``section.key=value`` strings; later ones win.
+            one, such as ``mini``; None for no file.
+        overrides: ``section.key=value`` strings; later ones win. Text fields take what follows
+            the ``=`` exactly as it is typed.
 
     Raises:
-        ConfigError: Unreadable file, unknown key (with a suggestion), or a value that its field
-            does not take.
+        ConfigError: The file is missing or unreadable, a key is not known (with a suggestion), or
+            a field does not take its value.
     """
-    tree = {} if path is None else _read_yaml(_config_file(path))
+    tree = {} if path is None else read_config_tree(find_config(path))
     for item in overrides:
         _apply_override(tree, item)
     return config_from_dict(tree)
 
 
+def packaged_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name (``mini``, ``paper``, ``authors_code``)."""
+    found: dict[str, Path] = {}
+    for folder in CONFIG_FOLDERS:
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find_config(name: Path | str) -> Path:
+    """Find a config: an existing file, else a packaged config by its name.
+
+    Args:
+        name: A path, which wins when it exists, or the name of a packaged config: ``mini``,
+            ``mini.yaml`` or ``configs/mini.yaml``.
+
+    Raises:
+        ConfigError: Neither exists.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
+    for folder in CONFIG_FOLDERS:
+        packaged = folder.joinpath(*parts).with_suffix(".yaml")
+        if not path.is_absolute() and path.suffix in ("", ".yaml") and packaged.is_file():
+            return packaged
+    raise ConfigError(
+        f"The config {name} does not exist. "
+        f"Give the path of a YAML file, or one of these names: {', '.join(packaged_configs())}."
+    )
+
+
 def config_from_dict(tree: Mapping[str, Any]) -> Config:
     """Build a config from nested plain values; errors as of ``load_config``."""
-    return build_dataclass(Config, tree, "")
+    config: Config = build_dataclass(Config, tree, "")
+    return config
 
 
 def config_to_dict(config: Config) -> dict[str, dict[str, Any]]:
@@ -209,94 +273,120 @@ def config_to_dict(config: Config) -> dict[str, dict[str, Any]]:
 
 def save_config(config: Config, folder: Path) -> None:
     """Write ``<folder>/config.yaml``, whole or not at all; the folder is made when missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tmp = folder / "config.yaml.tmp"
-    tmp.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
-    tmp.replace(folder / "config.yaml")
+    text = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
+    write_bytes(folder / "config.yaml", text.encode("utf-8"))
 
 
-def _config_file(name: Path | str) -> Path:
-    """The file that a path or a packaged config's name means; a name comes first.
+def read_config_tree(path: Path) -> dict[str, Any]:
+    """Read a YAML file as nested dicts and lists whose ends are ``Scalar``.
 
     Raises:
-        ConfigError: There is no such file.
+        ConfigError: The file is unreadable or holds no keys and values.
     """
-    packaged = packaged_configs()
-    if str(name) in packaged:
-        return packaged[str(name)]
-    path = Path(name)
-    if not path.is_file():
-        raise ConfigError(
-            f"there is no config file {path}; pass the path of a YAML file or one of the packaged "
-            f"configs: {', '.join(packaged)}"
-        )
-    return path
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the config {path} as YAML: {error}") from error
-    if not isinstance(tree, (dict, type(None))):
-        raise ConfigError(f"{path} is a {type(tree).__name__}; expected sections such as 'train:'")
-    return tree or {}
+        tree = read_yaml(path, _ScalarLoader)
+    except BadFile as error:
+        raise ConfigError(f"The config cannot be used: {error}") from error
+    tree = _plain(tree)
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} is a {type(tree).__name__}; expected sections such as 'train:'.")
+    return tree
+
+
+def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
+    """Build a dataclass from nested values; an empty section stands for its defaults.
+
+    Args:
+        cls: A dataclass whose fields are dataclasses, text, numbers and switches.
+        tree: Its values, plain or ``Scalar``.
+        prefix: What stands before a key in messages, such as ``train.``.
+
+    Raises:
+        ConfigError: A key is not known, or a value is of another type.
+    """
+    tree = _plain(tree)
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, Mapping):
+        where = prefix[:-1] or "the config"
+        raise ConfigError(f"{where} is {tree!r}; expected keys and values.")
+    types = get_type_hints(cls)
+    values = {}
+    for key, value in tree.items():
+        if key not in types:
+            hint = _suggestion(key, types, prefix)
+            raise ConfigError(f"unknown config key {prefix}{key}; {hint}")
+        name = f"{prefix}{key}"
+        if dataclasses.is_dataclass(types[key]):
+            values[key] = build_dataclass(types[key], value, name + ".")
+        else:
+            values[key] = _convert(name, value, types[key])
+    return cls(**values)
+
+
+def _suggestion(key: Any, known: Mapping[str, Any], prefix: str) -> str:
+    close = difflib.get_close_matches(str(key), known, n=1)
+    if close:
+        return f"did you mean {prefix}{close[0]}?"
+    return f"known: {', '.join(known)}"
 
 
 def _apply_override(tree: dict[str, Any], item: str) -> None:
+    """Set one ``section.key=value`` in nested values."""
     key, sign, text = item.partition("=")
     section, dot, name = key.partition(".")
     if not (sign and dot and section and name):
         raise ConfigError(f"{item!r} is no override; write section.key=value, e.g. train.lr=1e-4")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value of {item!r}: {error}") from error
-    branch = tree.get(section)
-    if isinstance(branch, (dict, type(None))):  # if not, build_dataclass says so
-        tree[section] = {**(branch or {}), name: value}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        value = text  # text fields take it; the others say that it is of another type
+    branch = _plain(tree.get(section))
+    if branch is None:
+        branch = {}
+    if isinstance(branch, dict):  # if it is none, build_dataclass says so
+        tree[section] = {**branch, name: Scalar(text, value)}
 
 
-def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
-    """A dataclass from nested values, keys and types checked; an empty section is its defaults."""
-    if not isinstance(tree, (Mapping, type(None))):
-        raise ConfigError(f"{prefix[:-1] or 'the config'} is {tree!r}; expected keys and values")
-    known, values = get_type_hints(cls), {}
-    for key, value in (tree or {}).items():
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"known: {', '.join(known)}"
-            raise ConfigError(f"unknown config key {prefix}{key}; {hint}")
-        name, kind = f"{prefix}{key}", known[key]
-        if dataclasses.is_dataclass(kind):
-            values[key] = build_dataclass(kind, value, name + ".")
-        else:
-            values[key] = _convert(name, value, kind)
-    return cls(**values)
+def _plain(value: Any) -> Any:
+    """What YAML makes of a value."""
+    return value.value if isinstance(value, Scalar) else value
 
 
-def _convert(name: str, value: Any, kind: type) -> Any:
-    """Bring a YAML value to its field's type; YAML reads ``1e-4`` as text, ``off`` as False."""
-    if kind is str and value is False:
-        return "off"
-    if kind is bool and isinstance(value, bool):
+def _convert(name: str, value: Any, wanted: type) -> Any:
+    """Bring a value to its field's type; text fields take it as it was typed."""
+    if wanted is str and isinstance(value, Scalar):
+        return value.text
+    value = _plain(value)
+    if wanted in (str, bool) and isinstance(value, wanted):
         return value
-    if kind is str and not isinstance(value, (bool, list, dict, type(None))):
-        return str(value)
-    if kind in (int, float) and not isinstance(value, bool):
-        try:
-            number = value if isinstance(value, int) else float(value)
-            if math.isfinite(number) and (kind is float or number == int(number)):
-                return kind(number)
-        except (TypeError, ValueError, OverflowError):
-            pass  # the error below says it
-    raise ConfigError(f"{name} is {value!r}; expected {kind.__name__}")
+    if wanted in (int, float):
+        number = _number_from(value)
+        if number is not None and (wanted is float or number == int(number)):
+            return wanted(number)
+    raise ConfigError(f"{name} is {value!r}; expected {wanted.__name__}")
 
 
-def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
-    allowed, low, high = bounds.get("allowed"), bounds.get("low"), bounds.get("high")
-    if allowed and value not in allowed:
+def _number_from(value: Any) -> float | int | None:
+    """Read a finite number; YAML reads ``1e-4`` as text. Returns None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = value if isinstance(value, int) else float(value)
+        return number if math.isfinite(number) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    """Check a value against the words or the range of its field's ``metadata``."""
+    allowed = bounds.get("allowed")
+    if allowed is not None and value not in allowed:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+    low = bounds.get("low")
+    high = bounds.get("high", math.inf)
     if low is not None and not low <= value <= high:
         limit = f"at least {low}" if high == math.inf else f"from {low} to {high}"
         raise ConfigError(f"{name} is {value}; it must be {limit}")

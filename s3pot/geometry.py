@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
 
 BORDERS = ("reflect", "black")
+TURNS = (0, 90, 180, 270)
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where a working image lies in its photo (upright, after EXIF); ``S3potError`` if nowhere.
+    """Where a working image lies in its photo (upright, after EXIF).
 
     Attributes:
-        quad: Corners in the photo frame, x, y: top left, bottom left, bottom right, top right.
+        quad: Corners of the working image in the photo frame, x, y: top left, bottom left, bottom
+            right, top right.
         size: Height and width of the working image.
         photo_size: Height and width of the photo.
         shrink: The photo is reduced by this integer before it is cropped.
         borders: What lies outside the photo: ``reflect`` or ``black``.
-        score: Detector confidence; None without a detected face.
+        score: Detector confidence in [0, 1]; None without a detected face.
+        turn: Degrees by which the photo had to be turned, counter-clockwise, until the face in it
+            stood upright: 0, 90, 180 or 270. The quad includes it.
+
+    Raises:
+        S3potError: The values describe no crop.
     """
 
     quad: tuple[tuple[float, float], ...]
@@ -32,17 +41,25 @@ class Alignment:
     shrink: int = 1
     borders: str = "reflect"
     score: float | None = None
+    turn: int = 0
 
     def __post_init__(self) -> None:
         """Check what a file or a caller may get wrong."""
-        known = self.borders in BORDERS and min(*self.size, *self.photo_size, self.shrink) >= 1
-        if not (known and np.isfinite(self.corners).all() and self.side):
-            wanted = f"a quad that spans a square, sizes of 1 up, borders one of {BORDERS}"
-            raise S3potError(f"expected {wanted}, found {self}")
+        if self.borders not in BORDERS:
+            raise S3potError(
+                f"The borders of an alignment are {self.borders!r}; "
+                f"they must be one of {', '.join(BORDERS)}."
+            )
+        if self.turn not in TURNS:
+            raise S3potError(f"The turn of an alignment is {self.turn}; it must be one of {TURNS}.")
+        if min(*self.size, *self.photo_size, self.shrink) < 1:
+            raise S3potError(f"The sizes and the shrink of an alignment start at 1; found {self}.")
+        if not np.isfinite(self.corners).all() or self.side == 0:
+            raise S3potError(f"The quad of an alignment must span a square; found {self}.")
 
     @property
     def corners(self) -> np.ndarray:
-        """The quad as float64 (4, 2)."""
+        """The quad as float64 (4, 2), x, y."""
         return np.array(self.quad, dtype=np.float64)
 
     @property
@@ -52,30 +69,58 @@ class Alignment:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the working image is the whole photo."""
-        return np.array_equal(self.corners, picture_corners(self.photo_size))
+        """Whether the working image is the whole photo, as it stands."""
+        return np.array_equal(self.corners, image_corners(self.photo_size))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as ``<stem>_align.json`` holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Alignment:
+        """Read what ``to_dict`` gave; further keys are ignored.
+
+        Raises:
+            S3potError: A value describes no crop.
+            KeyError, TypeError, ValueError: A value is missing or of another kind.
+        """
+        height, width = values["size"]
+        photo_height, photo_width = values["photo_size"]
+        score = values["score"]
+        return cls(
+            quad=as_quad(np.reshape(values["quad"], (4, 2))),
+            size=(int(height), int(width)),
+            photo_size=(int(photo_height), int(photo_width)),
+            shrink=int(values["shrink"]),
+            borders=values["borders"],
+            score=None if score is None else float(score),
+            turn=int(values.get("turn", 0)),  # files of version 0.1 have none
+        )
 
     @classmethod
     def read(cls, path: Path) -> Alignment:
-        """Read the fields from a JSON file that may hold more; ``S3potError`` if it is damaged."""
+        """Read ``<stem>_align.json``, which may hold more than the alignment.
+
+        Raises:
+            BadFile: The file is missing or holds no alignment.
+        """
+        values = read_json(path)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            own = {entry.name: values[entry.name] for entry in fields(cls)}
-            own["quad"] = as_quad(np.reshape(values["quad"], (4, 2)))
-            own.update({key: tuple(map(int, values[key])) for key in ("size", "photo_size")})
-            own["score"] = None if own["score"] is None else float(own["score"])
-            return cls(**own)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            found = f"{path} is no alignment ({error!r})"
-            raise S3potError(f"{found}; run generate_reference.py again") from error
+            return cls.from_dict(values)
+        except (KeyError, TypeError, ValueError, AttributeError, S3potError) as error:
+            raise BadFile(
+                f"{path} is no alignment ({error!r}). Run generate_reference.py again to write it."
+            ) from error
 
 
 def as_quad(corners: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Plain numbers from corners (4, 2)."""
+    """Turn corners, (4, 2), into plain numbers."""
     return tuple((float(x), float(y)) for x, y in corners)
 
 
-def picture_corners(size: tuple[int, int]) -> np.ndarray:
-    """The quad (4, 2) that spans a whole picture of this height and width."""
-    right, bottom = size[1] - 0.5, size[0] - 0.5
-    return np.array([[-0.5, -0.5], [-0.5, bottom], [right, bottom], [right, -0.5]])
+def image_corners(size: tuple[int, int]) -> np.ndarray:
+    """Give the quad, float64 (4, 2), that spans a whole image of this height and width."""
+    height, width = size
+    top, left = -0.5, -0.5
+    bottom, right = height - 0.5, width - 0.5
+    return np.array([[left, top], [left, bottom], [right, bottom], [right, top]])

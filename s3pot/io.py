@@ -1,4 +1,8 @@
-"""Files that are whole or absent: written aside, then moved into place; hashes, JSON, CSV."""
+"""Reading and writing files: whole or absent, bounded in size, with errors that name the file.
+
+Everything that s3pot writes goes through ``atomic_path``: it is written beside its place under a
+temporary name, then moved there, so that a kill or a full disk leaves no half file behind.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,84 @@ import csv
 import hashlib
 import io
 import json
-import os
+import logging
+import math
+import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import yaml
+from filelock import FileLock, Timeout
 
 from s3pot.types import S3potError
+
+logger = logging.getLogger(__name__)
+
+HASH_CHUNK = 1 << 20  # bytes read at once
+MAX_TEXT_BYTES = 64 << 20  # largest JSON or YAML file that is read
+MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
+SECONDS_UNTIL_WAIT_IS_TOLD = 5.0  # for a lock that another process holds
+_ZIP_MAGIC = b"PK\x03\x04"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class BadFile(S3potError):
+    """A file cannot be read, or does not hold what it should."""
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock between processes while the block runs.
+
+    The lock is a file that stays in place; the system frees it when its holder dies. Where there
+    can be no lock (a read-only folder, a disk without locks, a lock file of another user), the
+    block runs without one.
+    """
+    lock = FileLock(path, mode=shared_mode(path.parent))
+    held = False
+    try:
+        try:
+            lock.acquire(timeout=SECONDS_UNTIL_WAIT_IS_TOLD)
+        except Timeout:
+            logger.info("waiting for another process, which holds %s", path)
+            lock.acquire()
+        held = True
+    except (OSError, NotImplementedError) as error:
+        logger.debug("going on without the lock %s: %s", path, error)
+    try:
+        yield
+    finally:
+        if held:
+            lock.release()
+
+
+def shared_mode(folder: Path) -> int:
+    """Give the permissions of a file that all who may write into its folder may write too."""
+    return 0o644 | (folder.stat().st_mode & 0o022)
+
+
+def share(path: Path) -> None:
+    """Open a file to all who may write into its folder, as far as the system lets us."""
+    try:
+        path.chmod(shared_mode(path.parent))
+    except OSError as error:
+        logger.debug("%s keeps its permissions: %s", path, error)
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a name to write to: it becomes `path` when the block ends well, else it vanishes.
+    """Give a name to write to; the file becomes ``path`` when the block ends well, else it goes.
 
-    Missing parent folders are made. The name ends in `.tmp`, so writers must be told the format.
+    Missing parent folders are made. The temporary name has a fixed length, so a stem may be as
+    long as the file system allows; it ends in ``.tmp``, so writers must be told the format.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    temporary = target.parent / f".s3pot-{secrets.token_hex(8)}.tmp"
     try:
         yield temporary
         temporary.replace(target)
@@ -33,40 +95,175 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_npy(path: str | Path, array: np.ndarray) -> None:
-    """Write one array as `.npy` (never a pickle)."""
+    """Write one array as ``.npy``, never as a pickle."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write plain Python data as JSON; NaN and infinity are refused, for they are no JSON."""
+    """Write plain Python data as JSON in UTF-8.
+
+    NaN and infinity are a ``ValueError``, for JSON has none. File names that are no text (lone
+    surrogates) are written as escapes, which readers turn back into the same name.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    write_bytes(path, (text + "\n").encode("utf-8"))
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of plain values; columns are all keys in order of appearance; None is empty."""
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of plain values as CSV in UTF-8.
+
+    The columns are all keys in order of appearance; None is an empty cell. Names that are no text
+    (lone surrogates) are written with backslashes.
+    """
     text = io.StringIO(newline="")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(text.getvalue().encode("utf-8"))
+    write_bytes(path, text.getvalue().encode("utf-8", errors="backslashreplace"))
 
 
-CHUNK = 1 << 20
+def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+    """Read a file that should be small.
+
+    Raises:
+        BadFile: The file is missing, unreadable or larger than ``max_bytes``.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(max_bytes + 1)
+    except FileNotFoundError as error:
+        raise BadFile(f"{path} does not exist.") from error
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(content) > max_bytes:
+        raise BadFile(f"{path} is larger than {max_bytes >> 20} MiB, which no file of its kind is.")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file in UTF-8 (a byte order mark is skipped), UTF-16 or UTF-32.
+
+    Raises:
+        BadFile: The file is missing, too large, in another encoding, nested too deeply or no JSON.
+    """
+    content = read_bytes(path)
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise BadFile(
+            f"{path} is not encoded in UTF-8 (byte {error.start} does not fit). "
+            "Open it in an editor with its own encoding and save it as UTF-8."
+        ) from error
+    except RecursionError as error:
+        raise BadFile(f"{path} is nested too deeply for a JSON file of its kind.") from error
+    except ValueError as error:
+        raise BadFile(f"{path} is no JSON file: {error}.") from error
+
+
+def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """Read a YAML file in UTF-8.
+
+    Args:
+        path: The file.
+        loader: A safe loader; another one than PyYAML's may keep more of the text.
+
+    Raises:
+        BadFile: The file is missing, too large or no YAML, or its aliases expand to more than
+            ``MAX_YAML_NODES`` values or contain themselves.
+    """
+    content = read_bytes(path)
+    try:
+        stream = loader(content)
+        try:
+            node = stream.get_single_node()
+            if node is None:
+                return None
+            if _expanded_size(node, {}) > MAX_YAML_NODES:
+                raise BadFile(
+                    f"{path} holds more than {MAX_YAML_NODES:,} values once its aliases are "
+                    "expanded; write it without so many aliases."
+                )
+            return stream.construct_document(node)
+        finally:
+            stream.dispose()
+    except RecursionError as error:
+        raise BadFile(f"{path} is nested too deeply, or an alias in it contains itself.") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number out of range
+        raise BadFile(f"{path} is no YAML file: {error}") from error
+
+
+def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values below a node, an alias as often as it is used."""
+    if id(node) not in known:
+        size = 1
+        if isinstance(node, yaml.SequenceNode):
+            size += sum(_expanded_size(value, known) for value in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                size += _expanded_size(key, known) + _expanded_size(value, known)
+        known[id(node)] = size
+    return known[id(node)]
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """Read one array of a ``.npy`` file, never a pickle.
+
+    Raises:
+        BadFile: The file is missing, cut off, an archive of several arrays or no ``.npy`` at all.
+    """
+    try:
+        with path.open("rb") as stream:
+            if stream.read(4) == _ZIP_MAGIC:
+                raise BadFile(
+                    f"{path} is an .npz archive of arrays, although it is called .npy. "
+                    "Save its one array with np.save."
+                )
+            stream.seek(0)
+            _check_npy_length(path, stream)
+            stream.seek(0)
+            return np.asarray(np.load(stream, allow_pickle=False))
+    except BadFile:
+        raise
+    except FileNotFoundError as error:
+        raise BadFile(f"{path} does not exist.") from error
+    except Exception as error:  # NumPy reads the header as Python: SyntaxError, TokenError, ...
+        reason = str(error) or type(error).__name__
+        raise BadFile(f"{path} is no intact .npy file: {reason}.") from error
+
+
+def _check_npy_length(path: Path, stream: BinaryIO) -> None:
+    """Refuse a header that asks for more bytes than follow it, before memory is allocated."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    wanted = math.prod(shape) * dtype.itemsize
+    held = path.stat().st_size - stream.tell()
+    if wanted > held and not dtype.hasobject:
+        raise BadFile(
+            f"{path} is cut off or damaged: its header asks for {wanted:,} bytes of shape {shape}, "
+            f"but {held:,} follow."
+        )
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file, as 64 lower-case hex digits; S3potError when it cannot be read."""
+    """Hash a file, as 64 lower-case hex digits; BadFile if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            for block in iter(lambda: file.read(CHUNK), b""):
+            for block in iter(lambda: file.read(HASH_CHUNK), b""):
                 digest.update(block)
     except OSError as error:
-        raise S3potError(f"{path} cannot be read ({error.strerror})") from error
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
     return digest.hexdigest()

@@ -4,27 +4,94 @@ from __future__ import annotations
 
 import numpy as np
 
-CLASSES: tuple[str, ...] = tuple(
-    "background lip eyebrows eyes hair nose skin ears belowface mouth eye_glass ear_rings".split()
-)
+# Class by class: its name and its color (R, G, B) in overlays, contact sheets and legends.
+CLASS_COLORS: dict[str, tuple[int, int, int]] = {
+    "background": (0, 0, 0),
+    "lip": (255, 60, 90),
+    "eyebrows": (120, 70, 20),
+    "eyes": (60, 160, 255),
+    "hair": (90, 60, 120),
+    "nose": (255, 220, 80),
+    "skin": (240, 190, 150),
+    "ears": (220, 120, 80),
+    "belowface": (160, 110, 90),
+    "mouth": (150, 0, 40),
+    "eye_glass": (80, 255, 255),
+    "ear_rings": (255, 0, 255),
+}
+OCCLUSION_COLOR = (255, 0, 0)
+
+CLASSES: tuple[str, ...] = tuple(CLASS_COLORS)
 NUM_CLASSES = len(CLASSES)
 OCCLUSION = NUM_CLASSES  # the thirteenth value, in <stem>_parsing.npy only
 
+# RGB by value of a map, the 12 classes and OCCLUSION, uint8 (13, 3).
+COLORS = np.array([*CLASS_COLORS.values(), OCCLUSION_COLOR], dtype=np.uint8)
+
+# The region is the face itself: every class but these.
 NOT_REGION: tuple[str, ...] = ("background", "hair", "ears", "belowface", "ear_rings")
-REGION_CLASSES: tuple[int, ...] = tuple(i for i, c in enumerate(CLASSES) if c not in NOT_REGION)
+REGION_CLASSES: tuple[int, ...] = tuple(
+    index for index, name in enumerate(CLASSES) if name not in NOT_REGION
+)
 
-# Index: class of the parser; value: class of this file. Necklace, cloth and hat become background.
-BISENET_TO_12: tuple[int, ...] = (0, 6, 2, 2, 3, 3, 10, 7, 7, 11, 5, 9, 1, 1, 8, 0, 0, 4, 0)
-CELEBAMASKHQ_TO_12: tuple[int, ...] = (0, 6, 5, 10, 3, 3, 2, 2, 7, 7, 9, 1, 1, 4, 0, 11, 0, 8, 0)
-NATIVE_12: tuple[int, ...] = tuple(range(NUM_CLASSES))
+# What each class of BiSeNet becomes. Necklace, cloth and hat are background.
+_BISENET: dict[str, str] = {
+    "background": "background",
+    "skin": "skin",
+    "left brow": "eyebrows",
+    "right brow": "eyebrows",
+    "left eye": "eyes",
+    "right eye": "eyes",
+    "glasses": "eye_glass",
+    "left ear": "ears",
+    "right ear": "ears",
+    "earring": "ear_rings",
+    "nose": "nose",
+    "mouth": "mouth",
+    "upper lip": "lip",
+    "lower lip": "lip",
+    "neck": "belowface",
+    "necklace": "background",
+    "cloth": "background",
+    "hair": "hair",
+    "hat": "background",
+}
+# The same for CelebAMask-HQ, whose classes SegNeXt predicts.
+_CELEBAMASKHQ: dict[str, str] = {
+    "background": "background",
+    "skin": "skin",
+    "nose": "nose",
+    "glasses": "eye_glass",
+    "left eye": "eyes",
+    "right eye": "eyes",
+    "left brow": "eyebrows",
+    "right brow": "eyebrows",
+    "left ear": "ears",
+    "right ear": "ears",
+    "mouth": "mouth",
+    "upper lip": "lip",
+    "lower lip": "lip",
+    "hair": "hair",
+    "hat": "background",
+    "earring": "ear_rings",
+    "necklace": "background",
+    "neck": "belowface",
+    "cloth": "background",
+}
 
-# RGB of the 12 classes and OCCLUSION, uint8 (13, 3), for overlays and contact sheets.
-_HEX = "000000 ff3c5a 784614 3ca0ff 5a3c78 ffdc50 f0be96 dc7850 a06e5a 960028 50ffff ff00ff ff0000"
-COLOURS = np.frombuffer(bytes.fromhex(_HEX), np.uint8).reshape(-1, 3)
+
+def _class_table(names: dict[str, str]) -> tuple[int, ...]:
+    """Turn a table of names into one of numbers: index, the parser's class; value, ours."""
+    return tuple(CLASSES.index(name) for name in names.values())
+
+
+BISENET_TO_12: tuple[int, ...] = _class_table(_BISENET)
+CELEBAMASKHQ_TO_12: tuple[int, ...] = _class_table(_CELEBAMASKHQ)
+NATIVE_12: tuple[int, ...] = tuple(range(NUM_CLASSES))  # of parsers that know our classes
 
 
 def region_of(labels: np.ndarray) -> np.ndarray:
-    """Where an occlusion can be asked for.
+    """Find where an occlusion can be asked for.
 
     Args:
         labels: 12-class map, (..., H, W), values 0..11.
@@ -36,8 +103,16 @@ def region_of(labels: np.ndarray) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Sample a map (h, w) at the pixel centres of height and width ``size``, as "nearest-exact"."""
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size)
-    )
+    """Sample a map at the pixel centers of another size, as PyTorch's "nearest-exact" does.
+
+    Args:
+        labels: Any values, (h, w).
+        size: Height and width of the result.
+
+    Returns:
+        (height, width), the dtype of ``labels``.
+    """
+    height, width = size
+    rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
     return np.ascontiguousarray(labels[rows[:, None], columns])

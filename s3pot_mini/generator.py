@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
-from s3pot.rg.parser import standardise
+from s3pot.rg.parser import standardize
 from s3pot_mini.critic import Critic, adversarial
 from s3pot_mini.loop import Losses, Schedule, export, fit
 from s3pot_mini.parser import predict
@@ -88,8 +88,8 @@ def reconstruction(drawn: Tensor, clean: Tensor, region: Tensor, parser: BiSeNet
 def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
     """Distance of the parser trunk's unit features at strides 8 and 16."""
     with torch.no_grad():
-        want = parser.cp.resnet(standardise(clean))
-    got = parser.cp.resnet(standardise(drawn))
+        want = parser.cp.resnet(standardize(clean))
+    got = parser.cp.resnet(standardize(drawn))
     return _distance(got.f8, want.f8) + _distance(got.f16, want.f16)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from s3pot.labels import CLASSES, NUM_CLASSES, REGION_CLASSES
 from s3pot.rg.nets.bisenet import BiSeNet
-from s3pot.rg.parser import standardise
+from s3pot.rg.parser import standardize
 from s3pot_mini.loop import Losses, Schedule, export, fit
 from s3pot_mini.pool import Batch, Pool
 
@@ -33,7 +33,7 @@ WEAK = ("eye_glass", "ear_rings", "eyebrows", "lip", "mouth")  # followed one by
 def normalise(images: Tensor) -> Tensor:
     """[0, 1] pixels to the parser's input: enlarged to INPUT, ImageNet mean and std."""
     images = F.interpolate(images, size=(INPUT, INPUT), mode="bilinear", align_corners=False)
-    return standardise(images)
+    return standardize(images)
 
 
 def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:

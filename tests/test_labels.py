@@ -9,7 +9,7 @@ from s3pot.labels import (
     BISENET_TO_12,
     CELEBAMASKHQ_TO_12,
     CLASSES,
-    COLOURS,
+    COLORS,
     NATIVE_12,
     NOT_REGION,
     NUM_CLASSES,
@@ -40,7 +40,7 @@ def test_parser_classes_become_ours_by_name(table: tuple[int, ...], names: list[
 def test_counts() -> None:
     assert NUM_CLASSES == OCCLUSION == len(NATIVE_12) == 12
     assert len(set(CLASSES)) == 12
-    assert len({tuple(colour) for colour in COLOURS}) == len(COLOURS) == 13
+    assert len({tuple(colour) for colour in COLORS}) == len(COLORS) == 13
 
 
 def test_region_is_the_face_without_hair_ears_and_neck() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from s3pot.labels import COLOURS
+from s3pot.labels import COLORS
 from s3pot_synthetic import FaceSample, draw_face
 
 GRADES = ("easy", "medium", "hard")
@@ -31,7 +31,7 @@ def marked(sample: FaceSample) -> np.ndarray:
 
 def tiles(sample: FaceSample) -> np.ndarray:
     """Put the views of one sample side by side: (S, 4 S, 3) uint8."""
-    labels = np.array(COLOURS, np.uint8)[sample.labels]
+    labels = np.array(COLORS, np.uint8)[sample.labels]
     return np.concatenate([sample.raw, sample.clean, labels, marked(sample)], 1)
 
 

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from s3pot.data.image import read_rgb
-from s3pot.geometry import Alignment, as_quad, picture_corners
+from s3pot.geometry import Alignment, as_quad, image_corners
 from s3pot.rg.align import from_landmarks
 from s3pot.rg.detect import FaceDetector
 from s3pot.rg.warp import crop
@@ -132,7 +132,7 @@ def read_face(
     if detector is None:
         picture, parts, known = (_squared(array) for array in (picture, parts, known))
         square = (parts.shape[0], parts.shape[1])
-        way = Alignment(as_quad(picture_corners(square)), (size, size), square)
+        way = Alignment(as_quad(image_corners(square)), (size, size), square)
     else:
         found = detector.detect(picture)
         if not found:

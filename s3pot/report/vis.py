@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from s3pot.labels import COLOURS
+from s3pot.labels import COLORS
 
 Color = tuple[int, int, int]
 
@@ -38,7 +38,7 @@ def color_labels(labels: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (H, W, 3).
     """
-    return COLOURS[labels]
+    return COLORS[labels]
 
 
 def overlay(

@@ -9,7 +9,7 @@ import logging
 
 import numpy as np
 
-from s3pot.geometry import Alignment, as_quad, picture_corners
+from s3pot.geometry import Alignment, as_quad, image_corners
 from s3pot.rg.detect import FaceDetector, NoFace
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def from_landmarks(
 def identity(image: np.ndarray, score: float | None = None) -> Alignment:
     """Take a whole picture (H, W, ...) as the working image (``align.mode: never``)."""
     size = (image.shape[0], image.shape[1])
-    return Alignment(as_quad(picture_corners(size)), size, size, score=score)
+    return Alignment(as_quad(image_corners(size)), size, size, score=score)
 
 
 def looks_aligned(size: tuple[int, int], landmarks: np.ndarray) -> bool:
@@ -74,7 +74,7 @@ def looks_aligned(size: tuple[int, int], landmarks: np.ndarray) -> bool:
 
     It is when it is square and these landmarks ask for nearly the whole picture.
     """
-    offset = np.linalg.norm(quad_from_landmarks(landmarks) - picture_corners(size), axis=1)
+    offset = np.linalg.norm(quad_from_landmarks(landmarks) - image_corners(size), axis=1)
     return size[0] == size[1] and bool(offset.max() <= ALIGNED_TOLERANCE * size[0])
 
 

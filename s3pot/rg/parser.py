@@ -15,7 +15,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def standardise(image: Tensor) -> Tensor:
+def standardize(image: Tensor) -> Tensor:
     """Apply ImageNet's mean and std to pictures (B, 3, H, W) in [0, 1]."""
     mean, std = (image.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (image - mean) / std
@@ -63,7 +63,7 @@ class Parser(nn.Module):
         """
         if image.shape[-2:] != (self.input_size, self.input_size):
             image = self._resize(image).clamp(0, 1)
-        return standardise(image)
+        return standardize(image)
 
     def _resize(self, image: Tensor) -> Tensor:
         size = self.input_size

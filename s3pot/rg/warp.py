@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from s3pot.data.image import as_array, resized, to_pil
-from s3pot.geometry import Alignment, picture_corners
+from s3pot.geometry import Alignment, image_corners
 from s3pot.types import S3potError
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -69,7 +69,7 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
 
 def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """PIL's 8 ``PERSPECTIVE`` coefficients, float64, from quad (4, 2) to a height and width."""
-    targets = picture_corners(size) + 0.5
+    targets = image_corners(size) + 0.5
     rows = []
     for (x, y), (u, v) in zip(quad + 0.5, targets):
         rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y])

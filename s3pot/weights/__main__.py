@@ -14,55 +14,85 @@ import sys
 from pathlib import Path
 
 from s3pot.types import S3potError
-from s3pot.weights import registry as files
+from s3pot.weights import registry
 from s3pot.weights.download import download
-from s3pot.weights.locate import verify
+from s3pot.weights.locate import verify, weight_path
 
 logger = logging.getLogger("s3pot.weights")
+
+ALL_DONE = 0
+SOME_FAILED = 1
+NOTHING_DONE = 2
+INTERRUPTED = 130
+
+_OUTCOMES = {
+    "published": "is verified",
+    "remembered": "is unchanged since it was first seen; no hash is published",
+    "first seen": "is first seen; no hash is published, so its own is pinned",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command: 0 all done, 1 some files failed, 2 none could be done, 130 interrupted."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m s3pot.weights", None, __doc__, formatter_class=raw)
-    parser.add_argument("command", choices=("list", "download", "verify"))
-    parser.add_argument("names", nargs="*", help=f"any of: {', '.join(files.weight_files())}")
-    parser.add_argument("--weights_dir", type=Path, help="default: S3POT_WEIGHTS_DIR or ./weights")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder, failed = args.weights_dir or files.default_folder(), 0
-    present = [
-        name for name, entry in files.weight_files().items() if (folder / entry.file).is_file()
-    ]
-    usual = {
-        "list": list(files.weight_files()),
-        "download": list(files.PAPER_SET),
-        "verify": present,
-    }
-    names = args.names or usual[args.command]
+    folder = args.weights_dir or registry.default_folder()
+    names = args.names or usual_names(args.command, folder)
     if not names:
         logger.error("no weights in %s; get them: python -m s3pot.weights download", folder)
-        return 2
+        return NOTHING_DONE
+    failed = 0
     for name in names:
         try:
-            sys.stdout.write(f"{_one(args.command, name, folder)}\n")
+            sys.stdout.write(f"{name}: {run_one(args.command, name, folder)}\n")
         except S3potError as error:
             logger.error("%s", error)
             failed += 1
         except KeyboardInterrupt:
             logger.error("interrupted; the same command goes on from here")
-            return 130
-    return 0 if not failed else 1 if failed < len(names) else 2
+            return INTERRUPTED
+    if failed == 0:
+        return ALL_DONE
+    return SOME_FAILED if failed < len(names) else NOTHING_DONE
 
 
-def _one(command: str, name: str, folder: Path) -> str:
-    entry = files.find(name)
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m s3pot.weights",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=("list", "download", "verify"))
+    known = ", ".join(registry.weight_files())
+    parser.add_argument("names", nargs="*", help=f"any of: {known}")
+    parser.add_argument("--weights_dir", type=Path, help="default: S3POT_WEIGHTS_DIR or ./weights")
+    return parser
+
+
+def usual_names(command: str, folder: Path) -> list[str]:
+    """The files that a command takes when none are named."""
+    entries = registry.weight_files()
     if command == "list":
-        state = "here" if (folder / entry.file).is_file() else "missing"
-        about = f"{state}. {entry.note}; licence: {entry.licence}{files.how_to_get(entry, folder)}"
-        return f"{name}: {about}"
-    path = download(entry, folder) if command == "download" else verify(entry, folder, rehash=True)
-    return f"{name}: {path} is verified"
+        return list(entries)
+    if command == "download":
+        return list(registry.PAPER_SET)
+    return [name for name, entry in entries.items() if weight_path(entry, folder).is_file()]
+
+
+def run_one(command: str, name: str, folder: Path) -> str:
+    """List, download or verify one file; returns what is to be told of it."""
+    entry = registry.find(name)
+    path = weight_path(entry, folder)
+    if command == "list":
+        state = "here" if path.is_file() else "missing"
+        how = registry.how_to_get(entry, folder)
+        return f"{state}. {entry.note}; licence: {entry.licence}{how}"
+    if command == "download":
+        check = download(entry, folder)
+    else:
+        check = verify(entry, folder, rehash=True)
+    return f"{path} {_OUTCOMES[check.basis]}"
 
 
 if __name__ == "__main__":

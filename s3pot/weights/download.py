@@ -1,30 +1,23 @@
-"""Downloads that resume and are checked."""
+"""Download a weight file: resume, checks of size, hash and free space, one process at a time."""
 
 from __future__ import annotations
 
 import shutil
 import urllib.request
-from http.client import HTTPException
+from dataclasses import replace
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 
 from tqdm import tqdm
 
-from s3pot.io import CHUNK
+from s3pot.io import HASH_CHUNK, BadFile, exclusive, share
 from s3pot.types import S3potError
-from s3pot.weights.hashing import HashMismatch, checked_sha256, exclusive
-from s3pot.weights.locate import verify
-from s3pot.weights.registry import (
-    MissingWeights,
-    WeightFile,
-    default_folder,
-    how_to_get,
-)
+from s3pot.weights.hashing import HashCheck, HashMismatch, check_hash
+from s3pot.weights.locate import verify, weight_path
+from s3pot.weights.registry import MissingWeights, WeightFile, how_to_get
 
 SPARE_BYTES = 64 << 20  # left free on the disk
-
-
 TIMEOUT = 60.0  # seconds without a byte until a connection counts as broken
 
 
@@ -32,73 +25,120 @@ class DownloadError(S3potError):
     """A download failed; what has come so far stays in the ``.part`` file."""
 
 
-def download(entry: WeightFile, weights_dir: Path | None = None) -> Path:
-    """Bring one file into ``weights_dir``, else ``default_folder()``; return its verified path.
+def download(entry: WeightFile, weights_dir: Path | None = None) -> HashCheck:
+    """Bring one file into its folder and check it; at once if it is there already.
 
-    At once when it is there. Raises ``MissingWeights`` when there is no link a program can follow,
-    ``DownloadError``, and ``S3potError`` when another file of that name is there.
+    Args:
+        entry: Which file.
+        weights_dir: Where to put it; None for ``default_folder()``.
+
+    Raises:
+        MissingWeights: There is no link that a program can follow.
+        DownloadError: The connection, the disk or the server failed, or another file came.
+        S3potError: Another file of that name is there.
     """
-    folder = Path(weights_dir or default_folder())
-    target, part = folder / entry.file, folder / f"{entry.file}.part"
+    target = weight_path(entry, weights_dir)
     if entry.url is None and not target.exists():
-        raise MissingWeights(f"{entry.name} has to be fetched by hand{how_to_get(entry, folder)}")
+        raise MissingWeights(
+            f"{entry.name} has to be fetched by hand.{how_to_get(entry, target.parent)}"
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f".{entry.file}.lock"):
-            if entry.url and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(target.parent / f".{entry.file}.lock"):
+            if entry.url is not None and not target.exists():
+                part = target.with_name(f"{target.name}.part")
                 _fetch(entry, entry.url, part)
+                check = _check_arrival(entry, part)
                 part.replace(target)
-                try:
-                    checked_sha256(target, entry.sha256)
-                except HashMismatch as error:
-                    target.unlink()
-                    raise DownloadError(f"another file came and was removed: {error}") from error
-            return verify(entry, folder)
+                share(target)
+                return replace(check, path=target)
     except (DownloadError, HTTPException, OSError) as error:
-        cure = f"run again to go on, behind a proxy with HTTPS_PROXY set{how_to_get(entry, folder)}"
-        raise DownloadError(f"{entry.file} from {entry.url}: {error}; {cure}") from error
+        raise DownloadError(
+            f"{entry.file} from {entry.url}: {error}; run the command again to go on, behind a "
+            f"proxy with HTTPS_PROXY set.{how_to_get(entry, target.parent)}"
+        ) from error
+    return verify(entry, weights_dir)
+
+
+def _check_arrival(entry: WeightFile, part: Path) -> HashCheck:
+    """Check what has come before it takes its place; another file is removed."""
+    try:
+        return check_hash(part, entry.sha256, rehash=True, name=entry.file)
+    except (BadFile, HashMismatch) as error:
+        part.unlink()
+        raise DownloadError(f"another file came and was removed: {error}") from error
 
 
 def _fetch(entry: WeightFile, url: str, part: Path) -> None:
-    """Append what is missing of ``part``; start anew where the server cannot resume."""
+    """Append what is missing of ``part``; start anew if the server cannot resume."""
     have = part.stat().st_size if part.exists() else 0
     if have == entry.size:
         return
     try:
         response = _open(url, have)
     except HTTPError as error:
-        if have == 0 or error.code != 416:  # the part is longer than the file
+        if have == 0 or error.code != 416:  # 416: the part is longer than the file
             raise
         part.unlink()
-        return _fetch(entry, url, part)
+        _fetch(entry, url, part)
+        return
     with response:
-        place = response.headers.get("Content-Range", "")
-        have = have if place else 0
-        if place and not place.startswith(f"bytes {have}-"):
-            raise DownloadError(f"asked for byte {have}, got {place}; delete {part}")
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else entry.size
-        if total is None or entry.size not in (None, total):
-            raise DownloadError(f"length on offer: {total}, expected: {entry.size or 'any number'}")
-        needed, free = total - have + SPARE_BYTES, shutil.disk_usage(part.parent).free
-        if free < needed:
-            cure = "make room or set S3POT_WEIGHTS_DIR to a folder on another disk"
-            raise DownloadError(f"{part.parent} has {free:,} of {needed:,} free bytes: {cure}")
-        bar: dict[str, Any] = {"total": total, "initial": have, "desc": part.stem, "disable": None}
-        with part.open("ab" if have else "wb") as file, tqdm.wrapattr(response, "read", **bar) as s:
-            shutil.copyfileobj(s, file, CHUNK)
+        start = _start_of_reply(response.headers, have, part)
+        total = _total_length(entry, response.headers, start)
+        if total is not None:
+            _check_space(part.parent, total - start)
+        _append(response, part, start, total)
     have = part.stat().st_size
-    if have != total:
+    if total is not None and have != total:
         raise DownloadError(f"the connection was cut at {have:,} of {total:,} bytes")
 
 
-def _open(url: str, have: int) -> Any:
+def _open(url: str, have: int) -> HTTPResponse:
     """Ask for the bytes from ``have`` on; a web page (Google Drive's limits) is refused."""
     headers = {"User-Agent": "s3pot", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    request = urllib.request.Request(url, headers=headers)
+    response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     if response.headers.get_content_type() == "text/html":
         response.close()
         raise DownloadError("a web page came instead of the file")
     return response
+
+
+def _start_of_reply(headers: HTTPMessage, have: int, part: Path) -> int:
+    """Read which byte a reply starts with: ``have`` if the server resumes, else 0."""
+    place = headers.get("Content-Range", "")
+    if not place:
+        return 0
+    if not place.startswith(f"bytes {have}-"):
+        raise DownloadError(f"asked for byte {have}, got {place}; delete {part}")
+    return have
+
+
+def _total_length(entry: WeightFile, headers: HTTPMessage, start: int) -> int | None:
+    """Read the length of the whole file; None if neither server nor registry know it."""
+    length = headers.get("Content-Length")
+    total = start + int(length) if length else entry.size
+    if entry.size is not None and total != entry.size:
+        raise DownloadError(f"the server offers {total:,} bytes, expected {entry.size:,}")
+    return total
+
+
+def _check_space(folder: Path, missing: int) -> None:
+    needed = missing + SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DownloadError(
+            f"{folder} has {free:,} of {needed:,} free bytes: make room, or set S3POT_WEIGHTS_DIR "
+            "to a folder on another disk"
+        )
+
+
+def _append(response: HTTPResponse, part: Path, start: int, total: int | None) -> None:
+    """Write a reply behind the first ``start`` bytes of a file, with a progress bar."""
+    progress = tqdm.wrapattr(
+        response, "read", total=total, initial=start, desc=part.stem, disable=None
+    )
+    with part.open("ab" if start else "wb") as file, progress as stream:
+        shutil.copyfileobj(stream, file, HASH_CHUNK)

@@ -1,17 +1,18 @@
-"""The hash of a weight file, remembered in a lock file."""
+"""The hash of a weight file, remembered in a lock file: no start hashes gigabytes twice."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3pot.io import file_sha256
+from s3pot.io import BadFile, exclusive, file_sha256, read_json, share, write_json
 from s3pot.types import S3potError
+from s3pot.weights.contents import refuse_foreign
+
+logger = logging.getLogger(__name__)
 
 LOCK_NAME = "weights.lock.json"
 
@@ -20,52 +21,106 @@ class HashMismatch(S3potError):
     """A weight file is not the one it should be."""
 
 
-def checked_sha256(path: Path, expected: str | None, rehash: bool = False) -> str:
-    """Return a file's hash; ``HashMismatch`` when it is not the published or remembered one.
+@dataclass(frozen=True)
+class HashCheck:
+    """A file that has been checked.
 
-    The lock file beside ``path`` remembers hash, size and modification time; while the last two
-    stay, the file is not read again. In a read-only folder nothing is remembered.
+    Attributes:
+        path: The file.
+        sha256: Its hash, 64 lower-case hex digits.
+        basis: What it was compared with: ``published``; ``first seen``, when no hash is published
+            and the lock file did not know it; ``remembered``, when the lock file did.
+    """
+
+    path: Path
+    sha256: str
+    basis: str
+
+
+def checked_sha256(path: Path, expected: str | None, rehash: bool = False) -> str:
+    """Give the hash of a file that is the right one; see ``check_hash``."""
+    return check_hash(path, expected, rehash).sha256
+
+
+def check_hash(
+    path: Path, expected: str | None, rehash: bool = False, name: str | None = None
+) -> HashCheck:
+    """Compare a weight file with its published or remembered hash.
+
+    The lock file beside it remembers hash, size and modification time; while the last two stay, the
+    file is not read again. Where the folder takes no file, nothing is remembered.
 
     Args:
         path: Existing weight file.
         expected: Published hash; None pins the first one seen.
-        rehash: Read the file even when the lock file knows it.
+        rehash: Read the file even if the lock file knows it.
+        name: Final file name, when ``path`` is about to be renamed.
+
+    Raises:
+        HashMismatch: It is another file than the published or the remembered one.
+        BadFile: It is plainly no checkpoint, or it or the lock file cannot be read.
     """
-    name, lock = path.name, path.parent / LOCK_NAME
-    writable = os.access(path.parent, os.W_OK)
-    with exclusive(path.parent / ".weights.lock") if writable else nullcontext():
-        book = _read_book(lock)
-        known = book.get(name, {})
-        stamp = {"size": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
-        unchanged = not rehash and known == {**known, **stamp}
-        digest = str(known["sha256"]) if unchanged else file_sha256(path)
-        wanted = expected or known.get("sha256", digest)
-        if digest != wanted:
-            pinned = f"changed since its first use; if on purpose, delete its entry in {LOCK_NAME}"
-            cure = "move it away and download it again" if expected else pinned
-            raise HashMismatch(f"{path} has sha256 {digest}, expected {wanted}: {cure}")
-        if writable:
-            book[name] = {"sha256": digest, **stamp}
-            aside = lock.with_name(f"{LOCK_NAME}.tmp")
-            aside.write_text(json.dumps(book, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            aside.replace(lock)
-    return digest
+    name = name or path.name
+    lock_file = path.parent / LOCK_NAME
+    with exclusive(path.parent / ".weights.lock"):
+        book = _read_book(lock_file)
+        remembered = book.get(name)
+        status = path.stat()
+        if not rehash and _is_unchanged(remembered, status.st_size, status.st_mtime_ns):
+            digest = str(book[name]["sha256"])
+        else:
+            refuse_foreign(path, name)
+            digest = file_sha256(path)
+        _compare(path, digest, expected, remembered)
+        entry = {"sha256": digest, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        if remembered != entry:
+            _remember(lock_file, {**book, name: entry})
+    if expected is not None:
+        return HashCheck(path, digest, "published")
+    return HashCheck(path, digest, "first seen" if remembered is None else "remembered")
 
 
-def _read_book(lock: Path) -> dict[str, dict[str, Any]]:
+def _is_unchanged(remembered: Mapping[str, Any] | None, size: int, mtime_ns: int) -> bool:
+    if remembered is None:
+        return False
+    return bool(remembered.get("size") == size and remembered.get("mtime_ns") == mtime_ns)
+
+
+def _compare(
+    path: Path, digest: str, expected: str | None, remembered: Mapping[str, Any] | None
+) -> None:
+    """Raise HashMismatch if a file is another one than it was published or remembered as."""
+    if expected is not None and digest != expected:
+        raise HashMismatch(
+            f"{path} has sha256 {digest}, expected {expected}: it is damaged or another file. "
+            "Move it away and download it again."
+        )
+    if expected is None and remembered is not None and digest != remembered["sha256"]:
+        raise HashMismatch(
+            f"{path} has sha256 {digest}, expected {remembered['sha256']}: it changed since its "
+            f"first use. If that is on purpose, delete its entry in {path.parent / LOCK_NAME}."
+        )
+
+
+def _remember(lock_file: Path, book: Mapping[str, Any]) -> None:
     try:
-        book = json.loads(lock.read_text(encoding="utf-8")) if lock.exists() else {}
-        return {name: {"sha256": known["sha256"], **known} for name, known in book.items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise S3potError(f"{lock} is damaged: delete it, weights are pinned anew") from None
+        write_json(lock_file, dict(sorted(book.items())))
+        share(lock_file)
+    except OSError as error:
+        logger.debug("%s is not written, so the hash is not remembered: %s", lock_file, error)
 
 
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Wait for a lock between processes: a file, left in place, that the system frees on death."""
-    with path.open("a") as file:
-        if sys.platform != "win32":  # there two downloads at once are not kept apart
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _read_book(lock_file: Path) -> dict[str, dict[str, Any]]:
+    """Read the lock file: file name → sha256, size, mtime_ns; empty if there is none."""
+    if not lock_file.exists():
+        return {}
+    try:
+        book = read_json(lock_file)
+        damaged = any("sha256" not in entry for entry in book.values())
+    except (BadFile, TypeError, AttributeError):
+        damaged = True
+    if damaged:
+        raise BadFile(
+            f"{lock_file} is damaged. Delete it, and the weights are hashed and pinned anew."
+        )
+    return dict(book)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from s3pot.types import S3potError
+from s3pot.weights.contents import foreign_kind
 from s3pot.weights.locate import mini_path
-from s3pot.weights.recognise import recognise
+from s3pot.weights.recognize import recognize
 
 MINI_FORMAT = 1
+NAMES_SHOWN = 3  # of each kind of difference
 
 
 class CheckpointError(S3potError):
-    """A checkpoint cannot be read."""
+    """A checkpoint cannot be read or holds no usable weights."""
 
 
 class WeightMismatch(S3potError):
@@ -28,90 +32,201 @@ class WeightMismatch(S3potError):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read the dict of a ``torch.save`` file on the CPU: tensors and plain values only.
+    """Read a checkpoint on the CPU: tensors and plain values only.
 
-    ``argparse.Namespace`` is let through besides: the E4S file may keep its options in one. All
-    else, and a file that is missing, cut off or no checkpoint, is a ``CheckpointError``.
+    Args:
+        path: A ``torch.save`` file, or ``.safetensors``.
+
+    Returns:
+        The dict that was saved; of safetensors, the tensors under ``state_dict`` beside the plain
+        values of its metadata.
+
+    Raises:
+        CheckpointError: The file is missing, cut off, no checkpoint, or wants to run code.
+            ``argparse.Namespace`` is let through: the E4S file may keep its options in one.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; check the path")
-    allow = getattr(torch.serialization, "safe_globals", None)  # torch >= 2.5
-    try:
-        with allow([argparse.Namespace]) if allow else nullcontext():
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle ends in almost any error, struct.error included
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = "is cut off, damaged or no PyTorch checkpoint; fetch or write it again"
-        if refused:
-            cure = "fetch or save it as plain values (argparse.Namespace: needs torch 2.5)"
-            reason = f"was refused: it wants {refused.group(1)}, but may hold no code; {cure}"
-        raise CheckpointError(f"{path} {reason}") from error
+        raise CheckpointError(f"There is no checkpoint {path}; check the path.")
+    kind = foreign_kind(path)
+    if kind is not None:
+        raise CheckpointError(f"{path} is {kind}. Fetch or write it again.")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = _read_pickle(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict")
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict.")
     return content
 
 
-def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """Take out the weights: open the container, drop one ``module.`` prefix and what is no weight.
+def _read_pickle(path: Path) -> Any:
+    try:
+        with _allow_namespace():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle ends in almost any error, struct.error included
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            reason = (
+                f"was refused: it wants {refused.group(1)}, but may hold no code. Save it as plain "
+                "tensors and values, such as torch.save(model.state_dict(), ...); "
+                "argparse.Namespace needs torch 2.5."
+            )
+        else:
+            reason = "is cut off, damaged or no PyTorch checkpoint. Fetch or write it again."
+        raise CheckpointError(f"{path} {reason}") from error
 
-    That is ``latent_avg`` and all but tensors, which training keeps beside the weights (options,
-    EMA and optimizer states, counters). ``CheckpointError`` names the ``source`` when none is left.
+
+def _allow_namespace() -> AbstractContextManager[Any]:
+    allow = getattr(torch.serialization, "safe_globals", None)  # torch >= 2.5
+    return nullcontext() if allow is None else allow([argparse.Namespace])
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except Exception as error:  # SafetensorError, and what a damaged header ends in
+        raise CheckpointError(
+            f"{path} is cut off, damaged or no safetensors file ({error}). Fetch or write it again."
+        ) from error
+    return {**{key: _plain_value(text) for key, text in metadata.items()}, "state_dict": state}
+
+
+def _plain_value(text: str) -> Any:
+    """Read a metadata value: JSON if it is any, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """Take the weights out of a checkpoint.
+
+    Args:
+        checkpoint: A state dict, or a container that holds one under ``state_dict``. What training
+            keeps beside the weights is left out: options, EMA and optimizer states, counters,
+            E4S's ``latent_avg``.
+        source: Where it came from, for messages.
+
+    Returns:
+        Tensors by key, without one ``module.`` prefix that all of them have.
+
+    Raises:
+        CheckpointError: There are no weights in it.
     """
     inner = checkpoint.get("state_dict", checkpoint)
-    items = inner.items() if isinstance(inner, Mapping) else ()
-    state = {k: v for k, v in items if isinstance(v, Tensor) and k != "latent_avg"}
+    state = {}
+    if isinstance(inner, Mapping):
+        for key, value in inner.items():
+            if isinstance(value, Tensor) and key != "latent_avg":
+                state[key] = value
     if not state:
-        found = ", ".join(map(str, list(checkpoint)[:6])) or "nothing"
-        raise CheckpointError(f"{source} holds no weights but: {found}; expected a state dict")
+        found = ", ".join(str(key) for key in list(checkpoint)[:6]) or "nothing"
+        raise CheckpointError(f"{source} holds no weights but: {found}; expected a state dict.")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 
+def refuse_non_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Raise CheckpointError if weights hold NaN or infinity: a model of them marks anything."""
+    broken = [key for key, value in state.items() if not _is_finite(value)]
+    if broken:
+        raise CheckpointError(
+            f"{source} holds values that are no numbers (NaN or infinity) in {len(broken)} of "
+            f"{len(state)} tensors: {_some(broken)}. Take an earlier checkpoint, or train again "
+            "with a lower learning rate."
+        )
+
+
+def _is_finite(value: Tensor) -> bool:
+    if value.is_meta or not value.is_floating_point():
+        return True
+    return bool(torch.isfinite(value).all())
+
+
 def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -> None:
     """Load weights, all of them, or say what differs and leave the module as it was.
 
-    May be missing, and then stay as the module has them: ``num_batches_tracked`` (old torch) and
-    blur kernels (buffers called ``kernel``, constants of StyleGAN2).
+    These may be missing, and then stay as the module has them: ``num_batches_tracked`` (old torch)
+    and blur kernels (buffers called ``kernel``, constants of StyleGAN2).
 
     Args:
         module: The model; weights are converted to its dtype and device.
         state_dict: State dict or whole checkpoint, see ``state_dict_of``.
-        source: Where it came from, for the ``WeightMismatch``.
+        source: Where it came from, for messages.
+
+    Raises:
+        CheckpointError: There are no weights in it, or some that are no numbers.
+        WeightMismatch: Keys or shapes differ.
     """
-    file, own = state_dict_of(state_dict, source), module.state_dict()
+    given = state_dict_of(state_dict, source)
+    wanted = module.state_dict()
     buffers = {name for name, _ in module.named_buffers()}
     optional = {name for name in buffers if name.endswith(("num_batches_tracked", ".kernel"))}
-    wrong = [key for key in file if key in own and file[key].shape != own[key].shape]
-    kinds = {
-        "missing": [key for key in own if key not in file and key not in optional],
-        "unexpected": [key for key in file if key not in own],
-        "wrong shape": [f"{k} {tuple(file[k].shape)} for {tuple(own[k].shape)}" for k in wrong],
-    }
-    lines = [
-        f"\n  {len(found)} {kind}: {', '.join(found[:3])}{', ...' if len(found) > 3 else ''}"
-        for kind, found in kinds.items()
-        if found
+    differences = _differences(given, wanted, optional)
+    if differences:
+        raise WeightMismatch(f"{source} does not fit:{_mixed_up(given, wanted)}{differences}")
+    refuse_non_finite(given, source)
+    module.load_state_dict({**wanted, **given})
+
+
+def _differences(
+    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], optional: Iterable[str]
+) -> str:
+    """List missing, unexpected and wrongly shaped keys, a line each; empty if all fit."""
+    missing = [key for key in wanted if key not in given and key not in optional]
+    unexpected = [key for key in given if key not in wanted]
+    wrong_shape = [
+        f"{key} {tuple(value.shape)} for {tuple(wanted[key].shape)}"
+        for key, value in given.items()
+        if key in wanted and value.shape != wanted[key].shape
     ]
-    if lines:
-        asked, given = recognise(own), recognise(file)
-        mixed_up = f" this is a {given}" if given and given != asked else ""
-        wanted = f", you asked for a {asked}" if mixed_up and asked else ""
-        raise WeightMismatch(f"{source} does not fit:{mixed_up}{wanted}{''.join(lines)}")
-    module.load_state_dict({**own, **file})
+    lines = [
+        f"\n  {len(entries)} {kind}: {_some(entries)}"
+        for kind, entries in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("wrong shape", wrong_shape),
+        )
+        if entries
+    ]
+    return "".join(lines)
+
+
+def _some(names: list[str]) -> str:
+    more = ", ..." if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _mixed_up(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """Say which model a file is of, if it is a known one and not the wanted one."""
+    found = recognize(given)
+    asked = recognize(wanted)
+    if found is None or found == asked:
+        return ""
+    return f" this is a {found}, you asked for a {asked}" if asked else f" this is a {found}"
 
 
 def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Read a mini model, found as by ``mini_path``; ``CheckpointError`` if of another version.
+    """Read a mini model, found as by ``mini_path``.
 
     Returns:
         ``size``, plain values for the network's constructor, and ``state_dict``, float16.
+
+    Raises:
+        MissingWeights: The file does not exist.
+        CheckpointError: It is damaged or of another version.
     """
     path = mini_path(name, folder)
     content = read_checkpoint(path)
-    found, wanted = (content.get("format"), content.get("model")), (MINI_FORMAT, f"mini-{name}")
-    if found != wanted:
-        cure = "restore it from the repository or run: python -m s3pot_mini"
-        raise CheckpointError(f"{path} has format and model {found}, expected {wanted}; {cure}")
+    found = (content.get("format"), content.get("model"))
+    expected = (MINI_FORMAT, f"mini-{name}")
+    if found != expected:
+        raise CheckpointError(
+            f"{path} has format and model {found}, expected {expected}. Restore it from the "
+            "repository, or train the bundled models anew: python -m s3pot_mini"
+        )
     return content

@@ -4,44 +4,76 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3pot.types import S3potError
-from s3pot.weights.hashing import checked_sha256
-from s3pot.weights.registry import (
-    MissingWeights,
-    WeightFile,
-    default_folder,
-    find,
-    how_to_get,
-)
+from s3pot.io import BadFile
+from s3pot.weights.contents import refuse_foreign
+from s3pot.weights.hashing import HashCheck, check_hash
+from s3pot.weights.registry import MissingWeights, WeightFile, default_folder, find, how_to_get
+
+MINI_FOLDER = Path(__file__).parent / "mini"  # of the bundled models
 
 
 def locate(name: str, weights_dir: Path | None = None) -> Path:
-    """Find an official weight file by its name and check it; see ``verify``."""
-    return verify(find(name), weights_dir)
+    """Find an official weight file by its name and check it.
 
+    Args:
+        name: As in the registry.
+        weights_dir: Its folder; None for ``default_folder()``.
 
-def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = False) -> Path:
-    """Return the path of a file in ``weights_dir``, else ``default_folder()``, once it is checked.
-
-    Its hash is remembered, unless ``rehash`` has it read again. Raises ``MissingWeights`` when it
-    is not there, ``S3potError`` when it has the wrong size or hash.
+    Raises:
+        MissingWeights: It is not there.
+        S3potError: It is another file, or the name is not known.
     """
-    folder = Path(weights_dir or default_folder())
-    path = folder / entry.file
+    return verify(find(name), weights_dir).path
+
+
+def weight_path(entry: WeightFile, weights_dir: Path | None = None) -> Path:
+    """Give the place of a file in ``weights_dir``, else in ``default_folder()``."""
+    return Path(weights_dir or default_folder()) / entry.file
+
+
+def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = False) -> HashCheck:
+    """Check that a file is the one it should be: first bytes, size, hash.
+
+    Args:
+        entry: Which file.
+        weights_dir: Its folder; None for ``default_folder()``.
+        rehash: Read the whole file even if its hash is remembered.
+
+    Raises:
+        MissingWeights: It is not there.
+        BadFile: It is plainly no checkpoint or has another size.
+        HashMismatch: It has another hash.
+    """
+    path = weight_path(entry, weights_dir)
     if not path.is_file():
-        raise MissingWeights(f"{entry.name}: no file {path}{how_to_get(entry, folder)}")
+        raise MissingWeights(
+            f"{entry.name}: the file {path} does not exist.{how_to_get(entry, path.parent)}"
+        )
     size = path.stat().st_size
-    if entry.size not in (None, size):
-        cure = f"move it away, then: python -m s3pot.weights download {entry.name}"
-        raise S3potError(f"{path} has {size:,} bytes, expected {entry.size:,}: cut off; {cure}")
-    checked_sha256(path, entry.sha256, rehash)
-    return path
+    if entry.size is not None and size != entry.size:
+        refuse_foreign(path)
+        state = "cut off" if size < entry.size else "another file"
+        raise BadFile(
+            f"{path} has {size:,} bytes, expected {entry.size:,}: it is {state}. Move it away, "
+            f"then run: python -m s3pot.weights download {entry.name}"
+        )
+    return check_hash(path, entry.sha256, rehash)
 
 
 def mini_path(name: str, folder: Path | None = None) -> Path:
-    """Where a mini model (parser, generator, sam, adapter) lies, bundled or in ``folder``."""
-    path = (folder or Path(__file__).parent / "mini") / f"{name}.pth"
+    """Find a mini model.
+
+    Args:
+        name: parser, generator, sam or adapter.
+        folder: Where it lies; None for the bundled ones.
+
+    Raises:
+        MissingWeights: It is not there.
+    """
+    path = (folder or MINI_FOLDER) / f"{name}.pth"
     if not path.is_file():
-        cure = "restore it from the repository or run: python tools/train_mini.py"
-        raise MissingWeights(f"mini {name}: no file {path}; {cure}")
+        raise MissingWeights(
+            f"mini {name}: the file {path} does not exist. Restore it from the repository, or "
+            "train the bundled models anew: python -m s3pot_mini"
+        )
     return path

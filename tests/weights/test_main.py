@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from s3pot.weights import registry as registry
+from s3pot.weights import __main__ as command
+from s3pot.weights import registry
 from s3pot.weights.__main__ import main
 from s3pot.weights.registry import WeightFile
 
-SHA = hashlib.sha256(b"abc").hexdigest()
+SHA = hashlib.sha256(b"\x80bc").hexdigest()
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def folder(
 
 
 def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "b.pth").write_bytes(b"x")
+    (folder / "b.pth").write_bytes(b"\x80x")
     assert main(["list"]) == 0
     text = capsys.readouterr().out
     assert "a: missing. Ann's; licence: free" in text and f"{folder / 'a.pth'}, 3 bytes" in text
@@ -47,12 +48,15 @@ def test_verify(
 ) -> None:
     assert main(["verify"]) == 2
     assert "no weights in" in caplog.text
-    (folder / "a.pth").write_bytes(b"abc")
+    (folder / "a.pth").write_bytes(b"\x80bc")
     assert main(["verify"]) == 0
     assert "a.pth is verified" in capsys.readouterr().out
-    (folder / "b.pth").write_bytes(b"x")
+    (folder / "b.pth").write_bytes(b"\x80x")
     assert main(["verify"]) == 0
-    (folder / "b.pth").write_bytes(b"y")
+    assert "b.pth is first seen; no hash is published" in capsys.readouterr().out
+    assert main(["verify"]) == 0
+    assert "b.pth is unchanged since it was first seen" in capsys.readouterr().out
+    (folder / "b.pth").write_bytes(b"\x80y")
     assert main(["verify"]) == 1
     assert "changed since its first use" in caplog.text
     assert main(["verify", "b"]) == 2
@@ -60,9 +64,9 @@ def test_verify(
 
 def test_verify_reads_the_file_again(folder: Path) -> None:
     path = folder / "a.pth"
-    path.write_bytes(b"abc")
+    path.write_bytes(b"\x80bc")
     assert main(["verify", "a"]) == 0
-    path.write_bytes(b"abd")
+    path.write_bytes(b"\x80bd")
     book = folder / "weights.lock.json"
     old, new = book.read_text(encoding="utf-8"), path.stat().st_mtime_ns
     before = old.split('"mtime_ns": ')[1].split(",")[0]
@@ -73,7 +77,7 @@ def test_verify_reads_the_file_again(folder: Path) -> None:
 def test_download(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert main(["download"]) == 2
     assert "from http://127.0.0.1:9/a.pth" in caplog.text and "refused" in caplog.text
-    (folder / "a.pth").write_bytes(b"abc")
+    (folder / "a.pth").write_bytes(b"\x80bc")
     assert main(["download"]) == 0
     assert main(["download", "a", "b"]) == 1
     assert "b has to be fetched by hand" in caplog.text
@@ -81,7 +85,7 @@ def test_download(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_weights_dir_option(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "other").mkdir()
-    (folder / "other" / "a.pth").write_bytes(b"abc")
+    (folder / "other" / "a.pth").write_bytes(b"\x80bc")
     assert main(["verify", "--weights_dir", str(folder / "other")]) == 0
     assert main(["verify", "a"]) == 2
 
@@ -98,5 +102,5 @@ def test_interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry, "download", stop)
+    monkeypatch.setattr(command, "download", stop)
     assert main(["download", "a"]) == 130

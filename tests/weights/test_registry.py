@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.weights import registry as registry
+from s3pot.weights import locate as locate_module
 from s3pot.weights.locate import locate, mini_path
 from s3pot.weights.registry import PAPER_SET, MissingWeights, WeightFile, weight_files
 
@@ -51,7 +51,7 @@ def test_folder(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("S3POT_WEIGHTS_DIR", raising=False)
     for folder in ("weights", "variable", "argument"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "tiny.pth").write_bytes(b"abc")
+        (tmp_path / folder / "tiny.pth").write_bytes(b"\x80bc")
     assert locate("tiny") == Path("weights/tiny.pth")
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", "variable")
     assert locate("tiny") == Path("variable/tiny.pth")
@@ -59,7 +59,7 @@ def test_folder(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_wrong_size(tiny: None, tmp_path: Path) -> None:
-    (tmp_path / "tiny.pth").write_bytes(b"ab")
+    (tmp_path / "tiny.pth").write_bytes(b"\x80b")
     with pytest.raises(S3potError, match="2 bytes, expected 3"):
         locate("tiny", tmp_path)
 
@@ -77,11 +77,11 @@ def test_unknown_name() -> None:
 
 
 def test_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    monkeypatch.setattr(locate_module, "MINI_FOLDER", tmp_path / "mini")
     (tmp_path / "mini").mkdir()
-    with pytest.raises(MissingWeights, match=r"python tools/train_mini\.py"):
+    with pytest.raises(MissingWeights, match=r"python -m s3pot_mini"):
         mini_path("parser")
     (tmp_path / "mini" / "parser.pth").write_bytes(b"x")
     assert mini_path("parser").read_bytes() == b"x"
-    with pytest.raises(MissingWeights, match=r"no file .*parser\.pth"):
+    with pytest.raises(MissingWeights, match=r"parser\.pth does not exist"):
         mini_path("parser", tmp_path)

@@ -1,4 +1,4 @@
-"""Every published contract is recognised by its keys and shapes."""
+"""Every published contract is recognized by its keys and shapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3pot.weights.recognise import recognise
+from s3pot.weights.recognize import recognize
 
 CONTRACTS = Path(__file__).parents[1] / "data" / "parity" / "contracts"
 NAMES = {
@@ -40,20 +40,20 @@ def test_each_contract_is_covered() -> None:
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_official_models(name: str, prefix: str) -> None:
     state = {prefix + key: value for key, value in shapes_of(name).items()}
-    assert recognise(state) == NAMES[name]
+    assert recognize(state) == NAMES[name]
 
 
 def test_other_sizes() -> None:
     state = {"image_encoder.pos_embed": torch.empty(1, 2, 2, 64)}
-    assert recognise(state) == "SAM of another size"
+    assert recognize(state) == "SAM of another size"
     state = {key: v for key, v in shapes_of("segnext_base").items() if "block3.2." not in key}
-    assert recognise(state) == "SegNeXt parser, another size"
+    assert recognize(state) == "SegNeXt parser, another size"
 
 
 def test_adapter_and_strangers() -> None:
     attention = torch.nn.MultiheadAttention(8, 2)
     state = {f"attention.{key}": value for key, value in attention.state_dict().items()}
-    assert recognise(state) == "prompt adapter of s3pot"
-    assert recognise(torch.nn.Linear(2, 2).state_dict()) is None
-    assert recognise({}) is None
-    assert recognise(torch.nn.TransformerEncoderLayer(8, 2).state_dict()) is None
+    assert recognize(state) == "prompt adapter of s3pot"
+    assert recognize(torch.nn.Linear(2, 2).state_dict()) is None
+    assert recognize({}) is None
+    assert recognize(torch.nn.TransformerEncoderLayer(8, 2).state_dict()) is None

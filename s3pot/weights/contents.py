@@ -1,0 +1,111 @@
+"""What a weight file is by its first bytes: a checkpoint, or what came in its place."""
+
+from __future__ import annotations
+
+import codecs
+import zipfile
+from pathlib import Path
+
+from s3pot.io import BadFile
+
+HEAD_BYTES = 1024  # that are looked at
+_LFS_POINTER = "version https://git-lfs.github.com/spec/"
+_HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script", "<!--")
+# What files of other kinds start with.
+_MAGIC: dict[bytes, str] = {
+    b"%PDF": "a PDF document",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"\x1f\x8b": "a gzip archive, which has to be unpacked",
+    b"BZh": "a bzip2 archive, which has to be unpacked",
+    b"\xfd7zXZ": "an xz archive, which has to be unpacked",
+    b"7z\xbc\xaf": "a 7z archive, which has to be unpacked",
+    b"Rar!": "a RAR archive, which has to be unpacked",
+}
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+def refuse_foreign(path: Path, name: str | None = None) -> None:
+    """Refuse a file that is plainly no checkpoint.
+
+    Args:
+        path: Existing weight file.
+        name: What it is called, if that differs from its path.
+
+    Raises:
+        BadFile: It is empty, text (a web page, a Git LFS pointer, an error message), an image, an
+            archive of another kind or a zip archive whose end is missing.
+    """
+    kind = foreign_kind(path, name)
+    if kind is not None:
+        raise BadFile(f"{path} is {kind}. Move it away and fetch the real file.")
+
+
+def foreign_kind(path: Path, name: str | None = None) -> str | None:
+    """Name what a file is if it is plainly no checkpoint; None if it may be one."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not head:
+        return "empty"
+    if head.startswith(_ZIP_MAGIC):
+        return _zip_fault(path, Path(name or path).suffix)
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return f"no checkpoint but {kind}"
+    return _text_kind(head)
+
+
+def _zip_fault(path: Path, suffix: str) -> str | None:
+    if not zipfile.is_zipfile(path):
+        return f"cut off: its end is missing after {path.stat().st_size:,} bytes"
+    if suffix not in (".pt", ".pth"):
+        return "a zip archive and not what its name says"
+    with zipfile.ZipFile(path) as archive:
+        if not any(Path(name).name == "data.pkl" for name in archive.namelist()):
+            return "no checkpoint but a zip archive of other files, which has to be unpacked"
+    return None
+
+
+def _text_kind(head: bytes) -> str | None:
+    """Name a text by its beginning; None if it is no text."""
+    text = _decoded(head)
+    if text is None:
+        return None
+    start = text.lstrip().lower()
+    if start.startswith(_LFS_POINTER):
+        return "a Git LFS pointer and not the file itself, which 'git lfs pull' brings"
+    if start.startswith(_HTML_STARTS):
+        title = _between(text, "<title>", "</title>")
+        named = f" titled {title!r}" if title else ""
+        return f"a web page{named}, saved in place of the file"
+    if start.startswith(("<?xml", "<error")):
+        return "an XML message of a server, saved in place of the file"
+    if start.startswith(("{", "[")):
+        return "JSON text, such as a server's message, and no checkpoint"
+    return f"text and no checkpoint; it starts with {text.strip()[:40]!r}"
+
+
+def _decoded(head: bytes) -> str | None:
+    """Read the beginning of a file as text; None if it is binary."""
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        text = decoder.decode(head)  # a character that the end of the head cuts is left out
+    except UnicodeDecodeError:
+        return None
+    has_controls = any(ord(char) < 32 and char not in "\t\n\r\f" for char in text)
+    return None if has_controls else text
+
+
+def _between(text: str, start: str, end: str) -> str:
+    """Cut out what lies between two marks, whatever their case; empty if there is none."""
+    lower = text.lower()
+    left = lower.find(start)
+    right = lower.find(end)
+    if left < 0 or right < left:
+        return ""
+    return text[left + len(start) : right].strip()
