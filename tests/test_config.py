@@ -233,3 +233,9 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
 def test_nobody_changes_a_config() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().train.lr = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["mini", "paper", "authors_code"])
+def test_a_packaged_config_has_a_name(name: str) -> None:
+    folder = Path(__file__).resolve().parents[1] / "configs"
+    assert load_config(name) == load_config(folder / f"{name}.yaml")

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from s3pot.io import atomic_path
-from s3pot.labels import CLASSES, COLOURS
+from s3pot.labels import CLASSES, COLORS
 from s3pot.report import vis
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -154,7 +154,7 @@ def _css(color: Sequence[int]) -> str:
 
 def _class_swatches() -> list[Swatch]:
     names = [*(name.replace("_", " ") for name in CLASSES), "occlusion"]
-    return [Swatch(name, _css(color)) for name, color in zip(names, COLOURS.tolist())]
+    return [Swatch(name, _css(color)) for name, color in zip(names, COLORS.tolist())]
 
 
 def _point_swatches() -> list[Swatch]:

@@ -66,7 +66,7 @@ def test_a_packaged_config_is_known_by_its_name() -> None:
 
 
 def test_a_missing_config_is_called_missing() -> None:
-    with pytest.raises(S3potError, match="no config file nowhere.yaml.*mini, paper"):
+    with pytest.raises(S3potError, match="nowhere.yaml does not exist.*mini, paper"):
         cli.config_from(parse("--config", "nowhere.yaml"))
 
 

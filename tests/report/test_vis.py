@@ -71,15 +71,9 @@ def test_every_picture_keeps_size_and_kind_and_its_input(size):
     assert (picture == 90).all()
 
 
-<<<<<<< HEAD
 def test_labels_take_their_colors():
     painted = vis.color_labels(np.array([[0, OCCLUSION]], np.uint8))
-    np.testing.assert_array_equal(painted[0], COLOURS[[0, OCCLUSION]])
-=======
-def test_labels_take_their_colours():
-    painted = vis.colour_labels(np.array([[0, OCCLUSION]], np.uint8))
     np.testing.assert_array_equal(painted[0], COLORS[[0, OCCLUSION]])
->>>>>>> af55fb4 (Leaves in full: files, geometry, labels, config and weights written out; weights are looked at before they are pinned)
 
 
 def test_overlay_tints_the_mask_and_leaves_the_rest():
