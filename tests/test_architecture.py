@@ -33,6 +33,7 @@ LAYERS = (
         "device",
         "seeding",
         "distributed",
+        "version",
     ),
 )
 # build also sees weights; the stages use data's pictures and types besides.
