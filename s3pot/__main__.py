@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": Command(
         "s3pot.commands.evaluate", "score results, or run a table of variants and baselines"
     ),
+    "compare": Command("s3pot.commands.compare", "two result folders side by side"),
     "weights": Command("s3pot.weights.__main__", "list, download and verify the official weights"),
     "data": Command("s3pot.commands.data", "draw faces, bring in other data sets"),
 }

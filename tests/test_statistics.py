@@ -48,7 +48,7 @@ def test_bootstrap_agrees_with_scipy(count):
         np.mean,
         n_resamples=20_000,
         method="percentile",
-        rng=np.random.default_rng(1),
+        random_state=np.random.default_rng(1),
     ).confidence_interval
     noise = 0.15 * values.std() / np.sqrt(count)
     assert ours.low == pytest.approx(theirs.low, abs=noise)
@@ -99,7 +99,7 @@ def test_random_p_value_agrees_with_scipy():
         permutation_type="samples",
         vectorized=True,
         n_resamples=20_000,
-        rng=np.random.default_rng(2),
+        random_state=np.random.default_rng(2),
     )
     ours = paired_difference(first, second)
     assert 0.01 < theirs.pvalue < 0.9

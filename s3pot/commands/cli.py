@@ -51,7 +51,10 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def new_parser(
-    doc: str | None, output_dir: str | None = None, settings: Sequence[Setting] = ()
+    doc: str | None,
+    output_dir: str | None = None,
+    settings: Sequence[Setting] = (),
+    configurable: bool = True,
 ) -> CommandParser:
     """Make a parser with the options that every command has.
 
@@ -61,6 +64,7 @@ def new_parser(
         doc: The help text, usually the command's docstring.
         output_dir: Default of ``--output_dir``; None leaves the option out.
         settings: Short names of config values besides ``--device``.
+        configurable: Whether config values can be given; if not, the defaults hold.
     """
     parser = CommandParser(
         prog=Path(sys.argv[0]).name,  # "s3pot inference" after the console command's dispatch
@@ -75,6 +79,16 @@ def new_parser(
             default=Path(output_dir),
             help=f"where results go (default: {output_dir})",
         )
+    if configurable:
+        _add_configuration(parser, settings)
+    else:
+        parser.set_defaults(config=None, overrides=())
+    messages = parser.add_argument_group("messages")
+    messages.add_argument("--verbose", action="store_true", help="log more; trace errors")
+    return parser
+
+
+def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setting]) -> None:
     configuration = parser.add_argument_group(
         "configuration", "defaults < --config < these options < key.sub=value"
     )
@@ -98,9 +112,6 @@ def new_parser(
         metavar="key.sub=value",
         help="any config value, such as train.epochs=20; s3pot/config.py says what each means",
     )
-    messages = parser.add_argument_group("messages")
-    messages.add_argument("--verbose", action="store_true", help="log more; trace errors")
-    return parser
 
 
 def config_from(args: argparse.Namespace) -> Config:

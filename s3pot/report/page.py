@@ -94,6 +94,7 @@ class Page:
         views: In the order of the pictures on a card.
         sorts: In the order of the menu, besides the order by name.
         cards: In the order of their names.
+        picture_size: Width of a picture on a card when the page opens, in CSS pixels.
         notes: Paragraphs below the numbers.
         differences: Rows of a table: setting, its value in the first run and in the second.
     """
@@ -103,6 +104,7 @@ class Page:
     views: Sequence[View]
     sorts: Sequence[Sort]
     cards: Sequence[Card]
+    picture_size: int = 170
     notes: Sequence[str] = ()
     differences: Sequence[tuple[str, str, str]] = ()
 

@@ -1,0 +1,41 @@
+r"""Show two result folders side by side: pictures, scores, what differs and how sure that is.
+
+    s3pot compare ./results/first ./results/second
+    s3pot compare ./results/general ./results/per_image --output_dir ./results/general_or_per_image
+
+Writes index.html, which opens from disk, and compare.csv with a line for each face of both runs.
+The pictures stay where they are; with inference.py --save_vis there are some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from s3pot.commands.cli import new_parser, run
+from s3pot.config import Config
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = new_parser(__doc__, "./results/compare", configurable=False)
+    parser.add_argument("run_a", type=Path, help="what inference.py or train_per_image.py wrote")
+    parser.add_argument("run_b", type=Path, help="another such folder, over the same faces")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = build_parser().parse_args(argv)
+
+    def body(_: Config) -> int:
+        from s3pot.report.compare import PAGE, compare_runs, read_run
+
+        compare_runs(read_run(args.run_a), read_run(args.run_b), args.output_dir)
+        logger.info("%s shows the two runs side by side", args.output_dir / PAGE)
+        return 0
+
+    return run(args, body)

@@ -1,0 +1,291 @@
+"""Two result folders side by side: the faces of both, what differs, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from s3pot.data.image import read_rgb
+from s3pot.io import write_csv
+from s3pot.metrics import mask_scores
+from s3pot.report.gallery import doubt_of, headline_facts, is_occluded
+from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
+from s3pot.statistics import paired_difference
+from s3pot.types import S3potError
+
+PAGE = "index.html"
+TABLE = "compare.csv"
+
+# Pictures that are the same in both runs, and pictures of each run.
+_COMMON_VIEWS = (View("raw", "photo", shown=True), View("truth", "truth"))
+_OWN_VIEWS = (
+    View("overlay", "occlusion", shown=True),
+    View("error", "error map", shown=True),
+    View("reference", "reference"),
+    View("classes", "parsing"),
+    View("points", "points"),
+    View("attention", "attention"),
+)
+SORTS = (
+    Sort("loss", "IoU, where B loses most"),
+    Sort("gain", "IoU, where B gains most", descending=True),
+    Sort("agreement", "masks, least alike first"),
+    Sort("iou_a", "IoU of A, worst first"),
+    Sort("iou_b", "IoU of B, worst first"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A result folder.
+
+    Attributes:
+        folder: Where it is.
+        rows: Rows of its summary by face.
+        settings: ``section.key`` → value of the config it was made with.
+    """
+
+    folder: Path
+    rows: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One face in both runs.
+
+    Attributes:
+        name: The face.
+        first: Its row in run A.
+        second: Its row in run B.
+        agreement: IoU of the two occlusion masks, 1 where both are empty; None where a mask is
+            missing or the sizes differ.
+    """
+
+    name: str
+    first: Mapping[str, Any]
+    second: Mapping[str, Any]
+    agreement: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """How much higher the IoU of B is; None without truth."""
+        first, second = self.first.get("occlusion_iou"), self.second.get("occlusion_iou")
+        return None if first is None or second is None else float(second) - float(first)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a result folder.
+
+    Raises:
+        S3potError: It is none.
+    """
+    path = folder / "summary.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = {str(row["name"]): row for row in content}
+        for row in content:
+            is_occluded(row)
+            float(row["occluded_share"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise S3potError(
+            f"{folder} is no result folder: {path.name} cannot be used ({error!r}); "
+            "inference and train-per-image write one"
+        ) from error
+    if not rows:
+        raise S3potError(f"{path} has no rows: no face was finished there")
+    return Run(folder, rows, _read_settings(folder / "config.yaml"))
+
+
+def compare_runs(first: Run, second: Run, output_dir: Path) -> None:
+    """Write ``index.html`` and ``compare.csv`` of the faces that both runs have.
+
+    Raises:
+        S3potError: They have no face in common.
+    """
+    names = sorted(first.rows.keys() & second.rows.keys())
+    if not names:
+        examples = f"{min(first.rows)!r} and {min(second.rows)!r}"
+        raise S3potError(
+            f"{first.folder} and {second.folder} have no face in common (they hold, for example, "
+            f"{examples}); compare runs over the same --datapath"
+        )
+    pairs = [_pair(first, second, name) for name in names]
+    write_csv(output_dir / TABLE, [_csv_row(pair) for pair in pairs])
+    page = Page(
+        title=f"S³POT: A {first.folder} and B {second.folder}",
+        facts=_facts(pairs),
+        views=_views(),
+        sorts=SORTS,
+        cards=[_card(pair, first, second, output_dir) for pair in pairs],
+        picture_size=145,
+        notes=_notes(first, second, pairs),
+        differences=_setting_differences(first, second),
+    )
+    write_page(output_dir / PAGE, page)
+
+
+def _pair(first: Run, second: Run, name: str) -> Pair:
+    masks = [_read_mask(run.folder / f"{name}_occlusion.png") for run in (first, second)]
+    agreement = None
+    if masks[0] is not None and masks[1] is not None and masks[0].shape == masks[1].shape:
+        agreement = mask_scores(masks[1], masks[0]).iou
+    return Pair(name, first.rows[name], second.rows[name], agreement)
+
+
+def _read_mask(path: Path) -> np.ndarray | None:
+    """A mask of a result folder, bool (H, W); None where there is none."""
+    return read_rgb(path)[..., 0] > 127 if path.is_file() else None
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    """``section.key`` → value; empty where no config was kept."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {
+            f"{section}.{key}": str(value)
+            for section, values in tree.items()
+            for key, value in values.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise S3potError(f"{path} cannot be read as a config ({error!r})") from error
+
+
+def _views() -> list[View]:
+    both = [
+        View(f"{view.key}_{run.lower()}", f"{run} {view.title}", view.shown)
+        for view in _OWN_VIEWS
+        for run in ("A", "B")
+    ]
+    return [_COMMON_VIEWS[0], *both, _COMMON_VIEWS[1]]
+
+
+def _facts(pairs: Sequence[Pair]) -> list[Fact]:
+    facts = [Fact("faces in both", str(len(pairs)))]
+    for run, rows in (
+        ("A", [pair.first for pair in pairs]),
+        ("B", [pair.second for pair in pairs]),
+    ):
+        facts += [
+            Fact(f"{run}: {fact.title}", fact.value, fact.note) for fact in headline_facts(rows)[1:]
+        ]
+    scored = [
+        pair for pair in pairs if pair.difference is not None and pair.first.get("true_share") != 0
+    ]
+    difference = paired_difference(
+        [float(pair.second["occlusion_iou"]) for pair in scored],
+        [float(pair.first["occlusion_iou"]) for pair in scored],
+    )
+    if difference is not None:
+        interval = f"95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
+        note = f"{interval}, p = {difference.p_value:.2g} (sign flips), {difference.pairs} faces"
+        facts.append(Fact("IoU, B minus A", f"{difference.mean:+.3f}", note))
+    changed = sum(1 for pair in pairs if is_occluded(pair.first) != is_occluded(pair.second))
+    facts.append(Fact("another verdict", str(changed)))
+    return facts
+
+
+def _notes(first: Run, second: Run, pairs: Sequence[Pair]) -> list[str]:
+    notes = []
+    left_out = len(first.rows.keys() ^ second.rows.keys())
+    if left_out:
+        notes.append(f"{left_out} faces are in only one of the runs and are left out here.")
+    if not any(
+        (run.folder / f"{pair.name}_overlay.png").is_file()
+        for run in (first, second)
+        for pair in pairs
+    ):
+        notes.append("There are no pictures: run inference with --save_vis.")
+    return notes
+
+
+def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
+    """Config values and hashes of models that differ."""
+    settings = [{**run.settings, **_hashes(run)} for run in (first, second)]
+    keys = sorted(settings[0].keys() | settings[1].keys())
+    rows = [(key, settings[0].get(key, "-"), settings[1].get(key, "-")) for key in keys]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    """Hashes of the models, where they are the same for all faces."""
+    found: dict[str, set[str]] = {}
+    for row in run.rows.values():
+        for key, value in row.items():
+            if key.startswith("sha256_"):
+                found.setdefault(key, set()).add(str(value))
+    return {
+        key: min(values)[:12] if len(values) == 1 else f"{len(values)} different"
+        for key, values in found.items()
+    }
+
+
+def _card(pair: Pair, first: Run, second: Run, page_folder: Path) -> Card:
+    order: dict[str, float] = {}
+    if pair.difference is not None:
+        order["loss"] = order["gain"] = pair.difference
+        order["iou_a"] = float(pair.first["occlusion_iou"])
+        order["iou_b"] = float(pair.second["occlusion_iou"])
+    if pair.agreement is not None:
+        order["agreement"] = pair.agreement
+    doubts = {
+        f"{run}: {doubt_of(row)}"
+        for run, row in (("A", pair.first), ("B", pair.second))
+        if doubt_of(row)
+    }
+    return Card(
+        name=pair.name,
+        facts=_card_facts(pair),
+        pictures=_pictures(pair.name, first.folder, second.folder, page_folder),
+        order=order,
+        occluded=is_occluded(pair.first) or is_occluded(pair.second),
+        doubt="; ".join(sorted(doubts)),
+        kinds=str(pair.first.get("kinds") or pair.second.get("kinds") or "").split(),
+    )
+
+
+def _card_facts(pair: Pair) -> list[Fact]:
+    facts = []
+    for run, row in (("A", pair.first), ("B", pair.second)):
+        verdict = f"{row['occluded_share']:.1%}" if is_occluded(row) else "not occluded"
+        facts.append(Fact(f"{run} share", verdict))
+        if row.get("occlusion_iou") is not None:
+            facts.append(Fact("IoU", f"{row['occlusion_iou']:.3f}"))
+    if pair.difference is not None:
+        facts.append(Fact("B minus A", f"{pair.difference:+.3f}"))
+    if pair.agreement is not None:
+        facts.append(Fact("masks alike", f"{pair.agreement:.3f}"))
+    return facts
+
+
+def _pictures(name: str, first: Path, second: Path, page_folder: Path) -> dict[str, str]:
+    files = {}
+    for view in _COMMON_VIEWS:
+        options = [folder / f"{name}_{view.key}.png" for folder in (first, second)]
+        files[view.key] = next((path for path in options if path.is_file()), options[0])
+    for view in _OWN_VIEWS:
+        files[f"{view.key}_a"] = first / f"{name}_{view.key}.png"
+        files[f"{view.key}_b"] = second / f"{name}_{view.key}.png"
+    return {key: relative_link(path, page_folder) for key, path in files.items() if path.is_file()}
+
+
+def _csv_row(pair: Pair) -> dict[str, Any]:
+    return {
+        "name": pair.name,
+        "occluded_a": pair.first["occluded"],
+        "occluded_b": pair.second["occluded"],
+        "occluded_share_a": pair.first["occluded_share"],
+        "occluded_share_b": pair.second["occluded_share"],
+        "occlusion_iou_a": pair.first.get("occlusion_iou"),
+        "occlusion_iou_b": pair.second.get("occlusion_iou"),
+        "difference": pair.difference,
+        "agreement": pair.agreement,
+    }

@@ -1,0 +1,117 @@
+"""Two result folders side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from s3pot.commands.compare import main
+from s3pot.data.image import write_png
+from s3pot.io import write_json
+from s3pot.report.compare import compare_runs, read_run
+from s3pot.statistics import paired_difference
+from s3pot.types import S3potError
+
+FACES = 8
+
+
+def row(name: str, iou: float | None, share: float = 0.2, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "occluded": "yes" if share else "no",
+        "occluded_share": share,
+        "occlusion_iou": iou,
+        **more,
+    }
+
+
+def write_run(folder: Path, rows: list[dict[str, Any]], columns: int) -> Path:
+    """A result folder whose masks have so many columns of occlusion."""
+    write_json(folder / "summary.json", rows)
+    for entry in rows:
+        mask = np.zeros((16, 16), bool)
+        mask[:, :columns] = True
+        write_png(folder / f"{entry['name']}_occlusion.png", mask)
+        write_png(folder / f"{entry['name']}_overlay.png", np.zeros((16, 16, 3), np.uint8))
+    (folder / "config.yaml").write_text(f"sam: {{batch: {columns}, normalize: true}}\n")
+    return folder
+
+
+@pytest.fixture
+def first_ious() -> list[float]:
+    return np.random.default_rng(0).uniform(0.4, 0.6, FACES).tolist()
+
+
+@pytest.fixture
+def second_ious(first_ious: list[float]) -> list[float]:
+    return (np.array(first_ious) + np.random.default_rng(1).uniform(0, 0.2, FACES)).tolist()
+
+
+@pytest.fixture
+def runs(tmp_path: Path, first_ious: list[float], second_ious: list[float]) -> tuple[Path, Path]:
+    first = [row(f"face {index}", iou, sha256_sam="aa") for index, iou in enumerate(first_ious)]
+    second = [row(f"face {index}", iou, sha256_sam="bb") for index, iou in enumerate(second_ious)]
+    first += [row("bare", 0.0, 0.1, true_share=0.0), row("only a", 1.0)]
+    second += [row("bare", 1.0, 0.0, true_share=0.0), row("only b", 1.0)]
+    return write_run(tmp_path / "a", first, 4), write_run(tmp_path / "b #2", second, 8)
+
+
+def test_the_page_tells_what_differs(
+    tmp_path: Path, runs: tuple[Path, Path], first_ious: list[float], second_ious: list[float]
+) -> None:
+    output = tmp_path / "out"
+    assert main([str(runs[0]), str(runs[1]), "--output_dir", str(output)]) == 0
+    text = (output / "index.html").read_text(encoding="utf-8")
+    difference = paired_difference(second_ious, first_ious)
+    assert difference is not None
+    assert f"<dd>{difference.mean:+.3f}<small>" in text
+    assert f"{difference.low:+.3f} to {difference.high:+.3f}" in text
+    assert f"p = {difference.p_value:.2g} (sign flips), {FACES} faces" in text
+    assert "<dt>another verdict</dt><dd>1</dd>" in text
+    assert "2 faces are in only one of the runs" in text
+    assert "<td>sam.batch</td><td>4</td><td>8</td>" in text
+    assert "<td>sha256_sam</td>" in text and "sam.normalize" not in text
+    assert 'src="../b%20%232/face%200_overlay.png"' in text
+    assert text.count("<article") == FACES + 1
+
+
+def test_the_table_has_a_line_for_each_face(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+    compare_runs(read_run(runs[0]), read_run(runs[1]), tmp_path / "out")
+    with (tmp_path / "out" / "compare.csv").open(encoding="utf-8", newline="") as file:
+        rows = {line["name"]: line for line in csv.DictReader(file)}
+    assert set(rows) == {"bare", *(f"face {index}" for index in range(FACES))}
+    assert float(rows["bare"]["difference"]) == 1
+    assert {line["agreement"] for line in rows.values()} == {"0.5"}
+    assert (rows["bare"]["occluded_a"], rows["bare"]["occluded_b"]) == ("yes", "no")
+
+
+def test_without_truth_and_pictures_there_is_still_a_comparison(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_json(tmp_path / name / "summary.json", [row("face", None)])
+    assert main([str(tmp_path / "a"), str(tmp_path / "b"), "--output_dir", str(tmp_path)]) == 0
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "--save_vis" in text and "B minus A" not in text
+
+
+def test_what_cannot_be_compared_is_named(
+    tmp_path: Path, runs: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main([str(tmp_path / "none"), str(runs[1])]) == 2
+    assert "none is no result folder" in caplog.text
+    other = write_run(tmp_path / "other", [row("someone else", None)], 1)
+    with pytest.raises(S3potError, match="no face in common"):
+        compare_runs(read_run(runs[0]), read_run(other), tmp_path)
+    (other / "summary.json").write_text(json.dumps([{"name": "x"}]))
+    with pytest.raises(S3potError, match="KeyError"):
+        read_run(other)
+    (other / "summary.json").write_text("[]")
+    with pytest.raises(S3potError, match="no rows"):
+        read_run(other)
+    (runs[0] / "config.yaml").write_text("just words")
+    with pytest.raises(S3potError, match="config"):
+        read_run(runs[0])
