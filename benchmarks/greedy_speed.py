@@ -64,8 +64,8 @@ def sam_scores(seed: int) -> Tensor:
     raw, reference = (torch.from_numpy(tokens)[0] for tokens in recipe.sam_embeddings(seed))
     frozen = FrozenSam(sam)
     region = frozen.grid.on_grid(torch.from_numpy(recipe.face_region(recipe.label_map(seed))))
-    contrast = enhance(frozen, raw, reference, region, anchor="corner", pick="product")
-    return match_scores(contrast.raw, contrast.reference, region)
+    tokens = enhance(frozen, raw, reference, region, anchor="corner", pick="product")
+    return match_scores(tokens.image_tokens, tokens.reference_tokens, region)
 
 
 def matrices(seed: int, side: int) -> dict[str, Tensor]:

@@ -13,59 +13,71 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s3pot.commands.generate_reference import Generator, align, load_generator
-from s3pot.commands.inference import Segmenter, load_segmenter
+from s3pot.build import build_aligner, build_reference_generator, build_segmenter, weights_path
 from s3pot.config import Config, load_config
-from s3pot.data.cache import rounded
-from s3pot.data.face_folder import make_pair
 from s3pot.data.image import ImageSource, read_rgb
+from s3pot.device import pick_device
 from s3pot.geometry import Alignment
-from s3pot.pipeline import prepare
-from s3pot.report.writer import Masks, masks_from
-from s3pot.rg.inverter import make_reference
+from s3pot.pipeline import S3POT
+from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop
-from s3pot.types import Photo
+from s3pot.seeding import use_determinism
+from s3pot.training.checkpoint import new_adapter
+from s3pot.types import Masks
 
 NAMED = {"paper": (), "mini": ("model.set=mini", "model.sam=mini", "align.mode=never")}
 
 
 @dataclass(frozen=True)
 class Segmentation(Masks):
-    """A segmented face; all arrays in the working frame: the picture or the aligned crop of it."""
+    """A segmented face; all arrays in the working frame: the picture or the aligned crop of it.
 
-    raw: np.ndarray  # the working image, uint8 (H, W, 3)
-    reference: np.ndarray  # the clean face, uint8 (H, W, 3)
-    points: np.ndarray  # prompt points, float (N, 2), x, y, pixels
-    labels: np.ndarray  # 1 visible face, 0 occlusion, int64 (N,)
-    alignment: Alignment  # the way back to the picture, for ``s3pot.rg.warp.to_photo``
+    Attributes:
+        raw: The working image, uint8 (H, W, 3).
+        reference: The clean face, uint8 (H, W, 3).
+        points: Prompt points, float (N, 2), x, y, pixels.
+        labels: 1 is visible face, 0 is occlusion, int64 (N,).
+        alignment: The way back to the picture, for ``s3pot.rg.warp.to_photo``.
+    """
+
+    raw: np.ndarray
+    reference: np.ndarray
+    points: np.ndarray
+    labels: np.ndarray
+    alignment: Alignment
 
 
 @dataclass(frozen=True)
 class FaceSegmenter:
-    """Loaded models of both halves; see ``load``."""
+    """Loaded models; see ``load``."""
 
     config: Config
-    generator: Generator
-    segmenter: Segmenter
+    aligner: FaceAligner
+    pipeline: S3POT
 
     def segment(self, image: ImageSource) -> Segmentation:
         """Segment the largest face of a path, PIL image or uint8 RGB array (H, W, 3).
 
         Raises:
-            S3potError: No picture, or no face in it.
+            S3potError: The image cannot be read, or there is no face in it.
         """
-        pixels = read_rgb(image)
-        alignment = align(self.generator, pixels)[0]
-        photo = Photo("picture", crop(pixels, alignment), alignment)
-        made = make_reference(self.generator.parser, self.generator.inverter, photo)
-        sam, size = self.segmenter.sam, made.raw.shape[:2]
-        pair = make_pair(photo.name, made, sam.grid.size)
-        prompts = rounded(prepare(sam, [pair], self.segmenter.settings)[0])  # as the commands do
-        logits = self.segmenter.segment(prompts).logits_sam if len(prompts.labels) else None
-        points = (prompts.points_sam + 0.5) * torch.tensor(size[::-1]) / sam.grid.size - 0.5
-        masks = masks_from(logits, made.labels, size)
-        arrays = (made.raw, made.reference, points.numpy(), prompts.labels.numpy())
-        return Segmentation(masks.occlusion, masks.face, masks.parsing, *arrays, alignment)
+        photo = read_rgb(image)
+        alignment = self.aligner.align(photo)[0]
+        result = self.pipeline.segment(crop(photo, alignment))
+        size = result.face.image.shape[:2]
+        prompts = result.prompts.to("cpu")
+        side = self.pipeline.segmenter.sam.grid.size
+        points = (prompts.points_sam + 0.5) * torch.tensor(size[::-1]) / side - 0.5
+        return Segmentation(
+            occlusion=result.masks.occlusion,
+            face=result.masks.face,
+            parsing=result.masks.parsing,
+            raw=result.face.image,
+            reference=result.face.reference,
+            points=points.numpy(),
+            labels=prompts.point_labels.numpy(),
+            alignment=alignment,
+        )
 
 
 def load(
@@ -83,5 +95,16 @@ def load(
     """
     overrides = [*NAMED.get(str(name), ()), f"run.device={device}"]
     config = load_config(None if str(name) in NAMED else name, overrides)
-    segmenter = load_segmenter(config, Path(checkpoint) if checkpoint else None)
-    return FaceSegmenter(config, load_generator(config), segmenter)
+    return load_from_config(config, Path(checkpoint) if checkpoint else None)
+
+
+def load_from_config(config: Config, checkpoint: Path | None = None) -> FaceSegmenter:
+    """Load the models of a config; see ``load``."""
+    weights_path(config, "sam")  # a missing SAM is the first to be named
+    adapter_path = checkpoint or weights_path(config, "adapter")
+    chosen = pick_device(config.run.device)
+    use_determinism(config.run.deterministic)
+    segmenter = build_segmenter(config, chosen)
+    adapter = new_adapter(config, segmenter.sam, adapter_path).eval()
+    pipeline = S3POT(build_reference_generator(config, chosen), segmenter, adapter)
+    return FaceSegmenter(config, build_aligner(config), pipeline)

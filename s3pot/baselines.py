@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from s3pot.labels import resize_labels
-from s3pot.types import Prompts, Reference
+from s3pot.types import AlignedFace, Prompts
 
 
-def pixel_contrast(made: Reference) -> np.ndarray:
-    """Mean absolute difference of photo and reference over the channels: (H, W) in [0, 1]."""
-    difference = made.raw.astype(np.float32) - made.reference.astype(np.float32)
+def pixel_contrast(face: AlignedFace) -> np.ndarray:
+    """Mean absolute difference of image and reference over the channels: (H, W) in [0, 1]."""
+    difference = face.image.astype(np.float32) - face.reference.astype(np.float32)
     return np.asarray(np.abs(difference).mean(axis=2) / 255)
 
 

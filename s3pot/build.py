@@ -1,12 +1,11 @@
-"""From a config to the stage objects, official or mini; weights are loaded strictly.
+"""From a config to the objects of the pipeline, official or mini; weights are loaded strictly.
 
-Missing weights and weights that do not fit are an S3potError that names the cure.
+Missing weights, and weights that do not fit, are an S3potError that names the cure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
 from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
-from s3pot.pipeline import PipelineSettings
+from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, ReferenceGenerator
+from s3pot.rg.align import FaceAligner
+from s3pot.rg.detect import FaceDetector
 from s3pot.rg.inverter import Inverter, load_e4s
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
@@ -31,49 +32,70 @@ from s3pot.weights.hashing import checked_sha256
 from s3pot.weights.load import load_strict, read_checkpoint, read_mini
 from s3pot.weights.locate import locate, mini_path
 
-PARSER_SIZE, GENERATOR_SIZE = 512, 512  # sides of the official models' inputs
+PARSER_SIZE = 512  # side of the official parsers' input
+SEGNEXT_OUTPUT_SIZE = 1024  # side at which E4S takes the arg-max of SegNeXt's logits
+GENERATOR_SIZE = 512  # side of the official generator's input
 
 
-def settings(config: Config) -> PipelineSettings:
-    """The method's numbers as ``pipeline`` takes them."""
-    prompt, attended = config.prompt, config.prompt.features == "attended"
-    first = (prompt.initial_anchor, prompt.initial_pick)
-    return PipelineSettings(*first, attended, prompt.selection, config.mask.align_corners)
+def build_aligner(config: Config) -> FaceAligner:
+    """What finds the crops of a photo; the detector is loaded only when the config aligns."""
+    detector = None
+    if config.align.mode != "never":
+        detector = FaceDetector(weights_path(config, "detector"), config.align.min_score)
+    return FaceAligner(
+        detector=detector,
+        size=config.align.size,
+        borders=config.align.borders,
+        may_be_aligned=config.align.mode == "auto",
+    )
 
 
-def weights_path(config: Config, piece: str) -> Path:
-    """The verified file of sam, parser, generator or (mini) adapter."""
-    if config.model.set == "mini":
-        return mini_path(piece, weights_folder(config))
-    parser = "segnext_small" if config.model.parser == "segnext" else "bisenet"
-    names = {"sam": f"sam_{config.model.sam}", "parser": parser, "generator": "e4s"}
-    if piece not in names:
-        cure = "train_general.py makes one for --checkpoint; or take --config configs/mini.yaml"
-        raise S3potError(f"the official models have no {piece}; {cure}")
-    return locate(names[piece], weights_folder(config))
+def build_reference_generator(config: Config, device: torch.device) -> ReferenceGenerator:
+    """RG with its weights, frozen."""
+    parser = build_face_parser(config, device)
+    inverter = build_inverter(config, device)
+    return ReferenceGenerator(parser, inverter, noise_seed=config.reference.seed)
 
 
-def model_hashes(config: Config, pieces: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the files behind ``pieces``, for cache keys and result files."""
-    mini = config.model.set == "mini"
-    hash_of = file_sha256 if mini else partial(checked_sha256, expected=None)
-    return {piece: hash_of(weights_path(config, piece)) for piece in pieces}
+def build_segmenter(config: Config, device: torch.device) -> OcclusionSegmenter:
+    """FE, PS and mask with SAM's weights, frozen.
+
+    A CPU encodes images one by one: it gains nothing by batches, which need more memory.
+    """
+    return OcclusionSegmenter(
+        build_sam(config, device),
+        pipeline_settings(config),
+        images_at_once=1 if device.type == "cpu" else config.sam.batch,
+    )
+
+
+def pipeline_settings(config: Config) -> PipelineSettings:
+    """The method's numbers as the pipeline takes them."""
+    return PipelineSettings(
+        initial_anchor=config.prompt.initial_anchor,
+        initial_pick=config.prompt.initial_pick,
+        attended=config.prompt.features == "attended",
+        selection=config.prompt.selection,
+        align_corners=config.mask.align_corners,
+    )
 
 
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
     """SAM with its weights, frozen."""
-    content, source = _read(config, "sam")
     if config.model.set == "mini":
-        sam = build_mini_sam(MiniSamSize(**content["size"]))
+        checkpoint = read_mini("sam", weights_folder(config))
+        sam = build_mini_sam(MiniSamSize(**checkpoint["size"]))
     else:
+        checkpoint = read_checkpoint(weights_path(config, "sam"))
         sam = sam_model_registry[config.model.sam]()
-    load_strict(sam, content, source)
+    load_strict(sam, checkpoint, str(weights_path(config, "sam")))
     if config.run.speed == "max" and not has_compiler():
         raise S3potError(
             "run.speed is max, which compiles SAM's image encoder, but this machine has no C++ "
             "compiler (g++, clang++ or $CXX); install one or use run.speed=fast"
         )
-    return FrozenSam(sam, config.sam.normalize, config.run.speed).to(device)
+    frozen = FrozenSam(sam, normalize=config.sam.normalize, speed=config.run.speed)
+    return frozen.to(device)
 
 
 def build_adapter(sam: FrozenSam) -> PromptAdapter:
@@ -81,42 +103,90 @@ def build_adapter(sam: FrozenSam) -> PromptAdapter:
     return PromptAdapter(sam.sam.prompt_encoder.embed_dim).to(sam.sam.device)
 
 
-def build_parser(config: Config, device: torch.device) -> Parser:
+def build_face_parser(config: Config, device: torch.device) -> Parser:
     """The face parser with its weights, frozen."""
-    content, source = _read(config, "parser")
+    path = weights_path(config, "parser")
     if config.model.set == "mini":
-        side, net = content["size"].pop("input"), BiSeNet(**content["size"])
-        parser = Parser(net, side, NATIVE_12)
+        checkpoint = read_mini("parser", weights_folder(config))
+        size = checkpoint["size"]
+        net = BiSeNet(classes=size["classes"], width=size["width"])
+        parser = Parser(net, input_size=size["input"], table=NATIVE_12)
     elif config.model.parser == "bisenet":
-        parser = Parser(BiSeNet(), PARSER_SIZE, BISENET_TO_12)
+        checkpoint = read_checkpoint(path)
+        parser = Parser(BiSeNet(), input_size=PARSER_SIZE, table=BISENET_TO_12)
     else:
-        table = CELEBAMASKHQ_TO_12
-        parser = Parser(SegNeXt("small"), PARSER_SIZE, table, False, output_size=1024)
-    load_strict(parser.net, content, source)
+        checkpoint = read_checkpoint(path)
+        parser = Parser(
+            SegNeXt("small"),
+            input_size=PARSER_SIZE,
+            table=CELEBAMASKHQ_TO_12,
+            native_resize=False,
+            output_size=SEGNEXT_OUTPUT_SIZE,
+        )
+    load_strict(parser.net, checkpoint, str(path))
     return freeze(parser).to(device)
 
 
 def build_inverter(config: Config, device: torch.device) -> Inverter:
-    """The reference generator with its weights, frozen."""
-    content, source = _read(config, "generator")
-    sizes: dict[str, Any] = {"input": GENERATOR_SIZE}
+    """The reference generator's network with its weights, frozen."""
+    path = weights_path(config, "generator")
+    checkpoint: dict[str, Any]
     if config.model.set == "mini":
-        sizes = content["size"]
-        content["latent_avg"] = content["state_dict"]["latent_avg"]
-    side, net = sizes.pop("input"), E4SNet(E4SSize(**sizes))
-    load_e4s(net, content, source)
-    half = config.reference.dtype == "bfloat16"
-    return freeze(Inverter(net, side, config.reference.noise, half)).to(device)
+        checkpoint = read_mini("generator", weights_folder(config))
+        sizes = dict(checkpoint["size"])
+        input_size = sizes.pop("input")  # the inverter's; the others are the network's
+        net = E4SNet(E4SSize(**sizes))
+        checkpoint["latent_avg"] = checkpoint["state_dict"]["latent_avg"]
+    else:
+        checkpoint = read_checkpoint(path)
+        input_size = GENERATOR_SIZE
+        net = E4SNet(E4SSize())
+    load_e4s(net, checkpoint, str(path))
+    inverter = Inverter(
+        net,
+        input_size=input_size,
+        noise=config.reference.noise,
+        half=config.reference.dtype == "bfloat16",
+    )
+    return freeze(inverter).to(device)
 
 
-def _read(config: Config, piece: str) -> tuple[dict[str, Any], str]:
-    """The checkpoint of ``piece``, and its path."""
-    path = weights_path(config, piece)
-    mini = config.model.set == "mini"
-    return read_mini(piece, weights_folder(config)) if mini else read_checkpoint(path), str(path)
+def weights_path(config: Config, model: str) -> Path:
+    """The verified file of a model: sam, parser, generator, detector or (mini) adapter.
+
+    Raises:
+        S3potError: The file is missing or not the one it should be, or the set has no such model.
+    """
+    folder = weights_folder(config)
+    if model == "detector":
+        return locate("yunet", folder)
+    if config.model.set == "mini":
+        return mini_path(model, folder)
+    if model == "sam":
+        return locate(f"sam_{config.model.sam}", folder)
+    if model == "parser":
+        return locate("segnext_small" if config.model.parser == "segnext" else "bisenet", folder)
+    if model == "generator":
+        return locate("e4s", folder)
+    raise S3potError(
+        f"the official models have no {model}: train one with train_general.py and pass it as "
+        f"--checkpoint, or take the mini models with --config configs/mini.yaml"
+    )
+
+
+def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files behind ``models``, for cache keys and result files."""
+    hashes = {}
+    for model in models:
+        path = weights_path(config, model)
+        if config.model.set == "mini":
+            hashes[model] = file_sha256(path)
+        else:
+            hashes[model] = checked_sha256(path, expected=None)
+    return hashes
 
 
 def weights_folder(config: Config) -> Path | None:
-    """Where the config says that weights lie; None where it says nothing."""
+    """Where the config says that weights lie; None if it says nothing."""
     text = config.model.weights_dir
     return Path(text).expanduser() if text else None

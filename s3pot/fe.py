@@ -7,24 +7,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Contrast
+from s3pot.types import EnhancedTokens
 
 
-def cosine_map(raw: Tensor, ref: Tensor) -> Tensor:
+def cosine_map(image_tokens: Tensor, reference_tokens: Tensor) -> Tensor:
     """Compare two token grids cell by cell.
 
     Args:
-        raw: SAM tokens of the photo, (B, C, G, G).
-        ref: SAM tokens of the reference, same shape.
+        image_tokens: SAM's tokens of the working image, (B, C, G, G).
+        reference_tokens: SAM's tokens of the reference, same shape.
 
     Returns:
         Similarity in [-1, 1], (B, G, G).
     """
-    return F.cosine_similarity(raw, ref, dim=1, eps=1e-8)
+    return F.cosine_similarity(image_tokens, reference_tokens, dim=1, eps=1e-8)
 
 
 def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -> int:
-    """The surest token of visible face.
+    """Find the surest token of visible face.
 
     Args:
         similarity: (G, G) in [-1, 1].
@@ -45,29 +45,36 @@ def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -
 @torch.no_grad()
 def enhance(
     sam: FrozenSam,
-    raw: Tensor,
-    ref: Tensor,
+    image_tokens: Tensor,
+    reference_tokens: Tensor,
     region_grid: Tensor,
     *,
     anchor: str = "center",
     pick: str = "region",
     attended: bool = True,
-) -> Contrast:
+) -> EnhancedTokens:
     """Find one sure face point and let SAM's two-way transformer enhance both token grids with it.
 
     Args:
         sam: Frozen SAM.
-        raw: Encoder tokens of the photo, (C, G, G).
-        ref: Encoder tokens of the reference, (C, G, G).
+        image_tokens: Encoder tokens of the working image, (C, G, G).
+        reference_tokens: Encoder tokens of the reference, (C, G, G).
         region_grid: bool (G, G), at least one cell set.
         anchor: Pixel of the first point: the token's "center", or its "corner" as in the release.
         pick: See ``first_token``.
         attended: False leaves the encoder tokens as they are (the ablation without FE).
     """
-    similarity = cosine_map(raw[None], ref[None])[0]
-    token = torch.tensor([first_token(similarity, region_grid, pick)], device=raw.device)
+    similarity = cosine_map(image_tokens[None], reference_tokens[None])[0]
+    index = first_token(similarity, region_grid, pick)
+    token = torch.tensor([index], device=image_tokens.device)
     point = sam.grid.centres(token) if anchor == "center" else sam.grid.corners(token)
     if attended:
-        prompt = sam.embed_points(point[None], torch.ones_like(token)[None]).expand(2, -1, -1)
-        raw, ref = sam.attend(torch.stack((raw, ref)), prompt).image
-    return Contrast(similarity, point[0], raw, ref)
+        prompt_tokens = sam.embed_points(point[None], torch.ones_like(token)[None])
+        both = torch.stack((image_tokens, reference_tokens))
+        image_tokens, reference_tokens = sam.attend(both, prompt_tokens.expand(2, -1, -1)).image
+    return EnhancedTokens(
+        similarity=similarity,
+        first_point_sam=point[0],
+        image_tokens=image_tokens,
+        reference_tokens=reference_tokens,
+    )

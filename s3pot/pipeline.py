@@ -1,31 +1,142 @@
-"""S³POT in one file: FE → PS → adapter → mask (arXiv 2602.00635); RG is ``rg/inverter.py``.
+"""S³POT (arXiv 2602.00635) from top to bottom: read this file first.
 
-``prepare`` is everything that the freeze makes a pure function of the image pair, and so can be
-computed once and kept; ``segment`` is the part with a gradient. Training, per-image training and
-inference are loops around these two.
+    aligned image
+      │  RG       face parser, regional GAN inversion: a clean reference   ReferenceGenerator
+      ▼
+    AlignedFace   image, parsing, reference
+      │  FE       token contrast of image and reference, enhanced by SAM ┐
+      │  PS       matching of tokens: face points, occlusion points      │
+      ▼                                                                  │
+    Prompts       all that is frozen ends here: computed once, then kept │ OcclusionSegmenter
+      │  adapter  refines the prompts; the only part that is trained     │
+      │  mask     SAM's decoder: the visible face                        │
+      ▼                                                                  ┘
+    Prediction
+      │           occlusion = region minus visible face                  split_region
+      ▼
+    Masks
+
+``ReferenceGenerator.generate``, ``OcclusionSegmenter.prepare`` and ``.select_prompts`` are frozen:
+no gradient, and the same result for the same image, so they are cacheable.
+``OcclusionSegmenter.refine_prompts``, ``.decode`` and what calls them let gradients through to the
+adapter. ``S3POT`` is everything in one call. Commands, training and the
+Python API are loops around these classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Union
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from s3pot.adapter import PromptAdapter
+from s3pot.data.image import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
+from s3pot.labels import OCCLUSION, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, sample_logits
 from s3pot.ps.select import select_points
+from s3pot.rg.inverter import Inverter
+from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Contrast, Pair, Prediction, Prompts
+from s3pot.types import (
+    AlignedFace,
+    EnhancedTokens,
+    Masks,
+    Prediction,
+    PromptBatch,
+    Prompts,
+    SamInputs,
+    SegmentedFace,
+)
+
+# Plain, or wrapped for several processes; None leaves the prompts as they are.
+Adapter = Union[PromptAdapter, nn.Module, None]
+
+
+class ReferenceGenerator:
+    """RG, reference generation (paper section 3.1); frozen.
+
+    The parser takes what covers a face for a part of it (a hand on the cheek is skin). The inverter
+    draws each part anew from one style, so that what is foreign to the part is averaged away.
+
+    Args:
+        parser: Finds the 12 classes; its device is used.
+        inverter: Regional GAN inversion, on the same device.
+        noise_seed: Seed of the noise of an inverter with ``noise="random"``, the same for every
+            image. So a reference depends on its image alone, not on those made before it.
+    """
+
+    def __init__(self, parser: Parser, inverter: Inverter, noise_seed: int = 0) -> None:
+        self.parser = parser
+        self.inverter = inverter
+        self.noise_seed = noise_seed
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.parser.parameters()).device
+
+    @torch.no_grad()
+    def generate(self, image: np.ndarray, name: str = "image") -> AlignedFace:
+        """Parse a face and draw it anew without what covers it.
+
+        Args:
+            image: The working image, aligned frame, uint8 (H, W, 3), RGB.
+            name: What messages call the face.
+
+        Returns:
+            Image, parsing and reference, all at the size of the working image.
+        """
+        size = image.shape[:2]
+        pixels = to_tensor(image)[None].to(self.device)
+        parsing = self.parser.parse(pixels)
+        with _seeded(self.noise_seed, self.device):
+            reference = self.inverter.invert(pixels, parsing)
+        reference = F.interpolate(reference.float(), size=size, mode="bilinear", antialias=True)
+        return AlignedFace(
+            name=name,
+            image=image,
+            parsing=resize_labels(parsing[0].cpu().numpy(), size),
+            reference=to_uint8(reference[0]),
+        )
+
+
+def to_sam_frame(face: AlignedFace, size: int) -> SamInputs:
+    """Bring a face to SAM's square of side ``size``; the aspect is not kept.
+
+    Image, reference and parsing may have sizes of their own. Images go by Pillow's antialiased
+    bilinear filter, the region by the nearest pixel center.
+    """
+    square = (size, size)
+    region = resized(region_of(face.parsing), square, Image.Resampling.NEAREST)
+    return SamInputs(
+        name=face.name,
+        image_sam=to_tensor(resized(face.image, square)),
+        reference_sam=to_tensor(resized(face.reference, square)),
+        region_sam=torch.from_numpy(region),
+    )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block and leave its random state as it was."""
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
 
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """Numbers of the method; see ``PromptConfig`` and ``MaskConfig`` for their meaning."""
+    """Numbers of FE, PS and mask; ``PromptConfig`` and ``MaskConfig`` say what they mean."""
 
     initial_anchor: str = "center"
     initial_pick: str = "region"
@@ -34,143 +145,261 @@ class PipelineSettings:
     align_corners: bool = True
 
 
-@torch.no_grad()
-def prepare(sam: FrozenSam, pairs: Sequence[Pair], settings: PipelineSettings) -> list[Prompts]:
-    """FE and PS: from image pairs to prompts.
+class OcclusionSegmenter:
+    """FE, PS, adapter and mask (paper sections 3.2 to 3.4).
+
+    The adapter is an argument of the methods that use it, for it is what training changes; all that
+    this class holds is frozen.
 
     Args:
         sam: Frozen SAM; its device is used.
-        pairs: sam frame; encoded in one batch.
         settings: Numbers of the method.
-
-    Returns:
-        One ``Prompts`` per pair; without points where no token centre lies in the region.
-    """
-    device = sam.sam.device
-    pictures = [p.raw_sam for p in pairs] + [p.reference_sam for p in pairs]
-    raws, refs = sam.encode(torch.stack(pictures).to(device)).chunk(2)
-    return [_prompts(sam, *one, settings) for one in zip(pairs, raws, refs)]
-
-
-def _prompts(
-    sam: FrozenSam, pair: Pair, raw: Tensor, ref: Tensor, settings: PipelineSettings
-) -> Prompts:
-    region = pair.region_sam.to(raw.device)
-    region_grid = sam.grid.on_grid(region)
-    if region_grid.any():
-        options = {"anchor": settings.initial_anchor, "pick": settings.initial_pick}
-        found = enhance(sam, raw, ref, region_grid, **options, attended=settings.attended)
-    else:  # nothing to ask for
-        found = Contrast(cosine_map(raw[None], ref[None])[0], raw.new_zeros(2), raw, ref)
-    tokens, first = (found.raw, found.reference), found.first_point_sam
-    points, labels = select_points(*tokens, region, sam.grid, settings.selection)
-    return Prompts(pair.name, raw, points, labels, found.similarity, first, region)
-
-
-@dataclass(frozen=True)
-class PromptBatch:
-    """Prompts of several images, filled up to one length.
-
-    Attributes:
-        image_tokens: (B, C, G, G).
-        points_sam: (B, N, 2).
-        labels: 1 visible face, 0 occlusion, ``PADDING_LABEL`` for filling, int64 (B, N).
-        prompt_mask: bool (B, N + 1), False for the filling; the last place is SAM's "not a point".
-            None if all images have N points.
+        images_at_once: How many images SAM's encoder takes at once. One by one needs the least
+            memory; on a CPU more are not faster.
     """
 
-    image_tokens: Tensor
-    points_sam: Tensor
-    labels: Tensor
-    prompt_mask: Tensor | None
+    def __init__(
+        self, sam: FrozenSam, settings: PipelineSettings | None = None, images_at_once: int = 1
+    ) -> None:
+        self.sam = sam
+        self.settings = settings or PipelineSettings()
+        self.images_at_once = images_at_once
+
+    @property
+    def device(self) -> torch.device:
+        """Where SAM is."""
+        return self.sam.sam.device
+
+    # Frozen: from a face to its prompts. No gradient; a pure function of the face, so cacheable.
+
+    def prepare(self, face: AlignedFace) -> SamInputs:
+        """Bring a face to SAM's square, on the CPU; see ``to_sam_frame``."""
+        return to_sam_frame(face, self.sam.grid.size)
+
+    @torch.no_grad()
+    def select_prompts(self, faces: Sequence[SamInputs]) -> list[Prompts]:
+        """FE and PS: from faces to the points that say what is visible and what is covered.
+
+        Args:
+            faces: At least one; on any device.
+
+        Returns:
+            Prompts of each face, on SAM's device; without points where no token's center lies in
+            the region.
+        """
+        images = [face.image_sam for face in faces]
+        references = [face.reference_sam for face in faces]
+        image_embeddings, reference_embeddings = self._encode([*images, *references]).chunk(2)
+        return [
+            self._prompts(face, image_embedding, reference_embedding)
+            for face, image_embedding, reference_embedding in zip(
+                faces, image_embeddings, reference_embeddings
+            )
+        ]
+
+    def _encode(self, images: Sequence[Tensor]) -> Tensor:
+        """SAM's image encoder: (3, S, S) each to (number of images, C, G, G)."""
+        batches = torch.stack(list(images)).split(self.images_at_once)
+        return torch.cat([self.sam.encode(batch.to(self.device)) for batch in batches])
+
+    def _prompts(
+        self, face: SamInputs, image_embedding: Tensor, reference_embedding: Tensor
+    ) -> Prompts:
+        """FE and PS of one face; embeddings (C, G, G).
+
+        What is kept beside the points is rounded to half precision here, whether or not a cache is
+        used, so that no result depends on one.
+        """
+        region_sam = face.region_sam.to(self.device)
+        tokens = self.enhance_tokens(image_embedding, reference_embedding, region_sam)
+        points_sam, point_labels = select_points(
+            tokens.image_tokens,
+            tokens.reference_tokens,
+            region_sam,
+            self.sam.grid,
+            self.settings.selection,
+        )
+        return Prompts(
+            name=face.name,
+            image_embedding=image_embedding.half(),
+            points_sam=points_sam,
+            point_labels=point_labels,
+            similarity=tokens.similarity.half(),
+            first_point_sam=tokens.first_point_sam,
+            region_sam=region_sam,
+        )
+
+    def enhance_tokens(
+        self, image_embedding: Tensor, reference_embedding: Tensor, region_sam: Tensor
+    ) -> EnhancedTokens:
+        """FE, feature enhancement by token contrast (paper section 3.2).
+
+        Args:
+            image_embedding: SAM's encoding of the working image, (C, G, G).
+            reference_embedding: SAM's encoding of the reference, (C, G, G).
+            region_sam: bool (S, S); where it covers no token's center there is no first point.
+        """
+        region_grid = self.sam.grid.on_grid(region_sam)
+        if not region_grid.any():
+            return EnhancedTokens(
+                similarity=cosine_map(image_embedding[None], reference_embedding[None])[0],
+                first_point_sam=image_embedding.new_zeros(2),
+                image_tokens=image_embedding,
+                reference_tokens=reference_embedding,
+            )
+        return enhance(
+            self.sam,
+            image_embedding,
+            reference_embedding,
+            region_grid,
+            anchor=self.settings.initial_anchor,
+            pick=self.settings.initial_pick,
+            attended=self.settings.attended,
+        )
+
+    # Trained: from prompts to the visible face. Gradients reach the adapter, and nothing else.
+
+    def refine_prompts(
+        self, adapter: Adapter, batch: PromptBatch, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let the adapter refine the prompt tokens of some faces (paper section 3.3).
+
+        Args:
+            adapter: Called as ``adapter(tokens, prompt_mask, need_weights) -> (tokens, weights)``;
+                None refines nothing.
+            batch: See ``batch_prompts``; on SAM's device.
+            need_attention: Also return the adapter's weights, which costs time.
+
+        Returns:
+            Prompt tokens (B, N + 1, C), the last one SAM's pad; the adapter's attention weights
+            (B, N + 1, N + 1), None if not asked for or without an adapter.
+        """
+        prompt_tokens = self.sam.embed_points(batch.points_sam, batch.point_labels)
+        if adapter is None:
+            return prompt_tokens, None
+        refined_tokens, attention = adapter(prompt_tokens, batch.prompt_mask, need_attention)
+        return refined_tokens, attention
+
+    def decode(self, batch: PromptBatch, prompt_tokens: Tensor) -> Tensor:
+        """SAM's mask decoder on the working images: (B, N + 1, C) to face logits (B, 4G, 4G)."""
+        decoded = self.sam.decode(batch.image_embeddings, prompt_tokens, batch.prompt_mask)
+        return decoded.logits[:, 0]
+
+    def predict_low_res_logits(self, adapter: Adapter, batch: PromptBatch) -> Tensor:
+        """Predict the visible face of some faces at the decoder's own resolution.
+
+        Equal to one face after the other but for rounding; see ``refine_prompts``.
+
+        Returns:
+            Logits, (B, 4G, 4G); positive means face.
+        """
+        prompt_tokens, _ = self.refine_prompts(adapter, batch)
+        return self.decode(batch, prompt_tokens)
+
+    def logits_at_points(self, low_res_logits: Tensor, batch: PromptBatch) -> Tensor:
+        """Read logits (B, 4G, 4G) at the prompts' points, (B, N): all that the losses need."""
+        return sample_logits(
+            low_res_logits, batch.points_sam, self.sam.grid.size, self.settings.align_corners
+        )
+
+    def enlarge_logits(self, low_res_logits: Tensor) -> Tensor:
+        """Bring logits (B, 4G, 4G) to the sam frame, (B, S, S), bilinearly."""
+        size = (self.sam.grid.size, self.sam.grid.size)
+        align_corners = self.settings.align_corners
+        return F.interpolate(
+            low_res_logits[:, None], size=size, mode="bilinear", align_corners=align_corners
+        )[:, 0]
+
+    def predict_visible_face(self, adapter: Adapter, prompts: Prompts) -> Prediction:
+        """Predict the visible face of one face in the sam frame; see ``refine_prompts``.
+
+        Raises:
+            ValueError: ``prompts`` has no point.
+        """
+        batch = batch_prompts([prompts])
+        prompt_tokens, attention = self.refine_prompts(adapter, batch, need_attention=True)
+        low_res_logits = self.decode(batch, prompt_tokens)
+        return Prediction(
+            logits_sam=self.enlarge_logits(low_res_logits)[0],
+            attention=None if attention is None else attention[0],
+        )
 
 
 def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
-    """Join the prompts of images for one decode.
+    """Join the prompts of some faces, filled up to the longest, for one decode.
 
     Raises:
-        ValueError: There are no images, or one has no point.
+        ValueError: There are no faces, or one has no point.
     """
-    for image in prompts:
-        if not len(image.points_sam):
-            raise ValueError(f"{image.name}: no prompt point to segment with")
-    points = pad_sequence([image.points_sam for image in prompts], batch_first=True)
-    labels = pad_sequence(
-        [image.labels for image in prompts], batch_first=True, padding_value=PADDING_LABEL
+    for face in prompts:
+        if not face.has_points:
+            raise ValueError(f"{face.name}: there is no prompt point to segment with")
+    points_sam = pad_sequence([face.points_sam for face in prompts], batch_first=True)
+    point_labels = pad_sequence(
+        [face.point_labels for face in prompts], batch_first=True, padding_value=PADDING_LABEL
     )
-    mask = None
-    if len({len(image.labels) for image in prompts}) > 1:  # sizes are known without the device
-        mask = F.pad(labels != PADDING_LABEL, (0, 1), value=True)
-    tokens = torch.stack([image.image_tokens for image in prompts]).float()
-    return PromptBatch(tokens, points, labels, mask)
+    prompt_mask = None
+    if len({len(face.points_sam) for face in prompts}) > 1:  # known without asking the device
+        prompt_mask = F.pad(point_labels != PADDING_LABEL, (0, 1), value=True)
+    return PromptBatch(
+        image_embeddings=torch.stack([face.image_embedding for face in prompts]).float(),
+        points_sam=points_sam,
+        point_labels=point_labels,
+        prompt_mask=prompt_mask,
+    )
+
+
+def split_region(
+    prediction: Prediction | None, parsing: np.ndarray, size: tuple[int, ...]
+) -> Masks:
+    """Occlusion = region minus visible face, the last line of the method.
+
+    Args:
+        prediction: The visible face; None, without prompt points, marks nothing as occluded.
+        parsing: The 12 classes of the same face, uint8 (h, w), any size.
+        size: Height and width of the working image, and so of the masks.
+    """
+    parsing = resize_labels(parsing, size)
+    region = region_of(parsing)
+    face = region
+    if prediction is not None:
+        logits_sam = prediction.logits_sam.detach().float()[None, None]
+        logits = F.interpolate(logits_sam, size=size, mode="bilinear", align_corners=False)[0, 0]
+        face = region & (logits > 0).cpu().numpy()
+    occlusion = region & ~face
+    return Masks(
+        occlusion=occlusion,
+        face=face,
+        parsing=np.where(occlusion, np.uint8(OCCLUSION), parsing),
+    )
 
 
 @dataclass(frozen=True)
-class BatchPrediction:
-    """Output of adapter and mask decoder for a batch.
+class S3POT:
+    """The whole method; see ``s3pot.load`` for a loaded one.
 
     Attributes:
-        low_logits: Visible-face logits, (B, 4G, 4G).
-        attention: The adapter's weights, (B, N + 1, N + 1); None if not asked for.
+        reference_generator: RG; frozen.
+        segmenter: FE, PS and mask; frozen.
+        adapter: Refines the prompts; trained.
     """
 
-    low_logits: Tensor
-    attention: Tensor | None
+    reference_generator: ReferenceGenerator
+    segmenter: OcclusionSegmenter
+    adapter: Adapter
 
+    @torch.no_grad()
+    def segment(self, image: np.ndarray, name: str = "image") -> SegmentedFace:
+        """Find what is hidden of an aligned face.
 
-def decode_batch(
-    sam: FrozenSam,
-    adapter: PromptAdapter | nn.Module | None,
-    batch: PromptBatch,
-    need_weights: bool = False,
-) -> BatchPrediction:
-    """Adapter and mask decoder on several images at once; equal to one by one but for rounding.
-
-    Args:
-        sam: Frozen SAM.
-        adapter: Called as ``adapter(tokens, prompt_mask, need_weights) -> (tokens, weights)``, also
-            when wrapped for several processes; None decodes the raw prompts.
-        batch: Of ``batch_prompts``.
-        need_weights: Also return the adapter's weights, which costs time.
-    """
-    tokens, weights = sam.embed_points(batch.points_sam, batch.labels), None
-    if adapter is not None:
-        tokens, weights = adapter(tokens, batch.prompt_mask, need_weights)
-    decoded = sam.decode(batch.image_tokens, tokens, batch.prompt_mask)
-    return BatchPrediction(decoded.logits[:, 0], weights)
-
-
-def logits_at_points(
-    sam: FrozenSam, prediction: BatchPrediction, batch: PromptBatch, settings: PipelineSettings
-) -> Tensor:
-    """Visible-face logits at the prompts' points, (B, N): all that the losses need."""
-    size = sam.grid.size
-    return sample_logits(prediction.low_logits, batch.points_sam, size, settings.align_corners)
-
-
-def segment(
-    sam: FrozenSam,
-    adapter: PromptAdapter | nn.Module | None,
-    prompts: Prompts,
-    settings: PipelineSettings,
-) -> Prediction:
-    """Adapter and mask: from prompts to visible-face logits, with gradient by the adapter.
-
-    Args:
-        sam: Frozen SAM.
-        adapter: See ``decode_batch``.
-        prompts: Of one image, with at least one point.
-        settings: Numbers of the method.
-
-    Raises:
-        ValueError: ``prompts`` holds no point.
-    """
-    decoded = decode_batch(sam, adapter, batch_prompts([prompts]), need_weights=True)
-    size = sam.grid.size
-    logits = F.interpolate(
-        decoded.low_logits[:, None],
-        size=(size, size),
-        mode="bilinear",
-        align_corners=settings.align_corners,
-    )
-    return Prediction(logits[0, 0], None if decoded.attention is None else decoded.attention[0])
+        Args:
+            image: The working image, aligned frame, uint8 (H, W, 3), RGB.
+            name: What messages call the face.
+        """
+        face = self.reference_generator.generate(image, name)
+        prompts = self.segmenter.select_prompts([self.segmenter.prepare(face)])[0]
+        prediction = None
+        if prompts.has_points:
+            prediction = self.segmenter.predict_visible_face(self.adapter, prompts)
+        masks = split_region(prediction, face.parsing, face.image.shape[:2])
+        return SegmentedFace(face=face, prompts=prompts, prediction=prediction, masks=masks)

@@ -13,9 +13,14 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
     Args:
         seed: Of all devices.
-        deterministic: Refuse GPU kernels whose sums depend on their timing.
+        deterministic: See ``use_determinism``.
     """
     torch.manual_seed(seed)
+    use_determinism(deterministic)
+
+
+def use_determinism(deterministic: bool) -> None:
+    """Refuse GPU kernels whose sums depend on their timing, or allow them."""
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)

@@ -1,121 +1,145 @@
-"""The values that walk through the pipeline: Photo → Reference → Contrast → Prompts → Prediction.
+"""The values that walk through the pipeline, each made by one stage and read by the next.
 
-Frames: *photo* original pixels, *aligned* the face crop that every file of the folder contract
-shares (the working image), *sam* the square SAM sees, *grid* SAM's token cells (``grid.py``).
-Points are (N, 2) in x, y order.
+AlignedFace → SamInputs → EnhancedTokens → Prompts → Prediction → Masks
+
+Frames: *photo* is the original picture in its own pixels; *aligned* is the face crop that every
+file of the folder contract shares (the working image); *sam* is the square that SAM sees; *grid* is
+SAM's token cells (``grid.py``). Points are (N, 2) in x, y order. S is the side of the sam frame, G
+of the token grid, C the number of channels of a token.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, device
 
-    from s3pot.rg.align import Alignment
-
 
 class S3potError(Exception):
-    """An error the user can mend: says what was found, what was expected and what fixes it."""
+    """An error that the user can mend.
+
+    Its message says what was found, what was expected, and which command or setting cures it.
+    """
 
 
 @dataclass(frozen=True)
-class Photo:
-    """One face, ready for reference generation.
+class AlignedFace:
+    """A face with its clean reference, as RG makes it (paper section 3.1); aligned frame.
 
     Attributes:
-        name: Stem of the files that belong to it; sub-folders are kept (``a/b``).
-        pixels: Working image, aligned frame, uint8 (H, W, 3), RGB.
-        alignment: The way back to the original photo.
+        name: Stem of the files that belong to the face; sub-folders are kept (``a/b``).
+        image: The working image, uint8 (H, W, 3), RGB.
+        parsing: The 12 classes of the image, uint8, values 0..11; (H, W), or another size of the
+            same frame when it was read from a file.
+        reference: The clean face of the same geometry, uint8 (H, W, 3), RGB.
     """
 
     name: str
-    pixels: np.ndarray
-    alignment: Alignment
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What RG makes of a photo; all three share one frame and size (paper section 3.1).
-
-    Attributes:
-        raw: The photo, aligned frame, uint8 (H, W, 3), RGB.
-        reference: The clean face of the same geometry, uint8 (H, W, 3).
-        labels: The 12-class parsing of ``raw``, uint8 (H, W), values 0..11.
-    """
-
-    raw: np.ndarray
+    image: np.ndarray
+    parsing: np.ndarray
     reference: np.ndarray
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A raw and reference picture as SAM takes them.
+class SamInputs:
+    """A face and its reference as SAM takes them; sam frame.
 
     Attributes:
-        name: As in ``Photo``.
-        raw_sam: (3, S, S) in [0, 1].
-        reference_sam: (3, S, S) in [0, 1].
+        name: As in ``AlignedFace``.
+        image_sam: The working image, (3, S, S) in [0, 1].
+        reference_sam: The reference, (3, S, S) in [0, 1].
         region_sam: Where an occlusion can be asked for, bool (S, S).
     """
 
     name: str
-    raw_sam: Tensor
+    image_sam: Tensor
     reference_sam: Tensor
     region_sam: Tensor
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """What FE finds (paper section 3.2); one image.
+class EnhancedTokens:
+    """What FE finds in one face (paper section 3.2); grid frame.
 
     Attributes:
-        similarity: Cosine of raw and reference encoder tokens, (G, G) in [-1, 1].
+        similarity: Cosine of the image's and the reference's encoder tokens, (G, G) in [-1, 1].
         first_point_sam: The surest piece of visible face, (2,), x, y.
-        raw: Raw tokens that PS matches, (C, G, G): attended, or plain encoder tokens without FE.
-        reference: Reference tokens, same shape.
+        image_tokens: Tokens of the image that PS matches, (C, G, G): attended, or plain encoder
+            tokens where FE is left out.
+        reference_tokens: Those of the reference, same shape.
     """
 
     similarity: Tensor
     first_point_sam: Tensor
-    raw: Tensor
-    reference: Tensor
+    image_tokens: Tensor
+    reference_tokens: Tensor
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """All that the trainable part needs of one image: frozen, cacheable.
+    """All that the trainable part needs of one face; frozen, and so worth keeping.
 
     Attributes:
-        name: As in ``Photo``.
-        image_tokens: SAM's encoding of the raw picture, (C, G, G); half precision once cached.
+        name: As in ``AlignedFace``.
+        image_embedding: SAM's encoding of the working image, float16 (C, G, G).
         points_sam: Positive points first, then negative, float (N, 2), x, y.
-        labels: 1 visible face, 0 occlusion, int64 (N,).
-        similarity: FE's token cosines, (G, G) in [-1, 1], for pictures and baselines.
+        point_labels: 1 is visible face, 0 is occlusion, int64 (N,).
+        similarity: FE's token cosines, float16 (G, G) in [-1, 1], for pictures and baselines.
         first_point_sam: FE's single point, (2,), x, y.
-        region_sam: bool (S, S).
+        region_sam: Where an occlusion can be asked for, bool (S, S).
     """
 
     name: str
-    image_tokens: Tensor
+    image_embedding: Tensor
     points_sam: Tensor
-    labels: Tensor
+    point_labels: Tensor
     similarity: Tensor
     first_point_sam: Tensor
     region_sam: Tensor
 
+    @property
+    def has_points(self) -> bool:
+        """Whether there is any point: false where no token's center lies in the region."""
+        return len(self.points_sam) > 0
+
     def to(self, where: device | str) -> Prompts:
-        """The same prompts on another device."""
-        moved = {key: value.to(where) for key, value in vars(self).items() if key != "name"}
-        return Prompts(self.name, **moved)
+        """Return the same prompts on another device."""
+        return replace(
+            self,
+            image_embedding=self.image_embedding.to(where),
+            points_sam=self.points_sam.to(where),
+            point_labels=self.point_labels.to(where),
+            similarity=self.similarity.to(where),
+            first_point_sam=self.first_point_sam.to(where),
+            region_sam=self.region_sam.to(where),
+        )
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts of B faces, filled up to one length N.
+
+    Attributes:
+        image_embeddings: float (B, C, G, G).
+        points_sam: (B, N, 2), x, y.
+        point_labels: 1 is visible face, 0 is occlusion, ``losses.PADDING_LABEL`` is filling,
+            int64 (B, N).
+        prompt_mask: bool (B, N + 1), False for the filling; the last place is SAM's pad. None if
+            all faces have N points.
+    """
+
+    image_embeddings: Tensor
+    points_sam: Tensor
+    point_labels: Tensor
+    prompt_mask: Tensor | None
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Output of adapter and mask decoder for one image.
+    """What adapter and mask decoder say about one face.
 
     Attributes:
         logits_sam: Visible-face logits, (S, S); positive means face.
@@ -125,3 +149,35 @@ class Prediction:
 
     logits_sam: Tensor
     attention: Tensor | None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A segmented face; aligned frame.
+
+    Attributes:
+        occlusion: The region minus the visible face, bool (H, W).
+        face: The visible face inside the region, bool (H, W).
+        parsing: The 12 classes, occluded pixels set to 12, uint8 (H, W).
+    """
+
+    occlusion: np.ndarray
+    face: np.ndarray
+    parsing: np.ndarray
+
+
+@dataclass(frozen=True)
+class SegmentedFace:
+    """All that the pipeline made of one aligned image.
+
+    Attributes:
+        face: Working image, parsing and reference.
+        prompts: The points.
+        prediction: The visible face; None where there were no points.
+        masks: What is hidden and what is not.
+    """
+
+    face: AlignedFace
+    prompts: Prompts
+    prediction: Prediction | None
+    masks: Masks

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import generate_reference
 import inference
 import s3pot
-from s3pot import api
 from s3pot.api import NAMED
 from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
@@ -72,13 +72,40 @@ def test_takes_path_picture_and_array(tmp_path, model, pixels):
     assert (results[0].occlusion ^ results[0].face)[tuple(points.round().astype(int).T[::-1])].any()
 
 
+def test_random_noise_is_the_same_in_every_call_and_in_the_commands(tmp_path, config, pixels):
+    other = np.ascontiguousarray(pixels[::-1])
+    for name, image in (("a", other), ("b", pixels)):
+        write_png(tmp_path / "in" / f"{name}.png", image)
+    path, stored = tmp_path / "random.yaml", yaml.safe_load(config.read_text())
+    path.write_text(yaml.safe_dump({**stored, "reference": {"noise": "random", "seed": 5}}))
+    data, out = tmp_path / "data", tmp_path / "out"
+    common = ["--config", str(path), "--device", "cpu"]
+    folders = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(data)]
+    assert generate_reference.main([*folders, *common]) == 0
+    assert inference.main(["--datapath", str(data), "--output_dir", str(out), *common]) == 0
+    model = s3pot.load(path, device="cpu")
+    torch.manual_seed(99)  # neither read nor changed
+    expected_next = torch.rand(1, generator=torch.Generator().manual_seed(99))
+    results = [model.segment(pixels), model.segment(pixels)]
+    assert torch.equal(torch.rand(1), expected_next)
+    for result in results:
+        assert (read_rgb(data / "b_ref.png") == result.reference).all()
+        assert (read_rgb(out / "b_occlusion.png")[..., 0] == result.occlusion * 255).all()
+        assert (np.load(out / "b_parsing.npy") == result.parsing).all()
+    stored_noise = s3pot.load(config, device="cpu").segment(pixels)
+    assert (stored_noise.reference != results[0].reference).any()
+
+
 def test_a_face_without_region_has_an_empty_result(model, pixels, monkeypatch):
-    make = api.make_reference
-    monkeypatch.setattr(
-        api,
-        "make_reference",
-        lambda *a: dataclasses.replace(make(*a), labels=np.zeros((50, 80), np.uint8)),
-    )
+    generator = type(model.pipeline.reference_generator)
+    generate = generator.generate
+
+    def without_face(self, image, name="image"):
+        return dataclasses.replace(
+            generate(self, image, name), parsing=np.zeros(image.shape[:2], np.uint8)
+        )
+
+    monkeypatch.setattr(generator, "generate", without_face)
     result = model.segment(pixels)
     assert result.points.shape == (0, 2)
     assert not result.occlusion.any() and not result.face.any() and not result.parsing.any()

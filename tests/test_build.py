@@ -42,7 +42,7 @@ def test_config_reaches_sam(config: Config, mini_options: list[str]) -> None:
 
 
 def test_mini_parser_speaks_the_12_classes(config: Config) -> None:
-    labels = build.build_parser(config, CPU).parse(torch.rand(1, 3, 80, 64))
+    labels = build.build_face_parser(config, CPU).parse(torch.rand(1, 3, 80, 64))
     assert labels.shape == (1, 64, 64)
     assert labels.dtype == torch.uint8
     assert int(labels.max()) < 12
@@ -74,7 +74,7 @@ def test_hashes_are_those_of_the_files(config: Config, mini_dir: Path) -> None:
 
 def test_a_missing_official_file_is_named_with_its_cure(tmp_path: Path) -> None:
     config = load_config(None, [f"model.weights_dir={tmp_path}"])
-    for make in (build.build_sam, build.build_parser, build.build_inverter):
+    for make in (build.build_sam, build.build_face_parser, build.build_inverter):
         with pytest.raises(S3potError, match=r"configs/mini\.yaml"):
             make(config, CPU)
 
@@ -99,7 +99,7 @@ def test_settings_follow_the_config() -> None:
         ["prompt.initial_anchor=corner", "prompt.initial_pick=product", "prompt.features=encoder"]
         + ["mask.align_corners=false"],
     )
-    found = build.settings(config)
+    found = build.pipeline_settings(config)
     assert (found.initial_anchor, found.initial_pick) == ("corner", "product")
     assert not found.attended
     assert not found.align_corners
@@ -115,7 +115,7 @@ def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypa
         path = tmp_path / f"{name}.pth"
         torch.save(net.state_dict(), path)
         monkeypatch.setattr(build, "locate", lambda piece, folder, path=path: path)
-        parser = build.build_parser(load_config(None, [f"model.parser={name}"]), CPU)
+        parser = build.build_face_parser(load_config(None, [f"model.parser={name}"]), CPU)
         own = parser.net.state_dict()
         assert all(torch.equal(value, own[key]) for key, value in net.state_dict().items())
         assert len(parser.table) == 19

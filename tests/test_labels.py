@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from s3pot.labels import (
     BISENET_TO_12,
@@ -16,6 +18,7 @@ from s3pot.labels import (
     OCCLUSION,
     REGION_CLASSES,
     region_of,
+    resize_labels,
 )
 
 # The classes of the two parsers in their own order, under the names of this project.
@@ -56,3 +59,15 @@ def test_region_of_equals_a_loop() -> None:
     region = region_of(labels)
     assert region.dtype == np.bool_
     assert region.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "target"), [((5, 7), (5, 7)), ((5, 7), (16, 9)), ((32, 32), (13, 80))]
+)
+def test_resize_labels_is_torch_nearest_exact(
+    size: tuple[int, int], target: tuple[int, int]
+) -> None:
+    labels = np.random.default_rng(0).integers(0, 12, size).astype(np.uint8)
+    grid = torch.from_numpy(labels)[None, None].float()
+    wanted = F.interpolate(grid, size=target, mode="nearest-exact")[0, 0].byte().numpy()
+    assert (resize_labels(labels, target) == wanted).all()

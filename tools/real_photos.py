@@ -23,10 +23,8 @@ from typing import Union
 import cv2
 import numpy as np
 
-from s3pot.api import FaceSegmenter, Segmentation
+from s3pot.api import FaceSegmenter, Segmentation, load_from_config
 from s3pot.commands.cli import new_parser, run
-from s3pot.commands.generate_reference import load_generator
-from s3pot.commands.inference import load_segmenter
 from s3pot.config import Config
 from s3pot.data.image import write_png
 from s3pot.io import write_csv
@@ -35,7 +33,6 @@ from s3pot.metrics import mask_scores
 from s3pot.report import vis
 from s3pot.rg.detect import FaceDetector
 from s3pot.runs.folder_run import each
-from s3pot.seeding import seed_everything
 from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from tools.photo_paste import Pasted, paste
@@ -172,14 +169,10 @@ def measure_photos(
     photos: Mapping[str, LabelledFace], model: FaceSegmenter, args: argparse.Namespace
 ) -> list[Measured]:
     """Segment every photo, bare and with each of its occluders."""
-    names, config = list(photos), model.config
-
-    def segment(picture: np.ndarray) -> Segmentation:
-        seed_everything(config.reference.seed, config.run.deterministic)  # the same noise for all
-        return model.segment(picture)
+    names = list(photos)
 
     def one(photo: LabelledFace) -> Measured:
-        bare = segment(photo.picture)
+        bare = model.segment(photo.picture)
         others = [other for other in photos.values() if other.name != photo.name]
         measured = Measured(measure_bare(photo, bare), [], [])
         for variant in range(args.variants):
@@ -188,7 +181,7 @@ def measure_photos(
             if pasted is None:
                 logger.warning("%s: occluder %d hides too little or too much", photo.name, number)
                 continue
-            result = segment(pasted.picture)
+            result = model.segment(pasted.picture)
             measured.pictures.append(measure_occluded(photo, bare, pasted, result))
             measured.lines.append(draw_line(photo, pasted, result))
         return measured
@@ -218,7 +211,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     files = find_photos(args.photos)
     if len(files) < 2:
         raise S3potError(f"--photos {args.photos} holds 1 labelled photo; expected 2 or more")
-    model = FaceSegmenter(config, load_generator(config), load_segmenter(config, args.checkpoint))
+    model = load_from_config(config, args.checkpoint)
     detector = FaceDetector(args.detector) if args.detector else None
 
     def read(name: str) -> LabelledFace:

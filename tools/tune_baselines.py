@@ -17,10 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from s3pot.baselines import pixel_contrast, token_contrast
-from s3pot.build import build_sam
+from s3pot.build import build_segmenter
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
-from s3pot.data.face_folder import find_faces, load_reference
+from s3pot.data.face_folder import find_faces, load_aligned_face
 from s3pot.data.truth import truth_and_region
 from s3pot.device import pick_device
 from s3pot.runs.prompt_store import PromptStore
@@ -75,15 +75,15 @@ def tune(config: Config, datapath: Path) -> Iterator[str]:
     faces = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
     if not faces:
         raise S3potError(f"{datapath} has no face with a truth <stem>_occlusion.png")
-    sam = build_sam(config, pick_device(config.run.device))
-    store = PromptStore(sam, config, datapath)
+    segmenter = build_segmenter(config, pick_device(config.run.device))
+    store = PromptStore(segmenter, config, datapath)
     for oracle in (False, True):
         if oracle and any(face.clean is None for face in faces):
             continue
         pixel, token = [], []
         for face in tqdm(faces, desc="oracle" if oracle else "generated", disable=None):
             truth, region = truth_and_region(face)
-            pixel.append((pixel_contrast(load_reference(face, oracle)), truth, region))
+            pixel.append((pixel_contrast(load_aligned_face(face, oracle)), truth, region))
             token.append((token_contrast(store.get(face, oracle), truth.shape), truth, region))
         for name, contrasts in (("pixel", pixel), ("token", token)):
             threshold, iou = best_threshold(contrasts)

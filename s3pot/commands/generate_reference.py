@@ -15,16 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from s3pot.build import (
-    build_inverter,
-    model_hashes,
-    weights_folder,
-)
-from s3pot.build import (
-    build_parser as build_face_parser,
-)
+from s3pot.build import build_aligner, build_reference_generator, model_hashes, weights_path
 from s3pot.commands.cli import Setting, new_parser, run
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import ALIGN, CLEAN, OCCLUSION, output_files
@@ -33,15 +24,12 @@ from s3pot.data.truth import load_truth
 from s3pot.device import pick_device
 from s3pot.geometry import Alignment
 from s3pot.io import file_sha256, write_npy
-from s3pot.rg.align import find_alignments, identity
-from s3pot.rg.detect import FaceDetector
-from s3pot.rg.inverter import Inverter, make_reference
-from s3pot.rg.parser import Parser
+from s3pot.pipeline import ReferenceGenerator
+from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop
 from s3pot.runs.folder_run import each, read_finished, write_record
-from s3pot.seeding import seed_everything
-from s3pot.types import Photo, S3potError
-from s3pot.weights.locate import locate
+from s3pot.seeding import use_determinism
+from s3pot.types import AlignedFace, S3potError
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +46,12 @@ class ReferenceJob:
 
 
 @dataclass(frozen=True)
-class Generator:
+class ReferenceModels:
     """The models of RG."""
 
     config: Config
-    parser: Parser
-    inverter: Inverter
-    detector: FaceDetector | None  # None takes every picture as it is
+    aligner: FaceAligner
+    generator: ReferenceGenerator
     hashes: Mapping[str, str]  # model → SHA-256
 
 
@@ -77,7 +64,7 @@ def generate(config: Config, job: ReferenceJob) -> int:
     photos = find_photos(job.input_dir, job.output_dir)
     if job.truth_dir is not None and not job.truth_dir.is_dir():
         raise S3potError(f"--truth_dir {job.truth_dir} is no folder")
-    models = load_generator(config)
+    models = load_models(config)
     save_config(config, job.output_dir)
     owners: dict[Path, Path] = {}
 
@@ -114,27 +101,19 @@ def find_photos(input_dir: Path, output_dir: Path) -> list[Path]:
     return photos
 
 
-def load_generator(config: Config) -> Generator:
+def load_models(config: Config) -> ReferenceModels:
     """Build the models, the detector only when the config aligns; S3potError lacking weights."""
-    hashes, detector = model_hashes(config, ("parser", "generator")), None
+    hashes = model_hashes(config, ("parser", "generator"))
+    aligner = build_aligner(config)
     if config.align.mode != "never":
-        path = locate("yunet", weights_folder(config))
-        detector = FaceDetector(path, config.align.min_score)
-        hashes["detector"] = file_sha256(path)
+        hashes["detector"] = file_sha256(weights_path(config, "detector"))
     device = pick_device(config.run.device)
-    parser, inverter = build_face_parser(config, device), build_inverter(config, device)
-    return Generator(config, parser, inverter, detector, hashes)
+    use_determinism(config.run.deterministic)
+    generator = build_reference_generator(config, device)
+    return ReferenceModels(config, aligner, generator, hashes)
 
 
-def align(models: Generator, pixels: np.ndarray, all_faces: bool = False) -> list[Alignment]:
-    """The crops of one photo, uint8 (H, W, 3), by ``align.mode``; NoFace where one is needed."""
-    if models.detector is None:
-        return [identity(pixels)]
-    own, detector = models.config.align, models.detector
-    return find_alignments(pixels, detector, own.size, own.borders, all_faces, own.mode == "auto")
-
-
-def _write_photo(job: ReferenceJob, models: Generator, path: Path, name: str) -> None:
+def _write_photo(job: ReferenceJob, models: ReferenceModels, path: Path, name: str) -> None:
     """All faces of one photo; the record of the first closes them all, so it is written last."""
     config, ends, folder = models.config, (OCCLUSION, CLEAN), job.truth_dir
     beside = {end: folder / (name + end) for end in ends} if folder else {}
@@ -152,32 +131,33 @@ def _write_photo(job: ReferenceJob, models: Generator, path: Path, name: str) ->
     if not job.overwrite and read_finished(job.output_dir / (name + ALIGN), made_by):
         return
     pixels = read_rgb(path)
-    faces = align(models, pixels, job.all_faces)
+    faces = models.aligner.align(pixels, job.all_faces)
     written: list[Path] = []
     for index, alignment in reversed(list(enumerate(faces))):
         face = f"{name}_face{index + 1}" if index else name
-        # The same noise whichever photos are done.
-        seed_everything(config.reference.seed, config.run.deterministic)
-        photo = Photo(face, crop(pixels, alignment), alignment)
-        written += _write_face(job.output_dir, models, photo, path, truths)
+        made = models.generator.generate(crop(pixels, alignment), face)
+        written += _write_face(job.output_dir, made, alignment, path, truths)
         record = job.output_dir / (face + ALIGN)
         write_record(record, made_by, written, {**asdict(alignment), "source": path.name})
         written.append(record)
 
 
 def _write_face(
-    folder: Path, models: Generator, photo: Photo, source: Path, truths: Mapping[str, Path]
+    folder: Path,
+    face: AlignedFace,
+    alignment: Alignment,
+    source: Path,
+    truths: Mapping[str, Path],
 ) -> list[Path]:
     """Write one face's files but the record; returns their paths."""
-    made = make_reference(models.parser, models.inverter, photo)
-    files = output_files(folder, photo.name)
-    pictures = {files.raw: made.raw, files.reference: made.reference}
+    files = output_files(folder, face.name)
+    pictures = {files.raw: face.image, files.reference: face.reference}
     truth = load_truth(replace(files, raw=source, occlusion_truth=truths.get(OCCLUSION)))
     if truth is not None:
-        pictures[folder / (photo.name + OCCLUSION)] = crop(truth, photo.alignment)
+        pictures[folder / (face.name + OCCLUSION)] = crop(truth, alignment)
     if CLEAN in truths:
-        pictures[folder / (photo.name + CLEAN)] = crop(read_rgb(truths[CLEAN]), photo.alignment)
-    write_npy(files.parsing, made.labels)
+        pictures[folder / (face.name + CLEAN)] = crop(read_rgb(truths[CLEAN]), alignment)
+    write_npy(files.parsing, face.parsing)
     for path, pixels in pictures.items():
         write_png(path, pixels)
     return [files.parsing, *pictures]

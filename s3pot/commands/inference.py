@@ -21,17 +21,16 @@ from typing import Any
 import torch
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_sam, settings, weights_path
+from s3pot.build import build_segmenter, weights_path
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
-from s3pot.pipeline import PipelineSettings, segment
+from s3pot.pipeline import OcclusionSegmenter
 from s3pot.report.writer import ResultOptions, record_path, write_result, write_summary
 from s3pot.runs.folder_run import each, read_finished
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import Prediction, Prompts
 
@@ -50,18 +49,12 @@ class PredictJob:
 
 
 @dataclass(frozen=True)
-class Segmenter:
+class SegmentationModels:
     """Loaded models of the second half: FE, PS, adapter and mask."""
 
-    sam: FrozenSam
+    segmenter: OcclusionSegmenter
     adapter: PromptAdapter  # trained
     adapter_sha256: str
-    settings: PipelineSettings
-
-    @torch.no_grad()
-    def segment(self, prompts: Prompts) -> Prediction:
-        """The face logits of prompts with at least one point, on any device."""
-        return segment(self.sam, self.adapter, prompts.to(self.sam.sam.device), self.settings)
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,7 @@ class FolderRun:
     keep: bool = True
 
 
-def load_segmenter(config: Config, checkpoint: Path | None = None) -> Segmenter:
+def load_models(config: Config, checkpoint: Path | None = None) -> SegmentationModels:
     """Load SAM and a trained adapter; without a checkpoint the mini set's own.
 
     Raises:
@@ -94,9 +87,9 @@ def load_segmenter(config: Config, checkpoint: Path | None = None) -> Segmenter:
     """
     weights_path(config, "sam")  # a missing SAM is the first to be named
     path = checkpoint or weights_path(config, "adapter")
-    sam = build_sam(config, pick_device(config.run.device))
-    adapter = new_adapter(config, sam, path).eval()
-    return Segmenter(sam, adapter, file_sha256(path), settings(config))
+    segmenter = build_segmenter(config, pick_device(config.run.device))
+    adapter = new_adapter(config, segmenter.sam, path).eval()
+    return SegmentationModels(segmenter, adapter, file_sha256(path))
 
 
 def predict(config: Config, job: PredictJob) -> int:
@@ -106,14 +99,15 @@ def predict(config: Config, job: PredictJob) -> int:
         S3potError: Nothing can be done: no faces, or missing weights.
     """
     faces = find_faces(job.datapath)
-    models = load_segmenter(config, job.checkpoint)
-    store = PromptStore(models.sam, config, job.datapath)
+    models = load_models(config, job.checkpoint)
+    store = PromptStore(models.segmenter, config, job.datapath)
     save_config(config, job.output_dir)
     hashes = {"adapter": models.adapter_sha256}
-    made_by = {"models": hashes, "settings": asdict(models.settings)}
+    made_by = {"models": hashes, "settings": asdict(models.segmenter.settings)}
 
     def one(prompts: Prompts) -> tuple[Prediction, Mapping[str, str]]:
-        return models.segment(prompts), hashes
+        with torch.no_grad():
+            return models.segmenter.predict_visible_face(models.adapter, prompts), hashes
 
     keep = not job.overwrite
     return run_faces(FolderRun(store, one, made_by, job.output_dir, job.options, keep), faces)
@@ -147,7 +141,7 @@ def _one(run: FolderRun, face: FaceFiles) -> dict[str, Any]:
     times = [time.perf_counter()]
     prompts = run.store.get(face)
     times.append(time.perf_counter())
-    prediction, hashes = run.segment(prompts) if len(prompts.labels) else (None, {})
+    prediction, hashes = run.segment(prompts) if prompts.has_points else (None, {})
     times.append(time.perf_counter())
     if prediction is None:
         logger.warning("%s: no prompt point lies in the face region; nothing is marked", face.name)

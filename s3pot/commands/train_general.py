@@ -89,7 +89,7 @@ def train_general(config: Config, job: GeneralJob) -> int:
     # Here, not above: --help should not wait for PyTorch.
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from s3pot.build import build_adapter, build_sam
+    from s3pot.build import build_adapter, build_segmenter
     from s3pot.data.split import split
     from s3pot.distributed import processes
     from s3pot.runs.prompt_store import PromptStore
@@ -102,13 +102,13 @@ def train_general(config: Config, job: GeneralJob) -> int:
         seed_everything(config.train.seed, config.run.deterministic)
         train, val = split(job.datapath, config.train.val_fraction, config.train.seed)
         val = val[: config.train.val_faces or None]
-        store = PromptStore(build_sam(config, process.device), config, job.datapath)
-        adapter = build_adapter(store.sam)
+        store = PromptStore(build_segmenter(config, process.device), config, job.datapath)
+        adapter = build_adapter(store.segmenter.sam)
         if job.init_checkpoint is not None:
             restore_adapter(adapter, job.init_checkpoint, store.sam_sha256)
         training = GeneralTraining(
             config=config,
-            sam=store.sam,
+            segmenter=store.segmenter,
             sam_sha256=store.sam_sha256,
             adapter=adapter,
             output_dir=job.output_dir,

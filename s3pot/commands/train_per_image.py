@@ -17,14 +17,13 @@ from typing import Any
 
 import torch
 
-from s3pot.build import build_sam, settings
+from s3pot.build import build_segmenter
 from s3pot.commands import cli
 from s3pot.commands.inference import FolderRun, run_faces
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles, face_from, find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
-from s3pot.pipeline import segment
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.training.checkpoint import new_adapter, save_checkpoint
@@ -58,22 +57,23 @@ def train_per_image(config: Config, job: PerImageJob) -> int:
     Raises:
         S3potError: Nothing can be done: missing weights, or an adapter that does not fit.
     """
-    sam = build_sam(config, pick_device(config.run.device))
-    store = PromptStore(sam, config, job.datapath)
+    segmenter = build_segmenter(config, pick_device(config.run.device))
+    sam = segmenter.sam
+    store = PromptStore(segmenter, config, job.datapath)
     new_adapter(config, sam, job.init_checkpoint)  # what does not fit is said at once
     save_config(config, job.output_dir)
     tree: dict[str, Any] = config_to_dict(config)
 
     def fit(prompts: Prompts) -> tuple[Prediction, Mapping[str, str]]:
         adapter = new_adapter(config, sam, job.init_checkpoint)
-        history = fit_adapter(sam, prompts, adapter, config)
+        history = fit_adapter(segmenter, prompts, adapter, config)
         stem = f"{job.output_dir / prompts.name}_"
         write_history(history, stem)
         write_curve(history, stem)
         path = Path(f"{stem}adapter.pth")
         save_checkpoint(path, adapter, epoch=len(history), config=tree, sam_sha256=store.sam_sha256)
         with torch.no_grad():
-            prediction = segment(sam, adapter, prompts, settings(config))
+            prediction = segmenter.predict_visible_face(adapter, prompts)
         return prediction, {"adapter": file_sha256(path)}
 
     made_by = {key: tree[key] for key in ("mask", "loss", "train", "per_image")}

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,6 @@ def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def rounded(prompts: Prompts) -> Prompts:
-    """What an entry would give back: on the CPU, tokens and similarity in half precision.
-
-    Applied whether or not a cache is used, so that no result depends on it.
-    """
-    near = prompts.to("cpu")
-    return replace(near, image_tokens=near.image_tokens.half(), similarity=near.similarity.half())
-
-
 class FeatureCache:
     """A folder of entries; when they outgrow ``max_bytes``, the oldest go."""
 
@@ -64,18 +54,11 @@ class FeatureCache:
         if content[:DIGEST] != _digest(key, content[DIGEST:]):
             logger.warning("%s is damaged; it is computed again", path)
             return None
-        with np.load(io.BytesIO(content[DIGEST:]), allow_pickle=False) as arrays:
-            found = dict(arrays)
-        packed = found["region_sam"]
-        found["region_sam"] = np.unpackbits(packed, axis=1, count=len(packed)).astype(bool)
-        return Prompts(name, **{key: torch.from_numpy(array) for key, array in found.items()})
+        return _unpack(content[DIGEST:], name)
 
     def write(self, key: str, prompts: Prompts) -> None:
         """Write an entry, whole or not at all; a folder that takes none is a warning."""
-        stream = io.BytesIO()
-        arrays = {k: v.numpy() for k, v in vars(rounded(prompts)).items() if k != "name"}
-        np.savez(stream, **{**arrays, "region_sam": np.packbits(arrays["region_sam"], axis=1)})
-        payload = stream.getvalue()
+        payload = _pack(prompts.to("cpu"))
         try:
             with atomic_path(self.folder / f"{key}.feat") as temporary:
                 temporary.write_bytes(_digest(key, payload) + payload)
@@ -92,6 +75,37 @@ class FeatureCache:
             if self._total > self.max_bytes:
                 path.unlink(missing_ok=True)
                 self._total -= stat.st_size
+
+
+def _pack(prompts: Prompts) -> bytes:
+    """Turn prompts on the CPU into an npz; the region is packed to bits."""
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        image_tokens=prompts.image_embedding.numpy(),
+        points_sam=prompts.points_sam.numpy(),
+        labels=prompts.point_labels.numpy(),
+        similarity=prompts.similarity.numpy(),
+        first_point_sam=prompts.first_point_sam.numpy(),
+        region_sam=np.packbits(prompts.region_sam.numpy(), axis=1),
+    )
+    return stream.getvalue()
+
+
+def _unpack(payload: bytes, name: str) -> Prompts:
+    """Turn an npz of ``_pack`` back into prompts."""
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        packed = arrays["region_sam"]
+        region_sam = np.unpackbits(packed, axis=1, count=len(packed)).astype(bool)
+        return Prompts(
+            name=name,
+            image_embedding=torch.from_numpy(arrays["image_tokens"]),
+            points_sam=torch.from_numpy(arrays["points_sam"]),
+            point_labels=torch.from_numpy(arrays["labels"]),
+            similarity=torch.from_numpy(arrays["similarity"]),
+            first_point_sam=torch.from_numpy(arrays["first_point_sam"]),
+            region_sam=torch.from_numpy(region_sam),
+        )
 
 
 def _digest(key: str, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The folder contract: a face's files, their names, how they are read and brought to SAM's square.
+"""The folder contract: a face's files, their names, and how they are read.
 
 Reference generation writes ``<stem>.png``, ``<stem>_ref.png``, ``<stem>_parsing_mask.npy``,
 ``<stem>_align.json`` and, where truth is known, ``<stem>_occlusion.png`` and ``<stem>_clean.png``;
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 
-from s3pot.data.image import read_rgb, resized, to_tensor
-from s3pot.labels import NUM_CLASSES, region_of
-from s3pot.types import Pair, Reference, S3potError
+from s3pot.data.image import read_rgb
+from s3pot.labels import NUM_CLASSES
+from s3pot.types import AlignedFace, S3potError
 
 REFERENCE, PARSING = "_ref.png", "_parsing_mask.npy"
 ALIGN, OCCLUSION, CLEAN = "_align.json", "_occlusion.png", "_clean.png"
@@ -131,8 +129,8 @@ def load_labels(path: Path) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
-def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
-    """Read the three members; raw and reference agree in size, the map may have any.
+def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
+    """Read image, reference and parsing; the first two agree in size, the parsing may have any.
 
     ``oracle`` takes the true clean face as the reference. S3potError names a member that is
     missing, damaged or of another frame.
@@ -140,24 +138,11 @@ def load_reference(face: FaceFiles, oracle: bool = False) -> Reference:
     if oracle and face.clean is None:
         raise BadFace(f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir brings it")
     chosen = face.clean if oracle and face.clean else face.reference
-    raw, reference = read_rgb(face.raw), read_rgb(chosen)
-    if raw.shape != reference.shape:
-        sizes = f"{face.raw} is {_size(raw)}, but {chosen} is {_size(reference)}"
+    image, reference = read_rgb(face.raw), read_rgb(chosen)
+    if image.shape != reference.shape:
+        sizes = f"{face.raw} is {_size(image)}, but {chosen} is {_size(reference)}"
         raise BadFace(f"{sizes}; both must show one frame: run generate_reference.py again")
-    return Reference(raw, reference, load_labels(face.parsing))
-
-
-def make_pair(name: str, reference: Reference, size: int) -> Pair:
-    """Bring a face to SAM's square of side ``size``; the aspect is not kept.
-
-    Each of the three arrays may have a size of its own. Pictures go by Pillow's antialiased
-    bilinear filter, the region by the nearest pixel centre.
-    """
-    square = (size, size)
-    region = resized(region_of(reference.labels), square, Image.Resampling.NEAREST)
-    pictures = (reference.raw, reference.reference)
-    raw, ref = (to_tensor(resized(pixels, square)) for pixels in pictures)
-    return Pair(name, raw, ref, torch.from_numpy(region))
+    return AlignedFace(face.name, image, load_labels(face.parsing), reference)
 
 
 def _size(pixels: np.ndarray) -> str:

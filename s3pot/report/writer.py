@@ -8,30 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional as F
 
 from s3pot.data.face_folder import FaceFiles, load_labels
 from s3pot.data.image import read_rgb, write_png
 from s3pot.data.truth import load_truth
 from s3pot.geometry import Alignment
 from s3pot.io import write_csv, write_json, write_npy
-from s3pot.labels import OCCLUSION, region_of, resize_labels
 from s3pot.metrics import mask_scores
+from s3pot.pipeline import split_region
 from s3pot.report import vis
 from s3pot.report.gallery import write_gallery
 from s3pot.rg.warp import to_photo
 from s3pot.runs.folder_run import write_record
-from s3pot.types import Prediction, Prompts, S3potError
-
-
-@dataclass(frozen=True)
-class Masks:
-    """A segmented face in the working image's frame."""
-
-    occlusion: np.ndarray  # region minus visible face, bool (H, W)
-    face: np.ndarray  # visible face inside the region, bool (H, W)
-    parsing: np.ndarray  # the 12 classes, occluded pixels set to 12, uint8 (H, W)
+from s3pot.types import Masks, Prediction, Prompts, S3potError
 
 
 @dataclass(frozen=True)
@@ -40,21 +29,6 @@ class ResultOptions:
 
     save_vis: bool = False  # pictures and the gallery
     to_photo: bool = False  # the masks in the original photo's frame too
-
-
-def masks_from(logits_sam: Tensor | None, labels: np.ndarray, size: tuple[int, ...]) -> Masks:
-    """Split the region of a class map, uint8 at any size, by face logits, (S, S), at ``size``.
-
-    ``size`` is height and width of the working image; logits None, without prompts, mark nothing.
-    """
-    labels = resize_labels(labels, size)
-    face = region = region_of(labels)
-    if logits_sam is not None:
-        logits = logits_sam.detach().float()[None, None]
-        resized = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        face = region & (resized[0, 0] > 0).cpu().numpy()
-    occlusion = region & ~face
-    return Masks(occlusion, face, np.where(occlusion, np.uint8(OCCLUSION), labels))
 
 
 def record_path(output_dir: Path, name: str) -> Path:
@@ -80,8 +54,7 @@ def write_result(
         S3potError: An input file is bad, or the way back to the photo is asked for and not known.
     """
     raw = read_rgb(face.raw)
-    logits = None if prediction is None else prediction.logits_sam
-    masks = masks_from(logits, load_labels(face.parsing), raw.shape[:2])
+    masks = split_region(prediction, load_labels(face.parsing), raw.shape[:2])
     truth = load_truth(face)
     pictures = {"occlusion": masks.occlusion, "face": masks.face}
     if options.to_photo:
@@ -97,14 +70,14 @@ def write_result(
     parsing = output_dir / f"{face.name}_parsing.npy"
     write_npy(parsing, masks.parsing)
     occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
-    positive = int((prompts.labels == 1).sum())
+    positive = int((prompts.point_labels == 1).sum())
     row = {
         "name": face.name,
         "occluded": "yes" if occluded else "no",
         "occluded_share": round(occluded / max(occluded + visible, 1), 6),
         "region_pixels": occluded + visible,
         "positive_points": positive,
-        "negative_points": len(prompts.labels) - positive,
+        "negative_points": len(prompts.point_labels) - positive,
         "occlusion_iou": None if truth is None else mask_scores(masks.occlusion, truth).iou,
         "true_share": None if truth is None else _true_share(masks, truth),
         **more,
@@ -147,7 +120,7 @@ def _drawn(
         "reference": reference,
         "pair": vis.side_by_side(raw, reference),
         "classes": vis.color_labels(masks.parsing),
-        "points": vis.draw_points(large, points, prompts.labels.numpy(), first),
+        "points": vis.draw_points(large, points, prompts.point_labels.numpy(), first),
         "overlay": vis.overlay(raw, masks.occlusion),
     }
     if prediction is not None and prediction.attention is not None:

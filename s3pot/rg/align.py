@@ -6,6 +6,7 @@ The quad follows the recipe of FFHQ, which the E4S code shares; `s3pot.rg.warp` 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -113,3 +114,37 @@ def find_alignments(
         else from_landmarks(face.landmarks, (height, width), size, borders, face.score)
         for face in (faces if all_faces else faces[:1])
     ]
+
+
+@dataclass(frozen=True)
+class FaceAligner:
+    """Decides which crops of a photo are worked on (``align`` in the config).
+
+    Attributes:
+        detector: Finds the faces; None takes every picture as it is.
+        size: Side of a crop in pixels.
+        borders: ``reflect`` or ``black``.
+        may_be_aligned: Keep a picture that looks aligned already as it is.
+    """
+
+    detector: FaceDetector | None
+    size: int
+    borders: str
+    may_be_aligned: bool
+
+    def align(self, photo: np.ndarray, all_faces: bool = False) -> list[Alignment]:
+        """Plan the crops of a photo, uint8 (H, W, 3): the largest face, or all, largest first.
+
+        Raises:
+            NoFace: There is no face, and the photo does not count as aligned.
+        """
+        if self.detector is None:
+            return [identity(photo)]
+        return find_alignments(
+            photo,
+            self.detector,
+            self.size,
+            self.borders,
+            all_faces=all_faces,
+            may_be_aligned=self.may_be_aligned,
+        )

@@ -1,4 +1,4 @@
-"""RG (paper section 3.1): parser and regional GAN inversion make the clean reference of a face."""
+"""Regional GAN inversion (paper section 3.1): a face is drawn anew from one style per region."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s3pot.data.image import pil_bilinear, to_tensor, to_uint8
-from s3pot.labels import resize_labels
+from s3pot.data.image import pil_bilinear
 from s3pot.rg.nets.e4s import E4SNet
-from s3pot.rg.parser import Parser
-from s3pot.types import Photo, Reference
 from s3pot.weights.load import WeightMismatch, load_strict
 
 
@@ -78,22 +75,3 @@ def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
         raise WeightMismatch(f"{source}: latent_avg is {found}, expected {wanted}")
     load_strict(net, checkpoint, source)
     net.latent_avg.copy_(latent)
-
-
-@torch.no_grad()
-def make_reference(parser: Parser, inverter: Inverter, photo: Photo) -> Reference:
-    """Parse a face and draw it anew, region by region; what covers it is averaged away.
-
-    Args:
-        parser: Finds the 12 classes; its device is used.
-        inverter: Regional GAN inversion, on the same device.
-        photo: Aligned frame.
-
-    Returns:
-        Photo, reference and class map, all at the working image's size.
-    """
-    image = to_tensor(photo.pixels)[None].to(next(parser.parameters()).device)
-    labels = parser.parse(image)
-    size, drawn = photo.pixels.shape[:2], inverter.invert(image, labels).float()
-    drawn = F.interpolate(drawn, size=size, mode="bilinear", antialias=True)
-    return Reference(photo.pixels, to_uint8(drawn[0]), resize_labels(labels[0].cpu().numpy(), size))

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from s3pot.build import model_hashes, settings
+from s3pot.build import model_hashes
 from s3pot.config import Config, config_to_dict
-from s3pot.data.cache import FeatureCache, entry_key, rounded
-from s3pot.data.face_folder import FaceFiles, cache_folder, load_reference, make_pair
-from s3pot.pipeline import prepare
-from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Pair, Prompts, S3potError
+from s3pot.data.cache import FeatureCache, entry_key
+from s3pot.data.face_folder import FaceFiles, cache_folder, load_aligned_face
+from s3pot.pipeline import OcclusionSegmenter
+from s3pot.types import Prompts, S3potError, SamInputs
 
 Filled = tuple[dict[FaceFiles, int], list[tuple[FaceFiles, S3potError]]]
 
@@ -25,14 +24,16 @@ class PromptStore:
     The disk cache belongs to the data folder ``datapath``; None keeps nothing on disk.
     """
 
-    def __init__(self, sam: FrozenSam, config: Config, datapath: Path | None) -> None:
-        self.sam, self.config = sam, config
+    def __init__(
+        self, segmenter: OcclusionSegmenter, config: Config, datapath: Path | None
+    ) -> None:
+        self.segmenter, self.config = segmenter, config
         self.sam_sha256 = model_hashes(config, ["sam"])["sam"]
         self.made_by = {
             "sam": self.sam_sha256,
             "normalize": config.sam.normalize,
             "prompt": config_to_dict(config)["prompt"],
-            "device": sam.sam.device.type,
+            "device": segmenter.device.type,
             "speed": config.run.speed,
         }
         self._disk = None
@@ -50,7 +51,7 @@ class PromptStore:
         found = self._kept(face, oracle)
         if found is None:
             found = self._compute([(face, self._read(face, oracle))], oracle)[0]
-        return replace(found.to(self.sam.sam.device), name=face.name)
+        return replace(found.to(self.segmenter.device), name=face.name)
 
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
         """Compute what is missing, in batches: points of each face, and faces that cannot be read.
@@ -59,7 +60,7 @@ class PromptStore:
         """
         points: dict[FaceFiles, int] = {}
         failed: list[tuple[FaceFiles, S3potError]] = []
-        size = 1 if self.sam.sam.device.type == "cpu" else max(1, self.config.sam.batch // 2)
+        size = 1 if self.segmenter.device.type == "cpu" else max(1, self.config.sam.batch // 2)
         starts = range(0, len(faces), size)
         for start in tqdm(starts, desc="SAM", unit="batch", disable=quiet or None):
             batch = []
@@ -69,20 +70,20 @@ class PromptStore:
                     if kept is None:
                         batch.append((face, self._read(face, False)))
                     else:
-                        points[face] = len(kept.labels)
+                        points[face] = len(kept.point_labels)
                 except S3potError as error:
                     failed.append((face, error))
             for (face, _), prompts in zip(batch, self._compute(batch, False)):
-                points[face] = len(prompts.labels)
+                points[face] = len(prompts.point_labels)
         return points, failed
 
-    def _read(self, face: FaceFiles, oracle: bool) -> Pair:
-        return make_pair(face.name, load_reference(face, oracle), self.sam.grid.size)
+    def _read(self, face: FaceFiles, oracle: bool) -> SamInputs:
+        return self.segmenter.prepare(load_aligned_face(face, oracle))
 
-    def _compute(self, batch: Sequence[tuple[FaceFiles, Pair]], oracle: bool) -> list[Prompts]:
-        pairs = [pair for _, pair in batch]
-        found = prepare(self.sam, pairs, settings(self.config)) if pairs else []
-        found = [rounded(prompts) for prompts in found]
+    def _compute(self, batch: Sequence[tuple[FaceFiles, SamInputs]], oracle: bool) -> list[Prompts]:
+        inputs = [entry for _, entry in batch]
+        found = self.segmenter.select_prompts(inputs) if inputs else []
+        found = [prompts.to("cpu") for prompts in found]
         for (face, _), prompts in zip(batch, found):
             if self._disk is not None:
                 self._disk.write(self._key(face, oracle), prompts)

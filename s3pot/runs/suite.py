@@ -18,23 +18,21 @@ import yaml
 
 from s3pot.adapter import PromptAdapter
 from s3pot.baselines import pixel_contrast, token_contrast
-from s3pot.build import build_sam, settings, weights_path
+from s3pot.build import build_segmenter, pipeline_settings, weights_path
 from s3pot.config import Config, build_dataclass, config_from_dict, config_to_dict, save_config
-from s3pot.data.face_folder import FaceFiles, load_reference
+from s3pot.data.face_folder import FaceFiles, load_aligned_face
 from s3pot.data.truth import faces_with_truth, truth_and_region
 from s3pot.device import pick_device
 from s3pot.labels import resize_labels
 from s3pot.metrics import mask_scores
-from s3pot.pipeline import segment
+from s3pot.pipeline import OcclusionSegmenter, split_region
 from s3pot.report import tables
 from s3pot.report.tables import Evaluation, FaceScore
-from s3pot.report.writer import masks_from
 from s3pot.runs.folder_run import each
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter
 from s3pot.training.per_image import fit_adapter
-from s3pot.types import Prompts, Reference, S3potError
+from s3pot.types import AlignedFace, Prompts, S3potError
 
 
 @dataclass(frozen=True)
@@ -61,46 +59,46 @@ class Row:
 class Bench:
     """What a method may use."""
 
-    sam: FrozenSam
+    segmenter: OcclusionSegmenter
     row: Row
     config: Config  # with the row's overrides
     adapter: PromptAdapter | None  # the row's, or where per-image training starts
 
 
-def _token(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
-    return token_contrast(prompts, made.raw.shape[:2]) > bench.row.threshold
+def _token(bench: Bench, face: AlignedFace, prompts: Prompts) -> np.ndarray:
+    return token_contrast(prompts, face.image.shape[:2]) > bench.row.threshold
 
 
-def _greedy(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
-    side = bench.sam.grid.side
-    negative = bench.sam.grid.cells(prompts.points_sam[prompts.labels == 0]).cpu().numpy()
-    cells = np.isin(np.arange(side * side), negative).reshape(side, side)
-    return resize_labels(cells, made.raw.shape[:2])
+def _greedy(bench: Bench, face: AlignedFace, prompts: Prompts) -> np.ndarray:
+    grid = bench.segmenter.sam.grid
+    negative = grid.cells(prompts.points_sam[prompts.point_labels == 0]).cpu().numpy()
+    cells = np.isin(np.arange(grid.side * grid.side), negative).reshape(grid.side, grid.side)
+    return resize_labels(cells, face.image.shape[:2])
 
 
-def _single_point(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
-    if len(prompts.labels):
+def _single_point(bench: Bench, face: AlignedFace, prompts: Prompts) -> np.ndarray:
+    if prompts.has_points:
         first = prompts.first_point_sam[None]
-        prompts = replace(prompts, points_sam=first, labels=prompts.labels.new_ones(1))
-    return _model(replace(bench, adapter=None), made, prompts)
+        prompts = replace(prompts, points_sam=first, point_labels=prompts.point_labels.new_ones(1))
+    return _model(replace(bench, adapter=None), face, prompts)
 
 
-def _model(bench: Bench, made: Reference, prompts: Prompts) -> np.ndarray:
-    adapter, logits = bench.adapter, None
-    if len(prompts.labels):
+def _model(bench: Bench, face: AlignedFace, prompts: Prompts) -> np.ndarray:
+    adapter, prediction = bench.adapter, None
+    if prompts.has_points:
         if adapter is not None and bench.row.adapter == "per_image":
             adapter = deepcopy(adapter)
-            fit_adapter(bench.sam, prompts, adapter, bench.config)
+            fit_adapter(bench.segmenter, prompts, adapter, bench.config)
         with torch.no_grad():
-            logits = segment(bench.sam, adapter, prompts, settings(bench.config)).logits_sam
-    return masks_from(logits, made.labels, made.raw.shape[:2]).occlusion
+            prediction = bench.segmenter.predict_visible_face(adapter, prompts)
+    return split_region(prediction, face.parsing, face.image.shape[:2]).occlusion
 
 
 # Each gives an occlusion mask (H, W); what lies outside the region is cut off afterwards.
-METHODS: dict[str, Callable[[Bench, Reference, Prompts], np.ndarray]] = {
-    "parser": lambda bench, made, prompts: np.zeros(made.raw.shape[:2], dtype=bool),
-    "region": lambda bench, made, prompts: np.ones(made.raw.shape[:2], dtype=bool),
-    "pixel": lambda bench, made, prompts: pixel_contrast(made) > bench.row.threshold,
+METHODS: dict[str, Callable[[Bench, AlignedFace, Prompts], np.ndarray]] = {
+    "parser": lambda bench, face, prompts: np.zeros(face.image.shape[:2], dtype=bool),
+    "region": lambda bench, face, prompts: np.ones(face.image.shape[:2], dtype=bool),
+    "pixel": lambda bench, face, prompts: pixel_contrast(face) > bench.row.threshold,
     "token": _token,
     "single_point": _single_point,
     "greedy": _greedy,
@@ -145,12 +143,12 @@ def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation
     """
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
     save_config(config, output_dir)
-    sams: dict[Any, FrozenSam] = {}
+    segmenters: dict[Any, OcclusionSegmenter] = {}
     rows: list[dict[str, Any]] = []
     scores: list[FaceScore] = []
     failed = 0
     for row in suite.rows:
-        score = _scorer(_bench(config, row, sams), suite.datapath)
+        score = _scorer(_bench(config, row, segmenters), suite.datapath)
         own = {face.name: face for face in faces[: row.faces or None]}
         entries = list(each(own, score, f"faces of {row.name!r}"))
         rows.append(tables.table_row(row.name, entries))
@@ -160,34 +158,37 @@ def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation
     return Evaluation(rows, scores, failed)
 
 
-def _bench(config: Config, row: Row, sams: dict[Any, FrozenSam]) -> Bench:
+def _bench(config: Config, row: Row, segmenters: dict[Any, OcclusionSegmenter]) -> Bench:
     tree = config_to_dict(config)
     for key, value in row.overrides.items():
         section, _, name = str(key).partition(".")
         tree.setdefault(section, {})[name] = value
     own = config_from_dict(tree)
     models = (own.model, own.sam, own.run)
-    if models not in sams:
-        sams[models] = build_sam(own, pick_device(own.run.device))
+    if models not in segmenters:
+        segmenters[models] = build_segmenter(own, pick_device(own.run.device))
+    segmenter = OcclusionSegmenter(
+        segmenters[models].sam, pipeline_settings(own), segmenters[models].images_at_once
+    )
     if row.adapter == "none":
-        return Bench(sams[models], row, own, None)
+        return Bench(segmenter, row, own, None)
     path = None
     if row.adapter != "per_image" or row.init == "general":
         bundled = row.adapter in ("bundled", "per_image")
         path = weights_path(own, "adapter") if bundled else Path(row.adapter)
-    return Bench(sams[models], row, own, new_adapter(own, sams[models], path).eval())
+    return Bench(segmenter, row, own, new_adapter(own, segmenter.sam, path).eval())
 
 
 def _scorer(bench: Bench, datapath: Path) -> Callable[[FaceFiles], FaceScore]:
     """How a row predicts and scores one face."""
-    store, row = PromptStore(bench.sam, bench.config, datapath), bench.row
+    store, row = PromptStore(bench.segmenter, bench.config, datapath), bench.row
     oracle = row.reference == "oracle"
 
     def score(face: FaceFiles) -> FaceScore:
         truth, region = truth_and_region(face)
-        made, prompts = load_reference(face, oracle), store.get(face, oracle)
+        aligned, prompts = load_aligned_face(face, oracle), store.get(face, oracle)
         start = time.perf_counter()
-        occlusion = METHODS[row.method](bench, made, prompts) & region
+        occlusion = METHODS[row.method](bench, aligned, prompts) & region
         seconds = time.perf_counter() - start
         return FaceScore(row.name, face.name, mask_scores(occlusion, truth, region), seconds)
 

@@ -13,7 +13,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import FaceFiles
 from s3pot.distributed import Process
-from s3pot.sam.frozen import FrozenSam
+from s3pot.pipeline import OcclusionSegmenter
 from s3pot.seeding import epoch_order
 from s3pot.training.checkpoint import TrainingState, load_training_state, save_training_state
 from s3pot.training.curve import write_curve
@@ -36,7 +36,7 @@ class GeneralTraining:
 
     Args:
         config: Of the run.
-        sam: Frozen SAM.
+        segmenter: The frozen part of the method.
         sam_sha256: Hash of its weights.
         adapter: What is trained.
         output_dir: Where the files go.
@@ -46,7 +46,7 @@ class GeneralTraining:
     def __init__(
         self,
         config: Config,
-        sam: FrozenSam,
+        segmenter: OcclusionSegmenter,
         sam_sha256: str,
         adapter: PromptAdapter,
         output_dir: Path,
@@ -56,7 +56,7 @@ class GeneralTraining:
         self.sam_sha256 = sam_sha256
         self.output_dir = output_dir
         self.process = process
-        self.trainer = AdapterTrainer(sam, adapter, config, config.train.epochs, process)
+        self.trainer = AdapterTrainer(segmenter, adapter, config, config.train.epochs, process)
         self.history: list[EpochRecord] = []
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
 from s3pot.distributed import Process
-from s3pot.sam.frozen import FrozenSam
+from s3pot.pipeline import OcclusionSegmenter
 from s3pot.training.early_stopping import BestWeights, EarlyStopping
 from s3pot.training.history import FitRecord
 from s3pot.training.trainer import AdapterTrainer
@@ -13,14 +13,14 @@ from s3pot.types import Prompts
 
 
 def fit_adapter(
-    sam: FrozenSam, prompts: Prompts, adapter: PromptAdapter, config: Config
+    segmenter: OcclusionSegmenter, prompts: Prompts, adapter: PromptAdapter, config: Config
 ) -> list[FitRecord]:
     """Fit an adapter to one image, in place; it ends with the weights of the lowest loss.
 
     Stops after ``per_image.patience`` epochs without an improvement of ``per_image.min_delta``.
 
     Args:
-        sam: Frozen SAM.
+        segmenter: The frozen part of the method.
         prompts: Of the image, on SAM's device, with at least one point.
         adapter: Where training starts.
         config: Its ``per_image``, ``train``, ``loss`` and ``mask`` count.
@@ -32,7 +32,7 @@ def fit_adapter(
         S3potError: A loss is no number.
     """
     epochs = config.per_image.epochs
-    trainer = AdapterTrainer(sam, adapter, config, epochs, Process(sam.sam.device))
+    trainer = AdapterTrainer(segmenter, adapter, config, epochs, Process(segmenter.device))
     stopping = EarlyStopping(config.per_image.patience, config.per_image.min_delta)
     best = BestWeights()
     history: list[FitRecord] = []

@@ -13,12 +13,10 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import settings
 from s3pot.config import Config
 from s3pot.distributed import Process
 from s3pot.losses import PointLosses, point_losses
-from s3pot.pipeline import batch_prompts, decode_batch, logits_at_points
-from s3pot.sam.frozen import FrozenSam
+from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.training.history import MeanLosses
 from s3pot.types import Prompts, S3potError
 
@@ -31,21 +29,25 @@ class AdapterTrainer:
     With several processes all call the same methods with the same arguments.
 
     Args:
-        sam: Frozen SAM.
+        segmenter: The frozen part of the method.
         adapter: What is trained, on SAM's device.
-        config: Of the method (``mask``, ``loss``) and the optimizer (``train``).
+        config: Of the losses (``loss``) and the optimizer (``train``).
         epochs: Length of the schedule.
         process: This process.
     """
 
     def __init__(
-        self, sam: FrozenSam, adapter: PromptAdapter, config: Config, epochs: int, process: Process
+        self,
+        segmenter: OcclusionSegmenter,
+        adapter: PromptAdapter,
+        config: Config,
+        epochs: int,
+        process: Process,
     ) -> None:
-        self.sam = sam
+        self.segmenter = segmenter
         self.adapter = adapter
         self.config = config
         self.process = process
-        self.settings = settings(config)
         # What is called in training; the wrapper averages gradients over the processes.
         self.wrapped: Any = adapter
         if process.world_size > 1:
@@ -138,9 +140,15 @@ class AdapterTrainer:
     def _losses(self, prompts: Sequence[Prompts], adapter: nn.Module) -> PointLosses:
         """The losses of each image, (B,), decoded together."""
         batch = batch_prompts(prompts)
-        prediction = decode_batch(self.sam, adapter, batch)
-        point_logits = logits_at_points(self.sam, prediction, batch, self.settings)
-        return point_losses(point_logits, batch.labels, **vars(self.config.loss))
+        low_res_logits = self.segmenter.predict_low_res_logits(adapter, batch)
+        point_logits = self.segmenter.logits_at_points(low_res_logits, batch)
+        return point_losses(
+            point_logits,
+            batch.point_labels,
+            sharpness=self.config.loss.sharpness,
+            hinge_margin=self.config.loss.hinge_margin,
+            hinge_weight=self.config.loss.hinge_weight,
+        )
 
 
 class LossSums:

@@ -13,6 +13,7 @@ import generate_reference
 import s3pot.commands.generate_reference as engine
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
+from s3pot.rg.align import FaceAligner
 from s3pot.rg.detect import Face
 
 SUFFIXES = (".png", "_ref.png", "_parsing_mask.npy", "_align.json")
@@ -179,26 +180,15 @@ class TwoFaces:
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
 
 
-@pytest.fixture
-def two_faces(monkeypatch):
-    load = engine.load_generator
-
-    def loaded(config):
-        from dataclasses import replace
-
-        return replace(load(config), detector=TwoFaces())
-
-    monkeypatch.setattr(engine, "load_generator", loaded)
-
-
-@pytest.mark.parametrize("mode", ["auto", "always"])
-def test_alignment_and_all_faces(tmp_path, run, two_faces, monkeypatch, mode):
+@pytest.mark.parametrize("may_be_aligned", [True, False])
+def test_alignment_and_all_faces(tmp_path, run, monkeypatch, may_be_aligned):
+    aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned)
+    monkeypatch.setattr(engine, "build_aligner", lambda config: aligner)
     photo(tmp_path / "in" / "a.png", size=(100, 140))
     truth = np.zeros((100, 140), bool)
     truth[35:45, 25:35] = True
     write_png(tmp_path / "truth" / "a_occlusion.png", truth)
-    aligned = ("align.size=64", "--all_faces", "--truth_dir", str(tmp_path / "truth"))
-    monkeypatch.setattr(engine, "align", align_with(mode))
+    aligned = ("--all_faces", "--truth_dir", str(tmp_path / "truth"))
     assert run(*aligned) == 0
     out = tmp_path / "out"
     ends = (*SUFFIXES, "_occlusion.png")
@@ -213,18 +203,6 @@ def test_alignment_and_all_faces(tmp_path, run, two_faces, monkeypatch, mode):
     (out / "a_face2_ref.png").unlink()
     assert run(*aligned) == 0
     assert (out / "a_face2_ref.png").exists()
-
-
-def align_with(mode):
-    from dataclasses import replace
-
-    plain = engine.align
-
-    def aligned(models, pixels, all_faces=False):
-        config = replace(models.config, align=replace(models.config.align, mode=mode))
-        return plain(replace(models, config=config), pixels, all_faces)
-
-    return aligned
 
 
 def test_nothing_to_do_is_an_error(tmp_path, run, caplog):

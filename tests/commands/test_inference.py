@@ -162,7 +162,7 @@ def test_only_negative_points_are_no_crash(tmp_path, data, run, monkeypatch):
 
     def covered(self, face, oracle=False):
         prompts = find(self, face, oracle)
-        return replace(prompts, labels=prompts.labels * 0)
+        return replace(prompts, point_labels=prompts.point_labels * 0)
 
     monkeypatch.setattr(engine.PromptStore, "get", covered)
     assert run("--save_vis") == 0

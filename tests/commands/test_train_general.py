@@ -250,7 +250,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_image(
         prompts = plain(self, face)
         is_damaged = len(calls) == 4  # the first image of the second epoch
         return (
-            replace(prompts, image_tokens=prompts.image_tokens * torch.nan)
+            replace(prompts, image_embedding=prompts.image_embedding * torch.nan)
             if is_damaged
             else prompts
         )
@@ -315,12 +315,14 @@ def test_only_the_adapter_is_trained(
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             trainers.append(self)
-            self.before = {key: value.clone() for key, value in self.sam.state_dict().items()}
+            self.before = {
+                key: value.clone() for key, value in self.segmenter.sam.state_dict().items()
+            }
 
     monkeypatch.setattr(general, "AdapterTrainer", Kept)
     assert run(processed_folder(3), tmp_path / "out", mini_options, epochs=1) == 0
     (trainer,) = trainers
-    after = trainer.sam.state_dict()
+    after = trainer.segmenter.sam.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in trainer.before.items())
     given = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
     assert given == {id(p) for p in trainer.adapter.parameters()}

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 import train_per_image
-from s3pot.build import build_adapter, build_sam
+from s3pot.build import build_adapter, build_segmenter
 from s3pot.commands import train_per_image as per_image
 from s3pot.config import load_config
 from s3pot.data.face_folder import find_faces
 from s3pot.io import write_npy
 from s3pot.losses import point_losses
-from s3pot.pipeline import PipelineSettings, segment
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.training.history import MeanLosses
 from s3pot.training.trainer import AdapterTrainer
@@ -74,11 +73,11 @@ def test_resume_keeps_what_is_finished(
     folder, output = processed_folder(3), tmp_path / "out"
     plain, fitted = per_image.fit_adapter, []
 
-    def interrupted(sam: Any, prompts: Any, *rest: Any) -> Any:
+    def interrupted(segmenter: Any, prompts: Any, *rest: Any) -> Any:
         if len(fitted) == 2:
             raise KeyboardInterrupt
         fitted.append(prompts.name)
-        return plain(sam, prompts, *rest)
+        return plain(segmenter, prompts, *rest)
 
     monkeypatch.setattr(per_image, "fit_adapter", interrupted)
     assert run(folder, output, mini_options) == 130
@@ -146,22 +145,23 @@ def fit(processed_folder: Make, mini_options: list[str]) -> Callable[..., Any]:
 
     def call(*more: str) -> Any:
         config = load_config(None, [*mini_options, "cache.mode=off", *more])
-        sam = build_sam(config, CPU)
-        prompts = PromptStore(sam, config, folder).get(find_faces(folder)[0])
+        segmenter = build_segmenter(config, CPU)
+        prompts = PromptStore(segmenter, config, folder).get(find_faces(folder)[0])
         torch.manual_seed(0)
-        adapter = build_adapter(sam)
-        return per_image.fit_adapter(sam, prompts, adapter, config), adapter, prompts, sam
+        adapter = build_adapter(segmenter.sam)
+        history = per_image.fit_adapter(segmenter, prompts, adapter, config)
+        return history, adapter, prompts, segmenter
 
     return call
 
 
 def test_the_loss_falls_and_its_lowest_weights_stay(fit: Callable[..., Any]) -> None:
-    history, adapter, prompts, sam = fit("per_image.epochs=8", "train.lr=1e-2")
+    history, adapter, prompts, segmenter = fit("per_image.epochs=8", "train.lr=1e-2")
     assert history[-1].losses.total < history[0].losses.total
     with torch.no_grad():
-        logits = segment(sam, adapter, prompts, PipelineSettings()).logits_sam
+        logits = segmenter.predict_visible_face(adapter, prompts).logits_sam
         x, y = prompts.points_sam.long().unbind(dim=1)
-        loss = point_losses(logits[y, x], prompts.labels).total
+        loss = point_losses(logits[y, x], prompts.point_labels).total
     assert float(loss) == pytest.approx(min(record.losses.total for record in history), abs=1e-5)
 
 

@@ -12,8 +12,8 @@ from s3pot.data.face_folder import (
     cache_folder,
     face_from,
     find_faces,
+    load_aligned_face,
     load_labels,
-    load_reference,
     output_files,
 )
 from s3pot.data.image import write_png
@@ -59,7 +59,7 @@ def test_dots_in_a_stem(processed_folder: Make) -> None:
     (face,) = find_faces(folder)
     assert face.name == "a.b.c"
     assert load_truth(face) is not None
-    assert load_reference(face).raw.shape == (64, 64, 3)
+    assert load_aligned_face(face).image.shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("missing", ["face_00.png", "face_00_ref.png", "face_00_parsing_mask.npy"])
@@ -71,7 +71,7 @@ def test_an_incomplete_face_is_found_and_named_when_read(
     faces = find_faces(folder)
     assert len(faces) == 2
     with pytest.raises(S3potError, match=missing):
-        load_reference(faces[0])
+        load_aligned_face(faces[0])
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "raw pictures only"])
@@ -104,7 +104,7 @@ def test_the_authors_layout(tmp_path: Path, suffix: str) -> None:
     (face,) = find_faces(tmp_path)
     assert face.name == "set/17"
     assert face.raw.suffix == suffix
-    assert load_reference(face).raw.shape == (40, 60, 3)
+    assert load_aligned_face(face).image.shape == (40, 60, 3)
     truth = load_truth(face)
     assert truth is not None
     assert truth.shape == (40, 60)
@@ -165,18 +165,18 @@ def test_oracle_takes_the_clean_face(processed_folder: Make) -> None:
     clean = np.full((64, 64, 3), 7, np.uint8)
     write_png(folder / "face_00_clean.png", clean)
     face = find_faces(folder)[0]
-    np.testing.assert_array_equal(load_reference(face, oracle=True).reference, clean)
-    assert not np.array_equal(load_reference(face).reference, clean)
+    np.testing.assert_array_equal(load_aligned_face(face, oracle=True).reference, clean)
+    assert not np.array_equal(load_aligned_face(face).reference, clean)
     (folder / "face_00_clean.png").unlink()
     with pytest.raises(S3potError, match="face_00_clean.png"):
-        load_reference(find_faces(folder)[0], oracle=True)
+        load_aligned_face(find_faces(folder)[0], oracle=True)
 
 
 def test_raw_and_reference_share_a_frame(processed_folder: Make) -> None:
     face = find_faces(processed_folder(1))[0]
     write_png(face.reference, np.zeros((64, 32, 3), np.uint8))
     with pytest.raises(S3potError, match=r"64 x 64, but .* is 32 x 64"):
-        load_reference(face)
+        load_aligned_face(face)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from s3pot.adapter import PromptAdapter, from_authors
 from s3pot.fe import cosine_map, enhance
 from s3pot.losses import PointLosses, point_losses
-from s3pot.pipeline import PipelineSettings, batch_prompts, decode_batch, logits_at_points, segment
+from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, batch_prompts
 from s3pot.ps.greedy import greedy_match
 from s3pot.ps.select import match_scores, select_points
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Contrast, Prompts
+from s3pot.types import EnhancedTokens, Prompts
 
 RTOL, ATOL = 1e-3, 1e-4
 RELEASE = PipelineSettings(initial_anchor="corner", initial_pick="product")
@@ -38,7 +38,7 @@ class Case:
     raw: Tensor
     ref: Tensor
     region: Tensor
-    contrast: Contrast
+    tokens: EnhancedTokens
     prompts: Prompts
 
 
@@ -77,18 +77,25 @@ def case(fill: ModuleType, contract: Callable, parity_seed: int) -> Case:
     adapter.load_state_dict(from_authors({k: torch.from_numpy(v) for k, v in state.items()}))
     raw, ref = (torch.from_numpy(tokens)[0] for tokens in fill.sam_embeddings(parity_seed))
     region = torch.from_numpy(fill.face_region(fill.label_map(parity_seed)))
-    contrast = enhance(sam, raw, ref, sam.grid.on_grid(region), anchor="corner", pick="product")
-    points, labels = select_points(contrast.raw, contrast.reference, region, sam.grid)
+    tokens = enhance(sam, raw, ref, sam.grid.on_grid(region), anchor="corner", pick="product")
+    points, labels = select_points(tokens.image_tokens, tokens.reference_tokens, region, sam.grid)
     prompts = Prompts(
-        "face", raw, points, labels, contrast.similarity, contrast.first_point_sam, region
+        name="face",
+        image_embedding=raw,
+        points_sam=points,
+        point_labels=labels,
+        similarity=tokens.similarity,
+        first_point_sam=tokens.first_point_sam,
+        region_sam=region,
     )
-    return Case(sam, adapter, raw, ref, region, contrast, prompts)
+    return Case(sam, adapter, raw, ref, region, tokens, prompts)
 
 
 @pytest.fixture(scope="module")
 def logits(case: Case) -> Tensor:
     with torch.no_grad():
-        return segment(case.sam, case.adapter, case.prompts, RELEASE).logits_sam
+        segmenter = OcclusionSegmenter(case.sam, RELEASE)
+        return segmenter.predict_visible_face(case.adapter, case.prompts).logits_sam
 
 
 def close(got: Tensor, want: np.ndarray, name: str = "") -> None:
@@ -102,23 +109,23 @@ def test_step_1_region_tokens_cosine_and_first_point(case: Case, want: dict) -> 
         region_grid.flatten().nonzero()[:, 0].numpy(), want["region_tokens"]
     )
     close(cosine_map(case.raw[None], case.ref[None])[0, ::4, ::4], want["cosine_strided"])
-    point = case.contrast.first_point_sam
+    point = case.tokens.first_point_sam
     assert int(case.sam.grid.cells(point[None])) == int(want["initial_token"])
     np.testing.assert_array_equal(point.numpy(), want["initial_point"].reshape(2))
 
 
 def test_step_2_prompt_tokens_of_the_first_point(case: Case, want: dict) -> None:
     tokens = case.sam.embed_points(
-        case.contrast.first_point_sam[None, None], torch.ones(1, 1, dtype=torch.int64)
+        case.tokens.first_point_sam[None, None], torch.ones(1, 1, dtype=torch.int64)
     )
     close(tokens, want["initial_sparse"])
 
 
 def test_step_3_attended_tokens(case: Case, want: dict) -> None:
-    close(case.contrast.raw[::4, ::4, ::4], want["attended_raw"])
-    close(case.contrast.reference[::4, ::4, ::4], want["attended_ref"])
+    close(case.tokens.image_tokens[::4, ::4, ::4], want["attended_raw"])
+    close(case.tokens.reference_tokens[::4, ::4, ::4], want["attended_ref"])
     tokens = case.sam.embed_points(
-        case.contrast.first_point_sam[None, None], torch.ones(1, 1, dtype=torch.int64)
+        case.tokens.first_point_sam[None, None], torch.ones(1, 1, dtype=torch.int64)
     )
     low = case.sam.decode(case.ref[None], tokens).logits
     close(low[0, 0, ::8, ::8], want["initial_low_res_reference"])
@@ -126,7 +133,7 @@ def test_step_3_attended_tokens(case: Case, want: dict) -> None:
 
 def test_step_4_scores_and_matching(case: Case, want: dict) -> None:
     scores = match_scores(
-        case.contrast.raw, case.contrast.reference, case.sam.grid.on_grid(case.region)
+        case.tokens.image_tokens, case.tokens.reference_tokens, case.sam.grid.on_grid(case.region)
     )
     close(scores[::16, ::64], want["scores_strided"])
     rows, cols = greedy_match(scores)
@@ -135,18 +142,18 @@ def test_step_4_scores_and_matching(case: Case, want: dict) -> None:
 
 @pytest.mark.parametrize(("label", "name"), [(1, "positive_points"), (0, "negative_points")])
 def test_step_5_points(case: Case, want: dict, label: int, name: str) -> None:
-    points = case.prompts.points_sam[case.prompts.labels == label].numpy()
+    points = case.prompts.points_sam[case.prompts.point_labels == label].numpy()
     order = np.lexsort((points[:, 0], points[:, 1]))
     np.testing.assert_array_equal(points[order], want[name])
 
 
 def test_positives_come_first(case: Case) -> None:
-    labels = case.prompts.labels
+    labels = case.prompts.point_labels
     assert torch.equal(labels, labels.sort(descending=True).values)
 
 
 def test_step_6_prompt_encoder_and_adapter(case: Case, want: dict) -> None:
-    tokens = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.labels[None])
+    tokens = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.point_labels[None])
     first = torch.from_numpy(want["positive_points"][:1]).float()
     row = (case.prompts.points_sam == first).all(dim=1).nonzero()[0, 0]
     close(tokens[0, -1], want["prompt_tokens_pad"])
@@ -164,7 +171,7 @@ def test_step_6_prompt_encoder_and_adapter(case: Case, want: dict) -> None:
 
 
 def test_step_7_mask(case: Case, want: dict, logits: Tensor) -> None:
-    prompts = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.labels[None])
+    prompts = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.point_labels[None])
     tokens = case.adapter(prompts)[0]
     close(case.sam.decode(case.raw[None], tokens).logits, want["low_res_logits"])
     close(logits[3::8, 3::8], want["logits_1024_strided"])
@@ -173,9 +180,10 @@ def test_step_7_mask(case: Case, want: dict, logits: Tensor) -> None:
 
 
 def _losses(case: Case, adapter: nn.Module) -> PointLosses:
-    batch = batch_prompts([case.prompts])
-    logits = logits_at_points(case.sam, decode_batch(case.sam, adapter, batch), batch, RELEASE)
-    return point_losses(logits[0], case.prompts.labels)
+    segmenter, batch = OcclusionSegmenter(case.sam, RELEASE), batch_prompts([case.prompts])
+    low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
+    logits = segmenter.logits_at_points(low_res_logits, batch)
+    return point_losses(logits[0], case.prompts.point_labels)
 
 
 def _terms(losses: PointLosses) -> Tensor:
@@ -184,7 +192,7 @@ def _terms(losses: PointLosses) -> Tensor:
 
 def test_step_8_objectives(case: Case, want: dict, logits: Tensor) -> None:
     x, y = case.prompts.points_sam.long().unbind(dim=1)
-    losses = point_losses(logits[y, x], case.prompts.labels)
+    losses = point_losses(logits[y, x], case.prompts.point_labels)
     close(-losses.face, want["p_positive_mean"])
     close(losses.occlusion, want["p_negative_mean"])
     close(_terms(losses), want["loss_terms"])

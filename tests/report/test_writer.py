@@ -9,14 +9,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from s3pot.data.face_folder import find_faces
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.io import write_csv, write_json, write_npy
-from s3pot.labels import OCCLUSION, REGION_CLASSES
-from s3pot.report.writer import ResultOptions, masks_from, record_path, write_result, write_summary
+from s3pot.labels import REGION_CLASSES
+from s3pot.report.writer import ResultOptions, record_path, write_result, write_summary
 from s3pot.runs.folder_run import read_finished
 from s3pot.types import Prediction, Prompts, S3potError
 
@@ -26,13 +25,13 @@ MADE_BY = {"models": "these"}
 def prompts_of(points: int = 6, size: int = 32) -> Prompts:
     generator = torch.Generator().manual_seed(0)
     return Prompts(
-        "face_00",
-        torch.zeros(8, 4, 4),
-        torch.randint(0, size, (points, 2), generator=generator).float(),
-        torch.tensor([1] * (points - points // 3) + [0] * (points // 3)),
-        torch.zeros(4, 4),
-        torch.tensor([5.0, 5.0]),
-        torch.ones(size, size, dtype=torch.bool),
+        name="face_00",
+        image_embedding=torch.zeros(8, 4, 4),
+        points_sam=torch.randint(0, size, (points, 2), generator=generator).float(),
+        point_labels=torch.tensor([1] * (points - points // 3) + [0] * (points // 3)),
+        similarity=torch.zeros(4, 4),
+        first_point_sam=torch.tensor([5.0, 5.0]),
+        region_sam=torch.ones(size, size, dtype=torch.bool),
     )
 
 
@@ -56,27 +55,6 @@ def write(out, face, prediction=None, prompts=None, **options):
         MADE_BY,
         {"seconds_segment": 0.25, "sha256_sam": "aa"},
     )
-
-
-@pytest.mark.parametrize("size", [(64, 64), (40, 90), (7, 5)])
-def test_masks_split_the_region(size):
-    labels = np.random.default_rng(0).integers(0, 12, (48, 50)).astype(np.uint8)
-    logits = prediction_of().logits_sam
-    masks = masks_from(logits, labels, size)
-    big = F.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)[0, 0]
-    for y in range(size[0]):
-        for x in range(size[1]):
-            label = labels[(2 * y + 1) * 48 // (2 * size[0]), (2 * x + 1) * 50 // (2 * size[1])]
-            inside, visible = label in REGION_CLASSES, bool(big[y, x] > 0)
-            assert masks.face[y, x] == (inside and visible)
-            assert masks.occlusion[y, x] == (inside and not visible)
-            assert masks.parsing[y, x] == (OCCLUSION if inside and not visible else label)
-    assert masks.parsing.dtype == np.uint8
-
-
-def test_without_prompts_nothing_is_occluded():
-    masks = masks_from(None, np.full((4, 4), 6, np.uint8), (8, 8))
-    assert masks.face.all() and not masks.occlusion.any() and (masks.parsing == 6).all()
 
 
 def test_files_row_and_record(tmp_path, face):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3pot.build import build_sam
+from s3pot.build import build_segmenter
 from s3pot.config import load_config
 from s3pot.data.face_folder import find_faces
 from s3pot.data.image import write_png
@@ -23,10 +23,10 @@ class Counted:
 
     def __init__(self, options: list[str], datapath: Path | None, *more: str) -> None:
         self.config = load_config(None, [*options, *more])
-        self.sam = build_sam(self.config, torch.device("cpu"))
+        segmenter = build_segmenter(self.config, torch.device("cpu"))
         self.encoded = 0
-        self.sam.sam.image_encoder.register_forward_pre_hook(self._count)
-        self.store = PromptStore(self.sam, self.config, datapath)
+        segmenter.sam.sam.image_encoder.register_forward_pre_hook(self._count)
+        self.store = PromptStore(segmenter, self.config, datapath)
 
     def _count(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         self.encoded += len(inputs[0])
@@ -48,7 +48,7 @@ def test_modes_compute_as_often_as_they_say_and_agree(
     want = [plain.store.get(face) for face in faces]
     first = Counted(mini_options, folder, f"cache.mode={mode}")
     points, _ = first.store.fill(faces)
-    assert points == {face: len(prompts.labels) for face, prompts in zip(faces, want)}
+    assert points == {face: len(prompts.point_labels) for face, prompts in zip(faces, want)}
     assert min(points.values()) > 0
     assert first.encoded == 6
     assert all(same(first.store.get(face), prompts) for face, prompts in zip(faces, want))
