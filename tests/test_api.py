@@ -115,7 +115,7 @@ def test_errors(tmp_path, model, monkeypatch):
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(s3pot.S3potError, match="none.png"):
         model.segment(tmp_path / "none.png")
-    with pytest.raises(s3pot.S3potError, match="sam_vit_h: no file"):
+    with pytest.raises(s3pot.S3potError, match="sam_vit_h: the file .* does not exist"):
         s3pot.load("paper", device="cpu")
     with pytest.raises(s3pot.S3potError, match="none.yaml"):
         s3pot.load(tmp_path / "none.yaml")
