@@ -108,8 +108,8 @@ def feather(
     box = mask_box(mask, round(3 * width * frame.scale) + 2)
     if box is None:
         return mask
-    hairs = noise(rng, frame, "strand", 6)[box] if upright else noise(rng, frame, "grain", 2)[box]
-    rough = np.float32(rng.uniform(0.05, 0.22))
+    hairs = noise(rng, frame, "strand", 6)[box] if upright else noise(rng, frame, "grain", 0)[box]
+    rough = np.float32(rng.uniform(0.05, 0.22) if upright else rng.uniform(0.0, 0.08))
     soft = frame.soften(mask, width)[box].astype(np.float32) * np.float32(1 / 255)
     edge = 4 * soft * (1 - soft)
     cover = np.clip((soft + rough * edge * hairs - 0.5) * np.float32(1.8) + 0.5, 0, 1)
@@ -139,11 +139,11 @@ def back_hair(
     if style == "bun":
         knot = ellipse((rng.normal(0, 0.2), -1.15), (0.3, 0.2))
         mask = cv2.max(mask, canvas.frame.fill(head.place(knot)))
-    mask = feather(rng, canvas.frame, mask, rng.uniform(1.0, 3.5), False)
+    mask = feather(rng, canvas.frame, mask, rng.uniform(0.8, 3.0), False)
     canvas.paint(mask, surface * np.float32(rng.uniform(0.5, 0.85)), HAIR)
-    for _ in range(int(rng.integers(0, 9))):  # single hairs that stand off
+    for _ in range(int(rng.integers(0, 16))):  # single hairs that stand off
         start = shape[int(rng.integers(len(shape)))]
-        way = start + np.cumsum(rng.normal(0, 4.5, (4, 2)), 0)
+        way = start + np.cumsum(rng.normal(0, 5.5, (4, 2)), 0)
         hairs = canvas.frame.stroke(spline(way, 5, closed=False), 0.8)
         canvas.paint(hairs, surface, None, rng.uniform(0.2, 0.45))
 

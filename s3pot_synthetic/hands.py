@@ -14,7 +14,7 @@ import numpy as np
 from s3pot_synthetic.canvas import Array, Frame, coloured, ellipse, pick, ribbon, rotate, spline
 from s3pot_synthetic.face import Face
 from s3pot_synthetic.head import skin_colour
-from s3pot_synthetic.layers import Layer, target
+from s3pot_synthetic.layers import Layer
 from s3pot_synthetic.textures import any_colour, noise, texture
 
 _LENGTHS = (1.55, 1.85, 1.75, 1.35)
@@ -134,7 +134,7 @@ def draw_hand(rng: np.random.Generator, face: Face, centre: Array, angle: float,
 
 def _stretched(rng: np.random.Generator, hand: _Hand, pose: str, nail: bool) -> list[Layer]:
     """Draw fingers that point forward; in `point` only the first does."""
-    spread = rng.uniform(0.0, 0.05) if pose == "together" else rng.uniform(0.06, 0.24)
+    spread = rng.uniform(0.0, 0.05) if pose == "together" else rng.uniform(0.06, 0.32)
     layers = []
     order = [0, 3, 1, 2] if hand.thumb < 0 else [3, 0, 2, 1]
     count = 1 if pose == "point" else 4
@@ -154,6 +154,8 @@ def _stretched(rng: np.random.Generator, hand: _Hand, pose: str, nail: bool) -> 
     side = hand.thumb
     reach = rng.uniform(0.7, 1.2) if pose != "together" else rng.uniform(0.15, 0.5)
     layers += _finger(rng, hand, (-0.45, side * 0.55), side * reach, 1.65, 0.58, nail)
+    ball = hand.frame.fill(hand.place(ellipse((-0.4, side * 0.52), (0.5, 0.36), side * 0.5)))
+    layers.append(Layer(hand.frame.soften(ball, 0.1 * hand.size), hand.surface, 0.0, 0.9))
     return layers
 
 
@@ -179,16 +181,28 @@ def _sleeve(rng: np.random.Generator, hand: _Hand, arm: Array, split: str) -> La
 
 
 def hand(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hold a hand to the face, sometimes both."""
-    pose = pick(rng, ("open", "together", "together", "fist", "point", "open"))
+    """Hold a hand to the face, sometimes both: anywhere, or as people rest and hide their faces."""
+    head = face.head
     layers = []
-    for _ in range(2 if rng.random() < 0.15 else 1):
-        angle, size = rng.uniform(-math.pi, math.pi), rng.uniform(19, 30)
-        if rng.random() < 0.7:  # arms come from below more often than from above
-            angle = rng.uniform(-math.pi * 0.95, -math.pi * 0.05)
+    for _ in range(2 if rng.random() < 0.18 else 1):
+        pose = pick(rng, ("open", "open", "open", "together", "together", "fist", "point"))
+        size = rng.uniform(22, 42) * head.half[0] / 72  # a palm is about 0.6 of a face wide
+        side = pick(rng, (-1.0, 1.0))
+        manner = rng.random()
+        if manner < 0.25:  # the chin or a cheek rests on it, the fingers point up
+            spot = (side * rng.uniform(0.2, 0.85), rng.uniform(0.0, 0.75))
+            angle = -math.pi / 2 - side * rng.uniform(-0.2, 0.7)
+        elif manner < 0.5:  # from the side over mouth, nose, eyes or forehead
+            spot = (side * rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 0.7))
+            angle = math.pi * (side > 0) - side * rng.uniform(-0.9, 0.5)
+        else:  # anywhere; arms come from below more often than from above
+            spot = (rng.uniform(-0.6, 0.6), rng.uniform(-0.45, 0.75))
+            angle = rng.uniform(-math.pi, math.pi)
+            if rng.random() < 0.7:
+                angle = rng.uniform(-math.pi * 0.95, -math.pi * 0.05)
+        angle += head.roll
         forward = np.array([math.cos(angle), math.sin(angle)])
         back = rng.uniform(0.2, 1.9) if pose != "fist" else rng.uniform(-0.2, 1.2)
-        layers += draw_hand(
-            rng, face, target(rng, face) - forward * back * size, angle, size, split, pose
-        )
+        place = head.turn([spot])[0] - forward * back * size
+        layers += draw_hand(rng, face, place, angle, size, split, pose)
     return layers

@@ -91,7 +91,7 @@ def draw_light(rng: np.random.Generator) -> Light:
             toward = _direction(rng, rng.uniform(0.6, 1.9), 0.7)
             red, green, blue = (float(value) for value in colour)
             others.append(Lamp(toward, (red, green, blue), rng.uniform(0, 1)))
-    exposure = float(np.clip(rng.normal(0.98, 0.09), 0.75, 1.2))
+    exposure = float(np.clip(rng.normal(1.02, 0.08), 0.78, 1.2))
     draw = rng.random()
     if draw < 0.13:  # over-exposed
         exposure = rng.uniform(1.15, 1.45)
@@ -100,7 +100,7 @@ def draw_light(rng: np.random.Generator) -> Light:
     return Light(
         toward=_direction(rng, lean, above),
         ambient=ambient,
-        gloss=rng.uniform(0.0, 0.1) if rng.random() < 0.65 else rng.uniform(0.08, 0.3),
+        gloss=rng.uniform(0.01, 0.13) if rng.random() < 0.65 else rng.uniform(0.1, 0.3),
         hard=hard,
         exposure=exposure,
         colour=_lamp_colour(rng, 0.06),

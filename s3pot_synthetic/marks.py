@@ -25,7 +25,7 @@ def skin_marks(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array
         for side in (-1, 1):
             spot = frame.fill(head.turn(ellipse((side * 0.52, 0.22), (0.2, 0.13))))
             canvas.tint(frame.soften(spot, 8), red, face)
-    if rng.random() < 0.18:
+    if rng.random() < 0.1:
         spots = frame.empty()
         for point in head.turn(rng.normal(0, 1, (60, 2)) * (0.36, 0.16) + (0, 0.1)):
             spots = cv2.max(
@@ -89,7 +89,7 @@ def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, sur
         )
     frame = canvas.frame
     mask = frame.soften(frame.fill(spline(shape)), rng.uniform(2.0, 6.0))
-    coarse, depth = pick(rng, (0, 0, 1, 2)), rng.uniform(0.1, 0.5)
+    coarse, depth = pick(rng, (0, 0, 1)), rng.uniform(0.1, 0.45)
     speckle = np.clip(0.8 + depth * noise(rng, frame, "grain", coarse), 0, 1)
     mask = cv2.min((mask * speckle).astype(np.uint8), face)
     strength = rng.uniform(0.08, 0.5) if name == "stubble" else rng.uniform(0.45, 0.97)

@@ -143,8 +143,8 @@ def _check(index: int, size: int, split: str, seed: int) -> None:
 
 
 def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str], list[Layer]]:
-    """Draw occluders until a sensible part of the face is hidden; 3 % of samples hide nothing."""
-    nothing, several = rng.random() < 0.03, rng.random() < 0.18
+    """Draw occluders until a sensible part of the face is hidden; 8 % of samples hide nothing."""
+    nothing, several = rng.random() < 0.08, rng.random() < 0.18
     if nothing and rng.random() < 0.5:
         return [], []
     region = region_of(face.labels)

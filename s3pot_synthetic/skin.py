@@ -71,7 +71,7 @@ def _reckon(
     )
     radiance = np.repeat((light.ambient * sky)[..., None], 3, 2).astype(np.float32)
     spark = np.zeros_like(radiance)
-    sharp = rng.uniform(9, 45)
+    sharp = rng.uniform(5, 30)
     oily = np.float32(light.gloss) * np.clip(1 + 0.12 * noise(rng, Frame(COARSE), "grain", 1), 0, 2)
     oily = oily * (0.55 + 0.45 * np.exp(-0.5 * (place.u / 0.4) ** 2))
     main = Lamp(light.toward, light.colour, light.hard)
@@ -110,7 +110,7 @@ def _tint(rng: np.random.Generator, head: Head, place: Place) -> Array:
     redness = np.float32(red) * sample_map(bumps_map(ruddy), place.u, place.v)
     shade = np.float32(rng.uniform(0.02, 0.2)) * sample_map(bumps_map(dark), place.u, place.v)
     patches = np.float32(rng.uniform(0, 0.03)) * noise(rng, Frame(COARSE), "cloud")
-    spots = np.float32(rng.uniform(0, 0.02)) * noise(rng, Frame(COARSE), "grain", 2)
+    spots = np.float32(rng.uniform(0, 0.012)) * noise(rng, Frame(COARSE), "grain", 2)
     base = 1 - shade + patches + spots
     return cv2.merge(
         [
@@ -123,7 +123,7 @@ def _tint(rng: np.random.Generator, head: Head, place: Place) -> Array:
 
 def _pores(rng: np.random.Generator, head: Head) -> Array:
     """Draw the fine grain of skin: relative, (S, S) float32."""
-    coarse = rng.uniform(0.0, 0.022) * (1 + head.age)
+    coarse = rng.uniform(0.0, 0.014) * (1 + head.age)
     field = noise(rng, head.frame, "grain", 0) * np.float32(rng.uniform(0.004, 0.014))
     return np.asarray(field + noise(rng, head.frame, "grain", 2) * np.float32(coarse))
 
