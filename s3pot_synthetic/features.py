@@ -69,20 +69,20 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
     """Draw both eyes: lids, white, iris, lashes, sometimes eye shadow."""
     iris = np.array(pick(rng, _IRISES[:2] if rng.random() < head.tone else _IRISES))
     iris = iris * rng.uniform(0.8, 1.2) * head.light.exposure
-    opened = rng.uniform(0.038, 0.068) if rng.random() > 0.07 else rng.uniform(0.006, 0.016)
+    opened = rng.uniform(0.045, 0.078) if rng.random() > 0.07 else rng.uniform(0.006, 0.016)
     if head.smile > 0.04:
         opened *= 0.8
     shadow = np.full(3, rng.uniform(0.75, 1.0))
     if made_up and rng.random() < 0.4:
         shadow = np.clip(rng.normal(0.65, 0.2, 3), 0.25, 1.05)
     lids = _Lids(
-        wide=rng.uniform(0.15, 0.185),
+        wide=rng.uniform(0.165, 0.205),
         opened=opened,
         slant=rng.normal(0.004, 0.012),
         gaze=float(np.clip(rng.normal(0, 0.2), -0.5, 0.5)),
         lashes=rng.uniform(1.3, 2.6) if made_up else rng.uniform(0.8, 1.6),
         shadow=shadow,
-        crease=rng.uniform(0.1, 0.7),
+        crease=rng.uniform(0.2, 0.9),
         bags=rng.uniform(0.75, 1.0) - 0.1 * head.age,
     )
     white = coloured(np.clip(light * 0.82, 0, 1.05), (0.86, 0.82, 0.8))
@@ -125,7 +125,7 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
     )
     lashes = frame.soften(frame.stroke(head.turn(upper), lids.lashes), 0.4)
     dark = head.skin * 0.14 * head.light.exposure
-    canvas.paint(lashes, dark, None, 0.85)
+    canvas.paint(lashes, dark, None, 0.92)
     canvas.paint(frame.soften(frame.stroke(head.turn(lower), 0.9), 0.5), dark * 2, None, 0.4)
     crease = upper[1:-1] + (0, -0.028)
     line = frame.soften(frame.stroke(head.turn(crease), 1.2), 0.6)
@@ -137,8 +137,8 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
 
 def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, clip: Array) -> None:
     """Draw the eye brows as tapered bands of short hairs."""
-    arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.022, 0.06), rng.uniform(0.11, 0.17)
-    angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.45, 0.92)
+    arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.03, 0.075), rng.uniform(0.11, 0.17)
+    angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.55, 0.95)
     soft = rng.uniform(0.8, 1.6)
     cocked = np.clip(rng.normal(0, 0.012), -0.03, 0.03)  # one brow is raised above the other
     colour = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.7)
@@ -193,7 +193,7 @@ def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
             ]
         )
         canvas.tint(
-            frame.soften(frame.stroke(spline(wing, 6, False), 1.6), 0.9), rng.uniform(0.6, 0.85)
+            frame.soften(frame.stroke(spline(wing, 6, False), 1.6), 0.9), rng.uniform(0.7, 0.95)
         )
         if rng.random() < 0.45:
             fold = [
@@ -300,6 +300,6 @@ def _inside(
 
 def _lip_colour(rng: np.random.Generator, head: Head, made_up: bool) -> Array:
     if not made_up or rng.random() < 0.3:
-        return np.clip(head.skin * (0.92, 0.66, 0.65) + rng.normal(0, 0.025, 3), 0.05, 1)
+        return np.clip(head.skin * (0.92, 0.6, 0.58) + rng.normal(0, 0.025, 3), 0.05, 1)
     red = np.array([0.68, 0.2, 0.24]) * rng.uniform(0.5, 1.15)
     return np.clip(red + rng.normal(0, 0.07, 3), 0.03, 1)

@@ -52,7 +52,7 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         reduction=rng.uniform(0.35, 0.75) if rng.random() < 0.2 else 1.0,
         sharpening=rng.uniform(0.2, 1.0) if rng.random() < 0.25 else 0.0,
         vignette=rng.uniform(0.1, 0.45) if rng.random() < 0.2 else 0.0,
-        colour=0.0 if gray else rng.uniform(0.65, 1.2),
+        colour=0.0 if gray else rng.uniform(0.8, 1.25),
         noise=rng.uniform(0.002, 0.012) if rng.random() < 0.75 else rng.uniform(0.01, 0.035),
         coarse=rng.uniform(0, 1) if rng.random() < 0.5 else 0.0,
         table=np.round(table * 255).astype(np.uint8)[:, None, :],

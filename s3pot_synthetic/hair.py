@@ -162,7 +162,7 @@ def front_hair(
     mask = feather(rng, frame, mask, soft, style != "afro")
     canvas.tint(frame.soften(mask, 3.5), rng.uniform(0.6, 0.95))
     canvas.paint(mask, surface, HAIR, rng.uniform(0.5, 0.85) if style == "buzz" else 1.0)
-    if style not in ("buzz", "afro") and rng.random() < 0.5:
+    if style not in ("buzz", "afro") and rng.random() < 0.33:
         _loose_locks(rng, head, canvas, surface)
 
 
@@ -212,7 +212,7 @@ def _loose_locks(rng: np.random.Generator, head: Head, canvas: Canvas, surface: 
         curve = spline(head.turn(np.clip(lock, -1, 1)), 6, closed=False)
         for _ in range(int(rng.integers(1, 5))):
             hairs: Array = curve + np.linspace(0, 1, len(curve))[:, None] * rng.normal(0, 4, 2)
-            widths = np.linspace(rng.uniform(1.2, 4), 0.6, len(curve))
+            widths = np.linspace(rng.uniform(0.8, 3.2), 0.6, len(curve))
             shape = frame.fill(ribbon(hairs, widths))
             canvas.paint(frame.soften(shape, 0.5), surface, HAIR, rng.uniform(0.6, 0.95))
 

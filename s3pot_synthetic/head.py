@@ -24,8 +24,8 @@ GLASSES, EARRING = CLASSES.index("eye_glass"), CLASSES.index("ear_rings")
 NOSE_LIFT = 0.2  # how far the tip of a nose stands out where its outline is drawn
 
 SKIN_TONES: tuple[tuple[float, float, float], ...] = (
-    (0.95, 0.81, 0.73), (0.92, 0.75, 0.64), (0.87, 0.67, 0.54), (0.77, 0.57, 0.43),
-    (0.63, 0.44, 0.32), (0.48, 0.32, 0.23), (0.35, 0.23, 0.17),
+    (0.96, 0.8, 0.71), (0.93, 0.73, 0.61), (0.88, 0.65, 0.51), (0.79, 0.55, 0.4),
+    (0.66, 0.43, 0.29), (0.5, 0.31, 0.21), (0.36, 0.22, 0.15),
 )  # fmt: skip
 HAIR_COLOURS: tuple[tuple[float, float, float], ...] = (
     (0.07, 0.06, 0.06), (0.12, 0.08, 0.06), (0.2, 0.13, 0.08), (0.33, 0.21, 0.12),
@@ -142,11 +142,13 @@ def skin_colour(rng: np.random.Generator) -> tuple[Array, float]:
 def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
     """Draw pose, proportions, colours and light of a head at random."""
     skin, tone = skin_colour(rng)
-    choices = HAIR_COLOURS[:4] if tone > 0.6 and rng.random() < 0.85 else HAIR_COLOURS[:-1]
+    choices = (
+        HAIR_COLOURS[:4] if rng.random() < (0.85 if tone > 0.5 else 0.4) else HAIR_COLOURS[:-1]
+    )
     if rng.random() < 0.03:  # dyed
         choices = HAIR_COLOURS[-1:]
     hair = np.clip(pick(rng, choices) + rng.normal(0, 0.025, 3), 0.02, 1).astype(np.float32)
-    height = rng.uniform(80, 122)
+    height = rng.uniform(82, 128)
     grin = rng.random() < 0.3
     tilt = 20 if rng.random() < 0.25 else 7
     asymmetry = np.clip(rng.normal(0, 0.03, 5), -0.07, 0.07).tolist()
@@ -163,13 +165,13 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
         light=draw_light(rng),
         relief=rng.uniform(0.75, 1.25),
         age=float(np.clip(rng.normal(0.25, 0.3), 0, 1)),
-        eye_x=rng.uniform(0.38, 0.45),
-        eye_y=-rng.uniform(0.1, 0.17),
+        eye_x=rng.uniform(0.4, 0.46),
+        eye_y=-rng.uniform(0.04, 0.13),
         mouth_x=rng.uniform(0.32, 0.4) if grin else rng.uniform(0.24, 0.33),
-        mouth_y=rng.uniform(0.48, 0.55),
+        mouth_y=rng.uniform(0.52, 0.59),
         nose_x=rng.uniform(0.16, 0.24),
-        nose_y=rng.uniform(0.21, 0.27),
-        nose_tip=rng.uniform(0.2, 0.34),
+        nose_y=rng.uniform(0.25, 0.31),
+        nose_tip=rng.uniform(0.13, 0.26),
         smile=float(rng.normal(0.06, 0.02) if grin else rng.normal(0.012, 0.02)),
         crooked=float(np.clip(rng.normal(0, 0.5), -1.2, 1.2)),
         jaw=(rng.uniform(0.66, 0.84), rng.uniform(0.28, 0.45)),

@@ -40,7 +40,7 @@ SHARES = (0.05, 0.5)  # wanted occluded share of the region
 TRIES = 40
 HALF_HEIGHT = 96.0
 # Head coordinates: where a fitted head has its eyes and its mouth.
-EYE_X, EYE_Y, MOUTH_Y = 0.44, -0.13, 0.555
+EYE_X, EYE_Y, MOUTH_Y = 0.44, -0.09, 0.56
 
 
 @dataclass(frozen=True)
