@@ -1,27 +1,70 @@
-"""Train the bundled mini models from drawn faces alone.
+"""Train the bundled mini models from drawn pictures alone.
 
     python -m s3pot_mini all
     python -m s3pot_mini sam --work_dir build/mini --device cuda
 
-Stages, in order: pool (draw faces), parser, generator, pairs (generated references for the pool),
-sam, adapter. Each goes on where it stopped. Same seed, device and versions: same curve.
+Stages, in order: pool (draw faces and scenes), parser, generator, sam_generic (taught as SAM was),
+sam (taught besides what hides a face), adapter. Each goes on where it stopped. Same seed, device
+and versions: same curve.
+
+With a GPU and a clock, draw on the other cores and train beside it; the training takes pictures in
+as they are finished, and the two SAMs, parser and generator share the GPU:
+
+    python -m s3pot_mini pool --workers 14 --faces 28000 &
+    python -m s3pot_mini train --device cuda --minutes 9
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from segment_anything.modeling import Sam
 
-from s3pot.rg.nets.bisenet import BiSeNet
-from s3pot.rg.nets.e4s import E4SNet
-from s3pot_mini import adapter, generator, parser, pool, sam
+from s3pot.sam.mini import build_mini_sam
+from s3pot_mini import adapter, generator, parser, pool, sam, sam_generic
+from s3pot_mini.loop import Schedule, plot
+from s3pot_mini.nets import (
+    References,
+    has,
+    load_generator,
+    load_parser,
+    load_references,
+    load_sam,
+)
+
+logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("pool", "parser", "generator", "pairs", "sam", "adapter")
+BUNDLED = ROOT / "s3pot" / "weights" / "mini"
+TRAINED = ("parser", "generator", "sam_generic", "sam")
+STAGES = ("pool", *TRAINED, "adapter")
+FACES_TO_BEGIN = 3000  # of a pool that is still being drawn
+# Shares of the clock time, when parser, generator and tuned SAM follow each other beside the
+# generic SAM.
+CLOCK_SHARES = {"parser": 0.17, "generator": 0.22, "sam_generic": 0.6}
+SECONDS_TO_END = 12.0  # kept back for last measures and exports
+THREADS_BESIDE_A_GPU = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the stages need of the command line."""
+
+    work: Path
+    target: Path
+    device: torch.device
+    steps: int | None
+    batch: int | None
+    start: Path | None
+    deadline: float | None  # as ``time.monotonic`` counts
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,73 +72,196 @@ def build_parser() -> argparse.ArgumentParser:
     cli = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    cli.add_argument("stage", choices=(*STAGES, "all"))
-    cli.add_argument(
-        "--work_dir", type=Path, default=ROOT / "build" / "mini", help="pool, checkpoints, curves"
-    )
-    cli.add_argument(
-        "--target_dir",
-        type=Path,
-        default=ROOT / "s3pot" / "weights" / "mini",
-        help="bundled weights",
-    )
-    cli.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    cli.add_argument("--faces", type=int, default=8000, help="faces in the pool, a multiple of 250")
-    cli.add_argument(
-        "--pair_faces", type=int, default=8000, help="faces that get a generated reference"
-    )
-    cli.add_argument(
-        "--steps", type=int, help="optimiser steps of the stage; default: its recipe's"
-    )
-    cli.add_argument("--workers", type=int, default=2, help="processes that draw")
+    cli.add_argument("stage", choices=(*STAGES, "train", "export", "all"))
+    add = cli.add_argument
+    add("--work_dir", type=Path, default=ROOT / "build" / "mini", help="pool, checkpoints, curves")
+    add("--target_dir", type=Path, default=BUNDLED, help="bundled weights")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--faces", type=int, default=8000, help="faces in the pool; half as many scenes")
+    add("--steps", type=int, help="optimizer steps of each stage; default: its recipe's")
+    add("--batch", type=int, help="pictures per step; default: the recipe's")
+    add("--minutes", type=float, help="clock time of the stage, or of all training together")
+    add("--start", type=Path, help="folder of weights to begin from, in place of fresh ones")
+    add("--workers", type=int, default=2, help="processes that draw")
     return cli
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage or all of them."""
+    """Run one stage, the training, or everything."""
     args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for stage in STAGES if args.stage == "all" else (args.stage,):
-        run_stage(stage, args)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    seconds = None if args.minutes is None else args.minutes * 60
+    options = Options(
+        work=args.work_dir,
+        target=args.target_dir,
+        device=torch.device(args.device),
+        steps=args.steps,
+        batch=args.batch,
+        start=args.start,
+        deadline=None if seconds is None else time.monotonic() + seconds,
+    )
+    options.work.mkdir(parents=True, exist_ok=True)
+    if options.device.type == "cuda":
+        torch.set_num_threads(THREADS_BESIDE_A_GPU)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    if args.stage in ("pool", "all"):
+        pool.draw_pool(options.work, args.faces, args.workers)
+    failed = 0
+    if args.stage in ("train", "all"):
+        failed = train_all(options, args) if options.deadline else train_in_turn(options)
+    elif args.stage == "export":
+        export_checkpoints(options)
+    elif args.stage in TRAINED:
+        train_one(args.stage, options, open_pool(options), seconds)
+    if args.stage in ("adapter", "all") and not failed:
+        adapter.train(options.work, options.target, args.device)
+    return failed
+
+
+def open_pool(options: Options) -> pool.Pool:
+    """The pool of the work folder on the device."""
+    return pool.Pool(options.work, options.device)
+
+
+def train_in_turn(options: Options) -> int:
+    """Train all four networks one after the other, each for its recipe's steps."""
+    pictures = open_pool(options)
+    for stage in TRAINED:
+        train_one(stage, options, pictures, None)
     return 0
 
 
-def run_stage(stage: str, args: argparse.Namespace) -> None:
-    """One stage with the options of the command line."""
-    work, target, device = args.work_dir, args.target_dir, torch.device(args.device)
-    if stage == "pool":
-        pool.draw_pool(work, args.faces, args.workers)
-    elif stage == "parser":
-        parser.train(work, target, device, args.steps or parser.SCHEDULE.steps)
-    elif stage == "generator":
-        generator.train(
-            work, target, device, args.steps or generator.SCHEDULE.steps, load_parser(target)
+def train_all(options: Options, args: argparse.Namespace) -> int:
+    """Train all four networks until the deadline, the generic SAM in a process of its own.
+
+    A stage that fails is named; those after it go on with the bundled network in its place.
+
+    Returns:
+        How many stages failed.
+    """
+    assert options.deadline is not None
+    pool.wait_for_pool(options.work, FACES_TO_BEGIN, patience=60.0)
+    whole = options.deadline - time.monotonic() - SECONDS_TO_END
+    beside = subprocess.Popen(_generic_command(args, CLOCK_SHARES["sam_generic"] * whole))
+    pictures = open_pool(options)
+    failed = 0
+    for stage in ("parser", "generator", "sam"):
+        left = options.deadline - SECONDS_TO_END - time.monotonic()
+        seconds = min(CLOCK_SHARES[stage] * whole, left) if stage in CLOCK_SHARES else left
+        try:
+            train_one(stage, options, pictures, max(seconds, 1.0))
+        except Exception:  # whatever it is, the other stages must not be lost with it
+            logger.exception("stage %s failed; the others go on", stage)
+            failed += 1
+    try:
+        failed += beside.wait(timeout=max(1.0, options.deadline - time.monotonic())) != 0
+    except subprocess.TimeoutExpired:
+        logger.error("the generic SAM did not end in time and is stopped; see the stage export")
+        beside.terminate()
+        failed += 1
+    return failed
+
+
+def _generic_command(args: argparse.Namespace, seconds: float) -> list[str]:
+    """The command that trains the generic SAM in a process of its own."""
+    command = [sys.executable, "-m", "s3pot_mini", "sam_generic"]
+    command += ["--work_dir", str(args.work_dir), "--target_dir", str(args.target_dir)]
+    command += ["--device", args.device, "--minutes", str(seconds / 60)]
+    for name in ("steps", "batch", "start"):
+        value = getattr(args, name)
+        if value is not None:
+            command += [f"--{name}", str(value)]
+    return command
+
+
+def train_one(stage: str, options: Options, pictures: pool.Pool, seconds: float | None) -> None:
+    """Train one network, measure it, and draw its curves."""
+    run: dict[str, Callable[[Options, pool.Pool, float | None], None]] = {
+        "parser": _train_parser,
+        "generator": _train_generator,
+        "sam_generic": _train_generic,
+        "sam": _train_tuned,
+    }
+    began = time.monotonic()
+    run[stage](options, pictures, seconds)
+    logger.info("stage %s took %.0f s", stage, time.monotonic() - began)
+    plot(options.work / f"{stage}.jsonl")
+
+
+def _limited(schedule: Schedule, options: Options, seconds: float | None) -> Schedule:
+    return schedule.limited(options.steps, seconds, options.batch)
+
+
+def _train_parser(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
+    start = None if options.start is None else load_parser(options.start)
+    schedule = _limited(parser.SCHEDULE, options, seconds)
+    parser.train(pictures, options.work, options.target, schedule, start)
+
+
+def _train_generator(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
+    start = None if options.start is None else load_generator(options.start)
+    schedule = _limited(generator.SCHEDULE, options, seconds)
+    trained = load_parser(options.target if has("parser", options.target) else BUNDLED)
+    generator.train(pictures, options.work, options.target, schedule, trained, start)
+
+
+def _train_generic(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
+    start = None if options.start is None else load_sam("sam_generic", options.start)
+    schedule = _limited(sam_generic.SCHEDULE, options, seconds)
+    sam_generic.train(pictures, options.work, options.target, schedule, start)
+
+
+def _train_tuned(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
+    start = _start_of_tuned(options)
+    schedule = _limited(sam.SCHEDULE, options, seconds)
+    sam.train(pictures, options.work, options.target, schedule, _references(options), start)
+
+
+def _start_of_tuned(options: Options) -> Sam | None:
+    """The SAM of ``--start``; else the generic one as far as it is trained."""
+    if options.start is not None:
+        return load_sam("sam", options.start)
+    checkpoint = options.work / "sam_generic_last.pt"
+    if checkpoint.exists():
+        network = build_mini_sam(sam_generic.SIZE)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        network.load_state_dict(state["model"])
+        logger.info("the tuned SAM begins from step %d of the generic one", state["step"])
+        return network
+    return load_sam("sam_generic", options.target) if has("sam_generic", options.target) else None
+
+
+def _references(options: Options) -> References:
+    """Parser and generator of the target folder, or the bundled ones."""
+    nets = load_references(options.target, options.device)
+    if nets is None:
+        nets = load_references(BUNDLED, options.device)
+    if nets is None:
+        raise FileNotFoundError(
+            f"neither {options.target} nor {BUNDLED} holds parser and generator: train them first"
         )
-    elif stage == "pairs":
-        nets = (load_generator(target).to(device), load_parser(target).to(device))
-        generator.write_pairs(work, *nets, args.pair_faces // pool.SHARD, device)
-    elif stage == "sam":
-        sam.train(work, target, device, args.steps or sam.SCHEDULE.steps)
-    else:
-        adapter.train(work, target, args.device)
+    return nets
 
 
-def load_parser(folder: Path) -> BiSeNet:
-    """The bundled parser in full precision."""
-    box = torch.load(folder / "parser.pth", weights_only=True)
-    net = BiSeNet(box["size"]["classes"], box["size"]["width"])
-    net.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in box["state_dict"].items()}
-    )
-    return net
-
-
-def load_generator(folder: Path) -> E4SNet:
-    """The bundled generator in full precision."""
-    box = torch.load(folder / "generator.pth", weights_only=True)
-    net = E4SNet(generator.SIZE)
-    net.load_state_dict({k: v.float() for k, v in box["state_dict"].items() if k != "latent_avg"})
-    return net
+def export_checkpoints(options: Options) -> None:
+    """Export what stopped runs left in the work folder, where there is no export yet."""
+    writers = {
+        "parser": parser.write,
+        "generator": generator.write,
+        "sam_generic": sam_generic.write,
+        "sam": sam.write,
+    }
+    for stage, write in writers.items():
+        checkpoint = options.work / f"{stage}_last.pt"
+        if has(stage, options.target) or not checkpoint.exists():
+            continue
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model = state["model"]
+        if stage == "generator":
+            model = {k.removeprefix("net."): v for k, v in model.items() if k.startswith("net.")}
+        write(model, options.target)
+        logger.info("exported %s as it was at step %d", stage, state["step"])
 
 
 if __name__ == "__main__":

@@ -1,28 +1,31 @@
 """Recipe of the mini generator: E4S with small widths, trained to remove what hides a face.
 
-Input: occluded (or clean) face under *predicted* labels; target: the clean face. So the region
-codes learn to leave the occluder out. Labels used: the clean face, and its classes to weigh errors
-inside the region; the net itself sees the parser's labels only.
+Input: occluded (or clean) face under *predicted* labels; target: the clean face in the same light,
+with its beard. So the region codes learn to leave the occluder out and to keep what is the face's
+own. Labels used: the clean face, and its classes to weigh errors inside the region; the net itself
+sees the parser's labels only.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
+from s3pot.rg.nets.regions import Box, Level, RegionPlan, Tile, subsample
 from s3pot.rg.parser import standardize
+from s3pot_mini.augment import bearded, photographed
 from s3pot_mini.critic import Critic, adversarial
 from s3pot_mini.loop import Losses, Schedule, export, fit
-from s3pot_mini.parser import predict
-from s3pot_mini.pool import SHARD, Batch, Pool, save_array
+from s3pot_mini.parser import REFRESH_EVERY, predict, shown, training_faces
+from s3pot_mini.pool import Pool
 
 SIZE = E4SSize(
     style_dim=48,
@@ -35,54 +38,118 @@ SIZE = E4SSize(
     mapping_layers=0,
 )
 IMAGE = 256
-SCHEDULE = Schedule(steps=1400, batch=8, lr=6e-3, weight_decay=0.0)
+SCHEDULE = Schedule(steps=3000, batch=48, lr=6e-3, weight_decay=0.0)
+OCCLUDED = 0.75  # share of the inputs that show the occluder
+SOFT_CELL = 16  # pixels over which light and beard are compared
+
+
+class WholePlan(RegionPlan):
+    """Every region is computed on the whole picture: the same picture as with tiles.
+
+    Tiles save work, but follow from label maps on the host and have new sizes in every batch. A GPU
+    waits longer for both than the work takes.
+    """
+
+    def __init__(self, labels: Tensor, regions: int, sizes: Sequence[int]) -> None:
+        self.device = labels.device
+        self._levels = {size: whole_level(labels, regions, size) for size in sorted(set(sizes))}
+
+
+def whole_level(labels: Tensor, regions: int, size: int) -> Level:
+    """One tile per region, as large as the picture of a size."""
+    maps = subsample(labels, size)
+    box = Box(0, size, 0, size)
+    tiles = tuple(Tile(region, box, (maps == region)[:, None]) for region in range(regions))
+    return Level(size, maps, tiles)
 
 
 def invert(net: E4SNet, images: Tensor, labels: Tensor) -> Tensor:
     """(B, 3, S, S) in [0, 1] and labels to the clean face, nominally in [0, 1], not clamped."""
-    return net(images * 2 - 1, labels) / 2 + 0.5
+    if not images.is_cuda:
+        return net(images * 2 - 1, labels) / 2 + 0.5
+    plan = WholePlan(labels, net.size.regions, net.G.masked_sizes)
+    codes = net.style_codes(net.encoder(images * 2 - 1, labels))
+    return net.G(codes, plan) / 2 + 0.5
 
 
-def train(folder: Path, target: Path, device: torch.device, steps: int, parser: BiSeNet) -> None:
-    """Train on the pool in ``folder`` and export to ``target``."""
-    torch.manual_seed(SCHEDULE.seed)
-    pool = Pool(folder)
-    net = E4SNet(SIZE).to(device)
-    critic = Critic().to(device)
-    parser = parser.to(device).eval().requires_grad_(False)
+def train(
+    pool: Pool,
+    folder: Path,
+    target: Path,
+    schedule: Schedule,
+    parser: BiSeNet,
+    start: E4SNet | None = None,
+) -> None:
+    """Train on drawn faces and export.
 
-    def losses(rng: np.random.Generator, step: int) -> Losses:
-        batch = pool.draw(rng, SCHEDULE.batch, device)
-        occluded = torch.from_numpy(rng.random(SCHEDULE.batch) < 0.75).to(device)
-        images = torch.where(occluded[:, None, None, None], batch.raw, batch.clean)
+    Args:
+        pool: Faces and scenes; the network is trained on its device.
+        folder: Work folder, for checkpoint and log.
+        target: Folder of the exported weights.
+        schedule: How long and how fast.
+        parser: The mini parser.
+        start: Network to begin from; None for fresh weights.
+    """
+    torch.manual_seed(schedule.seed)
+    net = (E4SNet(SIZE) if start is None else start).to(pool.device)
+    critic = Critic().to(pool.device)
+    parser = parser.to(pool.device).eval().requires_grad_(False)
+
+    def losses(step: int) -> Losses:
+        if step % REFRESH_EVERY == 0:
+            pool.refresh()
+        batch = training_faces(pool, schedule.batch)
+        images = shown(batch, OCCLUDED)
         drawn = invert(net.train(), images, predict(parser, images)).float()
         terms = reconstruction(drawn, batch.clean, batch.region, parser)
         fool, tell = adversarial(critic, drawn, batch.clean, terms["pixels"])
         return {**terms, "total": terms["total"] + fool + tell, "critic": tell}
 
     def validate(step: int) -> dict[str, float]:
-        return measure(net, parser, pool, device)
+        return measure(net, parser, pool)
 
-    schedule = SCHEDULE.until(steps)
     both = nn.ModuleDict({"net": net, "critic": critic})
-    fit("generator", both, losses, schedule, folder, device, validate)
-    state = {**net.state_dict(), "latent_avg": net.latent_avg}
-    export("generator", {**dataclasses.asdict(SIZE), "input": IMAGE}, state, target)
+    fit("generator", both, losses, schedule, folder, pool.device, validate)
+    write(net.state_dict(), target)
+
+
+def write(state: dict[str, Tensor], target: Path) -> None:
+    """Export weights as the package loads them; the mean code is 0."""
+    net = E4SNet(SIZE)
+    export(
+        "generator",
+        {**dataclasses.asdict(SIZE), "input": IMAGE},
+        {**state, "latent_avg": net.latent_avg},
+        target,
+    )
 
 
 def reconstruction(drawn: Tensor, clean: Tensor, region: Tensor, parser: BiSeNet) -> Losses:
-    """Absolute error (the region counts three times), gradients, and the parser's own features."""
+    """Absolute error (the region counts three times), gradients, light, and parser features."""
     weight = 1 + 2 * region[:, None]
     pixels = ((drawn - clean).abs() * weight).mean()
     rows, columns = ((drawn.diff(dim=d) - clean.diff(dim=d)).abs().mean() for d in (2, 3))
     edges = rows + columns
     features = perceptual(drawn, clean, parser)
+    light = soft_error(drawn, clean, region)
     return {
-        "total": pixels + edges + 0.2 * features,
+        "total": pixels + edges + 0.2 * features + light,
         "pixels": pixels,
         "edges": edges,
         "features": features,
+        "light": light,
     }
+
+
+def soft_error(drawn: Tensor, clean: Tensor, region: Tensor) -> Tensor:
+    """Absolute error of the region's light and color, averaged over cells of SOFT_CELL pixels.
+
+    Side light and beards live here: details that fail to line up do not count.
+    """
+    inside = region[:, None].float()
+    share = F.avg_pool2d(inside, SOFT_CELL)
+    difference = F.avg_pool2d((drawn - clean) * inside, SOFT_CELL).abs().mean(1, keepdim=True)
+    return difference.sum() / share.sum().clamp_min(1)
 
 
 def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
@@ -99,46 +166,37 @@ def _distance(got: Tensor, want: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(
-    net: E4SNet, parser: BiSeNet, pool: Pool, device: torch.device, count: int = 60
-) -> dict[str, float]:
-    """PSNR against the clean face, inside the visible and inside the hidden part of the region."""
+def measure(net: E4SNet, parser: BiSeNet, pool: Pool, count: int = 60) -> dict[str, float]:
+    """How near references are to the clean face, and what they keep of it, on held-back faces.
+
+    Returns:
+        PSNR inside the visible and inside the hidden part of the region; ``own_error``: on bare
+        faces with beards and side light, mean absolute error of light and color in the region;
+        ``own_spread``: the same error of the region's plain mean color, for comparison.
+    """
     errors = {"psnr_visible": [0.0, 0], "psnr_hidden": [0.0, 0]}
+    kept: list[float] = []
+    plain: list[float] = []
     for start in range(0, min(count, pool.held_back), 10):
-        batch = pool.take(np.arange(start, start + 10), device)
+        batch = pool.take(list(range(start, min(start + 10, pool.held_back))))
         square = (generate(net, parser, batch.raw)[0] - batch.clean).square().mean(1)
         for key, mask in (("psnr_visible", ~batch.occluder), ("psnr_hidden", batch.occluder)):
             inside = batch.region & mask
             errors[key][0] += float(square[inside].sum())
             errors[key][1] += int(inside.sum())
-    return {k: float(-10 * np.log10(total / max(count, 1))) for k, (total, count) in errors.items()}
+        torch.manual_seed(start)
+        bare = photographed(bearded(batch, share=0.7))
+        drawn = generate(net, parser, bare.clean)[0]
+        kept.append(float(soft_error(drawn, bare.clean, bare.region)))
+        inside = bare.region[:, None].float()
+        mean = (bare.clean * inside).sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True)
+        plain.append(float(soft_error(mean.expand_as(drawn), bare.clean, bare.region)))
+    psnr = {k: float(-10 * np.log10(total / max(n, 1))) for k, (total, n) in errors.items()}
+    return {**psnr, "own_error": float(np.mean(kept)), "own_spread": float(np.mean(plain))}
 
 
 @torch.no_grad()
 def generate(net: E4SNet, parser: BiSeNet, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Reference (B, 3, S, S) in [0, 1] and predicted labels of occluded faces."""
+    """Reference (B, 3, S, S) in [0, 1] and predicted labels of faces."""
     labels = predict(parser, raw)
     return invert(net.eval(), raw, labels).float().clamp(0, 1), labels
-
-
-def write_pairs(
-    folder: Path, net: E4SNet, parser: BiSeNet, shards: int, device: torch.device
-) -> None:
-    """Generated references for the first shards of the pool; finished shards are kept."""
-    pool = Pool(folder, holdout=0)
-    for shard in tqdm(range(min(shards, pool.total // SHARD)), desc="reference shards"):
-        path = folder / f"pairs_{shard:04d}.npy"
-        if not path.exists():
-            batches = _batches(pool, shard, device)
-            save_array(path, np.concatenate([_pair_planes(net, parser, b) for b in batches]))
-
-
-def _batches(pool: Pool, shard: int, device: torch.device) -> list[Batch]:
-    first = shard * SHARD
-    return [pool.take(np.arange(i, i + 10), device) for i in range(first, first + SHARD, 10)]
-
-
-def _pair_planes(net: E4SNet, parser: BiSeNet, batch: Batch) -> np.ndarray:
-    reference, labels = generate(net, parser, batch.raw)
-    planes = torch.cat(((reference * 255).to(torch.uint8), labels[:, None].to(torch.uint8)), dim=1)
-    return planes.permute(0, 2, 3, 1).cpu().numpy()

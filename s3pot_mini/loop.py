@@ -1,4 +1,4 @@
-"""One training loop for all recipes: seeded by step, logged, resumable."""
+"""One training loop for all recipes: seeded by step, logged, resumable, ended by steps or time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from s3pot.io import atomic_path
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (after the choice of a backend without a screen)
-
 logger = logging.getLogger(__name__)
 Losses = dict[str, Tensor]
-LOG_EVERY, SAVE_EVERY, VALIDATE_EVERY = 25, 100, 500  # steps
+LOG_EVERY = 25  # steps
+SAVE_EVERY = 100
+VALIDATE_EVERY = 500
+WARM_UP = 100
 
 
 @dataclass(frozen=True)
@@ -30,42 +28,43 @@ class Schedule:
     """How long and how fast.
 
     Attributes:
-        steps: Optimiser steps.
-        batch: Faces per step.
-        lr: Peak learning rate of AdamW, reached in 100 steps and held.
-        decay: Share of all steps in which the rate falls to 0, before each restart and at the end.
-        restarts: Steps at which the rate begins anew, as if runs followed each other, and the share
-            of the peak rate that it rises to from there.
+        steps: Optimizer steps.
+        batch: Pictures per step.
+        lr: Peak learning rate of AdamW, reached in WARM_UP steps and held.
+        decay: Share of the run, at its end, in which the rate falls to 0.
         weight_decay: Of AdamW.
         seed: Of every random choice, together with the step.
+        seconds: Clock time after which the run is over whatever its step; None: steps alone count.
+            The rate then falls by the clock where that is ahead of the steps.
     """
 
     steps: int
     batch: int
     lr: float
     decay: float = 0.4
-    restarts: tuple[tuple[int, float], ...] = ()
     weight_decay: float = 0.01
     seed: int = 321
+    seconds: float | None = None
 
-    def until(self, steps: int) -> Schedule:
-        """The same for another number of steps, without the restarts that it does not reach."""
-        reached = tuple(restart for restart in self.restarts if restart[0] < steps)
-        return replace(self, steps=steps, restarts=reached)
+    def limited(self, steps: int | None, seconds: float | None, batch: int | None) -> Schedule:
+        """The same with other bounds where one is given."""
+        return replace(self, steps=steps or self.steps, seconds=seconds, batch=batch or self.batch)
 
-    def rate(self, step: int) -> float:
+    def progress(self, step: int, elapsed: float) -> float:
+        """Share of the run that is over, by steps or by the clock, whichever is ahead."""
+        by_clock = 0.0 if self.seconds is None else elapsed / self.seconds
+        return max(step / self.steps, by_clock)
+
+    def rate(self, step: int, elapsed: float = 0.0) -> float:
         """Share of the peak learning rate at a step."""
-        begun = [(0, 1.0), *self.restarts, (self.steps, 0.0)]
-        cycle = sum(first <= step for first, _ in begun) - 1
-        (first, peak), (last, _) = begun[cycle], begun[cycle + 1]
-        tail = (last - step) / max(1.0, self.decay * self.steps)
-        return peak * min((step - first + 1) / 100, 1.0, tail)
+        left = 1 - self.progress(step, elapsed)
+        return max(0.0, min((step + 1) / WARM_UP, 1.0, left / max(self.decay, 1e-9)))
 
 
 def fit(
     name: str,
     model: nn.Module,
-    losses: Callable[[np.random.Generator, int], Losses],
+    losses: Callable[[int], Losses],
     schedule: Schedule,
     folder: Path,
     device: torch.device,
@@ -74,58 +73,87 @@ def fit(
     """Train a model in place.
 
     Args:
-        name: Stem of the files in ``folder``: ``<name>_last.pt``, ``<name>.jsonl``, ``<name>.png``.
+        name: Stem of the files in ``folder``: ``<name>_last.pt`` and ``<name>.jsonl``.
         model: Its trainable parameters are trained.
-        losses: From a generator seeded by (seed, step) and the step to named scalars, of which
-            ``total`` is minimised.
-        schedule: Steps and rates.
+        losses: From the step to named scalars, of which ``total`` is minimized; PyTorch's random
+            numbers are seeded by (seed, step) before.
+        schedule: Bounds and rates.
         folder: Work folder; a run that stopped goes on from ``<name>_last.pt`` in it.
         device: Where the model lies.
         validate: Called with the step, now and then and at the end; its numbers are logged.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, schedule.lr, weight_decay=schedule.weight_decay)
+    optimizer = torch.optim.AdamW(
+        parameters,
+        schedule.lr,
+        weight_decay=schedule.weight_decay,
+        fused=device.type == "cuda",
+        betas=(0.9, 0.98),
+    )
     state_path, log_path = folder / f"{name}_last.pt", folder / f"{name}.jsonl"
-    first = _resume(state_path, model, optimizer)
-    means: dict[str, float] = {}
-    started = time.monotonic()
-    for step in tqdm(range(first, schedule.steps), desc=name, initial=first, total=schedule.steps):
+    first, before = _resume(state_path, model, optimizer)
+    started = time.monotonic() - before
+    window: list[Losses] = []
+    step = first
+    bar = tqdm(desc=name, initial=first, total=schedule.steps)
+    while step < schedule.steps and _time_is_left(schedule, started):
+        elapsed = time.monotonic() - started
         for group in optimizer.param_groups:
-            group["lr"] = schedule.lr * schedule.rate(step)
+            group["lr"] = schedule.lr * schedule.rate(step, elapsed)
         torch.manual_seed(schedule.seed * 1_000_003 + step)
-        rng = np.random.default_rng([schedule.seed, step])
         with torch.autocast(device.type, torch.bfloat16):
-            terms = losses(rng, step)
+            terms = losses(step)
         optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
+        for parameter in parameters:
+            if parameter.grad is not None:  # asking whether it is finite would wait for the GPU
+                parameter.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        for key, value in terms.items():
-            now = float(value.detach())
-            means[key] = 0.95 * means.get(key, now) + 0.05 * now
-        last = step + 1 == schedule.steps
-        if (step + 1) % LOG_EVERY == 0 or last:
-            row = {"step": step + 1, "seconds": time.monotonic() - started, **means}
-            if validate is not None and ((step + 1) % VALIDATE_EVERY == 0 or last):
+        window.append({key: value.detach() for key, value in terms.items()})
+        step += 1
+        bar.update()
+        last = step == schedule.steps or not _time_is_left(schedule, started)
+        if step % LOG_EVERY == 0 or last:
+            row = {"step": step, "seconds": time.monotonic() - started, **_means(window)}
+            window.clear()
+            if validate is not None and (step % VALIDATE_EVERY == 0 or last):
                 row.update(validate(step))
-                logger.info("%s %s", name, row)
+                logger.info("%s %s", name, {k: round(float(v), 4) for k, v in row.items()})
             _log(log_path, row)
-        if (step + 1) % SAVE_EVERY == 0 or last:
-            _save(state_path, model, optimizer, step + 1)
-            _plot(log_path)
+        if step % SAVE_EVERY == 0 or last:
+            _save(state_path, model, optimizer, step, time.monotonic() - started)
+    bar.close()
 
 
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _time_is_left(schedule: Schedule, started: float) -> bool:
+    return schedule.seconds is None or time.monotonic() - started < schedule.seconds
+
+
+def _means(window: list[Losses]) -> dict[str, float]:
+    keys = window[0]
+    return {key: float(torch.stack([row[key].float() for row in window]).mean()) for key in keys}
+
+
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    """Steps and seconds of the run that is gone on with."""
     if not path.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return state["step"]
+    return state["step"], state["seconds"]
 
 
-def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+def _save(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "seconds": seconds,
+    }
     with atomic_path(path) as aside:
         torch.save(state, aside)
 
@@ -135,15 +163,27 @@ def _log(path: Path, row: dict[str, float]) -> None:
         file.write(json.dumps({k: round(float(v), 5) for k, v in row.items()}) + "\n")
 
 
-def _plot(log: Path) -> None:
+def plot(log: Path) -> None:
+    """Draw all curves of a log of ``fit`` into a PNG file beside it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     rows = list({row["step"]: row for row in sorted(lines, key=lambda row: row["step"])}.values())
-    keys = [k for k in rows[0] if k not in ("step", "seconds")]
-    figure, axes = plt.subplots(1, len(keys), figsize=(3.2 * len(keys), 2.6), squeeze=False)
-    for axis, key in zip(axes[0], keys):
-        axis.plot([r["step"] for r in rows], [r[key] for r in rows])
+    keys = [k for k in dict.fromkeys(k for r in rows for k in r) if k not in ("step", "seconds")]
+    columns = min(len(keys), 5)
+    lines_of_axes = -(-len(keys) // columns)
+    size = (3.2 * columns, 2.4 * lines_of_axes)
+    figure, axes = plt.subplots(lines_of_axes, columns, figsize=size, squeeze=False)
+    for axis, key in zip(axes.flat, keys):
+        known = [row for row in rows if key in row]
+        axis.plot([row["step"] for row in known], [row[key] for row in known])
         axis.set_title(key)
         axis.set_xlabel("step")
+    for axis in axes.flat[len(keys) :]:
+        axis.set_axis_off()
     figure.tight_layout()
     figure.savefig(log.with_suffix(".png"), dpi=80)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""How good the mini SAM is on held-back faces, with true points and with those that PS finds."""
+"""How good a mini SAM is on held-back pictures: true points, PS's points, any segment."""
 
 from __future__ import annotations
 
@@ -9,61 +9,114 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s3pot.ps.select import select_points
-from s3pot_mini.pool import Pool
+from s3pot_mini.augment import bearded, photographed
+from s3pot_mini.generator import generate
+from s3pot_mini.nets import References
+from s3pot_mini.pool import FaceBatch, Pool, region_of
+from s3pot_mini.prompts import labels_at, matched_tokens
+from s3pot_mini.tasks import iou_of, random_target
 from s3pot_mini.trainee import Trainee
+
+BATCH = 20
 
 
 @torch.no_grad()
-def measure(trainee: Trainee, pool: Pool, count: int = 60) -> dict[str, float]:
-    """Mean over the occluded ones of ``count`` held-back faces, inside the predicted region.
+def measure_segments(trainee: Trainee, pool: Pool, count: int = 100) -> dict[str, float]:
+    """Mean IoU of random segments of held-back scenes, by true points at all token centers."""
+    held_back = min(count, pool.scenes.held_back)
+    torch.manual_seed(0)
+    scores: list[float] = []
+    for start in range(0, held_back, BATCH):
+        scenes = pool.take_scenes(list(range(start, min(start + BATCH, held_back))))
+        target = random_target(scenes)
+        points = all_centers(trainee, len(target))
+        answer = masks(trainee, trainee.encode(scenes.image), points, labels_at(target, points))
+        scores += iou_of(answer, target > 0.5).tolist()
+    return {"iou_segments": float(np.mean(scores))}
 
-    Args:
-        trainee: The SAM in training.
-        pool: Its held-back faces are read.
-        count: Faces at most, in batches of ten.
+
+@torch.no_grad()
+def measure_faces(
+    trainee: Trainee, pool: Pool, references: References, count: int = 60
+) -> dict[str, float]:
+    """Mean over held-back faces, inside the parsed region.
 
     Returns:
-        Occlusion IoU by true points (``iou_true``) and by PS's (``iou_ps``), visible-face IoU by
-        true points (``iou_face_true``); precision and recall of PS's occlusion points, pooled.
+        Occlusion IoU by true points (``iou_true``) and by PS's (``iou_ps``); precision and recall
+        of PS's occlusion points, pooled; and of bare faces with beards and side light the share of
+        the region that PS calls hidden (``bare_points``).
     """
     sums: dict[str, list[float]] = defaultdict(list)
     hits = picks = hidden = 0
-    for start in range(0, min(count, pool.held_back), 10):
-        batch = pool.take(np.arange(start, start + 10), trainee.device)
-        reference = batch.clean if batch.reference is None else batch.reference
-        raw, ref = trainee.encode(torch.cat((batch.raw, reference))).chunk(2)
-        region_grid = trainee.grid.on_grid(batch.region)
-        if not region_grid.flatten(1).any(1).all():
-            continue
-        attended = trainee.enhance(raw, ref, region_grid)
-        for i in range(10):
-            region, occluder = batch.region[i], batch.occluder[i]
-            if not (region & occluder).any():
-                continue
-            index = region_grid[i].flatten().nonzero()[:, 0]
-            covered = trainee.grid.on_grid(occluder).flatten()
-            points, labels = select_points(attended[0][i], attended[1][i], region, trainee.grid)
-            chosen = trainee.grid.cells(points[labels == 0])
-            hits += int(covered[chosen].sum())
-            picks += len(chosen)
-            hidden += int(covered[index].sum())
-            true = (trainee.grid.centres(index), (~covered[index]).long())
-            face_true = _face(trainee, raw[i], *true)
-            face_ps = _face(trainee, raw[i], points, labels)
-            sums["iou_true"].append(_iou(region & ~face_true, region & occluder))
-            sums["iou_ps"].append(_iou(region & ~face_ps, region & occluder))
-            sums["iou_face_true"].append(_iou(region & face_true, region & ~occluder))
-    row = {k: float(np.mean(v)) for k, v in sums.items()}
+    for start in range(0, min(count, pool.held_back), BATCH):
+        indices = list(range(start, min(start + BATCH, pool.held_back)))
+        faces = pool.take(indices)
+        tokens, region, matched = compared(trainee, references, faces.raw)
+        region_grid = trainee.grid.on_grid(region).flatten(1)
+        covered = trainee.grid.on_grid(faces.occluder).flatten(1)
+        picked = region_grid & ~matched
+        hits += int((picked & covered).sum())
+        picks += int(picked.sum())
+        hidden += int((region_grid & covered).sum())
+        for name, labels in (("iou_true", ~covered), ("iou_ps", matched)):
+            answer = _region_masks(trainee, tokens, region_grid, labels.long())
+            occluded = region & faces.occluder
+            some = occluded.flatten(1).any(1)
+            sums[name] += iou_of(region & ~answer, occluded)[some].tolist()
+        torch.manual_seed(start)
+        bare = photographed(bearded(FaceBatch(faces.clean, *_rest(faces)), share=0.5))
+        _, region, matched = compared(trainee, references, bare.clean)
+        region_grid = trainee.grid.on_grid(region).flatten(1)
+        share = (region_grid & ~matched).sum(1) / region_grid.sum(1).clamp_min(1)
+        sums["bare_points"] += share.tolist()
+    row = {key: float(np.mean(values)) for key, values in sums.items()}
     return {**row, "ps_precision": hits / max(picks, 1), "ps_recall": hits / max(hidden, 1)}
 
 
-def _face(trainee: Trainee, tokens: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """Visible face by the points, bool (S, S)."""
-    logits = trainee.decode(tokens[None], trainee.embed(points[None], labels[None])).logits.float()
-    scale = trainee.grid.size / logits.shape[-1]
-    return F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=True)[0, 0] > 0
+def _rest(faces: FaceBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean picture, labels, and no occluder."""
+    return faces.clean, faces.labels, torch.zeros_like(faces.occluder)
 
 
-def _iou(got: Tensor, want: Tensor) -> float:
-    return float((got & want).sum() / (got | want).sum().clamp_min(1))
+def compared(
+    trainee: Trainee, references: References, raw: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens of photos, their parsed regions, and the tokens that PS calls face, bool (B, T)."""
+    reference, predicted = generate(references.generator, references.parser, raw)
+    region = region_of(predicted)
+    tokens, other = trainee.encode(torch.cat((raw, reference))).chunk(2)
+    region_grid = trainee.grid.on_grid(region)
+    attended = trainee.enhance(tokens, other, region_grid)
+    return tokens, region, matched_tokens(*attended, region_grid)
+
+
+def all_centers(trainee: Trainee, count: int) -> Tensor:
+    """The centers of all tokens for each picture, (B, T, 2)."""
+    index = torch.arange(trainee.grid.side**2, device=trainee.device)
+    return trainee.grid.centres(index).expand(count, -1, -1)
+
+
+def masks(trainee: Trainee, tokens: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+    """Answers to point prompts, bool (B, S, S)."""
+    logits = trainee.decode(tokens, trainee.embed(points, labels)).logits.float()
+    size = (trainee.grid.size, trainee.grid.size)
+    return F.interpolate(logits, size, mode="bilinear", align_corners=True)[:, 0] > 0
+
+
+def _region_masks(trainee: Trainee, tokens: Tensor, region: Tensor, labels: Tensor) -> Tensor:
+    """Visible faces by the labels of all tokens of each region, one face at a time: bool (B, S, S).
+
+    Args:
+        trainee: The SAM in training.
+        tokens: (B, C, G, G).
+        region: bool (B, T).
+        labels: 1 or 0 for each token, (B, T).
+    """
+    answers = []
+    for row, inside, label in zip(tokens, region, labels):
+        index = inside.nonzero()[:, 0]
+        if not len(index):
+            index = torch.zeros(1, dtype=torch.long, device=trainee.device)
+        points = trainee.grid.centres(index)[None]
+        answers.append(masks(trainee, row[None], points, label[index][None])[0])
+    return torch.stack(answers)

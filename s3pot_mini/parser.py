@@ -1,28 +1,33 @@
 """Recipe of the mini parser: BiSeNet, a quarter as wide, that knows no occlusions.
 
 Its target is always the clean face's label map, also where an occluder hides it: so it calls a
-hand on the cheek "skin", the failure of real face parsers that S³POT repairs. Labels used: the 12
-classes of drawn faces.
+hand on the cheek "skin", the failure of real face parsers that S³POT repairs, and paints the face
+on under anything. Labels used: the 12 classes of drawn faces.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s3pot.labels import CLASSES, NUM_CLASSES, REGION_CLASSES
+from s3pot.labels import CLASSES, NUM_CLASSES
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.parser import standardize
+from s3pot_mini.augment import bearded, photographed, turned
 from s3pot_mini.loop import Losses, Schedule, export, fit
-from s3pot_mini.pool import Batch, Pool
+from s3pot_mini.pasting import pasted
+from s3pot_mini.pool import FaceBatch, Pool, region_of
 
 WIDTH = 16
 INPUT = 384
-SCHEDULE = Schedule(steps=2000, batch=8, lr=3e-3, decay=0.28, restarts=((1400, 1.0),))
+SCHEDULE = Schedule(steps=4000, batch=48, lr=4e-3)
+OCCLUDED = 0.7  # share of the inputs that show the occluder
+PASTED = 0.6
+REFRESH_EVERY = 50  # steps between looks for newly drawn shards
+HIDDEN_WEIGHT = 2.0  # of face pixels that are hidden: that is where the face is to be painted on
 # Rare classes count more: about one over the square root of their share of pixels, skin = 1. Ear
 # rings and glasses would by that rule be called on anything that glitters or is dark and thin.
 CLASS_WEIGHTS = (0.5, 3.0, 4.0, 4.0, 0.8, 2.5, 1.0, 3.5, 1.5, 5.0, 2.5, 3.0)
@@ -36,35 +41,70 @@ def normalise(images: Tensor) -> Tensor:
     return standardize(images)
 
 
-def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
-    """Train on the pool in ``folder`` and export to ``target``."""
-    torch.manual_seed(SCHEDULE.seed)
-    pool = Pool(folder)
-    net = BiSeNet(NUM_CLASSES, WIDTH).to(device)
-    weights = torch.tensor(CLASS_WEIGHTS, device=device)
+def training_faces(pool: Pool, count: int, share: float = PASTED) -> FaceBatch:
+    """Random faces as photographs show them: bearded, turned, occluded by more, photographed."""
+    with torch.autocast(pool.device.type, enabled=False):  # places would be rounded
+        scenes = pool.draw_scenes(count)
+        batch, _ = pasted(turned(bearded(pool.draw_faces(count))), scenes, share)
+        return photographed(batch)
 
-    def losses(rng: np.random.Generator, step: int) -> Losses:
-        batch = pool.draw(rng, SCHEDULE.batch, device)
-        occluded = torch.from_numpy(rng.random(SCHEDULE.batch) < 0.6).to(device)
-        images = torch.where(occluded[:, None, None, None], batch.raw, batch.clean)
-        logits = net.train()(normalise(images))
-        labels = F.interpolate(
-            batch.labels[:, None].float(), size=(INPUT, INPUT), mode="nearest-exact"
-        )[:, 0].long()
+
+def shown(batch: FaceBatch, share: float) -> Tensor:
+    """The occluded picture for a share of the faces, the clean one for the others."""
+    occluded = torch.rand(len(batch.raw), 1, 1, 1, device=batch.raw.device) < share
+    return torch.where(occluded, batch.raw, batch.clean)
+
+
+def train(
+    pool: Pool, folder: Path, target: Path, schedule: Schedule, start: BiSeNet | None = None
+) -> None:
+    """Train on drawn faces and export.
+
+    Args:
+        pool: Faces and scenes; the network is trained on its device.
+        folder: Work folder, for checkpoint and log.
+        target: Folder of the exported weights.
+        schedule: How long and how fast.
+        start: Network to begin from; None for fresh weights.
+    """
+    torch.manual_seed(schedule.seed)
+    net = BiSeNet(NUM_CLASSES, WIDTH) if start is None else start
+    net = net.to(pool.device).to(memory_format=torch.channels_last)
+    weights = torch.tensor(CLASS_WEIGHTS, device=pool.device)
+
+    def losses(step: int) -> Losses:
+        if step % REFRESH_EVERY == 0:
+            pool.refresh()
+        batch = training_faces(pool, schedule.batch)
+        logits = net.train()(normalise(shown(batch, OCCLUDED)))
+        side = (INPUT, INPUT)
+        labels = F.interpolate(batch.labels[:, None].float(), side, mode="nearest-exact")
+        hidden = (batch.occluder & batch.region)[:, None].float()
+        emphasis = 1 + (HIDDEN_WEIGHT - 1) * F.interpolate(hidden, side, mode="nearest-exact")
+        target_labels = labels[:, 0].long()
+        pixel_weights = weights[target_labels] * emphasis[:, 0]
         main, *rest = (
-            F.cross_entropy(x.float(), labels, weights)
+            _cross_entropy(x.float(), target_labels, pixel_weights)
             for x in (logits.out, logits.out16, logits.out32)
         )
         return {"total": main + 0.3 * sum(rest), "main": main}
 
     def validate(step: int) -> dict[str, float]:
-        return measure(net, pool, device)
+        return measure(net, pool)
 
-    schedule = SCHEDULE.until(steps)
-    fit("parser", net, losses, schedule, folder, device, validate)
-    export(
-        "parser", {"classes": NUM_CLASSES, "width": WIDTH, "input": INPUT}, net.state_dict(), target
-    )
+    fit("parser", net, losses, schedule, folder, pool.device, validate)
+    write(net.state_dict(), target)
+
+
+def write(state: dict[str, Tensor], target: Path) -> None:
+    """Export weights as the package loads them."""
+    export("parser", {"classes": NUM_CLASSES, "width": WIDTH, "input": INPUT}, state, target)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over pixels."""
+    entropy = F.cross_entropy(logits, labels, reduction="none")
+    return (entropy * weights).sum() / weights.sum()
 
 
 @torch.no_grad()
@@ -76,7 +116,8 @@ def predict(net: BiSeNet, images: Tensor) -> Tensor:
     )[:, 0].long()
 
 
-def measure(net: BiSeNet, pool: Pool, device: torch.device, count: int = 100) -> dict[str, float]:
+@torch.no_grad()
+def measure(net: BiSeNet, pool: Pool, count: int = 100) -> dict[str, float]:
     """Scores on occluded held-back faces.
 
     Returns:
@@ -84,13 +125,12 @@ def measure(net: BiSeNet, pool: Pool, device: torch.device, count: int = 100) ->
         occluder, as no one can tell the class behind it: mean IoU of the classes, and the IoU of
         each of the WEAK ones.
     """
-    region = torch.tensor(REGION_CLASSES, device=device)
     inter = union = found = hidden = 0
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)
     for start in range(0, min(count, pool.held_back), 10):
-        batch: Batch = pool.take(np.arange(start, start + 10), device)
+        batch = pool.take(list(range(start, min(start + 10, pool.held_back))))
         guess = predict(net, batch.raw)
-        want, got = torch.isin(batch.labels, region), torch.isin(guess, region)
+        want, got = batch.region, region_of(guess)
         inter += int((want & got).sum())
         union += int((want | got).sum())
         hidden += int((want & batch.occluder).sum())
@@ -100,7 +140,7 @@ def measure(net: BiSeNet, pool: Pool, device: torch.device, count: int = 100) ->
     table = confusion.view(NUM_CLASSES, NUM_CLASSES).double()
     iou = table.diag() / (table.sum(0) + table.sum(1) - table.diag()).clamp_min(1)
     return {
-        "region_iou": inter / union,
+        "region_iou": inter / max(union, 1),
         "hidden_as_face": found / max(hidden, 1),
         "seen_miou": float(iou.mean()),
         **{f"seen_{name}": float(iou[CLASSES.index(name)]) for name in WEAK},

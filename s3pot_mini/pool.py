@@ -1,32 +1,46 @@
-"""Drawn training faces on disk: drawn once, read by every recipe.
+"""Drawn training pictures on disk: drawn once, by many processes, and read while still growing.
 
-A shard is one uint8 array (SHARD, S, S, 8): occluded face RGB, clean face RGB, 12-class labels,
-occluder 0/1. Beside it, once parser and generator are trained, lies a second one (SHARD, S, S, 4):
-generated reference RGB, predicted labels.
+A shard of faces is one uint8 array (N, S, S, 8): occluded face RGB, clean face RGB, 12-class labels
+of the clean face, occluder 0 or 1. A shard of scenes is one uint8 array (N, S, S, 5): RGB, number
+of the part, number of the thing, as ``s3pot_synthetic.segments`` gives them.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
-from dataclasses import dataclass, replace
+import os
+import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from s3pot.io import atomic_path
+from s3pot.io import write_npy
 from s3pot.labels import REGION_CLASSES
 from s3pot_synthetic import draw_face
+from s3pot_synthetic.segments import draw_scene_segments, texture_scene
 
-SHARD = 250
+logger = logging.getLogger(__name__)
+
+SHARD = 100
 SIZE = 256
+SEGMENT_LIMIT = 64  # numbers of parts and things stay below
+FACES, SCENES = "faces", "scenes"
+HELD_BACK_SHARDS = {FACES: 2, SCENES: 1}  # the first, for measuring; no recipe trains on them
+SCENES_PER_FACE = 0.5
+DRAWN_SCENE_SHARE = 0.4  # of the scenes; the others are shapes with any surface
+SCENE_SEED = 77
+NICE = 10  # drawing must not slow the training beside it
 
 
 @dataclass(frozen=True)
-class Batch:
+class FaceBatch:
     """Faces as tensors.
 
     Attributes:
@@ -34,97 +48,232 @@ class Batch:
         clean: Without occluder, same shape.
         labels: Classes of the clean face, int64 (B, S, S).
         occluder: bool (B, S, S).
-        reference: Generated clean face, (B, 3, S, S) in [0, 1]; None before there is a generator.
-        predicted: Predicted labels, int64 (B, S, S); None likewise.
     """
 
     raw: Tensor
     clean: Tensor
     labels: Tensor
     occluder: Tensor
-    reference: Tensor | None = None
-    predicted: Tensor | None = None
 
     @property
     def region(self) -> Tensor:
-        """Where an occlusion can be asked for, by predicted labels if any; bool (B, S, S)."""
-        labels = self.labels if self.predicted is None else self.predicted
-        return torch.isin(labels, torch.tensor(REGION_CLASSES, device=labels.device))
+        """Where an occlusion can be asked for, bool (B, S, S)."""
+        return region_of(self.labels)
 
 
-def _draw(index: int, size: int) -> np.ndarray:
-    """One face of a shard, uint8 (S, S, 8)."""
+@dataclass(frozen=True)
+class SceneBatch:
+    """Pictures of which every segment is known.
+
+    Attributes:
+        image: (B, 3, S, S) in [0, 1].
+        parts: Number of the finest segment of each pixel, int64 (B, S, S) below SEGMENT_LIMIT.
+        things: Number of the whole thing of each pixel, likewise.
+    """
+
+    image: Tensor
+    parts: Tensor
+    things: Tensor
+
+
+def region_of(labels: Tensor) -> Tensor:
+    """The prompt region of 12-class maps, bool, same shape."""
+    return torch.isin(labels, torch.tensor(REGION_CLASSES, device=labels.device))
+
+
+def draw_face_planes(index: int, size: int) -> np.ndarray:
+    """Draw one face of the train split, uint8 (S, S, 8)."""
     face = draw_face(index, size=size, split="train")
     maps = np.stack((face.labels, face.occluder), axis=2).astype(np.uint8)
     return np.concatenate((face.raw, face.clean, maps), axis=2)
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write a ``.npy`` file whole or not at all."""
-    with atomic_path(path) as aside, aside.open("wb") as file:
-        np.save(file, array)
+def draw_scene_planes(index: int, size: int) -> np.ndarray:
+    """Draw one scene, uint8 (S, S, 5); numbers beyond SEGMENT_LIMIT become background."""
+    rng = np.random.default_rng([SCENE_SEED, index])
+    if rng.random() < DRAWN_SCENE_SHARE:
+        scene = draw_scene_segments(index, size=size, seed=SCENE_SEED)
+        image, parts, things = scene.image, scene.parts, scene.things
+    else:
+        image, parts = texture_scene(rng, size)
+        things = parts
+    maps = np.stack((parts, things), axis=2)
+    maps = np.where((maps >= 0) & (maps < SEGMENT_LIMIT), maps, 0).astype(np.uint8)
+    return np.concatenate((image, maps), axis=2)
 
 
-def draw_pool(folder: Path, count: int, workers: int) -> None:
-    """Draw the train split's first ``count`` faces; finished shards are kept."""
+def draw_shard(name: str, folder: Path, size: int, count: int) -> None:
+    """Draw one shard, ``faces_0003`` or ``scenes_0003``, unless it is there.
+
+    Args:
+        name: Kind and number of the shard.
+        folder: Where it goes.
+        size: Side of the pictures, pixels.
+        count: Pictures in it.
+    """
+    path = folder / f"{name}.npy"
+    if path.exists():
+        return
+    kind, number = name.split("_")
+    draw = draw_face_planes if kind == FACES else draw_scene_planes
+    first = int(number) * count
+    write_npy(path, np.stack([draw(index, size) for index in range(first, first + count)]))
+
+
+def draw_pool(folder: Path, face_count: int, workers: int) -> None:
+    """Draw faces of the train split, and scenes; finished shards are kept.
+
+    Args:
+        folder: Where the shards go.
+        face_count: Faces in all; there are SCENES_PER_FACE times as many scenes.
+        workers: Processes that draw.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [i for i in range(count // SHARD) if not (folder / f"faces_{i:04d}.npy").exists()]
+    names = shard_names(face_count)
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers) as pool:
-        for shard in tqdm(missing, desc="drawing shards", disable=not missing):
-            first = shard * SHARD
-            draw = partial(_draw, size=SIZE)
-            faces = pool.map(draw, range(first, first + SHARD), chunksize=5)
-            save_array(folder / f"faces_{shard:04d}.npy", np.stack(faces))
+    with context.Pool(workers, initializer=_start_worker) as pool:
+        work = pool.imap_unordered(
+            partial(draw_shard, folder=folder, size=SIZE, count=SHARD), names
+        )
+        for _ in tqdm(work, desc="drawing shards", total=len(names)):
+            pass
+
+
+def shard_names(face_count: int) -> list[str]:
+    """All shards of a pool, faces and scenes in turn, so that it is balanced while it grows."""
+    face_shards = max(face_count // SHARD, HELD_BACK_SHARDS[FACES] + 1)
+    scene_shards = max(round(face_shards * SCENES_PER_FACE), HELD_BACK_SHARDS[SCENES] + 1)
+    places = [((i + 0.5) / face_shards, f"{FACES}_{i:04d}") for i in range(face_shards)]
+    places += [((i + 0.5) / scene_shards, f"{SCENES}_{i:04d}") for i in range(scene_shards)]
+    return [name for _, name in sorted(places)]
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    os.nice(NICE)
+
+
+class Shards:
+    """Read access to the shards of one kind; ``refresh`` finds those drawn since.
+
+    Args:
+        folder: Where ``draw_pool`` writes.
+        kind: FACES or SCENES.
+        device: Where the arrays are kept: in the memory of a GPU, or on disk for the CPU.
+    """
+
+    def __init__(self, folder: Path, kind: str, device: torch.device) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.device = device
+        self._shards: dict[str, Tensor] = {}
+        self.refresh()
+
+    def __len__(self) -> int:
+        """Pictures at hand, held-back ones included."""
+        return sum(len(shard) for shard in self._shards.values())
+
+    @property
+    def held_back(self) -> int:
+        """How many pictures, from the first on, are kept for measuring."""
+        return min(HELD_BACK_SHARDS[self.kind] * SHARD, len(self))
+
+    def refresh(self) -> None:
+        """Take in the shards that were finished since the last time."""
+        for path in sorted(self.folder.glob(f"{self.kind}_????.npy")):
+            if path.name not in self._shards:
+                array = np.load(path, mmap_mode="c")
+                self._shards[path.name] = torch.from_numpy(array).to(self.device)
+
+    def planes(self, indices: list[int]) -> Tensor:
+        """Pictures by their place among those at hand, float (B, planes, S, S), values as drawn."""
+        shards = list(self._shards.values())
+        each = [shards[i // len(shards[0])][i % len(shards[0])] for i in indices]
+        return torch.stack(each).permute(0, 3, 1, 2).float()
+
+    def draw(self, count: int) -> Tensor:
+        """Random pictures that are not held back, float (B, planes, S, S).
+
+        Raises:
+            FileNotFoundError: Nothing but the held-back shards is there.
+        """
+        if len(self) <= self.held_back:
+            raise FileNotFoundError(
+                f"{self.folder} holds {len(self)} {self.kind}, expected more than "
+                f"{HELD_BACK_SHARDS[self.kind] * SHARD}: run python -m s3pot_mini pool"
+            )
+        return self.planes(torch.randint(self.held_back, len(self), (count,)).tolist())
 
 
 class Pool:
-    """Read access to the shards of a folder.
+    """Faces and scenes for the recipes.
 
     Args:
-        folder: Where ``draw_pool`` wrote.
-        pairs: Take only shards that have generated references.
-        holdout: Keep the first faces for validation, one shard unless given. The first: so they are
-            the same with and without ``pairs``, and no stage trains on them.
+        folder: Where ``draw_pool`` writes.
+        device: Where the batches are wanted.
     """
 
-    def __init__(self, folder: Path, pairs: bool = False, holdout: int | None = None) -> None:
-        names = sorted(folder.glob("faces_*.npy"))
-        if pairs:
-            names = [n for n in names if _partner(n).exists()]
-        if not names:
-            raise FileNotFoundError(f"no drawn faces in {folder}: run the step before this one")
-        self._faces = [np.load(n, mmap_mode="r") for n in names]
-        self._pairs = [np.load(_partner(n), mmap_mode="r") for n in names] if pairs else None
-        self.total = len(names) * SHARD
-        self.held_back = SHARD if holdout is None else holdout
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.device = device
+        self.faces = Shards(folder, FACES, device)
+        self.scenes = Shards(folder, SCENES, device)
 
-    def take(
-        self, indices: np.ndarray, device: torch.device, flip: np.ndarray | None = None
-    ) -> Batch:
-        """Faces by index; ``flip`` (B,) bool mirrors some of them."""
-        faces = np.stack([self._faces[i // SHARD][i % SHARD] for i in indices])
-        if self._pairs is not None:
-            extra = np.stack([self._pairs[i // SHARD][i % SHARD] for i in indices])
-            faces = np.concatenate((faces, extra), axis=3)
-        planes = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2)
-        if flip is not None:
-            turn = torch.from_numpy(flip).to(device)[:, None, None, None]
-            planes = torch.where(turn, planes.flip(-1), planes)
-        batch = Batch(
-            planes[:, :3] / 255, planes[:, 3:6] / 255, planes[:, 6].long(), planes[:, 7].bool()
-        )
-        if self._pairs is None:
-            return batch
-        reference, predicted = planes[:, 8:11] / 255, planes[:, 11].long()
-        return replace(batch, reference=reference, predicted=predicted)
+    @property
+    def held_back(self) -> int:
+        """How many faces, from the first on, are kept for measuring."""
+        return self.faces.held_back
 
-    def draw(self, rng: np.random.Generator, size: int, device: torch.device) -> Batch:
-        """A random training batch, half of it mirrored."""
-        return self.take(
-            rng.integers(self.held_back, self.total, size), device, rng.random(size) < 0.5
-        )
+    def refresh(self) -> None:
+        """Take in what was drawn since."""
+        self.faces.refresh()
+        self.scenes.refresh()
+
+    def take(self, indices: list[int]) -> FaceBatch:
+        """Faces by index, as drawn."""
+        return face_batch(self.faces.planes(indices))
+
+    def take_scenes(self, indices: list[int]) -> SceneBatch:
+        """Scenes by index, as drawn."""
+        return scene_batch(self.scenes.planes(indices))
+
+    def draw_faces(self, count: int) -> FaceBatch:
+        """Random faces, as drawn."""
+        return face_batch(self.faces.draw(count))
+
+    def draw_scenes(self, count: int) -> SceneBatch:
+        """Random scenes, as drawn."""
+        return scene_batch(self.scenes.draw(count))
 
 
-def _partner(faces: Path) -> Path:
-    return faces.with_name(faces.name.replace("faces", "pairs"))
+def wait_for_pool(folder: Path, faces: int, patience: float = 600.0) -> None:
+    """Wait until enough is drawn to begin with.
+
+    Args:
+        folder: Where another process draws.
+        faces: Faces that are enough, held-back ones included.
+        patience: Seconds after which what is there must do.
+    """
+    deadline = time.monotonic() + patience
+    wanted = -(-faces // SHARD)
+    while time.monotonic() < deadline:
+        if len(list(folder.glob(f"{FACES}_????.npy"))) >= wanted:
+            return
+        time.sleep(1)
+    logger.warning("after %.0f s there are fewer than %d faces in %s", patience, faces, folder)
+
+
+def face_batch(planes: Tensor) -> FaceBatch:
+    """Sort the planes of a shard of faces, (B, 8, S, S)."""
+    return FaceBatch(
+        raw=planes[:, :3] / 255,
+        clean=planes[:, 3:6] / 255,
+        labels=planes[:, 6].long(),
+        occluder=planes[:, 7] > 0.5,
+    )
+
+
+def scene_batch(planes: Tensor) -> SceneBatch:
+    """Sort the planes of a shard of scenes, (B, 5, S, S)."""
+    return SceneBatch(
+        image=planes[:, :3] / 255, parts=planes[:, 3].long(), things=planes[:, 4].long()
+    )

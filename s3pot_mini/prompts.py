@@ -1,19 +1,22 @@
-"""Prompts that the mini SAM is trained with: noisy points by the hundred, or a few clicks."""
+"""Prompts that the mini SAMs are trained with: points by the hundred, or a few clicks.
+
+Everything works on whole batches. Pixels are (x, y) in the sam frame.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.grid import Grid
-from s3pot.ps.select import select_points
-from s3pot_mini.pool import Batch
+from s3pot_mini.pasting import random_pixel
 
-DENSE_LIMIT = 256
+LARGEST_NOISE = 0.15  # share of dense points with the wrong label, at most
+MATCHING_ROUNDS = 5  # of the greedy matching; more change hardly a point
+CENTERED = 0.7  # share of the batches whose dense points lie at token centers, as those of PS
 
 
 @dataclass(frozen=True)
@@ -31,117 +34,184 @@ class PointPrompts:
     target: Tensor
 
 
-@torch.no_grad()
-def dense_prompts(
-    grid: Grid, batch: Batch, raw: Tensor, ref: Tensor, rng: np.random.Generator
-) -> PointPrompts:
-    """Many points that ask for the visible face; the same number for all.
+def choose_cells(allowed: Tensor, count: int) -> Tensor:
+    """Draw cells without repetition, and begin anew where there are too few.
 
-    PS's own points for half of the batch, token centres with some labels swapped for the rest.
+    Args:
+        allowed: bool (B, T); a row with no cell takes all of them.
+        count: Cells wanted.
+
+    Returns:
+        Flat indices, int64 (B, count).
+    """
+    allowed = allowed | ~allowed.any(1, keepdim=True)
+    keys = torch.rand(allowed.shape, device=allowed.device) + allowed
+    order = keys.argsort(dim=1, descending=True)
+    number = torch.arange(count, device=allowed.device)[None] % allowed.sum(1, keepdim=True)
+    return order.gather(1, number)
+
+
+def point_count() -> int:
+    """How many dense points each picture of a batch gets this time."""
+    choices = (48, 96, 192, 320, 448, 600)
+    return choices[int(torch.randint(len(choices), ()))]
+
+
+def around(target: Tensor, grid: Grid) -> Tensor:
+    """Cells in and around each target, or all of them by a coin, bool (B, T)."""
+    cells = grid.on_grid(target > 0.5)[:, None].float()
+    reach = 2 * int(torch.randint(1, 9, ())) + 1
+    near = F.max_pool2d(cells, reach, stride=1, padding=reach // 2)[:, 0] > 0
+    everywhere = torch.rand(len(target), 1, 1, device=target.device) < 0.35
+    return (near | everywhere).flatten(1)
+
+
+def dense_points(grid: Grid, target: Tensor, allowed: Tensor, count: int) -> PointPrompts:
+    """Points all over some cells that say of each place whether it belongs to the target.
 
     Args:
         grid: Geometry of the SAM in training.
-        batch: Faces.
-        raw: Attended tokens of the occluded faces, (B, C, G, G).
-        ref: Attended tokens of their references, same shape.
-        rng: Of this step.
+        target: (B, S, S) in [0, 1].
+        allowed: Cells to choose from, bool (B, T).
+        count: Points per picture.
     """
-    chosen = []
-    for i, region in enumerate(batch.region):
-        if not grid.on_grid(region).any():
-            region = torch.ones_like(region)
-        if i % 2:
-            chosen.append(select_points(raw[i], ref[i], region, grid))
-        else:
-            chosen.append(_noisy_points(grid, region, batch.occluder[i], rng))
-    count = min(DENSE_LIMIT, *(len(labels) for _, labels in chosen))
-    points, labels = [], []
-    for point, label in chosen:
-        pick = torch.from_numpy(rng.permutation(len(label))[:count]).to(point.device)
-        points.append(point[pick])
-        labels.append(label[pick])
-    face = (batch.region & ~batch.occluder).float()
-    return PointPrompts(torch.stack(points), torch.stack(labels), face)
+    cells = choose_cells(allowed, count)
+    points = grid.centres(cells.flatten()).view(*cells.shape, 2)
+    if float(torch.rand(())) > CENTERED:
+        half = grid.patch / 2
+        points = points + (torch.rand_like(points) * 2 - 1) * half
+        points = points.floor().clamp(0, grid.size - 1)
+    labels = labels_at(target, points)
+    return PointPrompts(points, flipped(labels), target)
 
 
-def _noisy_points(
-    grid: Grid, region: Tensor, occluder: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Token centres of the region: some labels swapped, and some hidden ones called visible."""
-    index = grid.on_grid(region).flatten().nonzero()[:, 0]
-    labels = (~grid.on_grid(occluder).flatten()[index]).long()
-    rate = rng.uniform(0.0, 0.15)
-    wrong = torch.from_numpy(rng.random(len(index)) < rate).to(index.device)
-    missed = torch.from_numpy(rng.random(len(index)) < rng.uniform(0, 0.6)).to(index.device)
-    with_misses = torch.where(missed & (labels == 0), torch.ones_like(labels), labels)
-    return grid.centres(index), torch.where(wrong, 1 - labels, with_misses)
+def labels_at(target: Tensor, points: Tensor) -> Tensor:
+    """1 where a point lies in the target, else 0: (B, S, S) and (B, N, 2) to int64 (B, N)."""
+    x, y = points.long().unbind(-1)
+    index = y * target.shape[-1] + x
+    return (target.flatten(1).gather(1, index) > 0.5).long()
 
 
-def sparse_prompts(batch: Batch, rng: np.random.Generator) -> PointPrompts:
-    """1 to 8 points on a part, the visible face, the occluder or the background."""
-    count = int(rng.integers(1, 9))
-    points, labels, targets = [], [], []
-    for i in range(len(batch.raw)):
-        target = _target(batch, i, rng)
-        point, label = _clicks(target.cpu().numpy(), count, rng)
-        points.append(point)
-        labels.append(label)
-        targets.append(target.float())
-    device = batch.raw.device
-    return PointPrompts(
-        torch.from_numpy(np.stack(points)).to(device),
-        torch.from_numpy(np.stack(labels)).to(device),
-        torch.stack(targets),
-    )
+def flipped(labels: Tensor) -> Tensor:
+    """Turn some labels (B, N) over: up to LARGEST_NOISE of them, none in three of ten pictures."""
+    count, device = len(labels), labels.device
+    rate = torch.rand(count, 1, device=device) * LARGEST_NOISE
+    rate = rate * (torch.rand(count, 1, device=device) < 0.7)
+    wrong = torch.rand(labels.shape, device=device) < rate
+    return torch.where(wrong, 1 - labels, labels)
 
 
-def _target(batch: Batch, i: int, rng: np.random.Generator) -> Tensor:
-    """Visible face or occluder, each six times as likely as any one of the visible classes."""
-    visible = ~batch.occluder[i]
-    choices = [batch.region[i] & visible, batch.occluder[i]]
-    choices += [(batch.labels[i] == c) & visible for c in torch.unique(batch.labels[i]).tolist()]
-    choices = [c for c in choices if int(c.sum()) >= 16]
-    weights = np.array([6.0 if k < 2 else 1.0 for k in range(len(choices))])
-    return choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+def clicks(target: Tensor, count: int) -> PointPrompts:
+    """A few clicks: the first inside the target, each other by a coin inside or outside.
 
+    Half of those outside lie close to the target.
 
-def _clicks(
-    mask: np.ndarray, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """At least one point inside; the others fall inside or outside by a coin."""
-    labels = (rng.random(count) < 0.6).astype(np.int64)
-    labels[0] = 1
-    spots = [np.argwhere(~mask), np.argwhere(mask)]
-    if not len(spots[0]):
-        labels[:] = 1
-    points = np.stack([spots[k][rng.integers(len(spots[k]))] for k in labels])
-    return points[:, ::-1].astype(np.float32).copy(), labels
+    Args:
+        target: (B, S, S) in [0, 1].
+        count: Clicks per picture.
+    """
+    inside = target > 0.5
+    near = F.max_pool2d(target[:, None], 31, stride=1, padding=15)[:, 0] > 0.5
+    points = []
+    for number in range(count):
+        positive = torch.rand(len(target), 1, 1, device=target.device) < 0.6
+        close = torch.rand(len(target), 1, 1, device=target.device) < 0.5
+        outside = ~inside & (near | ~close)
+        places = inside if number == 0 else torch.where(positive, inside, outside)
+        points.append(random_pixel(places))
+    stacked = torch.stack(points, dim=1)
+    return PointPrompts(stacked, labels_at(target, stacked), target)
 
 
 @torch.no_grad()
-def corrected(prompts: PointPrompts, logits: Tensor, rng: np.random.Generator) -> PointPrompts:
-    """Add one point each where the answer to the prompts is wrong.
+def corrected(prompts: PointPrompts, logits: Tensor) -> PointPrompts:
+    """Add one click each where the answer to the prompts is wrong.
 
     Args:
         prompts: What was asked.
         logits: The answer, one mask per image, (B, 1, h, w).
-        rng: Of this step.
 
     Returns:
-        (B, N + 1) points; where nothing is wrong the first point comes twice.
+        (B, N + 1) points; where nothing is wrong the new one lies anywhere.
     """
     size = prompts.target.shape[-2:]
     answer = F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)[:, 0] > 0
-    wrong = (answer != (prompts.target > 0.5)).cpu().numpy()
-    points, labels = prompts.points[:, :1].clone(), prompts.labels[:, :1].clone()
-    for i, error in enumerate(wrong):
-        spots = np.argwhere(error)
-        if len(spots):
-            y, x = spots[rng.integers(len(spots))].tolist()
-            points[i, 0] = torch.tensor((x, y)).to(points)
-            labels[i, 0] = int(prompts.target[i, y, x] > 0.5)
+    point = random_pixel(answer != (prompts.target > 0.5))[:, None]
     return PointPrompts(
-        torch.cat((prompts.points, points), 1),
-        torch.cat((prompts.labels, labels), 1),
+        torch.cat((prompts.points, point), dim=1),
+        torch.cat((prompts.labels, labels_at(prompts.target, point)), dim=1),
         prompts.target,
     )
+
+
+def boxes_of(target: Tensor, wobble: float = 4.0) -> Tensor:
+    """Boxes around targets (B, S, S), their sides off by a few pixels: x0, y0, x1, y1, (B, 4)."""
+    size = target.shape[-1]
+    inside = target > 0.5
+    index = torch.arange(size, device=target.device).expand(len(target), -1)
+    sides = []
+    for axis in (1, 2):  # columns that hold something, then rows
+        holds = inside.any(axis)
+        sides.append(torch.where(holds, index, size).amin(1).clamp_max(size - 1))
+        sides.append(torch.where(holds, index, -1).amax(1).clamp_min(0))
+    box = torch.stack((sides[0], sides[2], sides[1], sides[3]), dim=1).float()
+    return (box + torch.randn_like(box) * wobble).clamp(0, size - 1)
+
+
+def token_scores(raw: Tensor, ref: Tensor) -> Tensor:
+    """Cosines of all reference tokens with all tokens of the photo, in full precision.
+
+    Args:
+        raw: (B, C, G, G).
+        ref: (B, C, G, G).
+
+    Returns:
+        (B, T of the reference, T of the photo).
+    """
+    with torch.autocast(raw.device.type, enabled=False):
+        unit_raw = F.normalize(raw.float().flatten(2), dim=1)
+        unit_ref = F.normalize(ref.float().flatten(2), dim=1)
+        return unit_ref.transpose(1, 2) @ unit_raw
+
+
+@torch.no_grad()
+def matched_tokens(raw: Tensor, ref: Tensor, region: Tensor) -> Tensor:
+    """PS's greedy matching on a batch, in a few rounds of proposals.
+
+    Every free reference token of the region proposes to its best token of the photo among those
+    that hold no better offer; a token keeps its best offer (see ``s3pot/ps/greedy.py``).
+
+    Args:
+        raw: Tokens of the photos, (B, C, G, G).
+        ref: Tokens of the references, same shape.
+        region: bool (B, G, G).
+
+    Returns:
+        Tokens of the photo that hold an offer after MATCHING_ROUNDS, bool (B, T).
+    """
+    scores = token_scores(raw, ref)
+    hold = scores.new_full((len(scores), scores.shape[2]), -2.0)
+    free = region.flatten(1)
+    for _ in range(MATCHING_ROUNDS):
+        welcome = scores.masked_fill(scores <= hold[:, None], -3.0)
+        welcome = welcome.masked_fill(~free[:, :, None], -3.0)
+        offer, place = welcome.max(dim=2)
+        hold = hold.scatter_reduce(1, place, offer, "amax")
+        # Who holds a place: the offer is the place's best, now or from an earlier round.
+        best = scores.masked_fill(~region.flatten(1)[:, :, None], -3.0) == hold[:, None]
+        free = region.flatten(1) & ~best.any(2)
+    return hold > -2
+
+
+def selected_points(grid: Grid, matched: Tensor, region: Tensor, target: Tensor) -> PointPrompts:
+    """PS's points on a batch: all tokens of the region, up to as many as the largest region has.
+
+    Args:
+        grid: Geometry of the SAM in training.
+        matched: Tokens that found their like in the reference, bool (B, T).
+        region: bool (B, G, G).
+        target: The visible face, (B, S, S) in [0, 1].
+    """
+    cells = choose_cells(region.flatten(1), point_count())
+    points = grid.centres(cells.flatten()).view(*cells.shape, 2)
+    return PointPrompts(points, matched.gather(1, cells).long(), target)

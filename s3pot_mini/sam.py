@@ -1,14 +1,14 @@
-"""Recipe of the mini SAM: masks from points, and tokens that tell a face from what hides it.
+"""Recipe of the tuned mini SAM: the generic one, taught besides what hides a face.
 
-Two tasks share each step. *Prompts*: half dense points (what PS makes of the tokens at that
-moment, or grids with wrong labels) with the visible face as target, half 1 to 8 points on any
-part, occluder or background, every other time with one more where the first answer was wrong.
+*Segments*: as in ``sam_generic.py``, so that it goes on obeying prompts on any texture.
+*Faces*: dense points, PS's own of that moment or true ones with wrong labels among them, ask for
+the visible face.
 *Pairs*: tokens of the photo and of its reference agree where the face is visible and disagree
 where it is hidden, before and after FE's attention.
 
 Labels used, all of drawn faces: 12 classes, occluder masks. The pair task shows the encoder exact
-occlusion masks, which the published SAM never saw: results with the mini set measure the code and
-the method's trend, not the paper's claim.
+occlusion masks, which the published SAM never saw: results with this SAM measure the code and the
+method's trend, not the paper's claim. For that there is ``model.sam=mini_generic``.
 """
 
 from __future__ import annotations
@@ -16,94 +16,144 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import torch
+from segment_anything.modeling import Sam
 from torch import Tensor
 from torch.nn import functional as F
 
-from s3pot.sam.frozen import Decoded
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot_mini.loop import Losses, Schedule, export, fit
-from s3pot_mini.measure import measure
-from s3pot_mini.mixing import mixed
-from s3pot_mini.pool import Batch, Pool
-from s3pot_mini.prompts import corrected, dense_prompts, sparse_prompts
+from s3pot_mini.measure import measure_faces, measure_segments
+from s3pot_mini.nets import References
+from s3pot_mini.pairs import PairBatch, PairBuffer
+from s3pot_mini.parser import REFRESH_EVERY
+from s3pot_mini.pool import FaceBatch, Pool, SceneBatch
+from s3pot_mini.prompts import (
+    PointPrompts,
+    choose_cells,
+    flipped,
+    matched_tokens,
+    point_count,
+    token_scores,
+)
+from s3pot_mini.tasks import faces_as_scenes, obey_losses, prompt_loss, training_scenes
 from s3pot_mini.trainee import Trainee
 
 SIZE = MiniSamSize()
-CYCLES = ((4400, 1.0), (7000, 0.5))  # step, share of the peak rate: a third full one lost ground
-SCHEDULE = Schedule(steps=9400, batch=4, lr=1e-3, decay=0.2, restarts=CYCLES)
-CLEAN_STEPS = 3300  # first contrast with coarsened clean faces: no generator is needed for that yet
-MIXED_STEPS = 4400  # from here on with occluders of other faces and blobs laid on
+SCHEDULE = Schedule(steps=6000, batch=48, lr=1e-3)
+PAIR_CAPACITY = 12000
+PAIRS_AT_A_TIME = 48
+FIRST_PAIRS = 2400  # drawn before the first step
+REFILL_EVERY = 3  # steps
+AGREEMENT = 0.9  # cosine that is asked of a visible place
 RIVAL_MARGIN = 0.2  # by which a visible token's own reference token should beat its rivals
 EDGE_WEIGHT = 3  # of visible tokens next to the occluder, whose window holds a part of it
+MISSED = 0.5  # share of the hidden tokens that noisy points call visible, at most
 
 
-def train(folder: Path, target: Path, device: torch.device, steps: int) -> None:
-    """Train on the pool in ``folder``, from CLEAN_STEPS on on its pairs; export to ``target``."""
-    torch.manual_seed(SCHEDULE.seed)
-    trainee = Trainee(build_mini_sam(SIZE), device)
-    schedule = SCHEDULE.until(steps)
-    pools: dict[bool, Pool] = {}
+def train(
+    pool: Pool,
+    folder: Path,
+    target: Path,
+    schedule: Schedule,
+    references: References,
+    start: Sam | None = None,
+) -> None:
+    """Train on drawn pictures and export.
 
-    def pool(step: int) -> Pool:
-        pairs = step >= CLEAN_STEPS
-        if pairs not in pools:
-            pools[pairs] = Pool(folder, pairs=pairs)
-        return pools[pairs]
+    Args:
+        pool: Faces and scenes; the network is trained on its device.
+        folder: Work folder, for checkpoint and log.
+        target: Folder of the exported weights.
+        schedule: How long and how fast.
+        references: Mini parser and generator, frozen, on the pool's device.
+        start: SAM to begin from, the generic one in the bundled set; None for fresh weights.
+    """
+    torch.manual_seed(schedule.seed)
+    trainee = Trainee(build_mini_sam(SIZE) if start is None else start, pool.device)
+    pairs = PairBuffer(
+        pool, references.generator, references.parser, PAIR_CAPACITY, PAIRS_AT_A_TIME
+    )
 
-    def losses(rng: np.random.Generator, step: int) -> Losses:
-        batch = pool(step).draw(rng, schedule.batch, device)
-        return step_losses(trainee, mixed(batch, rng) if step >= MIXED_STEPS else batch, rng)
+    def losses(step: int) -> Losses:
+        if step % REFRESH_EVERY == 0:
+            pool.refresh()
+        while len(pairs) < FIRST_PAIRS:
+            pairs.refill()
+        if step % REFILL_EVERY == 0:
+            pairs.refill()
+        scenes = training_scenes(pool, schedule.batch // 2)
+        return step_losses(trainee, pairs.draw(schedule.batch), scenes)
 
     def validate(step: int) -> dict[str, float]:
-        return measure(trainee, pool(step))
+        return {**measure_segments(trainee, pool), **measure_faces(trainee, pool, references)}
 
-    fit("sam", trainee.sam, losses, schedule, folder, device, validate)
-    export("sam", dataclasses.asdict(SIZE), trainee.sam.state_dict(), target)
+    fit("sam", trainee.sam, losses, schedule, folder, pool.device, validate)
+    write(trainee.sam.state_dict(), target)
 
 
-def step_losses(trainee: Trainee, batch: Batch, rng: np.random.Generator) -> Losses:
-    """Both tasks on one batch."""
-    region, grid = batch.region, trainee.grid
-    usable = grid.on_grid(region).flatten(1).any(1)
-    raw, ref = trainee.encode(torch.cat((batch.raw, _references(batch, rng)))).chunk(2)
-    region_grid = grid.on_grid(region) | ~usable[:, None, None]
-    hidden = grid.on_grid(batch.occluder)
+def write(state: dict[str, Tensor], target: Path) -> None:
+    """Export weights as the package loads them."""
+    export("sam", dataclasses.asdict(SIZE), state, target)
+
+
+def step_losses(trainee: Trainee, pairs: PairBatch, scenes: SceneBatch) -> Losses:
+    """All tasks on one batch of faces with references and one of scenes."""
+    grid = trainee.grid
+    images = torch.cat((pairs.raw, pairs.reference, scenes.image))
+    count = len(pairs.raw)
+    raw, ref, others = trainee.encode(images).split([count, count, len(scenes.image)])
+    region_grid = grid.on_grid(pairs.region)
+    region_grid = region_grid | ~region_grid.flatten(1).any(1)[:, None, None]
+    hidden = grid.on_grid(pairs.occluder)
     attended = trainee.enhance(raw, ref, region_grid)
     contrast = pair_loss(raw, ref, region_grid, hidden)
     contrast = contrast + pair_loss(*attended, region_grid, hidden)
-    dense = dense_prompts(grid, batch, *attended, rng)
-    sparse = sparse_prompts(batch, rng)
-    if rng.random() < 0.5:
-        with torch.no_grad():
-            first = trainee.decode(raw, trainee.embed(sparse.points, sparse.labels)).logits
-        sparse = corrected(sparse, first, rng)
-    masks = [
-        mask_losses(trainee.decode(raw, trainee.embed(p.points, p.labels)), p.target, weight)
-        for p, weight in (
-            (dense, 1 + 3 * region.float()),
-            (sparse, torch.ones_like(region, dtype=torch.float32)),
-        )
-    ]
-    total = 0.5 * contrast + masks[0] + 0.5 * masks[1]
-    return {"total": total, "contrast": contrast, "dense": masks[0], "sparse": masks[1]}
+    matched = matched_tokens(*attended, region_grid)
+    dense = face_points(trainee, pairs, region_grid, matched)
+    face = prompt_loss(trainee, raw, dense, emphasis=pairs.region)
+    obeyed = obey_losses(trainee, torch.cat((others, raw)), _joined(scenes, pairs))
+    total = 0.5 * contrast + face + obeyed["obey_dense"] + 0.5 * obeyed["obey_few"]
+    return {"total": total, "contrast": contrast, "face": face, **obeyed}
 
 
-def _references(batch: Batch, rng: np.random.Generator) -> Tensor:
-    """Generated references, now and then the clean face, coarse so that no grain gives it away.
+def _joined(scenes: SceneBatch, pairs: PairBatch) -> SceneBatch:
+    """Scenes and, behind them, the faces with their segments."""
+    faces = faces_as_scenes(FaceBatch(pairs.raw, pairs.raw, pairs.labels, pairs.occluder))
+    return SceneBatch(
+        torch.cat((scenes.image, faces.image)),
+        torch.cat((scenes.parts, faces.parts)),
+        torch.cat((scenes.things, faces.things)),
+    )
 
-    Their light and colours are off a little, as a generator's are: that is no occlusion.
+
+def face_points(
+    trainee: Trainee, pairs: PairBatch, region_grid: Tensor, matched: Tensor
+) -> PointPrompts:
+    """Points of the region that ask for the visible face.
+
+    PS's own labels for half of the batch; for the others the truth with some labels turned over and
+    some hidden tokens called visible.
+
+    Args:
+        trainee: The SAM in training.
+        pairs: Faces with references.
+        region_grid: bool (B, G, G).
+        matched: Tokens that PS calls face, bool (B, T).
     """
-    size = batch.clean.shape[-2:]
-    coarse = F.interpolate(batch.clean, scale_factor=1 / rng.integers(1, 5), mode="area")
-    coarse = F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
-    count = len(coarse)
-    if batch.reference is not None:
-        true = torch.from_numpy(rng.random(count) < 0.2).to(coarse.device)
-        coarse = torch.where(true[:, None, None, None], coarse, batch.reference)
-    cast = rng.normal(1, 0.1, (count, 1, 1, 1)) + rng.normal(0, 0.04, (count, 3, 1, 1))
-    return (coarse * torch.from_numpy(cast).to(coarse)).clamp(0, 1)
+    grid, device = trainee.grid, pairs.raw.device
+    count = len(pairs.raw)
+    cells = choose_cells(region_grid.flatten(1), point_count())
+    points = grid.centres(cells.flatten()).view(*cells.shape, 2)
+    hidden = grid.on_grid(pairs.occluder).flatten(1)
+    rate = torch.rand(count, 1, device=device) * MISSED
+    rate = rate * (torch.rand(count, 1, device=device) < 0.5)
+    missed = hidden & (torch.rand(hidden.shape, device=device) < rate)
+    noisy = flipped((~hidden | missed).long().gather(1, cells))
+    own = torch.rand(count, 1, device=device) < 0.5
+    labels = torch.where(own, matched.long().gather(1, cells), noisy)
+    target = (pairs.region & ~pairs.occluder).float()
+    return PointPrompts(points, labels, target)
 
 
 def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tensor:
@@ -122,64 +172,25 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     Returns:
         Scalar.
     """
-    losses = []
-    unit_raw, unit_ref = (F.normalize(t.flatten(2), dim=1) for t in (raw, ref))
+    scores = token_scores(raw, ref)
+    same = scores.diagonal(dim1=1, dim2=2)
     near = F.max_pool2d(hidden[:, None].float(), 3, stride=1, padding=1)[:, 0]
-    weights = (1 + (EDGE_WEIGHT - 1) * near).flatten(1)
-    for i in range(len(raw)):
-        inside, covered = region[i].flatten(), hidden[i].flatten()
-        same = (unit_raw[i] * unit_ref[i]).sum(0)
-        scores = unit_ref[i][:, inside].T @ unit_raw[i]
-        occluded, visible = inside & covered, inside & ~covered
-        weight = weights[i][visible]
-        loss = _mean(F.relu(0.9 - same[visible]), weight)
-        rivals = [
-            scores[~covered[inside]][:, ~inside & ~covered],
-            scores[covered[inside]][:, visible].T,
-        ]
-        rival = torch.cat(rivals, 1)
-        if rival.numel():
-            loss = loss + _mean(F.relu(RIVAL_MARGIN + rival.amax(1) - same[visible]), weight)
-        if occluded.any():
-            loss = loss + _mean(F.relu(scores[:, occluded].amax(0) + 0.1))
-        outside = scores[:, ~inside & ~covered].mean(0)
-        losses.append(loss + 0.5 * _mean(F.relu((outside - 0.2).abs() - 0.1)))
-    return torch.stack(losses).mean()
+    inside, covered = region.flatten(1), hidden.flatten(1)
+    visible, occluded = inside & ~covered, inside & covered
+    beyond = ~inside & ~covered
+    weight = (1 + (EDGE_WEIGHT - 1) * near.flatten(1)) * visible
+    disagree = _mean(F.relu(AGREEMENT - same), weight)
+    outside = scores.masked_fill(~beyond[:, None], -1).amax(2)  # best photo token beyond, by ref
+    thief = scores.masked_fill(~occluded[:, :, None], -1).amax(1)  # best hidden ref, by raw token
+    rival = _mean(F.relu(RIVAL_MARGIN + torch.maximum(outside, thief) - same), weight)
+    like = scores.masked_fill(~inside[:, :, None], -1).amax(1)
+    alike = _mean(F.relu(like + 0.1), occluded.float())
+    share = inside.float() / inside.sum(1, keepdim=True).clamp_min(1)
+    mean = (scores * share[:, :, None]).sum(1)
+    calm = _mean(F.relu((mean - 0.2).abs() - 0.1), beyond.float())
+    return (disagree + rival + alike + 0.5 * calm).mean()
 
 
-def _mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Weighted mean, 0 of nothing."""
-    weight = torch.ones_like(values) if weight is None else weight
-    return (values * weight).sum() / weight.sum().clamp_min(1)
-
-
-def mask_losses(decoded: Decoded, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted cross-entropy, dice of the target, and dice of the rest where the weight marks it.
-
-    Args:
-        decoded: One mask per image, (B, 1, 4G, 4G).
-        target: (B, S, S) in [0, 1].
-        weight: Of the pixels, (B, S, S), at least 1; all 1 marks everything.
-
-    Returns:
-        Scalar, with a tenth of the squared error of the decoder's own IoU estimate.
-    """
-    logits = decoded.logits[:, 0].float()
-    want, weight = (
-        F.interpolate(t[:, None], logits.shape[-2:], mode="area")[:, 0] for t in (target, weight)
-    )
-    entropy = F.binary_cross_entropy_with_logits(logits, want, reduction="none") * weight
-    p = logits.sigmoid()
-    focus = (weight - 1).clamp(0, 1) if float(weight.max()) > 1 else torch.ones_like(weight)
-    dices = _dice(p, want) + _dice((1 - p) * focus, (1 - want) * focus)
-    with torch.no_grad():
-        guess = logits > 0
-        union = (guess | (want > 0.5)).flatten(1).sum(1).clamp_min(1)
-        iou = (guess & (want > 0.5)).flatten(1).sum(1) / union
-    own = F.mse_loss(decoded.iou[:, 0].float(), iou)
-    return entropy.sum() / weight.sum() + 0.5 * dices + 0.1 * own
-
-
-def _dice(p: Tensor, want: Tensor) -> Tensor:
-    inter = (p * want).flatten(1).sum(1)
-    return (1 - (2 * inter + 20) / ((p + want).flatten(1).sum(1) + 20)).mean()
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of each row, 0 of nothing, (B,)."""
+    return (values * weight).sum(1) / weight.sum(1).clamp_min(1)

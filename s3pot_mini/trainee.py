@@ -1,26 +1,43 @@
-"""The mini SAM with the few calls its recipe makes on it."""
+"""The mini SAM with the few calls its recipes make on it."""
 
 from __future__ import annotations
 
 import torch
 from segment_anything.modeling import Sam
+from segment_anything.modeling.transformer import Attention
 from torch import Tensor
+from torch.nn import functional as F
 
-from s3pot.fe import cosine_map, first_token
+from s3pot.fe import cosine_map
 from s3pot.grid import Grid
 from s3pot.sam.frozen import Attended, Decoded, attend, mask_from
+
+
+class FusedAttention(Attention):
+    """SAM's attention by PyTorch's fused kernel: no (points x tokens) matrix is kept."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend from (B, N, C) to (B, T, C), as ``Attention`` does."""
+        query = self._separate_heads(self.q_proj(q), self.num_heads)
+        key = self._separate_heads(self.k_proj(k), self.num_heads)
+        value = self._separate_heads(self.v_proj(v), self.num_heads)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.out_proj(self._recombine_heads(mixed))
 
 
 class Trainee:
     """A SAM in training, on batches and in mixed precision; ``FrozenSam`` is its frozen twin.
 
     Args:
-        sam: Any ``Sam``; moved to ``device``.
+        sam: Any ``Sam``; moved to ``device``, its attention is replaced by the fused one.
         device: Where it is trained.
     """
 
     def __init__(self, sam: Sam, device: torch.device) -> None:
         self.sam = sam.to(device)
+        for module in self.sam.modules():
+            if type(module) is Attention:
+                module.__class__ = FusedAttention
         side = sam.prompt_encoder.image_embedding_size[0]
         self.grid = Grid(sam.image_encoder.img_size, side)
         self.device = device
@@ -36,6 +53,11 @@ class Trainee:
             given = (points.float(), labels.float())
             return self.sam.prompt_encoder(points=given, boxes=None, masks=None)[0]
 
+    def embed_boxes(self, boxes: Tensor) -> Tensor:
+        """Prompt tokens (B, 2, C) of boxes (B, 4)."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.sam.prompt_encoder(points=None, boxes=boxes.float(), masks=None)[0]
+
     def attend(self, tokens: Tensor, prompts: Tensor) -> Attended:
         """The two-way transformer, without a dense prompt."""
         encoder = self.sam.prompt_encoder
@@ -49,10 +71,17 @@ class Trainee:
         return mask_from(self.sam.mask_decoder, self.attend(tokens, prompts))
 
     def enhance(self, raw: Tensor, ref: Tensor, region_grid: Tensor) -> tuple[Tensor, Tensor]:
-        """FE on a batch: attended tokens of raw and reference; each region holds a cell."""
+        """FE on a batch: attended tokens of raw and reference.
+
+        Args:
+            raw: (B, C, G, G).
+            ref: (B, C, G, G).
+            region_grid: bool (B, G, G); the surest token is looked for there, or everywhere where
+                it is empty.
+        """
         similarity = cosine_map(raw, ref).detach()
-        firsts = [first_token(s, g) for s, g in zip(similarity, region_grid)]
-        index = torch.tensor(firsts, device=self.device)
+        allowed = region_grid | ~region_grid.flatten(1).any(1)[:, None, None]
+        index = similarity.masked_fill(~allowed, -torch.inf).flatten(1).argmax(1)
         prompts = self.embed(self.grid.centres(index)[:, None], torch.ones_like(index)[:, None])
         both = self.attend(torch.cat((raw, ref)), prompts.repeat(2, 1, 1)).image.float()
         attended_raw, attended_ref = both.chunk(2)
