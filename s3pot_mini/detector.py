@@ -113,11 +113,11 @@ def train(
     draw_bank(folder, people, max(8, people * PLACES // PEOPLE), max(1, workers))
     torch.manual_seed(SCHEDULE.seed)
     net = FaceDetectorNet(SIZE).to(device).to(memory_format=torch.channels_last)
-    schedule = SCHEDULE.until(steps)
+    schedule = SCHEDULE.limited(steps, None, None)
     held_back = SceneBatches(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
     batches: list[Iterator[list[CrowdScene]]] = []
 
-    def losses(rng: np.random.Generator, step: int) -> Losses:
+    def losses(step: int) -> Losses:
         if not batches:
             batches.append(_scenes_from(step, folder, schedule, workers))
         batch = collate(next(batches[0]), device)

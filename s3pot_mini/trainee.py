@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import torch
 from segment_anything.modeling import Sam
-from segment_anything.modeling.transformer import Attention
 from torch import Tensor
-from torch.nn import functional as F
 
 from s3pot.fe import cosine_map
 from s3pot.grid import Grid
 from s3pot.sam.frozen import Attended, Decoded, attend, mask_from
 
 
-class FusedAttention(Attention):
-    """SAM's attention by PyTorch's fused kernel: no (points x tokens) matrix is kept."""
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from (B, N, C) to (B, T, C), as ``Attention`` does."""
-        query = self._separate_heads(self.q_proj(q), self.num_heads)
-        key = self._separate_heads(self.k_proj(k), self.num_heads)
-        value = self._separate_heads(self.v_proj(v), self.num_heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.out_proj(self._recombine_heads(mixed))
-
-
 class Trainee:
     """A SAM in training, on batches and in mixed precision; ``FrozenSam`` is its frozen twin.
 
     Args:
-        sam: Any ``Sam``; moved to ``device``, its attention is replaced by the fused one.
+        sam: Any ``Sam``; moved to ``device``.
         device: Where it is trained.
     """
 
     def __init__(self, sam: Sam, device: torch.device) -> None:
         self.sam = sam.to(device)
-        for module in self.sam.modules():
-            if type(module) is Attention:
-                module.__class__ = FusedAttention
         side = sam.prompt_encoder.image_embedding_size[0]
         self.grid = Grid(sam.image_encoder.img_size, side)
         self.device = device
