@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from s3pot.build import build_inverter, build_parser, build_sam
+from s3pot.build import build_face_parser, build_inverter, build_sam
 from s3pot.config import load_config
 from s3pot.rg.nets.e4s import E4SSize
 from s3pot.sam.mini import MiniSamSize
@@ -220,7 +220,7 @@ def test_the_package_loads_and_runs_the_exports(trained: Path) -> None:
     chosen = ["model.set=mini", "model.sam=mini", f"model.weights_dir={trained / 'weights'}"]
     config = load_config(overrides=chosen)
     face = torch.from_numpy(draw_face(0, size=SIZE).raw).permute(2, 0, 1)[None] / 255
-    labels = build_parser(config, CPU).parse(face)
+    labels = build_face_parser(config, CPU).parse(face)
     reference = build_inverter(config, CPU).invert(face, labels)
     tokens = build_sam(config, CPU).encode(torch.cat((face, reference)))
     assert tokens.shape == (2, 32, 8, 8)
