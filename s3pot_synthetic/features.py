@@ -68,7 +68,7 @@ class _Lids:
 def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, made_up: bool) -> None:
     """Draw both eyes: lids, white, iris, lashes, sometimes eye shadow."""
     iris = np.array(pick(rng, _IRISES[:2] if rng.random() < head.tone else _IRISES))
-    iris = iris * rng.uniform(0.8, 1.2) * head.light.exposure
+    iris = iris * rng.uniform(0.5, 1.0) * head.light.exposure
     opened = rng.uniform(0.045, 0.078) if rng.random() > 0.07 else rng.uniform(0.006, 0.016)
     if head.smile > 0.04:
         opened *= 0.8

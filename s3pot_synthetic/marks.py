@@ -32,18 +32,37 @@ def skin_marks(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array
                 spots, frame.fill(ellipse(point, np.full(2, rng.uniform(0.4, 1.0)), 0, 8))
             )
         canvas.tint(frame.soften(spots, 0.5), (0.88, 0.76, 0.7), face)
-    for _ in range(int(rng.integers(0, 3))):
+    for _ in range(int(rng.choice((0, 0, 0, 1, 2)))):
         mole = ellipse(
-            head.turn([rng.uniform(-0.7, 0.7, 2)])[0], np.full(2, rng.uniform(0.7, 1.5)), 0, 10
+            head.turn([rng.uniform(-0.7, 0.7, 2)])[0], np.full(2, rng.uniform(0.5, 1.3)), 0, 10
         )
         canvas.tint(frame.fill(mole), 0.45, face)
-    if rng.random() < 0.3:
+    if rng.random() < 0.15 + 0.6 * head.age:
         for level in np.linspace(-0.62, -0.42, int(rng.integers(2, 4))):
             crease = [(-0.45, level), (0, level - 0.03 + rng.normal(0, 0.01)), (0.45, level)]
             line = frame.stroke(spline(head.turn(crease), 6, False), 1.3)
-            canvas.tint(frame.soften(line, 1.0), rng.uniform(0.75, 0.92), face)
+            canvas.tint(frame.soften(line, 1.0), rng.uniform(0.7, 0.92), face)
+    if rng.random() < head.age:
+        _crows_feet(rng, head, canvas, face)
     if rng.random() < 0.07:
         _tattoo(rng, head, canvas, face)
+
+
+def _crows_feet(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -> None:
+    """Draw fine lines that leave the outer corners of the eyes, and others below the eyes."""
+    lines = canvas.frame.empty()
+    for side in (-1, 1):
+        start = np.array([side * (head.eye_x + 0.21), head.eye_y])
+        for rise in np.linspace(-0.07, 0.1, int(rng.integers(2, 5))):
+            middle = start + (side * 0.06, 0.4 * rise)
+            end = start + (side * rng.uniform(0.1, 0.2), rise)
+            way = spline(head.turn(np.stack([start, middle, end])), 4, closed=False)
+            lines = cv2.max(lines, canvas.frame.stroke(way, 1.0))
+        for drop in rng.uniform(0.08, 0.2, 2):
+            ends = start + np.array([(-0.4 * side, drop), (-0.2 * side, drop + 0.03), (0, drop)])
+            way = spline(head.turn(ends), 4, closed=False)
+            lines = cv2.max(lines, canvas.frame.stroke(way, 1.0))
+    canvas.tint(canvas.frame.soften(lines, 0.7), rng.uniform(0.72, 0.92), face)
 
 
 def _tattoo(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -> None:
@@ -92,6 +111,8 @@ def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, sur
     coarse, depth = pick(rng, (0, 0, 1)), rng.uniform(0.1, 0.45)
     speckle = np.clip(0.8 + depth * noise(rng, frame, "grain", coarse), 0, 1)
     mask = cv2.min((mask * speckle).astype(np.uint8), face)
+    if name == "goatee":  # shaped beards are dense
+        mask = cv2.max(mask, cv2.min(frame.soften(frame.fill(spline(shape)), 3.0), face) // 4 * 3)
     strength = rng.uniform(0.08, 0.5) if name == "stubble" else rng.uniform(0.45, 0.97)
     gray = rng.uniform(0, 0.8) if rng.random() < 0.2 else 0.0
     hairs = surface * np.float32(rng.uniform(0.55, 1.0))

@@ -10,6 +10,7 @@ import numpy as np
 
 from s3pot_synthetic.canvas import Array, Canvas, ellipse, pick, spline
 from s3pot_synthetic.head import EARRING, GLASSES, Head
+from s3pot_synthetic.natural import surface
 from s3pot_synthetic.textures import any_colour
 
 _FRAMES = (
@@ -68,16 +69,27 @@ def glasses(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     canvas.tint(shade, rng.uniform(0.6, 0.85))
     tint = np.array([0.5, 0.55, 0.6]) * rng.uniform(0.4, 1.3)
     canvas.paint(lens, tint, GLASSES, rng.uniform(0.02, 0.2))
-    if rng.random() < 0.5:
-        for shape in rims:
-            centre, size = shape.mean(0), np.ptp(shape, axis=0)
-            streak = ellipse(
-                centre + size * (-0.12, -0.1), (size[0] * 0.1, size[1] * 0.6), 0.6, 16, 4
-            )
-            canvas.paint(
-                frame.soften(frame.fill(streak), 1.2), (1, 1, 1), None, rng.uniform(0.1, 0.4), lens
-            )
+    if rng.random() < 0.6:
+        _reflect(rng, canvas, rims, lens)
     canvas.paint(rim, np.clip(pick(rng, _FRAMES) + rng.normal(0, 0.03, 3), 0, 1), GLASSES)
+
+
+def _reflect(rng: np.random.Generator, canvas: Canvas, rims: list[Array], lens: Array) -> None:
+    """Let both lenses mirror a lamp, a window or a bright place; they stay part of the face."""
+    frame = canvas.frame
+    kind, strength = pick(rng, ("streak", "window", "place")), rng.uniform(0.1, 0.75)
+    offset, lean = rng.uniform(-0.3, 0.3, 2), rng.uniform(-0.8, 0.8)
+    cool = np.array((0.92, 0.96, 1.0)) * rng.uniform(0.7, 1.0)
+    for shape in rims:
+        centre, size = shape.mean(0), np.ptp(shape, axis=0)
+        if kind == "place":
+            seen = surface(rng, frame.size, frame.size, cool).astype(np.float32) / np.float32(255)
+            canvas.paint(lens, seen, None, 0.5 * strength, frame.fill(shape))
+            continue
+        wide = 0.08 if kind == "streak" else rng.uniform(0.15, 0.3)
+        radii = size * (wide, 0.6 if kind == "streak" else 0.3)
+        patch = frame.fill(ellipse(centre + size * offset, radii, lean, 16, 6))
+        canvas.paint(frame.soften(patch, rng.uniform(0.5, 2)), cool, None, strength, lens)
 
 
 def earrings(rng: np.random.Generator, head: Head, canvas: Canvas, lobes: list[Array]) -> None:
