@@ -97,7 +97,9 @@ class LossConfig:
 
     sharpness: float = _number(10.0, low=0)  # p = sigmoid(sharpness * logit)
     hinge_margin: float = _number(0.5, low=0, high=1)  # face points below this p cost extra
-    hinge_weight: float = _number(0.5, low=0)  # of that cost
+    face_weight: float = _number(1.0, low=0)  # of the face points' mean p in the total
+    occlusion_weight: float = _number(1.0, low=0)  # of the occlusion points' mean p
+    hinge_weight: float = _number(0.5, low=0)  # of the extra cost
 
 
 @dataclass(frozen=True)

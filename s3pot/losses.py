@@ -23,7 +23,8 @@ class PointLosses:
         face: -mean p of the positive points, in [-1, 0].
         occlusion: mean p of the negative points, in [0, 1].
         hinge: mean shortfall of positive points below the margin.
-        total: face + occlusion + weight * hinge.
+        total: Their weighted sum, in [-1, 1.25] with the default weights. It is negative as soon as
+            p is higher at the face points than at the occlusion points; -1 is a perfect answer.
     """
 
     face: Tensor
@@ -76,6 +77,8 @@ def point_losses(
     *,
     sharpness: float = 10.0,
     hinge_margin: float = 0.5,
+    face_weight: float = 1.0,
+    occlusion_weight: float = 1.0,
     hinge_weight: float = 0.5,
 ) -> PointLosses:
     """Face recall, occlusion rejection and face hinge of one image or of a batch.
@@ -86,7 +89,9 @@ def point_losses(
             (..., N).
         sharpness: p = sigmoid(sharpness * logit).
         hinge_margin: Positive points below it pay the hinge.
-        hinge_weight: Weight of the hinge.
+        face_weight: Weight of face recall in the total.
+        occlusion_weight: Weight of occlusion rejection in the total.
+        hinge_weight: Weight of the hinge in the total.
 
     Returns:
         The terms, (...,) each; one without points is 0 (and so has no gradient).
@@ -96,7 +101,8 @@ def point_losses(
     face = -_masked_mean(p, positive)
     hinge = _masked_mean((hinge_margin - p).clamp_min(0), positive)
     occlusion = _masked_mean(p, labels == 0)
-    return PointLosses(face, occlusion, hinge, face + occlusion + hinge_weight * hinge)
+    total = face_weight * face + occlusion_weight * occlusion + hinge_weight * hinge
+    return PointLosses(face, occlusion, hinge, total)
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

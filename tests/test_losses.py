@@ -40,6 +40,16 @@ def test_settings_count() -> None:
     assert float(none.total) == pytest.approx(float(base.face + base.occlusion), abs=1e-6)
 
 
+def test_each_term_has_its_weight_in_the_total() -> None:
+    logits, labels = case(1, 31)
+    got = point_losses(logits, labels, face_weight=2, occlusion_weight=3, hinge_weight=5)
+    want = 2 * got.face + 3 * got.occlusion + 5 * got.hinge
+    assert float(got.total) == pytest.approx(float(want), abs=1e-6)
+    plain = point_losses(logits, labels)
+    for term in ("face", "occlusion", "hinge"):  # the terms themselves carry no weight
+        assert float(getattr(got, term)) == float(getattr(plain, term))
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_term_without_points_is_zero(label: int) -> None:
     logits, _ = case(0, 7)
