@@ -133,6 +133,7 @@ class CacheConfig:
 
     mode: str = _choice("disk", "memory", "off")
     max_gb: float = _number(20.0, low=0)  # oldest entries of a folder's cache go first
+    memory_gb: float = _number(4.0, low=0)  # kept in memory by general training, per process
 
 
 @dataclass(frozen=True)

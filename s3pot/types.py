@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from torch import Tensor, device
 
@@ -105,16 +107,34 @@ class Prompts:
         """Whether there is any point: false where no token's center lies in the region."""
         return len(self.points_sam) > 0
 
-    def to(self, where: device | str) -> Prompts:
-        """Return the same prompts on another device."""
+    def to(self, where: device | str, non_blocking: bool = False) -> Prompts:
+        """Return the same prompts on another device.
+
+        Args:
+            where: The device.
+            non_blocking: Do not wait for copies from pinned memory.
+        """
+        return self._each(lambda tensor: tensor.to(where, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Prompts:
+        """Return the same prompts, which are on the CPU, in memory that a GPU reads fast."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the tensors take."""
+        tensors = (value for value in vars(self).values() if not isinstance(value, str))
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Prompts:
         return replace(
             self,
-            image_embedding=self.image_embedding.to(where),
-            points_sam=self.points_sam.to(where),
-            point_labels=self.point_labels.to(where),
-            similarity=self.similarity.to(where),
-            first_point_sam=self.first_point_sam.to(where),
-            region_sam=self.region_sam.to(where),
+            image_embedding=change(self.image_embedding),
+            points_sam=change(self.points_sam),
+            point_labels=change(self.point_labels),
+            similarity=change(self.similarity),
+            first_point_sam=change(self.first_point_sam),
+            region_sam=change(self.region_sam),
         )
 
 

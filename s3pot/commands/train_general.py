@@ -5,7 +5,8 @@ Commands:
         --output_dir ./checkpoint/train_general
     torchrun --nproc_per_node 2 train_general.py --datapath ./dataset/processed_data
 
---resume goes on from <output_dir>/last.pth exactly where it stopped.
+An output folder that holds another run is refused: --resume goes on from its last.pth exactly where
+it stopped, --overwrite replaces the run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from s3pot.config import Config
 from s3pot.types import S3potError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from s3pot.adapter import PromptAdapter
     from s3pot.data.face_folder import FaceFiles
     from s3pot.distributed import Process
     from s3pot.runs.prompt_store import PromptStore
@@ -32,6 +36,9 @@ BATCH_SIZE = cli.Setting("--bsz", "train.batch_size", "images per step, over all
 EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
 
 
+PICTURES = 4  # validation faces that TensorBoard shows
+
+
 @dataclass(frozen=True)
 class GeneralJob:
     """What to train.
@@ -40,12 +47,14 @@ class GeneralJob:
         datapath: Folder contract; its ``train`` and ``val``, else a seeded split.
         output_dir: Where checkpoints and history go.
         resume: Go on from ``<output_dir>/last.pth`` if there is one.
+        overwrite: Replace the run that ``output_dir`` holds.
         init_checkpoint: Adapter to start from; None for a fresh one.
     """
 
     datapath: Path
     output_dir: Path
     resume: bool = False
+    overwrite: bool = False
     init_checkpoint: Path | None = None
 
 
@@ -56,8 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--datapath", required=True, type=Path, help="folder that generate_reference.py wrote"
     )
-    parser.add_argument(
+    earlier_run = parser.add_mutually_exclusive_group()
+    earlier_run.add_argument(
         "--resume", action="store_true", help="go on from <output_dir>/last.pth if there is one"
+    )
+    earlier_run.add_argument(
+        "--overwrite", action="store_true", help="replace the run that <output_dir> holds"
     )
     parser.add_argument(
         "--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)"
@@ -72,6 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         datapath=args.datapath,
         output_dir=args.output_dir,
         resume=args.resume,
+        overwrite=args.overwrite,
         init_checkpoint=args.init_checkpoint,
     )
     return cli.run(args, lambda config: train_general(config, job))
@@ -84,7 +98,8 @@ def train_general(config: Config, job: GeneralJob) -> int:
         How many faces could not be read; each is named in the log.
 
     Raises:
-        S3potError: Nothing to train on, missing weights, or a loss that is no number.
+        S3potError: Nothing to train on, missing weights, a folder that holds another run, or a loss
+            that is no number.
     """
     # Here, not above: --help should not wait for PyTorch.
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -96,7 +111,10 @@ def train_general(config: Config, job: GeneralJob) -> int:
     from s3pot.seeding import seed_everything
     from s3pot.training.checkpoint import restore_adapter
     from s3pot.training.general import GeneralTraining
+    from s3pot.training.output_folder import refuse_another_run
 
+    if not (job.resume or job.overwrite):
+        refuse_another_run(job.output_dir)
     redirected = logging_redirect_tqdm([logging.getLogger("s3pot")])
     with processes(config.run.device) as process, redirected:
         seed_everything(config.train.seed, config.run.deterministic)
@@ -124,8 +142,33 @@ def train_general(config: Config, job: GeneralJob) -> int:
                 f"{job.datapath}: no face has a prompt point to train on. A point needs a face "
                 "region in <stem>_parsing_mask.npy; look at what generate_reference.py wrote."
             )
-        training.run(train, val, store.get)
+        shown = val[:PICTURES]
+        training.run(train, val, store.load, lambda adapter: draw_faces(store, shown, adapter))
     return failed
+
+
+def draw_faces(
+    store: PromptStore, faces: Sequence[FaceFiles], adapter: PromptAdapter
+) -> dict[str, np.ndarray]:
+    """Draw what an adapter makes of some faces.
+
+    Returns:
+        By name, the working image with the occlusion tinted, uint8 (H, W, 3), RGB.
+    """
+    import torch
+
+    from s3pot.data.face_folder import load_aligned_face
+    from s3pot.pipeline import split_region
+    from s3pot.report.vis import overlay
+
+    pictures = {}
+    for face in faces:
+        aligned = load_aligned_face(face)
+        with torch.no_grad():
+            prediction = store.segmenter.predict_visible_face(adapter, store.get(face))
+        masks = split_region(prediction, aligned.parsing, aligned.image.shape[:2])
+        pictures[face.name] = overlay(aligned.image, masks.occlusion)
+    return pictures
 
 
 def prepare_faces(

@@ -48,10 +48,14 @@ class PromptStore:
         Raises:
             S3potError: A file is missing, damaged or does not fit the others.
         """
+        return self.load(face, oracle).to(self.segmenter.device)
+
+    def load(self, face: FaceFiles, oracle: bool = False) -> Prompts:
+        """Prompts of one face, on the CPU; see ``get``."""
         found = self._kept(face, oracle)
         if found is None:
             found = self._compute([(face, self._read(face, oracle))], oracle)[0]
-        return replace(found.to(self.segmenter.device), name=face.name)
+        return replace(found, name=face.name)
 
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
         """Compute what is missing, in batches: points of each face, and faces that cannot be read.

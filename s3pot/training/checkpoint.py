@@ -122,7 +122,8 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
             f"{path} holds no training state. --resume goes on from the last.pth of a run of "
             "train_general.py; to start from another adapter, pass --init_checkpoint."
         )
-    trained_with = config_from_dict(content["config"])  # keys that are new since then: defaults
+    sections = {name: content["config"].get(name) for name in DECISIVE_SECTIONS}
+    trained_with = config_from_dict(sections)  # a key that is new since then has its default
     before = {**_decisive_settings(trained_with), "sam_sha256": content["sam_sha256"]}
     now = {**_decisive_settings(config), "sam_sha256": sam_sha256}
     changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
@@ -138,7 +139,7 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
         optimizer=content["optimizer"],
         scheduler=content["scheduler"],
         rng=content["rng"],
-        config=trained_with,
+        config=config,
         sam_sha256=content["sam_sha256"],
     )
 

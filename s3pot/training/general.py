@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -18,14 +19,17 @@ from s3pot.seeding import epoch_order
 from s3pot.training.checkpoint import TrainingState, load_training_state, save_training_state
 from s3pot.training.curve import write_curve
 from s3pot.training.history import EpochRecord, write_history
-from s3pot.training.tensorboard import Board
+from s3pot.training.output_folder import BEST, LAST, epoch_checkpoint, remove_earlier_run
+from s3pot.training.progress import Progress, best_record
+from s3pot.training.prompt_feed import PromptFeed
+from s3pot.training.tensorboard import Board, summary_writer
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 
 logger = logging.getLogger(__name__)
 
-LAST = "last.pth"
-BEST = "best.pth"
+Load = Callable[[FaceFiles], Prompts]
+Draw = Callable[[PromptAdapter], Mapping[str, np.ndarray]]
 
 
 class GeneralTraining:
@@ -41,6 +45,9 @@ class GeneralTraining:
         adapter: What is trained.
         output_dir: Where the files go.
         process: This process.
+
+    Raises:
+        S3potError: TensorBoard is asked for and not installed.
     """
 
     def __init__(
@@ -52,6 +59,8 @@ class GeneralTraining:
         output_dir: Path,
         process: Process,
     ) -> None:
+        if config.train.tensorboard:
+            summary_writer()
         self.config = config
         self.sam_sha256 = sam_sha256
         self.output_dir = output_dir
@@ -85,86 +94,100 @@ class GeneralTraining:
         self,
         train: Sequence[FaceFiles],
         val: Sequence[FaceFiles],
-        get: Callable[[FaceFiles], Prompts],
+        load: Load,
+        draw: Draw | None = None,
     ) -> None:
         """Do all epochs that are left.
+
+        A run that starts anew removes the files of an earlier one first.
 
         Args:
             train: Faces to train on, each with at least one prompt point.
             val: Faces to validate on, likewise.
-            get: Gives the prompts of a face.
+            load: Reads the prompts of a face, on the CPU.
+            draw: Draws what the adapter makes of some faces, uint8 (H, W, 3) by name, for
+                TensorBoard.
 
         Raises:
             S3potError: A loss is no number; the files of the epoch before it are whole.
         """
         logger.info("training on %d faces, validating on %d", len(train), len(val))
-        board = self._open_board()
-        if self.process.is_first:
-            save_config(self.config, self.output_dir)
-        epochs = self.config.train.epochs
-        numbers = range(self.epoch + 1, epochs + 1)
+        board = self._prepare_folder()
+        max_bytes = int(self.config.cache.memory_gb * 2**30)
+        feed = PromptFeed(load, self.process.device, max_bytes)
+        progress = Progress(self.config.train.epochs)
+        numbers = range(self.epoch + 1, self.config.train.epochs + 1)
         try:
             for epoch in tqdm(numbers, desc="epochs", disable=self._bar_is_off()):
-                record = self._run_epoch(epoch, train, val, get)
-                self.history.append(record)
+                self.history.append(self._run_epoch(epoch, train, val, feed))
+                logger.info("%s", progress.epoch_line(self.history))
                 if self.process.is_first:
-                    self._write_files(record)
+                    self._write_files()
                 if board is not None:
-                    board.write(record)
+                    board.write(self.history[-1])
+                if board is not None and draw is not None:
+                    board.show(draw(self.trainer.adapter), epoch)
         finally:
+            feed.close()
             if board is not None:
                 board.close()
             if self.process.is_first:
                 write_curve(self.history, f"{self.output_dir}/")
-        logger.info("epoch %d of %d is in %s", self.epoch, epochs, self.output_dir)
+        logger.info("%s", progress.end_line(self.history))
+        logger.info(
+            "files in %s: %s (that epoch), %s, model_epoch_N.pth, history.csv, loss_curve.png",
+            self.output_dir,
+            BEST,
+            LAST,
+        )
 
-    def _open_board(self) -> Board | None:
-        is_wanted = self.config.train.tensorboard and self.process.is_first
-        return Board(self.output_dir) if is_wanted else None
+    def _prepare_folder(self) -> Board | None:
+        """Make the output folder this run's; gives TensorBoard's files if they are asked for."""
+        if not self.process.is_first:
+            return None
+        if not self.history:
+            remove_earlier_run(self.output_dir)
+        board = Board(self.output_dir) if self.config.train.tensorboard else None
+        save_config(self.config, self.output_dir)
+        return board
 
     def _bar_is_off(self) -> bool | None:
         """None lets the terminal decide."""
         return None if self.process.is_first else True
 
     def _run_epoch(
-        self,
-        epoch: int,
-        train: Sequence[FaceFiles],
-        val: Sequence[FaceFiles],
-        get: Callable[[FaceFiles], Prompts],
+        self, epoch: int, train: Sequence[FaceFiles], val: Sequence[FaceFiles], feed: PromptFeed
     ) -> EpochRecord:
         order = epoch_order(len(train), self.config.train.seed, epoch)
+        feed.plan(train[index] for index in self.trainer.own_images(order))
         lr = self.trainer.learning_rate
-        train_losses = self.trainer.train_epoch(lambda index: get(train[index]), order)
+        train_losses = self.trainer.train_epoch(lambda index: feed.get(train[index]), order)
         val_losses = None
         if val:
-            val_losses = self.trainer.validate(lambda index: get(val[index]), len(val))
+            feed.plan(val[index] for index in self.trainer.own_share(range(len(val))))
+            val_losses = self.trainer.validate(lambda index: feed.get(val[index]), len(val))
         return EpochRecord(epoch, lr, train_losses, val_losses)
 
-    def _write_files(self, record: EpochRecord) -> None:
+    def _write_files(self) -> None:
         """Write history and checkpoints of the epoch that is done."""
         write_history(self.history, f"{self.output_dir}/")
-        save_training_state(self._checkpoint_paths(record), self._state())
+        save_training_state(self._checkpoint_paths(), self._state())
         if self.config.train.keep:
-            kept = [epoch for epoch in range(1, self.epoch + 1) if self._is_saved(epoch)]
-            for epoch in kept[: -self.config.train.keep]:
-                self._epoch_path(epoch).unlink(missing_ok=True)
+            saved = [epoch for epoch in range(1, self.epoch + 1) if self._is_saved(epoch)]
+            for epoch in saved[: -self.config.train.keep]:
+                epoch_checkpoint(self.output_dir, epoch).unlink(missing_ok=True)
 
-    def _checkpoint_paths(self, record: EpochRecord) -> list[Path]:
+    def _checkpoint_paths(self) -> list[Path]:
         paths = []
-        if self._is_saved(record.epoch):
-            paths.append(self._epoch_path(record.epoch))
-        earlier = [other.selection_loss for other in self.history[:-1]]
-        if all(record.selection_loss < loss for loss in earlier):
+        if self._is_saved(self.epoch):
+            paths.append(epoch_checkpoint(self.output_dir, self.epoch))
+        if best_record(self.history).epoch == self.epoch:
             paths.append(self.output_dir / BEST)
         return [*paths, self.output_dir / LAST]
 
     def _is_saved(self, epoch: int) -> bool:
         train = self.config.train
         return epoch % train.save_every == 0 or epoch == train.epochs
-
-    def _epoch_path(self, epoch: int) -> Path:
-        return self.output_dir / f"model_epoch_{epoch}.pth"
 
     def _state(self) -> TrainingState:
         return TrainingState(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -64,6 +64,17 @@ class AdapterTrainer:
         """The rate of the coming epoch."""
         return float(self.schedule.get_last_lr()[0])
 
+    def own_share(self, images: Sequence[int]) -> Sequence[int]:
+        """The images of a batch, or of validation, that this process takes."""
+        return images[self.process.rank :: self.process.world_size]
+
+    def own_images(self, order: Sequence[int]) -> list[int]:
+        """The images of ``order`` that this process trains on, in the order it asks for them."""
+        own: list[int] = []
+        for batch in self._batches(order):
+            own += self.own_share(batch)
+        return own
+
     def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> MeanLosses:
         """Pass once over the images, in steps of ``train.batch_size`` over all processes.
 
@@ -78,10 +89,9 @@ class AdapterTrainer:
             S3potError: The loss of an image is no number, and nothing of its step was applied; or
                 a weight is none.
         """
-        batch_size = self.config.train.batch_size
         sums = LossSums(self.process)
-        for start in range(0, len(order), batch_size):
-            self._step(get, order[start : start + batch_size], sums)
+        for batch in self._batches(order):
+            self._step(get, batch, sums)
         self.schedule.step()
         weights = torch.cat([weight.detach().flatten() for weight in self.adapter.parameters()])
         if not bool(weights.isfinite().all()):
@@ -95,12 +105,17 @@ class AdapterTrainer:
     def validate(self, get: GetPrompts, count: int) -> MeanLosses:
         """Mean losses of the images 0..count-1 without training; errors as of ``train_epoch``."""
         sums = LossSums(self.process)
-        own = range(self.process.rank, count, self.process.world_size)
+        own = self.own_share(range(count))
         for start in range(0, len(own), self.images_per_decode):
             prompts = [get(index) for index in own[start : start + self.images_per_decode]]
             sums.add(prompts, self._losses(prompts, self.adapter))
             sums.check_finite()
         return sums.means()
+
+    def _batches(self, order: Sequence[int]) -> Iterator[Sequence[int]]:
+        size = self.config.train.batch_size
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
 
     def _step(self, get: GetPrompts, batch: Sequence[int], sums: LossSums) -> None:
         """Average gradients over the whole batch, of which this process does its share.
@@ -108,7 +123,7 @@ class AdapterTrainer:
         Every process takes part in the one exchange of gradients, with the last images of its
         share or, where the share is empty, with an empty sum.
         """
-        own = batch[self.process.rank :: self.process.world_size]
+        own = self.own_share(batch)
         self.optimizer.zero_grad()
         for start in range(0, len(own), self.images_per_decode):
             end = start + self.images_per_decode
@@ -147,6 +162,8 @@ class AdapterTrainer:
             batch.point_labels,
             sharpness=self.config.loss.sharpness,
             hinge_margin=self.config.loss.hinge_margin,
+            face_weight=self.config.loss.face_weight,
+            occlusion_weight=self.config.loss.occlusion_weight,
             hinge_weight=self.config.loss.hinge_weight,
         )
 

@@ -243,7 +243,8 @@ def test_a_loss_that_is_no_number_stops_and_names_the_image(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch, capsys
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
-    plain, calls = PromptStore.get, []
+    plain, calls = PromptStore.load, []
+    options = [*mini_options, "train.val_fraction=0", "cache.memory_gb=0"]
 
     def damaged(self: PromptStore, face: FaceFiles) -> Prompts:
         calls.append(face.name)
@@ -255,8 +256,8 @@ def test_a_loss_that_is_no_number_stops_and_names_the_image(
             else prompts
         )
 
-    monkeypatch.setattr(PromptStore, "get", damaged)
-    assert run(folder, output, [*mini_options, "train.val_fraction=0"]) == 2
+    monkeypatch.setattr(PromptStore, "load", damaged)
+    assert run(folder, output, options) == 2
     assert f"{calls[3]}: the loss is nan" in capsys.readouterr().err
     assert load(output / "last.pth")["epoch"] == 1
     assert (output / "loss_curve.png").is_file()
@@ -304,6 +305,87 @@ def test_tensorboard_gets_the_columns_of_the_history(
     for column in set(rows[0]) - {"epoch"}:
         points = [(event.step, event.value) for event in board.Scalars(column)]
         assert points == [(n, pytest.approx(float(row[column]))) for n, row in enumerate(rows, 1)]
+    (shown,) = board.Tags()["images"]  # of three faces one is held out
+    assert shown.startswith("face_0")
+    images = board.Images(shown)
+    assert [(image.step, image.width, image.height) for image in images] == [
+        (1, 64, 64),
+        (2, 64, 64),
+    ]
+
+
+def test_every_epoch_is_told(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    output = tmp_path / "out"
+    assert run(processed_folder(3), output, mini_options) == 0
+    lines = capsys.readouterr().err.splitlines()
+    rows = history(output)
+    for number, row in enumerate(rows, 1):
+        (line,) = (line for line in lines if line.startswith(f"epoch {number}/3: "))
+        best = min(float(other["val_total"]) for other in rows[:number])
+        for text in (
+            f"train {float(row['train_total']):.4f}",
+            f"occlusion {float(row['train_occlusion']):.3f}",
+            f"val {float(row['val_total']):.4f}",
+            f"lr {float(row['lr']):.2e}",
+            f"best {best:.4f}",
+            " s left",
+        ):
+            assert text in line
+    assert "best.pth" in lines[-1] and "loss_curve.png" in lines[-1]
+    assert "3 epochs are done" in lines[-2]
+
+
+def test_a_folder_that_holds_another_run_is_refused(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    assert run(folder, output, mini_options, epochs=3) == 0
+    (output / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    assert run(folder, output, mini_options, epochs=1) == 2
+    error = capsys.readouterr().err
+    assert "holds another run" in error and "--resume" in error and "--overwrite" in error
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert run(folder, output, mini_options, "--overwrite", epochs=1) == 0
+    names = {path.name for path in output.iterdir()}
+    assert {path for path in names if path.startswith("model_epoch")} == {"model_epoch_1.pth"}
+    assert len(history(output)) == 1
+    assert (output / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_cannot_begin_leaves_the_earlier_one(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    assert run(folder, output, mini_options, epochs=1) == 0
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    options = [*mini_options, "train.tensorboard=true"]
+    assert run(folder, output, options, "--overwrite", epochs=1) == 2
+    assert (output / "last.pth").is_file()
+
+
+def test_resume_and_overwrite_exclude_each_other(capsys) -> None:
+    with pytest.raises(SystemExit):
+        train_general.main(["--datapath", "x", "--resume", "--overwrite"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_features_that_do_not_fit_into_memory_give_the_same_run(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder = processed_folder(4)
+    for name, gigabytes in (("kept", "4"), ("some", "0.00003"), ("none", "0")):
+        options = [*mini_options, f"cache.memory_gb={gigabytes}"]
+        assert run(folder, tmp_path / name, options, epochs=2) == 0
+    for name in ("some", "none"):
+        for file in ("history.csv", "history.jsonl"):
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "kept" / file).read_bytes()
+        adapters = [
+            load(tmp_path / run_name / "last.pth")["adapter"] for run_name in (name, "kept")
+        ]
+        assert all(torch.equal(adapters[0][key], adapters[1][key]) for key in adapters[1])
 
 
 def test_only_the_adapter_is_trained(

@@ -1,0 +1,49 @@
+"""The output folder of general training: what belongs to a run, and whose run it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from s3pot.types import S3potError
+
+LAST = "last.pth"
+BEST = "best.pth"
+BOARD = "tensorboard"
+
+
+def epoch_checkpoint(output_dir: Path, epoch: int) -> Path:
+    """The checkpoint of one epoch."""
+    return output_dir / f"model_epoch_{epoch}.pth"
+
+
+def files_of_a_run(output_dir: Path) -> list[Path]:
+    """The checkpoints and histories that a run left in a folder, sorted."""
+    names = [LAST, BEST, "history.csv", "history.jsonl", "loss_curve.png", BOARD]
+    paths = [output_dir / name for name in names]
+    existing = [path for path in paths if path.exists()]
+    return sorted([*existing, *output_dir.glob("model_epoch_*.pth")])
+
+
+def refuse_another_run(output_dir: Path) -> None:
+    """Protect the run that a folder holds.
+
+    Raises:
+        S3potError: The folder holds one.
+    """
+    files = files_of_a_run(output_dir)
+    if files:
+        raise S3potError(
+            f"--output_dir {output_dir} holds another run ({files[0].name} and {len(files) - 1} "
+            "more files). Pass --resume to go on with it, --overwrite to replace it, or choose "
+            "another folder."
+        )
+
+
+def remove_earlier_run(output_dir: Path) -> None:
+    """Remove the files of an earlier run, and no others."""
+    for path in files_of_a_run(output_dir):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
