@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from segment_anything.modeling import TwoWayTransformer
 from segment_anything.modeling.image_encoder import Attention as EncoderAttention
-from segment_anything.modeling.image_encoder import ImageEncoderViT
+from segment_anything.modeling.image_encoder import ImageEncoderViT, PatchEmbed
 from segment_anything.modeling.transformer import Attention as DecoderAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,6 +102,17 @@ def decoder_attention(
     )
     mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return module.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class ContiguousPatchEmbed(PatchEmbed):
+    """pip's patch embedding with its channels last in memory, too, not only in shape.
+
+    The blocks add to what it gives and so keep its layout, in which every norm would make a copy.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Patches of pictures (B, 3, H, W) as (B, H / P, W / P, C)."""
+        return super().forward(x).contiguous()
 
 
 class FusedEncoderAttention(EncoderAttention):
@@ -226,7 +237,7 @@ def fastest_way(q: Tensor) -> str:
 
 
 def fuse_image_encoder(encoder: nn.Module, window: str = "auto", whole: str = "auto") -> int:
-    """Give the attention of every block of a ViT image encoder its fused ``forward``.
+    """Give every block of a ViT image encoder fused attention, and its patches a better layout.
 
     Weights, modules and their names stay; an encoder without such blocks is left alone.
 
@@ -241,8 +252,9 @@ def fuse_image_encoder(encoder: nn.Module, window: str = "auto", whole: str = "a
     """
     if not isinstance(encoder, ImageEncoderViT):
         return 0
+    # The subclasses add no parameter, so a loaded module can become one.
+    encoder.patch_embed.__class__ = ContiguousPatchEmbed
     for block in encoder.blocks:
-        # The subclass adds no parameter, so a loaded module can become one.
         block.attn.__class__ = FusedEncoderAttention
         block.attn.way = window if block.window_size else whole
     return len(encoder.blocks)

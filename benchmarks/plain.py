@@ -1,0 +1,68 @@
+"""The authors' algorithm as its description reads: loops that the package's stages are measured by.
+
+Each gives the same result as the stage that it stands beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from s3pot.adapter import PromptAdapter
+from s3pot.sam.frozen import FrozenSam
+from s3pot.types import Prompts
+
+
+def sorted_loop(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Greedy matching by definition: visit all pairs of (R, C) scores in sorted order."""
+    width = scores.shape[1]
+    order = torch.sort(scores.flatten(), descending=True, stable=True).indices
+    rows, cols, used_rows, used_cols = [], [], set(), set()
+    for index in order.tolist():
+        row, col = divmod(index, width)
+        if row not in used_rows and col not in used_cols:
+            used_rows.add(row)
+            used_cols.add(col)
+            rows.append(row)
+            cols.append(col)
+            if len(rows) == min(scores.shape):
+                break
+    return torch.tensor(rows), torch.tensor(cols)
+
+
+def training_step(
+    sam: FrozenSam, adapter: PromptAdapter, optimizer: Optimizer, batch: Sequence[Prompts]
+) -> float:
+    """One optimizer step, image by image: whole masks, losses read at the points, a wait for each.
+
+    Returns:
+        Mean loss.
+    """
+    model, size = sam.sam, sam.grid.size
+    total = 0.0
+    optimizer.zero_grad()
+    for prompts in batch:
+        points = (prompts.points_sam[None], prompts.labels[None].float())
+        tokens, dense = model.prompt_encoder(points=points, boxes=None, masks=None)
+        tokens, _ = adapter(tokens)
+        low, _ = model.mask_decoder(
+            image_embeddings=prompts.image_tokens[None],
+            image_pe=model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=tokens,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        logits = F.interpolate(low, (size, size), mode="bilinear", align_corners=True)[0, 0]
+        x, y = prompts.points_sam.long().unbind(dim=1)
+        p = torch.sigmoid(10 * logits[y, x])
+        positive, negative = p[prompts.labels == 1], p[prompts.labels == 0]
+        hinge = (0.5 - positive).clamp_min(0).mean()
+        loss = negative.mean() - positive.mean() + 0.5 * hinge
+        (loss / len(batch)).backward()
+        total += loss.item() / len(batch)
+    optimizer.step()
+    return total

@@ -1,0 +1,265 @@
+"""The stages of the pipeline on tensors, each beside the plain loop of the authors' algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, Sam
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import AdamW
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import plain
+from benchmarks.clock import Clock, Limits, Report, Row, Timing
+from benchmarks.e4s_regions import drawn_face, plain_loop
+from benchmarks.models import (
+    Sizes,
+    new_inverter,
+    new_parser,
+    new_prompts,
+)
+from s3pot.adapter import PromptAdapter
+from s3pot.fe import enhance
+from s3pot.losses import point_losses
+from s3pot.pipeline import (
+    PipelineSettings,
+    batch_prompts,
+    decode_batch,
+    logits_at_points,
+    segment,
+)
+from s3pot.ps.greedy import greedy_match_many
+from s3pot.ps.select import match_scores
+from s3pot.sam.attention import fuse_image_encoder
+from s3pot.sam.frozen import FrozenSam
+
+WAYS = ("bias", "channels")
+
+
+@dataclass
+class Bench:
+    """What every group of rows uses.
+
+    Attributes:
+        sizes: Of the models and pictures.
+        clock: Times calls.
+        limits: Of the device.
+        report: Where rows go.
+        operations: Of the image encoder for one picture.
+        sam: Random weights; its image encoder becomes faster (and stays so) from group to group.
+        ways: Fastest ways to say relative positions, for windows and for whole pictures.
+    """
+
+    sizes: Sizes
+    clock: Clock
+    limits: Limits
+    report: Report
+    operations: float
+    sam: Sam
+    ways: tuple[str, str] = ("auto", "auto")
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything runs."""
+        return self.clock.device
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether batches pay."""
+        return self.device.type == "cuda"
+
+
+def encode_exact(bench: Bench) -> None:
+    """The image encoder in float32: pip's, and ours with both ways of relative positions."""
+    batch = 4 if bench.on_gpu else 1
+    if isinstance(bench.sam.image_encoder, ImageEncoderViT):
+        images = _pictures(bench, batch)
+        with torch.no_grad():
+            timing = bench.clock.measure(lambda: bench.sam.image_encoder(images))
+        share = bench.limits.share(batch * bench.operations, timing.seconds, "exact")
+        bench.report.add(Row("encode", "pip's segment-anything", batch, timing, share))
+    sam = FrozenSam(bench.sam, speed="exact")
+    for way in WAYS if bench.on_gpu else ("auto",):
+        _encode(bench, sam, batch, (way, way))
+
+
+def encode_fast(bench: Bench) -> None:
+    """The image encoder in bfloat16: all ways, then the best of them at other batch sizes."""
+    sam = FrozenSam(bench.sam, speed="fast")
+    if not isinstance(bench.sam.image_encoder, ImageEncoderViT):
+        _encode(bench, sam, 1, ("auto", "auto"))
+        return
+    batch = 8 if bench.on_gpu else 1
+    pairs = [(window, whole) for window in WAYS for whole in WAYS]
+    seconds = {ways: _encode(bench, sam, batch, ways).seconds for ways in pairs}
+    bench.ways = min(pairs, key=lambda ways: seconds[ways])
+    for other in (1, 16, 32) if bench.on_gpu else ():
+        _encode(bench, sam, other, bench.ways)
+
+
+def encode_max(bench: Bench) -> None:
+    """The compiled image encoder; the time of compiling is in the note."""
+    sam = FrozenSam(bench.sam, speed="max")
+    batch = 16 if bench.on_gpu else 1
+    fuse_image_encoder(bench.sam.image_encoder, *bench.ways)
+    images = _pictures(bench, batch)
+    start = bench.clock.now()
+    sam.encode(images)
+    compiling = f"compiled in {bench.clock.now() - start:.0f} s"
+    _encode(bench, sam, batch, bench.ways, note=compiling)
+
+
+def _encode(
+    bench: Bench,
+    sam: FrozenSam,
+    batch: int,
+    ways: tuple[str, str],
+    note: str = "",
+) -> Timing:
+    fuse_image_encoder(bench.sam.image_encoder, *ways)
+    images = _pictures(bench, batch)
+    timing = bench.clock.measure(lambda: sam.encode(images), 1.0, 10)
+    share = bench.limits.share(batch * bench.operations, timing.seconds, sam.speed)
+    vit = isinstance(bench.sam.image_encoder, ImageEncoderViT)
+    variant = f"{sam.speed}: windows {ways[0]}, whole {ways[1]}" if vit else sam.speed
+    bench.report.add(Row("encode", variant, batch, timing, share, note))
+    return timing
+
+
+def _pictures(bench: Bench, batch: int) -> Tensor:
+    size = bench.sam.image_encoder.img_size
+    return torch.rand(batch, 3, size, size, device=bench.device)
+
+
+def adapter_step(bench: Bench) -> None:
+    """One optimizer step: forward, losses at the points, backward, AdamW."""
+    sam = FrozenSam(bench.sam)
+    points = bench.sizes.points
+    faces = [new_prompts(bench.sam, points - 50 * seed, seed) for seed in range(3)]
+    adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim).to(bench.device)
+    optimizer = AdamW(adapter.parameters(), 1e-4)
+    settings = PipelineSettings()
+
+    def step(count: int) -> None:
+        batch = batch_prompts(faces[:count])
+        optimizer.zero_grad()
+        prediction = decode_batch(sam, adapter, batch)
+        logits = logits_at_points(sam, prediction, batch, settings)
+        point_losses(logits, batch.labels).total.mean().backward()
+        optimizer.step()
+
+    for count in (1, 3):
+        with FlopCounterMode(display=False) as counter:
+            plain.training_step(sam, adapter, optimizer, faces[:count])
+        operations = float(counter.get_total_flops())
+        note = f"up to {points} points"
+        calls: dict[str, Callable[[], object]] = {
+            "exact": partial(step, count),
+            "plain loop": partial(plain.training_step, sam, adapter, optimizer, faces[:count]),
+        }
+        for variant, call in calls.items():
+            timing = bench.clock.measure(call)
+            share = bench.limits.share(operations, timing.seconds, "exact")
+            bench.report.add(Row("adapter step", variant, count, timing, share, note))
+
+
+def match(bench: Bench) -> None:
+    """Greedy matching of noisy tokens, alone and several at once."""
+    side = bench.sam.prompt_encoder.image_embedding_size[0]
+    generator = torch.Generator().manual_seed(0)
+    region = torch.zeros(side * side, dtype=torch.bool)
+    region[torch.randperm(side * side, generator=generator)[: bench.sizes.points]] = True
+    matrices = []
+    for _ in range(8):
+        reference = torch.randn(256, side, side, generator=generator)
+        raw = reference + 0.5 * torch.randn(256, side, side, generator=generator)
+        hidden = torch.rand(side, side, generator=generator) < 0.2
+        raw = torch.where(hidden, torch.randn(256, side, side, generator=generator), raw)
+        scores = match_scores(raw, reference, region.view(side, side))
+        matrices.append(scores.to(bench.device))
+    note = f"{bench.sizes.points} x {side * side}"
+    for count in (1, 8):
+        given = matrices[:count]
+        timing = bench.clock.measure(lambda given=given: greedy_match_many(given))  # type: ignore[misc]
+        bench.report.add(Row("match", "greedy_match_many", count, timing, note=note))
+    timing = bench.clock.measure(lambda: plain.sorted_loop(matrices[0]), 1, 3)
+    same = torch.equal(plain.sorted_loop(matrices[0])[1], greedy_match_many(matrices)[0][1].cpu())
+    note = f"{note}; same pairs: {'yes' if same else 'NO'}"
+    bench.report.add(Row("match", "plain loop", 1, timing, note=note))
+
+
+def invert(bench: Bench) -> None:
+    """E4S: references of drawn class maps."""
+    side = 256 if bench.sizes.name == "mini" else 512
+    labels = torch.from_numpy(drawn_face(side))[None].to(bench.device)
+    image = torch.rand(1, 3, bench.sizes.picture, bench.sizes.picture, device=bench.device)
+    for half in (False, True):
+        inverter = new_inverter(bench.sizes.name, bench.device, half)
+        for batch in (1, 4) if bench.on_gpu else (1,):
+            images = image.expand(batch, -1, -1, -1)
+            maps = labels.expand(batch, -1, -1)
+            timing = bench.clock.measure(lambda i=images, m=maps: inverter.invert(i, m))  # type: ignore[misc]  # noqa: B023
+            variant = "bfloat16" if half else "float32"
+            bench.report.add(Row("invert", f"tiles, {variant}", batch, timing))
+        if not half:
+            with plain_loop(inverter.net, True):
+                with FlopCounterMode(display=False) as counter:
+                    inverter.invert(image, labels)
+                timing = bench.clock.measure(lambda: inverter.invert(image, labels))  # noqa: B023
+            share = bench.limits.share(counter.get_total_flops(), timing.seconds, "exact")
+            bench.report.add(Row("invert", "plain loop over regions", 1, timing, share))
+
+
+def parse(bench: Bench) -> None:
+    """The face parser, pre- and post-processing included."""
+    parser = new_parser(bench.sizes.name, bench.device)
+    for batch in (1, 8) if bench.on_gpu else (1,):
+        side = bench.sizes.picture
+        images = torch.rand(batch, 3, side, side, device=bench.device)
+        timing = bench.clock.measure(lambda images=images: parser.parse(images))  # type: ignore[misc]
+        bench.report.add(Row("parse", "float32", batch, timing))
+
+
+def enhance_tokens(bench: Bench) -> None:
+    """FE of one pair."""
+    sam = FrozenSam(bench.sam)
+    raw, reference = (new_prompts(bench.sam, 10, seed).image_tokens for seed in range(2))
+    region = torch.ones(raw.shape[1:], dtype=torch.bool, device=bench.device)
+    timing = bench.clock.measure(lambda: enhance(sam, raw, reference, region))
+    bench.report.add(Row("FE", "one pair", 1, timing))
+
+
+def decode(bench: Bench) -> None:
+    """Adapter and mask of faces, without gradient."""
+    sam = FrozenSam(bench.sam)
+    faces = [new_prompts(bench.sam, bench.sizes.points - 50 * seed, seed) for seed in range(4)]
+    adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim).to(bench.device).eval()
+    model = bench.sam
+
+    def by_sam() -> None:
+        prompts = faces[0]
+        points = (prompts.points_sam[None], prompts.labels[None].float())
+        tokens, dense = model.prompt_encoder(points=points, boxes=None, masks=None)
+        low, _ = model.mask_decoder(
+            prompts.image_tokens[None],
+            model.prompt_encoder.get_dense_pe(),
+            adapter(tokens)[0],
+            dense,
+            False,
+        )
+        F.interpolate(low, (sam.grid.size,) * 2, mode="bilinear", align_corners=True)
+
+    calls: list[tuple[str, int, Callable[[], object]]] = [
+        ("one by one", 1, lambda: segment(sam, adapter, faces[0], PipelineSettings())),
+        ("one batch, low resolution", 4, lambda: decode_batch(sam, adapter, batch_prompts(faces))),
+        ("pip's segment-anything", 1, by_sam),
+    ]
+    with torch.no_grad():
+        for variant, batch, call in calls:
+            timing = bench.clock.measure(call)
+            note = f"up to {bench.sizes.points} points"
+            bench.report.add(Row("decode", variant, batch, timing, note=note))
