@@ -18,7 +18,7 @@ from benchmarks.clock import Row, Timing
 from benchmarks.stages import Bench
 from s3pot.adapter import PromptAdapter
 from s3pot.commands import inference
-from s3pot.data.face_folder import load_reference, output_files
+from s3pot.data.face_folder import load_aligned_face, output_files
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.io import write_npy
@@ -53,7 +53,7 @@ def files(bench: Bench) -> None:
         folder = Path(name)
         write_faces(folder, 1, size)
         face = output_files(folder, "face_000")
-        timing = bench.clock.measure(lambda: load_reference(face, False))
+        timing = bench.clock.measure(lambda: load_aligned_face(face))
         bench.report.add(Row("read", "photo, reference, class map", 1, timing))
         picture = read_rgb(face.raw)
         low, high = 0.15 * size, 0.9 * size
@@ -96,7 +96,7 @@ def inference_from_disk(bench: Bench) -> None:
             torch.save(state, work / official)
             del state
             adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim)
-            save_checkpoint(work / "adapter.pth", adapter)
+            save_checkpoint(work / "adapter.pth", adapter, epoch=0, config={}, sam_sha256="")
             options += [f"model.sam={name}", f"model.weights_dir={work}"]
             options += ["--checkpoint", str(work / "adapter.pth")]
         allowed = (

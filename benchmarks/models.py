@@ -100,10 +100,10 @@ def new_prompts(sam: Sam, points: int, seed: int) -> Prompts:
     width = sam.prompt_encoder.embed_dim
     prompts = Prompts(
         name=f"face {seed}",
-        image_tokens=torch.randn(width, side, side, generator=generator) * 0.2,
+        image_embedding=(torch.randn(width, side, side, generator=generator) * 0.2).half(),
         points_sam=grid.centres(cells),
-        labels=labels,
-        similarity=torch.zeros(side, side),
+        point_labels=labels,
+        similarity=torch.zeros(side, side).half(),
         first_point_sam=torch.zeros(2),
         region_sam=torch.ones(grid.size, grid.size, dtype=torch.bool),
     )

@@ -46,11 +46,11 @@ def training_step(
     total = 0.0
     optimizer.zero_grad()
     for prompts in batch:
-        points = (prompts.points_sam[None], prompts.labels[None].float())
+        points = (prompts.points_sam[None], prompts.point_labels[None].float())
         tokens, dense = model.prompt_encoder(points=points, boxes=None, masks=None)
         tokens, _ = adapter(tokens)
         low, _ = model.mask_decoder(
-            image_embeddings=prompts.image_tokens[None],
+            image_embeddings=prompts.image_embedding[None].float(),
             image_pe=model.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=tokens,
             dense_prompt_embeddings=dense,
@@ -59,7 +59,7 @@ def training_step(
         logits = F.interpolate(low, (size, size), mode="bilinear", align_corners=True)[0, 0]
         x, y = prompts.points_sam.long().unbind(dim=1)
         p = torch.sigmoid(10 * logits[y, x])
-        positive, negative = p[prompts.labels == 1], p[prompts.labels == 0]
+        positive, negative = p[prompts.point_labels == 1], p[prompts.point_labels == 0]
         hinge = (0.5 - positive).clamp_min(0).mean()
         loss = negative.mean() - positive.mean() + 0.5 * hinge
         (loss / len(batch)).backward()

@@ -25,13 +25,7 @@ from benchmarks.models import (
 from s3pot.adapter import PromptAdapter
 from s3pot.fe import enhance
 from s3pot.losses import point_losses
-from s3pot.pipeline import (
-    PipelineSettings,
-    batch_prompts,
-    decode_batch,
-    logits_at_points,
-    segment,
-)
+from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match_many
 from s3pot.ps.select import match_scores
 from s3pot.sam.attention import fuse_image_encoder
@@ -142,14 +136,14 @@ def adapter_step(bench: Bench) -> None:
     faces = [new_prompts(bench.sam, points - 50 * seed, seed) for seed in range(3)]
     adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim).to(bench.device)
     optimizer = AdamW(adapter.parameters(), 1e-4)
-    settings = PipelineSettings()
+    segmenter = OcclusionSegmenter(sam)
 
     def step(count: int) -> None:
         batch = batch_prompts(faces[:count])
         optimizer.zero_grad()
-        prediction = decode_batch(sam, adapter, batch)
-        logits = logits_at_points(sam, prediction, batch, settings)
-        point_losses(logits, batch.labels).total.mean().backward()
+        low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
+        point_logits = segmenter.logits_at_points(low_res_logits, batch)
+        point_losses(point_logits, batch.point_labels).total.mean().backward()
         optimizer.step()
 
     for count in (1, 3):
@@ -227,7 +221,7 @@ def parse(bench: Bench) -> None:
 def enhance_tokens(bench: Bench) -> None:
     """FE of one pair."""
     sam = FrozenSam(bench.sam)
-    raw, reference = (new_prompts(bench.sam, 10, seed).image_tokens for seed in range(2))
+    raw, reference = (new_prompts(bench.sam, 10, seed).image_embedding.float() for seed in range(2))
     region = torch.ones(raw.shape[1:], dtype=torch.bool, device=bench.device)
     timing = bench.clock.measure(lambda: enhance(sam, raw, reference, region))
     bench.report.add(Row("FE", "one pair", 1, timing))
@@ -236,16 +230,17 @@ def enhance_tokens(bench: Bench) -> None:
 def decode(bench: Bench) -> None:
     """Adapter and mask of faces, without gradient."""
     sam = FrozenSam(bench.sam)
+    segmenter = OcclusionSegmenter(sam)
     faces = [new_prompts(bench.sam, bench.sizes.points - 50 * seed, seed) for seed in range(4)]
     adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim).to(bench.device).eval()
     model = bench.sam
 
     def by_sam() -> None:
         prompts = faces[0]
-        points = (prompts.points_sam[None], prompts.labels[None].float())
+        points = (prompts.points_sam[None], prompts.point_labels[None].float())
         tokens, dense = model.prompt_encoder(points=points, boxes=None, masks=None)
         low, _ = model.mask_decoder(
-            prompts.image_tokens[None],
+            prompts.image_embedding[None].float(),
             model.prompt_encoder.get_dense_pe(),
             adapter(tokens)[0],
             dense,
@@ -254,8 +249,12 @@ def decode(bench: Bench) -> None:
         F.interpolate(low, (sam.grid.size,) * 2, mode="bilinear", align_corners=True)
 
     calls: list[tuple[str, int, Callable[[], object]]] = [
-        ("one by one", 1, lambda: segment(sam, adapter, faces[0], PipelineSettings())),
-        ("one batch, low resolution", 4, lambda: decode_batch(sam, adapter, batch_prompts(faces))),
+        ("one by one", 1, lambda: segmenter.predict_visible_face(adapter, faces[0])),
+        (
+            "one batch, low resolution",
+            4,
+            lambda: segmenter.predict_low_res_logits(adapter, batch_prompts(faces)),
+        ),
         ("pip's segment-anything", 1, by_sam),
     ]
     with torch.no_grad():

@@ -21,25 +21,17 @@ import inference
 import train_general
 import train_per_image
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_inverter, build_parser, build_sam, weights_path
+from s3pot.build import build_face_parser, build_inverter, build_segmenter, weights_path
 from s3pot.config import load_config
-from s3pot.data.face_folder import make_pair
 from s3pot.data.image import read_rgb, to_tensor, write_png
 from s3pot.losses import point_losses
-from s3pot.pipeline import (
-    PipelineSettings,
-    batch_prompts,
-    decode_batch,
-    logits_at_points,
-    prepare,
-    segment,
-)
+from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match, greedy_match_many
 from s3pot.sam.attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 from s3pot.sam.speed import tensor_float32
 from s3pot.training.checkpoint import new_adapter
-from s3pot.types import Prompts, Reference
+from s3pot.types import AlignedFace, Prompts
 from s3pot_synthetic import draw_face
 from s3pot_synthetic.sample import FaceSample
 
@@ -50,7 +42,6 @@ pytestmark = [
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 MINI = ["model.set=mini", "model.sam=mini", "align.mode=never"]
-SETTINGS = PipelineSettings()
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +129,9 @@ def prompts_of(seed: int, count: int) -> Prompts:
     labels = torch.randint(0, 2, (count,), generator=random).sort(descending=True).values
     return Prompts(
         name=f"face_{seed}",
-        image_tokens=torch.randn(32, 8, 8, generator=random),
+        image_embedding=torch.randn(32, 8, 8, generator=random),
         points_sam=torch.randint(0, 64, (count, 2), generator=random).float(),
-        labels=labels,
+        point_labels=labels,
         similarity=torch.zeros(8, 8),
         first_point_sam=torch.zeros(2),
         region_sam=torch.ones(64, 64, dtype=torch.bool),
@@ -156,11 +147,12 @@ def test_masked_decode_and_adapter_step(tiny_sam: FrozenSam) -> None:
         sam = copy.deepcopy(tiny_sam).to(device)
         trained = copy.deepcopy(adapter).to(device)
         batch = batch_prompts([face.to(device) for face in faces])
-        prediction = decode_batch(sam, trained, batch)
-        logits = logits_at_points(sam, prediction, batch, SETTINGS)
-        point_losses(logits, batch.labels).total.sum().backward()
+        segmenter = OcclusionSegmenter(sam)
+        low_res_logits = segmenter.predict_low_res_logits(trained, batch)
+        logits = segmenter.logits_at_points(low_res_logits, batch)
+        point_losses(logits, batch.point_labels).total.sum().backward()
         gradients = [parameter.grad for parameter in trained.parameters()]
-        results.append([prediction.low_logits.detach(), logits.detach(), *gradients])
+        results.append([low_res_logits.detach(), logits.detach(), *gradients])
     for on_gpu, on_cpu in zip(results[1], results[0]):
         assert relative_error(on_gpu, on_cpu) < 1e-3
 
@@ -191,8 +183,8 @@ def faces() -> list[FaceSample]:
 def test_parser_and_generator(faces: list[FaceSample]) -> None:
     images = torch.stack([to_tensor(face.raw) for face in faces])
     config = load_config(overrides=MINI)
-    labels = build_parser(config, CPU).parse(images)
-    on_gpu = build_parser(config, GPU).parse(images.to(GPU))
+    labels = build_face_parser(config, CPU).parse(images)
+    on_gpu = build_face_parser(config, GPU).parse(images.to(GPU))
     assert float((labels == on_gpu.cpu()).float().mean()) > 0.999
     want = build_inverter(config, CPU).invert(images, labels)
     got = build_inverter(config, GPU).invert(images.to(GPU), labels.to(GPU))
@@ -202,12 +194,16 @@ def test_parser_and_generator(faces: list[FaceSample]) -> None:
 def visible_faces(device: torch.device, speed: str, faces: list[FaceSample]) -> list[Tensor]:
     """From pictures to masks with the bundled models, bool (S, S) each."""
     config = load_config(overrides=[*MINI, f"run.speed={speed}"])
-    sam = build_sam(config, device)
-    adapter = new_adapter(config, sam, weights_path(config, "adapter")).eval()
-    pairs = [make_pair("face", Reference(f.raw, f.clean, f.labels), 256) for f in faces]
+    segmenter = build_segmenter(config, device)
+    adapter = new_adapter(config, segmenter.sam, weights_path(config, "adapter")).eval()
+    inputs = [
+        segmenter.prepare(AlignedFace("face", face.raw, face.labels, face.clean)) for face in faces
+    ]
     with torch.no_grad():
-        prompts = prepare(sam, pairs, SETTINGS)
-        return [segment(sam, adapter, one, SETTINGS).logits_sam > 0 for one in prompts]
+        return [
+            segmenter.predict_visible_face(adapter, prompts).logits_sam > 0
+            for prompts in segmenter.select_prompts(inputs)
+        ]
 
 
 @pytest.fixture(scope="module")
