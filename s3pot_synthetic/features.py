@@ -72,7 +72,7 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
     opened = rng.uniform(0.045, 0.078) if rng.random() > 0.07 else rng.uniform(0.006, 0.016)
     if head.smile > 0.04:
         opened *= 0.8
-    shadow = np.full(3, rng.uniform(0.75, 1.0))
+    shadow = np.full(3, rng.uniform(0.68, 0.95))
     if made_up and rng.random() < 0.4:
         shadow = np.clip(rng.normal(0.65, 0.2, 3), 0.25, 1.05)
     lids = _Lids(
@@ -101,7 +101,7 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
     upper = np.stack([across, y0 - opened * np.sin(t) ** 0.8 * (1 + 0.15 * np.cos(t)) + tilt], 1)
     lower = np.stack([across, y0 + opened * 0.6 * np.sin(t) * (1 - 0.2 * np.cos(t)) + tilt], 1)
     around = frame.fill(head.turn(ellipse((x0, y0 - 0.045), (lids.wide * 1.1, 0.06))))
-    canvas.tint(frame.soften(around, 3), lids.shadow)
+    canvas.tint(frame.soften(around, 4), lids.shadow)
     bag = spline(head.turn(lower + (0, 0.05)), 2, closed=False)
     canvas.tint(frame.soften(frame.stroke(bag, 2.5), 1.5), lids.bags)
     hole = frame.fill(head.turn(np.concatenate([upper, lower[::-1]])))
@@ -137,7 +137,7 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
 
 def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, clip: Array) -> None:
     """Draw the eye brows as tapered bands of short hairs."""
-    arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.03, 0.075), rng.uniform(0.11, 0.17)
+    arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.03, 0.075), rng.uniform(0.095, 0.15)
     angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.55, 0.95)
     soft = rng.uniform(0.8, 1.6)
     cocked = np.clip(rng.normal(0, 0.012), -0.03, 0.03)  # one brow is raised above the other

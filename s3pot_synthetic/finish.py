@@ -87,8 +87,10 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
     # One field serves three channels: turned over, its values are far from their copies.
     field = rng.standard_normal(image.shape[:2], dtype=np.float32)
     if camera.coarse:
-        soft = cv2.GaussianBlur(field, (0, 0), max(0.5, 1.1 * frame.scale))
-        field = cv2.addWeighted(field, 1 - camera.coarse, soft, 3 * camera.coarse, 0)
+        sigma = max(0.5, 1.1 * frame.scale)
+        soft = cv2.GaussianBlur(field, (0, 0), sigma)
+        strength = 3.5 * sigma * camera.coarse  # a blur takes that much of the deviation
+        field = cv2.addWeighted(field, 1 - camera.coarse, soft, strength, 0)
     field *= np.float32(255 * camera.noise)
     grain: Array = cv2.merge(
         (field, np.ascontiguousarray(field[::-1]), np.ascontiguousarray(field[:, ::-1]))

@@ -184,6 +184,20 @@ def _cap(rng: np.random.Generator, head: Head, frame: Frame, style: str) -> tupl
         (-temple + 0.04, line * 0.72 + wobble[4]), (-temple, -0.28 + wobble[6]),
         (-0.97, 0.3 * side - 0.12), (-0.96, side * 0.95),
     ])  # fmt: skip
+    if is_long(style):  # it hangs over ears and cheeks, often parted like a curtain
+        low, near = rng.uniform(0.5, 1.1), rng.uniform(0.66, 0.92)
+        outer[0] = outer[1] = (-1.07, low)
+        outer[-1] = outer[-2] = (1.07, low)
+        curtain = rng.random() < 0.6 and not fringe
+        high = line + 0.05 if not curtain else -rng.uniform(0.7, 0.88)
+        middle = line if not curtain else -rng.uniform(0.35, 0.6)
+        lean = rng.uniform(-0.04, 0.04, 4)
+        inner = np.array([
+            (near + lean[0], low), (near + lean[1], 0.25), (near - 0.03, -0.2 + wobble[5]),
+            (0.55 + wobble[0], middle), (part + 0.1, high + 0.06), (part, high),
+            (part - 0.1, high + 0.06), (-0.55 + wobble[3], middle),
+            (-near + 0.03, -0.2 + wobble[6]), (-near + lean[2], 0.25), (-near + lean[3], low),
+        ])  # fmt: skip
     shape = np.concatenate([head.place(outer), head.turn(np.clip(inner, -1, 1))])
     return frame.fill(spline(shape)), line
 
