@@ -29,7 +29,7 @@ import torch
 from segment_anything.modeling import Sam
 
 from s3pot.sam.mini import build_mini_sam
-from s3pot_mini import adapter, generator, parser, pool, sam, sam_generic
+from s3pot_mini import generator, parser, pool, sam, sam_generic
 from s3pot_mini.loop import Schedule, plot
 from s3pot_mini.nets import (
     References,
@@ -47,6 +47,7 @@ BUNDLED = ROOT / "s3pot" / "weights" / "mini"
 TRAINED = ("parser", "generator", "sam_generic", "sam")
 STAGES = ("pool", *TRAINED, "adapter")
 FACES_TO_BEGIN = 3000  # of a pool that is still being drawn
+WAITING_SHARE = 0.1  # of the clock time, in which so many may still be drawn
 # Shares of the clock time, when parser, generator and tuned SAM follow each other beside the
 # generic SAM.
 CLOCK_SHARES = {"parser": 0.17, "generator": 0.22, "sam_generic": 0.6}
@@ -115,6 +116,8 @@ def main(argv: list[str] | None = None) -> int:
     elif args.stage in TRAINED:
         train_one(args.stage, options, open_pool(options), seconds)
     if args.stage in ("adapter", "all") and not failed:
+        from s3pot_mini import adapter  # the commands of the package are needed for it alone
+
         adapter.train(options.work, options.target, args.device)
     return failed
 
@@ -141,7 +144,8 @@ def train_all(options: Options, args: argparse.Namespace) -> int:
         How many stages failed.
     """
     assert options.deadline is not None
-    pool.wait_for_pool(options.work, FACES_TO_BEGIN, patience=60.0)
+    patience = WAITING_SHARE * (options.deadline - time.monotonic())
+    pool.wait_for_pool(options.work, FACES_TO_BEGIN, patience)
     whole = options.deadline - time.monotonic() - SECONDS_TO_END
     beside = subprocess.Popen(_generic_command(args, CLOCK_SHARES["sam_generic"] * whole))
     pictures = open_pool(options)

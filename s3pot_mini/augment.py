@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.labels import CLASSES
-from s3pot_mini.pool import FaceBatch, SceneBatch
+from s3pot_mini.pool import FaceBatch, SceneBatch, constant
 
 SKIN, NOSE = CLASSES.index("skin"), CLASSES.index("nose")
 GREY = (0.299, 0.587, 0.114)
+BROWN = (0.17, 0.12, 0.09)
 JPEG_BLOCK = 8
 BLUR_REACH = 4  # pixels to each side
 
@@ -120,7 +121,7 @@ def bearded(batch: FaceBatch, share: float = 0.25) -> FaceBatch:
     density = uniform(count, 0.15, 0.85, device) * (0.55 + 0.3 * patches + 0.3 * grain)
     strength = density * ramp * (batch.labels == SKIN)[:, None] * chance(count, share, device)
     strength = F.avg_pool2d(strength, 3, stride=1, padding=1).clamp(0, 1)
-    brown = torch.tensor((0.17, 0.12, 0.09), device=device).view(1, 3, 1, 1)
+    brown = constant(BROWN, device).view(1, 3, 1, 1)
     hair = (brown * uniform(count, 0.3, 2.2, device) + normal(count, 0.03, device, 3)).clamp(0, 1)
     visible = (~batch.occluder)[:, None]
     clean = batch.clean + strength * (hair - batch.clean)
@@ -180,7 +181,7 @@ class Tone:
         image = (image * self.lamp * self.gain).clamp(1e-4, 1) ** self.gamma
         curve = image * image * (3 - 2 * image)
         image = image + self.contrast * (curve - image)
-        weights = torch.tensor(GREY, device=image.device).view(1, 3, 1, 1)
+        weights = constant(GREY, image.device).view(1, 3, 1, 1)
         grey = (image * weights).sum(1, keepdim=True)
         image = grey + self.saturation * (image - grey)
         image = gaussian_blur(image, self.blur)
@@ -197,7 +198,7 @@ def side_lamp(count: int, size: int, device: torch.device, share: float = 0.4) -
     way = torch.stack((angle.cos(), angle.sin()), dim=-1).view(count, 1, 1, 2)
     bend = (torch.rand(count, 1, 1, device=device) - 0.5) * 1.2
     along = (flat * way).sum(-1)
-    across = (flat * way.flip(-1) * torch.tensor((-1.0, 1.0), device=device)).sum(-1)
+    across = (flat * way.flip(-1) * constant((-1.0, 1.0), device)).sum(-1)
     offset = torch.randn(count, 1, 1, device=device) * 0.3
     width = torch.exp(torch.rand(count, 1, 1, device=device) * 2.3 - 2.7)
     shade = torch.sigmoid((along + bend * across.square() - offset) / width)[:, None]

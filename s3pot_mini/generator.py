@@ -20,11 +20,10 @@ from torch.nn import functional as F
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.rg.nets.regions import Box, Level, RegionPlan, Tile, subsample
-from s3pot.rg.parser import standardize
 from s3pot_mini.augment import bearded, photographed
 from s3pot_mini.critic import Critic, adversarial
 from s3pot_mini.loop import Losses, Schedule, export, fit
-from s3pot_mini.parser import REFRESH_EVERY, predict, shown, training_faces
+from s3pot_mini.parser import REFRESH_EVERY, predict, shown, standardized, training_faces
 from s3pot_mini.pool import Pool
 
 SIZE = E4SSize(
@@ -155,8 +154,8 @@ def soft_error(drawn: Tensor, clean: Tensor, region: Tensor) -> Tensor:
 def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
     """Distance of the parser trunk's unit features at strides 8 and 16."""
     with torch.no_grad():
-        want = parser.cp.resnet(standardize(clean))
-    got = parser.cp.resnet(standardize(drawn))
+        want = parser.cp.resnet(standardized(clean))
+    got = parser.cp.resnet(standardized(drawn))
     return _distance(got.f8, want.f8) + _distance(got.f16, want.f16)
 
 

@@ -21,6 +21,7 @@ LOG_EVERY = 25  # steps
 SAVE_EVERY = 100
 VALIDATE_EVERY = 500
 WARM_UP = 100
+UNBOUNDED = 10**9
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Schedule:
     seconds: float | None = None
 
     def limited(self, steps: int | None, seconds: float | None, batch: int | None) -> Schedule:
-        """The same with other bounds where one is given."""
-        return replace(self, steps=steps or self.steps, seconds=seconds, batch=batch or self.batch)
+        """The same with other bounds where one is given; with seconds alone, only they count."""
+        if steps is None:
+            steps = self.steps if seconds is None else UNBOUNDED
+        return replace(self, steps=steps, seconds=seconds, batch=batch or self.batch)
 
     def progress(self, step: int, elapsed: float) -> float:
         """Share of the run that is over, by steps or by the clock, whichever is ahead."""

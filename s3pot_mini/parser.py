@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from s3pot.labels import CLASSES, NUM_CLASSES
 from s3pot.rg.nets.bisenet import BiSeNet
-from s3pot.rg.parser import standardize
+from s3pot.rg.parser import IMAGENET_MEAN, IMAGENET_STD
 from s3pot_mini.augment import bearded, photographed, turned
 from s3pot_mini.loop import Losses, Schedule, export, fit
 from s3pot_mini.pasting import pasted
-from s3pot_mini.pool import FaceBatch, Pool, region_of
+from s3pot_mini.pool import FaceBatch, Pool, constant, region_of
 
 WIDTH = 16
 INPUT = 384
@@ -38,7 +38,13 @@ WEAK = ("eye_glass", "ear_rings", "eyebrows", "lip", "mouth")  # followed one by
 def normalise(images: Tensor) -> Tensor:
     """[0, 1] pixels to the parser's input: enlarged to INPUT, ImageNet mean and std."""
     images = F.interpolate(images, size=(INPUT, INPUT), mode="bilinear", align_corners=False)
-    return standardize(images)
+    return standardized(images)
+
+
+def standardized(images: Tensor) -> Tensor:
+    """Apply ImageNet's mean and std to [0, 1] pixels, as ``s3pot.rg.parser.standardize``."""
+    mean, std = (constant(v, images.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images - mean) / std
 
 
 def training_faces(pool: Pool, count: int, share: float = PASTED) -> FaceBatch:

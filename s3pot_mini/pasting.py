@@ -54,7 +54,15 @@ def random_segment(numbers: Tensor, smallest: int = SMALLEST_PART) -> Tensor:
     counts = torch.zeros(len(flat), SEGMENT_LIMIT, device=flat.device)
     counts.scatter_add_(1, flat, torch.ones_like(flat, dtype=counts.dtype))
     weights = (counts >= smallest).float() + 1e-6 * (counts > 0)
-    return torch.multinomial(weights, 1)[:, :, None]
+    return weighted_choice(weights)[:, None, None]
+
+
+def weighted_choice(weights: Tensor) -> Tensor:
+    """Draw one place of each row (B, N) by its weights, int64 (B,).
+
+    As ``torch.multinomial``, without its checks, which wait for a GPU.
+    """
+    return (weights / torch.empty_like(weights).exponential_()).argmax(dim=1)
 
 
 def random_pixel(weights: Tensor) -> Tensor:
@@ -64,7 +72,7 @@ def random_pixel(weights: Tensor) -> Tensor:
     """
     flat = weights.flatten(1).float()
     flat = flat + 1e-12 + (flat.sum(1, keepdim=True) == 0)
-    index = torch.multinomial(flat, 1)[:, 0]
+    index = weighted_choice(flat)
     side = weights.shape[-1]
     return torch.stack((index % side, index // side), dim=-1).float()
 

@@ -7,6 +7,7 @@ of the part, number of the thing, as ``s3pot_synthetic.segments`` gives them.
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -76,9 +77,15 @@ class SceneBatch:
     things: Tensor
 
 
+@functools.cache
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Fixed numbers on a device; copying them there each time would wait for a GPU's queue."""
+    return torch.tensor(values, device=device)
+
+
 def region_of(labels: Tensor) -> Tensor:
     """The prompt region of 12-class maps, bool, same shape."""
-    return torch.isin(labels, torch.tensor(REGION_CLASSES, device=labels.device))
+    return torch.isin(labels, constant(REGION_CLASSES, labels.device))
 
 
 def draw_face_planes(index: int, size: int) -> np.ndarray:

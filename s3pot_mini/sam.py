@@ -42,8 +42,7 @@ from s3pot_mini.trainee import Trainee
 SIZE = MiniSamSize()
 SCHEDULE = Schedule(steps=6000, batch=48, lr=1e-3)
 PAIR_CAPACITY = 12000
-PAIRS_AT_A_TIME = 48
-FIRST_PAIRS = 2400  # drawn before the first step
+FIRST_REFILLS = 12  # batches of pairs that are drawn before the first step
 REFILL_EVERY = 3  # steps
 AGREEMENT = 0.9  # cosine that is asked of a visible place
 RIVAL_MARGIN = 0.2  # by which a visible token's own reference token should beat its rivals
@@ -71,14 +70,12 @@ def train(
     """
     torch.manual_seed(schedule.seed)
     trainee = Trainee(build_mini_sam(SIZE) if start is None else start, pool.device)
-    pairs = PairBuffer(
-        pool, references.generator, references.parser, PAIR_CAPACITY, PAIRS_AT_A_TIME
-    )
+    pairs = PairBuffer(pool, references.generator, references.parser, PAIR_CAPACITY, schedule.batch)
 
     def losses(step: int) -> Losses:
         if step % REFRESH_EVERY == 0:
             pool.refresh()
-        while len(pairs) < FIRST_PAIRS:
+        while len(pairs) < min(FIRST_REFILLS * schedule.batch, PAIR_CAPACITY):
             pairs.refill()
         if step % REFILL_EVERY == 0:
             pairs.refill()

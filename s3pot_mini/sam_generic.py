@@ -115,12 +115,12 @@ def step_losses(trainee: Trainee, pool: Pool, pairs: PairBuffer | None, count: i
         views += [faces.raw, faces.reference]
     tokens = trainee.encode(torch.cat(views)).split([len(view) for view in views])
     back = tokens[1].roll([-s for s in shift], (-2, -1))
-    same = place_loss(tokens[0], back, kept_cells(shift, trainee.grid.side, back.device))
+    same = place_loss(tokens[0], back, kept_cells(shift, trainee.grid.side))
     losses = obey_losses(trainee, tokens[0], scenes)
     total = losses["obey_dense"] + 0.5 * losses["obey_few"] + 0.3 * same
     losses["same_place"] = same
     if pairs is not None:
-        everywhere = kept_cells([0, 0], trainee.grid.side, back.device)
+        everywhere = kept_cells([0, 0], trainee.grid.side)
         losses["redrawn"] = place_loss(tokens[2], tokens[3], everywhere)
         total = total + 0.3 * losses["redrawn"]
     return {"total": total, **losses}
@@ -135,9 +135,9 @@ def second_view(images: Tensor) -> Tensor:
     return torch.where(smooth, coarsened(taken), taken)
 
 
-def kept_cells(shift: list[int], side: int, device: torch.device) -> Tensor:
-    """Cells that are in both views and whose surroundings are, bool (G, G)."""
-    kept = torch.zeros(side, side, dtype=torch.bool, device=device)
+def kept_cells(shift: list[int], side: int) -> Tensor:
+    """Cells that are in both views, bool (G, G), on the CPU."""
+    kept = torch.zeros(side, side, dtype=torch.bool)
     rows, columns = (_kept(s, side) for s in shift)
     kept[rows, columns] = True
     return kept
@@ -156,14 +156,14 @@ def place_loss(first: Tensor, second: Tensor, allowed: Tensor) -> Tensor:
     Args:
         first: Tokens, (B, C, G, G).
         second: Tokens of the same places, (B, C, G, G).
-        allowed: Places to ask about, bool (G, G).
+        allowed: Places to ask about, bool (G, G), on the CPU.
 
     Returns:
         Scalar.
     """
     count, width, side, _ = first.shape
     places = allowed.flatten().nonzero()[:, 0]
-    pick = places[torch.randint(len(places), (PLACES,), device=places.device)]
+    pick = places[torch.randint(len(places), (PLACES,))].to(first.device, non_blocking=True)
     with torch.autocast(first.device.type, enabled=False):
         flat = F.normalize(second.float().flatten(2), dim=1)
         anchors = F.normalize(first.float().flatten(2)[:, :, pick], dim=1)

@@ -24,6 +24,7 @@ class Trainee:
         side = sam.prompt_encoder.image_embedding_size[0]
         self.grid = Grid(sam.image_encoder.img_size, side)
         self.device = device
+        self._position: Tensor | None = None
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] to float32 tokens (B, C, G, G)."""
@@ -31,10 +32,23 @@ class Trainee:
         return self.sam.image_encoder(pixels).float()
 
     def embed(self, points: Tensor, labels: Tensor) -> Tensor:
-        """Prompt tokens (B, N + 1, C); in full precision, or coordinates would be rounded."""
+        """Prompt tokens (B, N + 1, C), equal to SAM's prompt encoder without its waits for a GPU.
+
+        In full precision, or coordinates would be rounded.
+
+        Args:
+            points: Pixels x, y, (B, N, 2).
+            labels: 1 or 0, (B, N).
+        """
+        encoder = self.sam.prompt_encoder
         with torch.autocast(self.device.type, enabled=False):
-            given = (points.float(), labels.float())
-            return self.sam.prompt_encoder(points=given, boxes=None, masks=None)[0]
+            place = encoder.pe_layer.forward_with_coords(
+                points.float() + 0.5, encoder.input_image_size
+            )
+            negative, positive = (encoder.point_embeddings[i].weight for i in (0, 1))
+            tokens = place + torch.where((labels == 1)[:, :, None], positive, negative)
+            end = encoder.not_a_point_embed.weight.expand(len(tokens), 1, -1)
+            return torch.cat((tokens, end), dim=1)
 
     def embed_boxes(self, boxes: Tensor) -> Tensor:
         """Prompt tokens (B, 2, C) of boxes (B, 4)."""
@@ -43,11 +57,15 @@ class Trainee:
 
     def attend(self, tokens: Tensor, prompts: Tensor) -> Attended:
         """The two-way transformer, without a dense prompt."""
-        encoder = self.sam.prompt_encoder
-        with torch.autocast(self.device.type, enabled=False):
-            position = encoder.get_dense_pe()
-        dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return attend(self.sam.mask_decoder, tokens, position, prompts, dense)
+        dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        return attend(self.sam.mask_decoder, tokens, self._dense_position(), prompts, dense)
+
+    def _dense_position(self) -> Tensor:
+        """Positional encoding of the token grid, (1, C, G, G), which training leaves alone."""
+        if self._position is None:
+            with torch.autocast(self.device.type, enabled=False):
+                self._position = self.sam.prompt_encoder.get_dense_pe().detach()
+        return self._position
 
     def decode(self, tokens: Tensor, prompts: Tensor) -> Decoded:
         """One mask per image."""

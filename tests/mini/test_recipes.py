@@ -53,13 +53,7 @@ SMALL: dict[Any, dict[str, Any]] = {
     parser: {"INPUT": SIZE, "WIDTH": 4, "SCHEDULE": SCHEDULE},
     generator: {"SIZE": GENERATOR, "IMAGE": SIZE, "SCHEDULE": SCHEDULE},
     sam_generic: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIRS_AT_A_TIME": 4, "PAIR_CAPACITY": 8},
-    sam: {
-        "SIZE": SAM,
-        "SCHEDULE": SCHEDULE,
-        "PAIRS_AT_A_TIME": 4,
-        "PAIR_CAPACITY": 8,
-        "FIRST_PAIRS": 4,
-    },
+    sam: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIR_CAPACITY": 8, "FIRST_REFILLS": 1},
     adapter: {"FACES": 3, "EPOCHS": 1},
 }
 
