@@ -1,69 +1,92 @@
-"""How tables of scores are summed up and written."""
+"""How tables of scores are written: for programs, for people, for papers, and as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from s3pot.io import atomic_path, write_csv
-from s3pot.metrics import MaskScores, summarise
-
-_HEADLINE = "{occlusion_iou} ({occlusion_iou_low} to {occlusion_iou_high})"
-
-
-_OTHERS = "f1 precision recall boundary_f1 visible_iou pooled_iou faces seconds_per_face".split()
-
-
-@dataclass(frozen=True)
-class FaceScore:
-    """One face in one row of a table."""
-
-    row: str
-    face: str
-    scores: MaskScores
-    seconds: float | None = None  # of the prediction, where that is known
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A table as plain values, the scores behind it, and how many faces could not be scored."""
-
-    rows: Sequence[Mapping[str, Any]]
-    faces: Sequence[FaceScore]
-    failed: int = 0
-
-
-def table_row(name: str, entries: Sequence[FaceScore]) -> dict[str, Any]:
-    """Sum up the faces of one row; scores rounded to 4 digits."""
-    times = [entry.seconds for entry in entries if entry.seconds is not None]
-    values: dict[str, Any] = {
-        "name": name,
-        **asdict(summarise([entry.scores for entry in entries])),
-    }
-    values["seconds_per_face"] = sum(times) / len(times) if times else None
-    return {key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}
-
-
-def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The table for people: headline with its 95 % interval, then the other scores."""
-    lines = [["name", "occlusion_iou (95 %)", *_OTHERS], ["---"] * (2 + len(_OTHERS))]
-    for row in rows:
-        texts = {key: _text(value) for key, value in row.items()}
-        lines.append([texts["name"], _HEADLINE.format(**texts), *(texts[key] for key in _OTHERS)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+from s3pot.io import write_bytes, write_csv
+from s3pot.report.latex import latex
+from s3pot.report.plots import Bar, plot_intervals, save_figure
+from s3pot.report.rows import (
+    Column,
+    Evaluation,
+    FaceScore,
+    TableRow,
+    cell_values,
+    provenance_lines,
+    used_columns,
+)
 
 
 def save(output_dir: Path, evaluation: Evaluation) -> None:
-    """Write ``table.csv``, ``table.md`` and ``per_image.csv``."""
-    write_csv(output_dir / "table.csv", evaluation.rows)
-    with atomic_path(output_dir / "table.md") as temporary:
-        temporary.write_text(markdown(evaluation.rows), encoding="utf-8")
-    rows = [{**vars(entry), **asdict(entry.scores)} for entry in evaluation.faces]
-    rows = [{key: value for key, value in row.items() if key != "scores"} for row in rows]
-    write_csv(output_dir / "per_image.csv", rows)
+    """Write ``table.csv``, ``.md``, ``.tex``, ``.png`` and ``.pdf``, and ``per_image.csv``."""
+    rows = evaluation.rows
+    write_csv(output_dir / "table.csv", [_csv_row(row) for row in rows])
+    write_bytes(output_dir / "table.md", markdown(rows).encode("utf-8"))
+    write_bytes(output_dir / "table.tex", latex(rows).encode("utf-8"))
+    save_figure(plot_intervals(_bars(rows), "mean occlusion IoU"), output_dir / "table")
+    write_csv(output_dir / "per_image.csv", [_per_image_row(entry) for entry in evaluation.faces])
+
+
+def markdown(rows: Sequence[TableRow]) -> str:
+    """The table for people; columns that are empty in all rows are left out."""
+    columns = used_columns(rows)
+    headings = [f"{column.key} (95 %)" if column.interval else column.key for column in columns]
+    lines = [["name", *headings], ["---"] * (1 + len(columns))]
+    for row in rows:
+        values = cell_values(row)
+        cells = [_markdown_cell(values, column) for column in columns]
+        lines.append([_escaped(row.name), *cells])
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    notes = "".join(f"\n{_escaped(line)}\n" for line in provenance_lines(rows))
+    return table + notes
+
+
+def _markdown_cell(values: dict[str, Any], column: Column) -> str:
+    text = column.text(values[column.key])
+    if not column.interval or values[column.key] is None:
+        return text
+    low = column.text(values[f"{column.key}_low"])
+    high = column.text(values[f"{column.key}_high"])
+    return f"{text} ({low} to {high})"
+
+
+def _escaped(text: str) -> str:
+    """A text that stays in its cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _csv_row(row: TableRow) -> dict[str, Any]:
+    values = cell_values(row)
+    rounded = {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()
+    }
+    if row.difference is not None:
+        rounded["difference_p"] = float(f"{row.difference.p_value:.3g}")
+    return rounded
+
+
+def _bars(rows: Sequence[TableRow]) -> list[Bar]:
+    bars = []
+    for row in rows:
+        scores = row.summary
+        if (
+            scores.occlusion_iou is not None
+            and scores.occlusion_iou_low is not None
+            and scores.occlusion_iou_high is not None
+        ):
+            low, high = scores.occlusion_iou_low, scores.occlusion_iou_high
+            bars.append(Bar(row.name, scores.occlusion_iou, low, high, row.oracle))
+    return bars
+
+
+def _per_image_row(entry: FaceScore) -> dict[str, Any]:
+    return {
+        "row": entry.row,
+        "face": entry.face,
+        "seconds": entry.seconds,
+        **asdict(entry.scores),
+    }

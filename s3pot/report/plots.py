@@ -1,0 +1,116 @@
+"""Figures for papers: their style, how they are written, and plots of means with intervals.
+
+Matplotlib is used without pyplot: nothing global changes, and no window system is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s3pot.io import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMN_WIDTH = 3.35  # inches: one column of a two-column paper
+TEXT_WIDTH = 6.9  # both columns
+PNG_DPI = 300
+
+# The palette of Okabe and Ito (2008), which people with color blindness tell apart.
+BLUE = "#0072b2"
+ORANGE = "#d55e00"
+GREEN = "#009e73"
+YELLOW = "#e69f00"
+PURPLE = "#cc79a7"
+GRAY = "#767676"
+CYCLE = (BLUE, ORANGE, GREEN, YELLOW, PURPLE, GRAY)
+
+_STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse type 3 fonts
+    "svg.hashsalt": "s3pot",
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A mean with its interval.
+
+    Attributes:
+        name: On the axis.
+        mean: The mean.
+        low: Lower end of the interval.
+        high: Upper end.
+        hollow: Drawn as a ring, for rows that are no rivals of the others.
+    """
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    hollow: bool = False
+
+
+@contextmanager
+def publication_style() -> Iterator[None]:
+    """Fonts and lines for a paper, while the block runs."""
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        yield
+
+
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write ``<stem>.png`` and ``<stem>.pdf``, each whole; the same figure gives the same bytes."""
+    with publication_style():
+        for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+            content = io.BytesIO()
+            figure.savefig(content, format=ending, dpi=PNG_DPI, metadata=metadata)
+            write_bytes(stem.with_name(f"{stem.name}.{ending}"), content.getvalue())
+
+
+def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
+    """Plot means with their intervals, the first at the top.
+
+    Args:
+        bars: What is drawn.
+        label: Of the axis.
+    """
+    from matplotlib.figure import Figure
+
+    with publication_style():
+        figure = Figure(figsize=(TEXT_WIDTH * 0.75, 0.6 + 0.2 * max(len(bars), 1)))
+        figure.set_layout_engine("constrained")
+        axes = figure.add_subplot(xlabel=label)
+        for position, bar in enumerate(bars):
+            axes.plot([bar.low, bar.high], [position, position], color=BLUE, linewidth=1)
+            axes.plot(
+                bar.mean,
+                position,
+                marker="o",
+                markersize=4,
+                color=BLUE,
+                markerfacecolor="white" if bar.hollow else BLUE,
+            )
+        axes.set_yticks(range(len(bars)), [bar.name.replace("$", r"\$") for bar in bars])
+        axes.set_ylim(max(len(bars), 1) - 0.5, -0.5)
+        axes.grid(axis="x", linewidth=0.4, color="#dddddd")
+        axes.set_axisbelow(True)
+    return figure

@@ -1,0 +1,190 @@
+"""What a row of a table of scores says, and what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from s3pot.metrics import MaskScores, Summary, summarise
+from s3pot.statistics import PairedDifference, paired_difference
+
+
+@dataclass(frozen=True)
+class FaceScore:
+    """One face in one row of a table.
+
+    Attributes:
+        row: Name of the row.
+        face: Name of the face.
+        scores: Of its occlusion mask.
+        seconds: Of the prediction, where that is known.
+    """
+
+    row: str
+    face: str
+    scores: MaskScores
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers of a row come from; empty where that is not known.
+
+    Attributes:
+        seed: Of training and of everything random.
+        commit: Of the code, or its version where it is no checkout.
+        config: Hash of the config.
+        weights: Names of the models with the hashes of their files.
+    """
+
+    seed: str = ""
+    commit: str = ""
+    config: str = ""
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line of a table.
+
+    Attributes:
+        name: First column.
+        summary: Scores of its faces.
+        seconds_per_face: Mean time of the prediction, where that is known.
+        difference: Of its IoU to the main row's, over the occluded faces of both; None for the
+            main row, and where there is none.
+        provenance: Where its numbers come from.
+        oracle: Whether it sees what nobody has for a photo, and so is not marked as the best.
+    """
+
+    name: str
+    summary: Summary
+    seconds_per_face: float | None = None
+    difference: PairedDifference | None = None
+    provenance: Provenance = Provenance()
+    oracle: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A table, the scores behind it, and how many faces could not be scored."""
+
+    rows: Sequence[TableRow]
+    faces: Sequence[FaceScore]
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the tables for people.
+
+    Attributes:
+        key: Of ``cell_values``; also its heading in Markdown.
+        title: Its heading in LaTeX, written as it is.
+        best: "high" or "low": which value is the best; empty where there is none.
+        interval: Whether ``<key>_low`` and ``<key>_high`` stand behind it.
+        signed: Whether a plus is written.
+    """
+
+    key: str
+    title: str
+    best: str = ""
+    interval: bool = False
+    signed: bool = False
+
+    def text(self, value: Any) -> str:
+        """Write a value of this column: three digits, "-" for None."""
+        if value is None:
+            return "-"
+        if not isinstance(value, float):
+            return str(value)
+        if self.key == "difference_p" and value < 0.001:
+            return "<0.001"
+        return f"{value:+.3f}" if self.signed else f"{value:.3f}"
+
+
+COLUMNS = (
+    Column("occlusion_iou", r"IoU $\uparrow$", best="high", interval=True),
+    Column("f1", r"F1 $\uparrow$", best="high"),
+    Column("precision", r"Prec. $\uparrow$", best="high"),
+    Column("recall", r"Rec. $\uparrow$", best="high"),
+    Column("boundary_f1", r"B-F1 $\uparrow$", best="high"),
+    Column("visible_iou", r"Face IoU $\uparrow$", best="high"),
+    Column("pooled_iou", r"Pooled IoU $\uparrow$", best="high"),
+    Column("faces", "Faces"),
+    Column("seconds_per_face", r"s/face $\downarrow$", best="low"),
+    Column("false_alarms", r"False alarms $\downarrow$", best="low"),
+    Column("false_alarm_share", r"Share $\downarrow$", best="low"),
+    Column("difference", r"$\Delta$ IoU", interval=True, signed=True),
+    Column("difference_p", "$p$"),
+)
+
+
+def make_row(
+    name: str,
+    entries: Sequence[FaceScore],
+    main: Sequence[FaceScore] = (),
+    provenance: Provenance | None = None,
+    oracle: bool = False,
+) -> TableRow:
+    """Sum up the faces of one row.
+
+    Args:
+        name: First column.
+        entries: The scores of its faces.
+        main: Those of the row that it is compared with; empty compares with none.
+        provenance: Where its numbers come from.
+        oracle: See ``TableRow``.
+    """
+    times = [entry.seconds for entry in entries if entry.seconds is not None]
+    return TableRow(
+        name=name,
+        summary=summarise([entry.scores for entry in entries]),
+        seconds_per_face=sum(times) / len(times) if times else None,
+        difference=_difference(entries, main),
+        provenance=provenance or Provenance(),
+        oracle=oracle,
+    )
+
+
+def cell_values(row: TableRow) -> dict[str, Any]:
+    """A row as plain values, by the columns of ``table.csv``; numbers not rounded."""
+    difference = row.difference
+    return {
+        "name": row.name,
+        **asdict(row.summary),
+        "seconds_per_face": row.seconds_per_face,
+        "difference": None if difference is None else difference.mean,
+        "difference_low": None if difference is None else difference.low,
+        "difference_high": None if difference is None else difference.high,
+        "difference_p": None if difference is None else difference.p_value,
+        "difference_faces": None if difference is None else difference.pairs,
+        **asdict(row.provenance),
+    }
+
+
+def used_columns(rows: Sequence[TableRow]) -> list[Column]:
+    """The columns that are not empty in all rows."""
+    values = [cell_values(row) for row in rows]
+    return [column for column in COLUMNS if any(entry[column.key] is not None for entry in values)]
+
+
+def provenance_lines(rows: Sequence[TableRow]) -> list[str]:
+    """Where the numbers come from, a line for each origin that differs; empty if not known."""
+    origins: dict[str, list[str]] = {}
+    for row in rows:
+        parts = [f"{key} {value}" for key, value in asdict(row.provenance).items() if value]
+        if parts:
+            origins.setdefault(", ".join(parts), []).append(row.name)
+    if len(origins) == 1 and len(next(iter(origins.values()))) == len(rows):
+        return [f"all rows: {origin}" for origin in origins]
+    return [f"{'; '.join(names)}: {origin}" for origin, names in origins.items()]
+
+
+def _difference(entries: Sequence[FaceScore], main: Sequence[FaceScore]) -> PairedDifference | None:
+    main_ious = {entry.face: entry.scores.iou for entry in main}
+    both = [entry for entry in entries if entry.scores.occluded and entry.face in main_ious]
+    return paired_difference(
+        [entry.scores.iou for entry in both], [main_ious[entry.face] for entry in both]
+    )
