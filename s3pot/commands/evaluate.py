@@ -4,7 +4,8 @@ r"""Score results against the truth, or run a table of variants and baselines.
     python evaluate.py --suite configs/tables/demo.yaml --output_dir results/demo \
         --config configs/mini.yaml
 
-Prints the table and writes table.csv, table.md and per_image.csv.
+Prints the table and writes it as table.csv, table.md, table.tex (for the booktabs package) and, as
+means with intervals, table.png and table.pdf; per_image.csv has the scores of each face.
 """
 
 from __future__ import annotations
@@ -21,14 +22,10 @@ from s3pot.data.face_folder import FaceFiles
 from s3pot.data.image import read_rgb
 from s3pot.data.truth import faces_with_truth, truth_and_region
 from s3pot.metrics import mask_scores
-from s3pot.report.tables import (
-    Evaluation,
-    FaceScore,
-    markdown,
-    save,
-    table_row,
-)
+from s3pot.report.rows import Evaluation, FaceScore, make_row
+from s3pot.report.tables import markdown, save, save_plot
 from s3pot.runs.folder_run import each
+from s3pot.runs.provenance import provenance_of_results
 from s3pot.runs.suite import evaluate_suite, read_suite
 from s3pot.types import S3potError
 
@@ -55,10 +52,12 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
         return FaceScore("all", face.name, mask_scores(prediction, truth, region))
 
     scored = list(each({face.name: face for face in faces}, score, "faces"))
-    rows = [table_row("all", scored)]
+    provenance = provenance_of_results(results)
+    rows = [make_row("all", scored, provenance=provenance)]
     for kind in sorted(set().union(*kinds.values())):
         own = [entry for entry in scored if kind in kinds.get(Path(entry.face).name, ())]
-        rows += [table_row(kind, own)] if own else []
+        if own:
+            rows.append(make_row(kind, own, provenance=provenance))
     return Evaluation(rows, scored, len(faces) - len(scored))
 
 
@@ -95,7 +94,9 @@ def evaluate(args: argparse.Namespace, config: Config) -> Evaluation:
     if not (args.datapath and args.results):
         raise S3potError("give --datapath and --results, or --suite; see --help")
     evaluation = evaluate_results(args.datapath, args.results, args.meta)
-    save(args.output_dir or args.results, evaluation)
+    output_dir = args.output_dir or args.results
+    save(output_dir, evaluation)
+    save_plot(output_dir, evaluation)
     return evaluation
 
 

@@ -26,6 +26,14 @@ _ESCAPES = {
     "Δ": r"$\Delta$",
 }
 
+_READING = (
+    r"Needs \usepackage{booktabs}. Too wide? Delete columns, or \resizebox{\textwidth}{!}{...}.",
+    "Brackets: 95 % bootstrap intervals over images.",
+    "Pooled: IoU of all pixels together. B-F1: boundary F1. Face: IoU of the visible face.",
+    "FA: share of bare faces that are called occluded; FA share: how much of their region.",
+    "Delta IoU: paired difference to the main row; p: its sign-flip test.",
+)
+
 
 def escape(text: str) -> str:
     """Turn plain text into LaTeX that prints it, on one line."""
@@ -35,11 +43,20 @@ def escape(text: str) -> str:
 def latex(rows: Sequence[TableRow]) -> str:
     r"""Write a ``tabular``; ``\usepackage{booktabs}`` is all it needs.
 
+    IoU and F1 are means over the occluded faces; "Pooled" is the IoU of their pixels together, B-F1
+    that of the outlines, "Face" the IoU of the visible face; "FA" is the share of the bare faces
+    that are called occluded, "FA share" how much of their region.
+
     The best of each column is bold. It is chosen among the rows that are no oracle and have as many
     faces as any row, for means over other faces are no rivals. Oracle rows stand below a rule.
     """
-    columns = used_columns(rows)
     most_faces = max((row.summary.faces for row in rows), default=0)
+    same_faces = all(row.summary.faces == most_faces for row in rows)
+    columns = [
+        column
+        for column in used_columns(rows)
+        if column.paper and not (column.key == "faces" and same_faces)
+    ]
     rivals = [row for row in rows if not row.oracle and row.summary.faces == most_faces]
     best = {column.key: _best(rivals, column) for column in columns}
 
@@ -54,7 +71,9 @@ def latex(rows: Sequence[TableRow]) -> str:
     oracles = [line(row) for row in rows if row.oracle]
     rule = [r"\midrule"] if ordinary and oracles else []
     headings = " & ".join(["Method", *(column.title for column in columns)]) + r" \\"
-    comments = ["needs \\usepackage{booktabs}", *provenance_lines(rows)]
+    comments = [*_READING, *provenance_lines(rows)]
+    if same_faces:
+        comments.insert(1, f"{most_faces} occluded faces in each row.")
     lines = [
         *(f"% {' '.join(comment.split())}" for comment in comments),
         rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
@@ -87,9 +106,14 @@ def _cell(values: Mapping[str, Any], column: Column, best: str | None) -> str:
     number = rf"\textbf{{{text}}}" if text == best else _math(text)
     if not column.interval:
         return number
-    low = _math(column.text(values[f"{column.key}_low"]))
-    high = _math(column.text(values[f"{column.key}_high"]))
+    low = _short(column.text(values[f"{column.key}_low"]))
+    high = _short(column.text(values[f"{column.key}_high"]))
     return rf"{number} {{\scriptsize [{low}, {high}]}}"
+
+
+def _short(text: str) -> str:
+    """A number without the zero before its decimal point."""
+    return _math(text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text)
 
 
 def _math(text: str) -> str:

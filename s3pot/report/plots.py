@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3pot.io import write_bytes
 
@@ -30,7 +30,7 @@ PURPLE = "#cc79a7"
 GRAY = "#767676"
 CYCLE = (BLUE, ORANGE, GREEN, YELLOW, PURPLE, GRAY)
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -96,8 +96,8 @@ def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
     from matplotlib.figure import Figure
 
     with publication_style():
-        figure = Figure(figsize=(TEXT_WIDTH * 0.75, 0.6 + 0.2 * max(len(bars), 1)))
-        figure.set_layout_engine("constrained")
+        height = 0.6 + 0.2 * max(len(bars), 1)
+        figure = Figure(figsize=(TEXT_WIDTH * 0.75, height), layout="constrained")
         axes = figure.add_subplot(xlabel=label)
         for position, bar in enumerate(bars):
             axes.plot([bar.low, bar.high], [position, position], color=BLUE, linewidth=1)

@@ -85,6 +85,7 @@ class Column:
         best: "high" or "low": which value is the best; empty where there is none.
         interval: Whether ``<key>_low`` and ``<key>_high`` stand behind it.
         signed: Whether a plus is written.
+        paper: Whether it stands in the LaTeX table too, which has to be narrow.
     """
 
     key: str
@@ -92,6 +93,7 @@ class Column:
     best: str = ""
     interval: bool = False
     signed: bool = False
+    paper: bool = True
 
     def text(self, value: Any) -> str:
         """Write a value of this column: three digits, "-" for None."""
@@ -107,15 +109,15 @@ class Column:
 COLUMNS = (
     Column("occlusion_iou", r"IoU $\uparrow$", best="high", interval=True),
     Column("f1", r"F1 $\uparrow$", best="high"),
-    Column("precision", r"Prec. $\uparrow$", best="high"),
-    Column("recall", r"Rec. $\uparrow$", best="high"),
+    Column("precision", "Precision", paper=False),
+    Column("recall", "Recall", paper=False),
     Column("boundary_f1", r"B-F1 $\uparrow$", best="high"),
-    Column("visible_iou", r"Face IoU $\uparrow$", best="high"),
-    Column("pooled_iou", r"Pooled IoU $\uparrow$", best="high"),
+    Column("visible_iou", r"Face $\uparrow$", best="high"),
+    Column("pooled_iou", r"Pooled $\uparrow$", best="high"),
     Column("faces", "Faces"),
-    Column("seconds_per_face", r"s/face $\downarrow$", best="low"),
-    Column("false_alarms", r"False alarms $\downarrow$", best="low"),
-    Column("false_alarm_share", r"Share $\downarrow$", best="low"),
+    Column("seconds_per_face", "s/face"),
+    Column("false_alarms", r"FA $\downarrow$", best="low"),
+    Column("false_alarm_share", r"FA share $\downarrow$", best="low"),
     Column("difference", r"$\Delta$ IoU", interval=True, signed=True),
     Column("difference_p", "$p$"),
 )

@@ -18,18 +18,20 @@ import yaml
 
 from s3pot.adapter import PromptAdapter
 from s3pot.baselines import pixel_contrast, token_contrast
-from s3pot.build import build_segmenter, pipeline_settings, weights_path
+from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
 from s3pot.config import Config, build_dataclass, config_from_dict, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
 from s3pot.data.truth import faces_with_truth, truth_and_region
 from s3pot.device import pick_device
+from s3pot.io import file_sha256
 from s3pot.labels import resize_labels
 from s3pot.metrics import mask_scores
 from s3pot.pipeline import OcclusionSegmenter, split_region
-from s3pot.report import tables
-from s3pot.report.tables import Evaluation, FaceScore
+from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, make_row
+from s3pot.report.tables import save, save_plot
 from s3pot.runs.folder_run import each
 from s3pot.runs.prompt_store import PromptStore
+from s3pot.runs.provenance import provenance_of
 from s3pot.training.checkpoint import new_adapter
 from s3pot.training.per_image import fit_adapter
 from s3pot.types import AlignedFace, Prompts, S3potError
@@ -63,6 +65,7 @@ class Bench:
     row: Row
     config: Config  # with the row's overrides
     adapter: PromptAdapter | None  # the row's, or where per-image training starts
+    adapter_file: Path | None = None  # what it was read from
 
 
 def _token(bench: Bench, face: AlignedFace, prompts: Prompts) -> np.ndarray:
@@ -113,6 +116,7 @@ class Suite:
     datapath: Path  # faces with truth
     rows: Sequence[Row]
     limit: int = 0  # only the first faces; 0: all
+    main: str = ""  # name of the row that the others are compared with; empty: none
 
 
 def read_suite(path: Path) -> Suite:
@@ -122,9 +126,15 @@ def read_suite(path: Path) -> Suite:
         rows = [_row(values, number) for number, values in enumerate(tree.pop("rows"), 1)]
         if not rows:
             raise ValueError("there are no rows")
-        return Suite(Path(tree.pop("datapath")), rows, **{"limit": 0, **tree})
+        names = [row.name for row in rows]
+        if len(set(names)) < len(names):
+            raise ValueError("two rows have the same name")
+        suite = Suite(Path(tree.pop("datapath")), rows, **{"limit": 0, **tree})
+        if suite.main and suite.main not in names:
+            raise ValueError(f"main is {suite.main!r}, which is no row")
+        return suite
     except (OSError, yaml.YAMLError, LookupError, AttributeError, TypeError, ValueError) as error:
-        wanted = "expected datapath, rows (a list) and perhaps limit (a number)"
+        wanted = "expected datapath, rows (a list) and perhaps limit (a number) and main (a row)"
         raise S3potError(f"cannot use the suite {path} ({error!r}); {wanted}") from error
 
 
@@ -144,18 +154,52 @@ def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
     save_config(config, output_dir)
     segmenters: dict[Any, OcclusionSegmenter] = {}
-    rows: list[dict[str, Any]] = []
-    scores: list[FaceScore] = []
+    scores: dict[str, list[FaceScore]] = {}
+    provenances: dict[str, Provenance] = {}
     failed = 0
+    evaluation = Evaluation([], [])
     for row in suite.rows:
-        score = _scorer(_bench(config, row, segmenters), suite.datapath)
+        bench = _bench(config, row, segmenters)
+        score = _scorer(bench, suite.datapath)
         own = {face.name: face for face in faces[: row.faces or None]}
-        entries = list(each(own, score, f"faces of {row.name!r}"))
-        rows.append(tables.table_row(row.name, entries))
-        scores += entries
-        failed += len(own) - len(entries)
-        tables.save(output_dir, Evaluation(rows, scores, failed))
-    return Evaluation(rows, scores, failed)
+        scores[row.name] = list(each(own, score, f"faces of {row.name!r}"))
+        provenances[row.name] = provenance_of(bench.config, _weight_hashes(bench))
+        failed += len(own) - len(scores[row.name])
+        evaluation = Evaluation(
+            rows=_table_rows(suite, scores, provenances),
+            faces=[entry for entries in scores.values() for entry in entries],
+            failed=failed,
+        )
+        save(output_dir, evaluation)
+    save_plot(output_dir, evaluation)
+    return evaluation
+
+
+def _table_rows(
+    suite: Suite,
+    scores: Mapping[str, Sequence[FaceScore]],
+    provenances: Mapping[str, Provenance],
+) -> list[TableRow]:
+    """The rows that are done, compared with the main one as soon as that is."""
+    return [
+        make_row(
+            row.name,
+            scores[row.name],
+            main=() if row.name == suite.main else scores.get(suite.main, ()),
+            provenance=provenances[row.name],
+            oracle=row.reference == "oracle",
+        )
+        for row in suite.rows
+        if row.name in scores
+    ]
+
+
+def _weight_hashes(bench: Bench) -> dict[str, str]:
+    """SHA-256 of the SAM, and of the adapter where one was read from a file."""
+    hashes = model_hashes(bench.config, ["sam"])
+    if bench.adapter_file is not None:
+        hashes["adapter"] = file_sha256(bench.adapter_file)
+    return hashes
 
 
 def _bench(config: Config, row: Row, segmenters: dict[Any, OcclusionSegmenter]) -> Bench:
@@ -176,7 +220,7 @@ def _bench(config: Config, row: Row, segmenters: dict[Any, OcclusionSegmenter]) 
     if row.adapter != "per_image" or row.init == "general":
         bundled = row.adapter in ("bundled", "per_image")
         path = weights_path(own, "adapter") if bundled else Path(row.adapter)
-    return Bench(segmenter, row, own, new_adapter(own, segmenter.sam, path).eval())
+    return Bench(segmenter, row, own, new_adapter(own, segmenter.sam, path).eval(), path)
 
 
 def _scorer(bench: Bench, datapath: Path) -> Callable[[FaceFiles], FaceScore]:

@@ -76,7 +76,7 @@ def test_every_method(tmp_path, data, run, capsys):
     assert float(by_name["two"]["occlusion_iou"]) == pytest.approx(np.mean(two), abs=1e-4)
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "out" / "table.md").read_text()
-    assert printed.count("\n") == 2 + len(rows) and "| without FE |" in printed
+    assert printed.count("\n|") == 1 + len(rows) and "| without FE |" in printed
 
 
 def region_share(data, index):
@@ -96,7 +96,9 @@ def test_bundled_row_equals_inference(tmp_path, data, run, mini_options):
     assert evaluate.main([*scores, *mini_options]) == 0
     assert run([{"name": "bundled", "adapter": "bundled"}]) == 0
     ours, theirs = read(tmp_path / "out" / "table.csv")[0], read(results / "table.csv")[0]
-    drop = ("name", "seconds_per_face")
+    assert ours["config"] == theirs["config"] != ""
+    assert ours["weights"] == theirs["weights"] and "adapter " in ours["weights"]
+    drop = ("name", "seconds_per_face", "commit")  # which commit made the results is not known
     assert {k: v for k, v in ours.items() if k not in drop} == {
         k: v for k, v in theirs.items() if k not in drop
     }
@@ -117,6 +119,30 @@ def test_bad_face_is_counted_and_named(tmp_path, data, run, caplog):
     assert run([{"name": "o", "method": "pixel", "reference": "oracle"}]) == 1
     assert "face_01" in caplog.text and "_clean" in caplog.text or "clean.png" in caplog.text
     assert read(tmp_path / "out" / "table.csv")[0]["faces"] == "2"
+
+
+def test_rows_are_compared_with_the_main_one(tmp_path, run):
+    rows = [
+        {"name": "none", "method": "parser"},
+        {"name": "pixel", "method": "pixel", "threshold": 0.02},
+        {"name": "true", "method": "pixel", "threshold": 0.02, "reference": "oracle", "faces": 2},
+    ]
+    assert run(rows, main="pixel") == 0
+    none, pixel, true = read(tmp_path / "out" / "table.csv")
+    expected = float(none["occlusion_iou"]) - float(pixel["occlusion_iou"])
+    assert float(none["difference"]) == pytest.approx(expected, abs=1e-4)
+    assert (none["difference_p"], none["difference_faces"]) == ("0.25", "3")  # 2 of 8 flips
+    assert pixel["difference"] == "" and true["difference_faces"] == "2"
+    tex = (tmp_path / "out" / "table.tex").read_text()
+    assert tex.index("none &") < tex.index("pixel &") < tex.rindex("midrule") < tex.index("true &")
+    assert len({row["config"] for row in (none, pixel, true)}) == 1
+
+
+def test_main_must_be_a_row_and_names_differ(run, caplog):
+    assert run([{"name": "x"}], main="y") == 2
+    assert "main is 'y', which is no row" in caplog.text
+    assert run([{"name": "x"}, {"name": "x"}]) == 2
+    assert "two rows have the same name" in caplog.text
 
 
 @pytest.mark.parametrize(

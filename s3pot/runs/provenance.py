@@ -1,0 +1,92 @@
+"""Where numbers come from: the commit of the code, the config, the hashes of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from s3pot.config import Config, config_to_dict, load_config
+from s3pot.io import read_json
+from s3pot.report.rows import Provenance
+from s3pot.types import S3potError
+from s3pot.version import __version__
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+HASH_DIGITS = 12
+
+
+def provenance_of(config: Config, weights: Mapping[str, str]) -> Provenance:
+    """Describe a run.
+
+    Args:
+        config: Of the run.
+        weights: Model → SHA-256 of its file.
+    """
+    hashes = [f"{model} {sha256[:HASH_DIGITS]}" for model, sha256 in sorted(weights.items())]
+    return Provenance(
+        seed=str(config.train.seed),
+        commit=code_commit(),
+        config=config_hash(config),
+        weights=" ".join(hashes),
+    )
+
+
+def provenance_of_results(results: Path) -> Provenance:
+    """Read where a result folder comes from, as far as it says: not which commit made it."""
+    path = results / "config.yaml"
+    if not path.is_file():
+        return Provenance()
+    try:
+        config = load_config(path)
+        rows = read_json(results / "summary.json")
+        weights = {
+            key.replace("sha256_", "", 1): str(value)
+            for key, value in rows[0].items()
+            if key.startswith("sha256_") and {row[key] for row in rows} == {value}
+        }
+    except (S3potError, LookupError, TypeError, AttributeError) as error:
+        logger.warning("the table does not say where %s comes from: %s", results, error)
+        return Provenance()
+    return replace(provenance_of(config, weights), commit="")
+
+
+def config_hash(config: Config) -> str:
+    """A short hash of all values that numbers may depend on: the machine's are left out."""
+    values = config_to_dict(config)
+    del values["cache"]
+    del values["run"]
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:HASH_DIGITS]
+
+
+def code_commit(root: Path = ROOT) -> str:
+    """The commit of a checkout, with ``+`` where files differ from it; elsewhere the version."""
+    if not (root / ".git").exists():
+        return __version__
+    commit = _git(root, "rev-parse", f"--short={HASH_DIGITS}", "HEAD")
+    if commit is None:
+        return __version__
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+" if changes else commit
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git says; None where it is missing or refuses."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,161 @@
+"""Tables of scores as CSV, Markdown, LaTeX and pictures."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s3pot.data.image import read_rgb
+from s3pot.metrics import mask_scores
+from s3pot.report.latex import escape, latex
+from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, cell_values, make_row
+from s3pot.report.tables import markdown, save, save_plot
+from s3pot.statistics import paired_difference
+
+PDFLATEX = shutil.which("pdflatex")
+HOSTILE = "S³POT → a_b & 50 % {x} #1 $ ~ ^ \\ < | é"
+KNOWN = Provenance(seed="321", commit="abc123", config="def456", weights="sam 0a1b")
+
+
+def scored(row: str, shares: list[float], seconds: float | None = None) -> list[FaceScore]:
+    """Faces of 10 x 10 pixels of which the upper half is occluded and this share of it found."""
+    truth = np.zeros((10, 10), bool)
+    truth[:5] = True
+    entries = []
+    for index, share in enumerate(shares):
+        found = np.zeros((10, 10), bool)
+        found.flat[: round(50 * share)] = True
+        entries.append(FaceScore(row, f"face {index}", mask_scores(found, truth), seconds))
+    return entries
+
+
+def bare(row: str, found_pixels: list[int]) -> list[FaceScore]:
+    entries = []
+    for index, pixels in enumerate(found_pixels):
+        found = np.zeros((10, 10), bool)
+        found.flat[:pixels] = True
+        scores = mask_scores(found, np.zeros((10, 10), bool))
+        entries.append(FaceScore(row, f"bare {index}", scores))
+    return entries
+
+
+@pytest.fixture
+def rows() -> list[TableRow]:
+    main = scored("main", [0.4, 0.6, 0.8], seconds=0.5) + bare("main", [0, 4])
+    better = scored("better_&_longer", [0.6, 0.8, 0.8], seconds=0.7) + bare("better", [0, 0])
+    few = scored("few", [1.0])
+    oracle = scored("oracle", [1.0, 1.0, 1.0])
+    return [
+        make_row("main | row", main, provenance=KNOWN),
+        make_row("better_&_longer", better, main, KNOWN),
+        make_row("one face", few, main, KNOWN),
+        make_row("oracle", oracle, main, Provenance(seed="1"), oracle=True),
+    ]
+
+
+def test_a_row_is_compared_on_the_occluded_faces_of_both(rows: list[TableRow]) -> None:
+    assert rows[0].difference is None
+    assert rows[1].difference == paired_difference([0.6, 0.8, 0.8], [0.4, 0.6, 0.8])
+    assert rows[2].difference is not None and rows[2].difference.pairs == 1
+    assert rows[2].difference.mean == pytest.approx(0.6)
+    assert rows[0].seconds_per_face == 0.5 and rows[2].seconds_per_face is None
+
+
+def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
+    save(tmp_path, Evaluation(rows, scored("main", [0.4, 0.6])))
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == list(cell_values(rows[0]))
+    assert (lines[0]["occlusion_iou"], lines[0]["pooled_iou"]) == ("0.6", "0.6")
+    assert (lines[0]["clean_faces"], lines[0]["false_alarms"]) == ("2", "0.5")
+    assert lines[0]["false_alarm_share"] == "0.02"
+    assert lines[1]["difference"] == "0.1333" and lines[1]["difference_p"] == "0.5"
+    assert lines[0]["difference"] == lines[0]["difference_p"] == ""
+    assert (lines[0]["seed"], lines[0]["commit"]) == ("321", "abc123")
+    with (tmp_path / "per_image.csv").open(encoding="utf-8", newline="") as file:
+        faces = list(csv.DictReader(file))
+    assert [face["face"] for face in faces] == ["face 0", "face 1"]
+    assert (faces[0]["row"], faces[0]["iou"], faces[0]["region_pixels"]) == ("main", "0.4", "100")
+
+
+def test_markdown_for_people(rows: list[TableRow]) -> None:
+    lines = markdown(rows).splitlines()
+    assert lines[0].startswith("| name | occlusion_iou (95 %) | f1 | precision | recall |")
+    assert r"| main \| row | 0.600 (0.400 to 0.800) |" in lines[2]
+    assert lines[3].endswith("| 0.000 | 0.000 | +0.133 (+0.000 to +0.200) | 0.500 |")
+    assert lines[4].count("| - |") >= 1
+    assert {line.count(" | ") for line in lines[:6]} == {lines[0].count(" | ")}
+    assert any("seed 321, commit abc123, config def456, weights sam 0a1b" in line for line in lines)
+
+
+def test_columns_without_values_are_left_out() -> None:
+    text = markdown([make_row("a", scored("a", [0.5]))])
+    assert "difference" not in text and "false_alarms" not in text and "seconds" not in text
+    assert text.count("\n") == 3
+    assert "difference" not in markdown([]) and r"\end{tabular}" in latex([])
+
+
+def test_latex_marks_the_best_of_the_rivals(rows: list[TableRow]) -> None:
+    text = latex(rows)
+    lines = {line.split(" & ")[0]: line for line in text.splitlines() if " & " in line}
+    assert r"\textbf{0.733} {\scriptsize [.600, .800]}" in lines[r"better\_\&\_longer"]
+    assert r"\textbf" not in lines[r"main \textbar{} row"]
+    assert r"\textbf" not in lines["one face"] and r"\textbf" not in lines["oracle"]
+    assert text.rindex(r"\midrule") < text.index("oracle &")
+    assert r"$+0.133$ {\scriptsize [$+.000$, $+.200$]}" in text
+    columns = text[text.index(r"{tabular}{") + 10 :].split("}")[0]
+    assert all(line.count(" & ") == len(columns) - 1 for line in lines.values())
+
+
+def test_rows_that_print_the_same_are_all_best() -> None:
+    rows = [make_row(name, scored(name, [0.5, 0.6])) for name in ("a", "b")]
+    lines = [line for line in latex(rows).splitlines() if r"{\scriptsize" in line]
+    assert all(line[4:].startswith(r"\textbf{0.550}") for line in lines) and len(lines) == 2
+
+
+def test_latex_escapes() -> None:
+    assert escape("a_b & 50 % {x} #1 $ ~ ^ \\ <") == (
+        r"a\_b \& 50 \% \{x\} \#1 \$ \textasciitilde{} \textasciicircum{} \textbackslash{} "
+        r"\textless{}"
+    )
+    assert escape("two\nlines") == "two lines"
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="needs pdflatex (texlive-latex-base) on the PATH")
+def test_latex_compiles(tmp_path: Path, rows: list[TableRow]) -> None:
+    hostile = make_row(HOSTILE, scored("x", [0.5]), provenance=KNOWN)
+    document = (
+        r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
+        r"\begin{document}\tiny " + latex([*rows, hostile]) + r"\end{document}"
+    )
+    (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
+    assert PDFLATEX is not None
+    done = subprocess.run(
+        [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 1000
+
+
+def test_the_picture_shows_every_row(tmp_path: Path, rows: list[TableRow]) -> None:
+    save_plot(tmp_path, Evaluation(rows, []))
+    picture = read_rgb(tmp_path / "table.png")
+    assert (picture != 255).any()
+    assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
+    first = (tmp_path / "table.pdf").read_bytes()
+    save_plot(tmp_path, Evaluation(rows, []))
+    assert (tmp_path / "table.pdf").read_bytes() == first
+    save_plot(tmp_path, Evaluation(rows[:1], []))
+    assert len(read_rgb(tmp_path / "table.png")) < len(picture)
+    save_plot(tmp_path / "empty", Evaluation([make_row("bare", bare("bare", [0]))], []))
+    assert (tmp_path / "empty" / "table.png").is_file()
