@@ -86,6 +86,13 @@ def coloured(field: Array, colour: Vector) -> Array:
     return cv2.merge([field * np.float32(value) for value in colour])
 
 
+def saturate(image: Array, amount: float) -> Array:
+    """Scale the saturation of a picture (S, S, 3) float32: 0 is gray, 1 changes nothing."""
+    to_gray = np.tile(np.array([0.3, 0.59, 0.11], np.float32), (3, 1))
+    mix = (1 - amount) * to_gray + amount * np.eye(3, dtype=np.float32)
+    return cv2.transform(image, mix.astype(np.float32))
+
+
 def spline(points: Points, steps: int = 8, closed: bool = True) -> Array:
     """Run a Catmull-Rom curve through control points.
 

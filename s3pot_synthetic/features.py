@@ -85,8 +85,8 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
         crease=rng.uniform(0.2, 0.9),
         bags=rng.uniform(0.75, 1.0) - 0.1 * head.age,
     )
-    white = coloured(np.clip(light * 0.82, 0, 1.05), (0.86, 0.82, 0.8))
-    white *= 1 + np.float32(0.04) * noise(rng, canvas.frame, "cloud")[..., None]
+    veins = 1 + np.float32(0.04) * noise(rng, canvas.frame, "cloud")
+    white = coloured(np.clip(light * 0.82, 0, 1.05) * veins, (0.86, 0.82, 0.8))
     squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is opened wider than the other
     for side in (-1, 1):
         one = replace(lids, opened=opened * (1 + side * squint))

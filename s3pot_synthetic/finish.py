@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3pot_synthetic.canvas import Array, Frame, spread
+from s3pot_synthetic.canvas import Array, Frame, saturate, spread
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
     if camera.sharpening:
         soft = cv2.GaussianBlur(image, (0, 0), max(0.6, 1.2 * frame.scale))
         image = cv2.addWeighted(image, 1 + camera.sharpening, soft, -camera.sharpening, 0)
-    grey = image @ np.array([0.3, 0.59, 0.11], np.float32)
-    image = spread(grey * np.float32(1 - camera.colour)) + image * np.float32(camera.colour)
+    image = saturate(image, camera.colour)
     if camera.vignette:
         line = np.linspace(-1, 1, frame.size, dtype=np.float32) ** 2
         fall = 1 - np.float32(camera.vignette / 2) * (line[None] + line[:, None])

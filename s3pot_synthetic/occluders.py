@@ -16,7 +16,7 @@ Occluder = Callable[[np.random.Generator, Face, str], "list[Layer]"]
 # Kinds of every split with their relative frequency.
 TRAIN_KINDS: dict[str, tuple[Occluder, float]] = {
     "hand": (hand, 4.0),
-    "hair_strands": (things.hair_strands, 1.3),
+    "hair_strands": (things.hair_strands, 0.9),
     "surgical_mask": (things.surgical_mask, 1.2),
     "sunglasses": (things.sunglasses, 1.1),
     "food": (things.food, 1.1),

@@ -10,9 +10,11 @@ from s3pot_synthetic.canvas import (
     Canvas,
     Frame,
     blend,
+    coloured,
     ellipse,
     mask_box,
     pick,
+    saturate,
     spline,
     spread,
     unit_grid,
@@ -50,8 +52,7 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
         )
         small = cv2.GaussianBlur(small, (0, 0), max(0.4, sigma / reduced))
         picture = cv2.resize(small, (frame.size, frame.size), interpolation=cv2.INTER_LINEAR)
-    gray = picture.mean(2)
-    picture = spread(gray) + (picture - spread(gray)) * np.float32(rng.uniform(0.15, 1.0))
+    picture = saturate(picture, rng.uniform(0.15, 1.0))
     x, y = unit_grid(frame.size)
     slope = rng.normal(0, 0.15, 2)
     fade = 1 + ((x - 128) * np.float32(slope[0]) + (y - 128) * np.float32(slope[1])) / 128
@@ -96,7 +97,7 @@ def neck_and_clothes(
     neck = canvas.frame.fill(head.place(column))
     tint = head.skin * np.float32(rng.uniform(0.86, 0.98))
     grain = 1 + np.float32(rng.uniform(0.005, 0.02)) * noise(rng, canvas.frame, "grain", 1)
-    canvas.paint(neck, column_light * tint * grain[..., None], NECK)
+    canvas.paint(neck, column_light * coloured(grain, tint), NECK)
     drop = 0.1 - 0.12 * head.light.toward[1]
     sideways = 0.5 * head.shift[0] - 0.25 * head.light.toward[0]
     chin = canvas.frame.fill(head.place(ellipse((sideways, 0.8 + drop), (0.85, 0.34))))
