@@ -170,6 +170,11 @@ class Prediction:
     logits_sam: Tensor
     attention: Tensor | None
 
+    def to(self, where: device | str) -> Prediction:
+        """Return the same prediction on another device, without its gradient."""
+        attention = None if self.attention is None else self.attention.detach().to(where)
+        return Prediction(self.logits_sam.detach().to(where), attention)
+
 
 @dataclass(frozen=True)
 class Masks:

@@ -32,7 +32,7 @@ from s3pot.labels import OCCLUSION, REGION_CLASSES
 from s3pot.metrics import mask_scores
 from s3pot.report import vis
 from s3pot.rg.detect import FaceDetector
-from s3pot.runs.folder_run import each
+from s3pot.runs.folder_run import run_each
 from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from tools.photo_paste import Pasted, paste
@@ -186,7 +186,7 @@ def measure_photos(
             measured.lines.append(draw_line(photo, pasted, result))
         return measured
 
-    return list(each(photos, one, "faces"))
+    return run_each(photos, one, "faces")
 
 
 def write_sheets(folder: Path, lines: Sequence[np.ndarray]) -> None:
@@ -217,7 +217,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     def read(name: str) -> LabelledFace:
         return read_face(name, *files[name], args.size, detector)
 
-    faces = {face.name: face for face in each({name: name for name in files}, read, "photos")}
+    faces = {face.name: face for face in run_each({name: name for name in files}, read, "photos")}
     done = measure_photos(faces, model, args)
     pictures = [row for entry in done for row in entry.pictures]
     if not pictures:

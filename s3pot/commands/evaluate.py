@@ -24,7 +24,7 @@ from s3pot.data.truth import faces_with_truth, truth_and_region
 from s3pot.metrics import mask_scores
 from s3pot.report.rows import Evaluation, FaceScore, make_row
 from s3pot.report.tables import markdown, save, save_plot
-from s3pot.runs.folder_run import each
+from s3pot.runs.folder_run import run_each
 from s3pot.runs.provenance import provenance_of_results
 from s3pot.runs.suite import evaluate_suite, read_suite
 from s3pot.types import S3potError
@@ -51,7 +51,7 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
             raise S3potError(f"{path} is {sizes}; run inference.py on this --datapath")
         return FaceScore("all", face.name, mask_scores(prediction, truth, region))
 
-    scored = list(each({face.name: face for face in faces}, score, "faces"))
+    scored = run_each({face.name: face for face in faces}, score, "faces")
     provenance = provenance_of_results(results)
     rows = [make_row("all", scored, provenance=provenance)]
     for kind in sorted(set().union(*kinds.values())):

@@ -183,12 +183,13 @@ def prepare_faces(
     if process.world_size > 1:
         store.fill(faces[process.rank :: process.world_size], quiet=is_quiet)
         process.wait_for_others()
-    points, failed = store.fill(faces, quiet=is_quiet)
-    for face, error in failed:
-        logger.warning("failed: %s: %s", face.name, error)
-    empty = [face.name for face, count in points.items() if count == 0]
+    filled = store.fill(faces, quiet=is_quiet)
+    for failure in filled.failures:
+        logger.warning("failed: %s: %s", failure.name, failure.reason)
+    empty = [face.name for face, count in filled.points.items() if count == 0]
     if empty:
         logger.warning(
             "%d faces have no prompt point and are left out: %s", len(empty), ", ".join(empty)
         )
-    return {face for face, count in points.items() if count > 0}, len(failed)
+    usable = {face for face, count in filled.points.items() if count > 0}
+    return usable, len(filled.failures)

@@ -1,98 +1,103 @@
-"""What is written for a segmented face: masks, pictures, a record; and a folder's summary."""
+"""What is written for a segmented face: masks, pictures and a row of the summary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from s3pot.data.face_folder import FaceFiles, load_labels
-from s3pot.data.image import read_rgb, write_png
-from s3pot.data.truth import load_truth
+from s3pot.data.image import write_png
 from s3pot.geometry import Alignment
 from s3pot.io import write_csv, write_json, write_npy
 from s3pot.metrics import mask_scores
-from s3pot.pipeline import split_region
 from s3pot.report import vis
 from s3pot.report.gallery import write_gallery
 from s3pot.rg.warp import to_photo
-from s3pot.runs.folder_run import write_record
-from s3pot.types import Masks, Prediction, Prompts, S3potError
+from s3pot.types import Masks, SegmentedFace
 
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """What is written beside the masks."""
+    """What is written beside the masks.
 
-    save_vis: bool = False  # pictures and the gallery
-    to_photo: bool = False  # the masks in the original photo's frame too
-
-
-def record_path(output_dir: Path, name: str) -> Path:
-    """The file that closes a result, ``<stem>_result.json``."""
-    return output_dir / f"{name}_result.json"
-
-
-def write_result(
-    output_dir: Path,
-    face: FaceFiles,
-    prompts: Prompts,
-    prediction: Prediction | None,
-    options: ResultOptions,
-    made_by: Mapping[str, Any],
-    more: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write everything of one face, its record last; returns its row of the summary.
-
-    ``prediction`` is None where there was no prompt point; ``made_by`` as in
-    ``items.write_record``; ``more`` are further columns of the row.
-
-    Raises:
-        S3potError: An input file is bad, or the way back to the photo is asked for and not known.
+    Attributes:
+        save_vis: Pictures and the gallery.
+        to_photo: The masks in the original photo's frame too.
     """
-    raw = read_rgb(face.raw)
-    masks = split_region(prediction, load_labels(face.parsing), raw.shape[:2])
-    truth = load_truth(face)
-    pictures = {"occlusion": masks.occlusion, "face": masks.face}
-    if options.to_photo:
-        if face.align is None:
-            raise S3potError(f"{face.name} has no _align.json; make it, or leave out --to_photo")
-        alignment = Alignment.read(face.align)
-        pictures.update({f"{k}_photo": to_photo(mask, alignment) for k, mask in pictures.items()})
-    if options.save_vis:
-        pictures.update(_drawn(face, raw, masks, prompts, prediction, truth))
-    files = {kind: output_dir / f"{face.name}_{kind}.png" for kind in pictures}
-    for kind, pixels in pictures.items():
-        write_png(files[kind], pixels)
-    parsing = output_dir / f"{face.name}_parsing.npy"
-    write_npy(parsing, masks.parsing)
-    occluded, visible = int(masks.occlusion.sum()), int(masks.face.sum())
-    positive = int((prompts.point_labels == 1).sum())
-    row = {
-        "name": face.name,
-        "occluded": "yes" if occluded else "no",
-        "occluded_share": round(occluded / max(occluded + visible, 1), 6),
-        "region_pixels": occluded + visible,
-        "positive_points": positive,
-        "negative_points": len(prompts.point_labels) - positive,
-        "occlusion_iou": None if truth is None else mask_scores(masks.occlusion, truth).iou,
-        "true_share": None if truth is None else _true_share(masks, truth),
-        **more,
-    }
-    record = record_path(output_dir, face.name)
-    write_record(record, made_by, [parsing, *files.values()], {"row": row})
-    return row
+
+    save_vis: bool = False
+    to_photo: bool = False
 
 
-def write_summary(output_dir: Path, rows: Sequence[Mapping[str, Any]], gallery: bool) -> None:
-    """Write ``summary.csv``, ``summary.json`` and, where pictures are, the page ``index.html``."""
-    write_json(output_dir / "summary.json", list(rows))
-    write_csv(output_dir / "summary.csv", rows)
-    if gallery:
-        write_gallery(output_dir, rows)
+@dataclass(frozen=True)
+class ResultRow:
+    """One face in ``summary.csv`` and ``summary.json``; the fields are the columns.
+
+    Attributes:
+        name: Of the face; sub-folders are kept.
+        occluded: "yes" or "no".
+        occluded_share: Of the region, in [0, 1].
+        region_pixels: Pixels where an occlusion could be found.
+        positive_points: Prompts on visible face.
+        negative_points: Prompts on an occlusion.
+        occlusion_iou: Against the truth; None if there is none.
+        true_share: How much of the region and the truth together is truly occluded; None if no
+            truth is known.
+        seconds_prompts: Time to read the face and to find or compute its prompts.
+        seconds_segment: Time of adapter and mask, or of fitting the adapter.
+        sha256_sam: Hash of SAM's weights.
+        sha256_adapter: Hash of the adapter's file; None if no point asked for it.
+    """
+
+    name: str
+    occluded: str
+    occluded_share: float
+    region_pixels: int
+    positive_points: int
+    negative_points: int
+    occlusion_iou: float | None
+    true_share: float | None
+    seconds_prompts: float
+    seconds_segment: float
+    sha256_sam: str
+    sha256_adapter: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values by column."""
+        return asdict(self)
+
+
+def result_row(
+    result: SegmentedFace,
+    truth: np.ndarray | None,
+    *,
+    seconds_prompts: float,
+    seconds_segment: float,
+    sha256_sam: str,
+    sha256_adapter: str | None,
+) -> ResultRow:
+    """Sum up a face; ``truth`` is its true occlusion, bool (H, W), or None."""
+    masks = result.masks
+    occluded_pixels = int(masks.occlusion.sum())
+    region_pixels = occluded_pixels + int(masks.face.sum())
+    positive_points = int((result.prompts.point_labels == 1).sum())
+    return ResultRow(
+        name=result.face.name,
+        occluded="yes" if occluded_pixels else "no",
+        occluded_share=round(occluded_pixels / max(region_pixels, 1), 6),
+        region_pixels=region_pixels,
+        positive_points=positive_points,
+        negative_points=len(result.prompts.point_labels) - positive_points,
+        occlusion_iou=None if truth is None else mask_scores(masks.occlusion, truth).iou,
+        true_share=None if truth is None else _true_share(masks, truth),
+        seconds_prompts=round(seconds_prompts, 4),
+        seconds_segment=round(seconds_segment, 4),
+        sha256_sam=sha256_sam,
+        sha256_adapter=sha256_adapter,
+    )
 
 
 def _true_share(masks: Masks, truth: np.ndarray) -> float:
@@ -101,32 +106,81 @@ def _true_share(masks: Masks, truth: np.ndarray) -> float:
     return round(float(truth.sum() / max((region | truth).sum(), 1)), 6)
 
 
-def _drawn(
-    face: FaceFiles,
-    raw: np.ndarray,
-    masks: Masks,
-    prompts: Prompts,
-    prediction: Prediction | None,
+def write_result(
+    output_dir: Path,
+    result: SegmentedFace,
     truth: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    """Pictures by their key in ``gallery.VIEWS``, and ``pair``."""
-    prompts, size = prompts.to("cpu"), prompts.region_sam.shape[-1]
+    alignment: Alignment | None,
+    save_vis: bool,
+) -> list[Path]:
+    """Write masks and pictures of one face as ``<output_dir>/<name>_*``.
+
+    Args:
+        output_dir: Result folder.
+        result: The face, its tensors on the CPU.
+        truth: True occlusion, bool (H, W); None if it is not known.
+        alignment: The way to the photo, for masks in its frame; None leaves them out.
+        save_vis: Write pictures too.
+
+    Returns:
+        All files.
+    """
+    pictures = {"occlusion": result.masks.occlusion, "face": result.masks.face}
+    if alignment is not None:
+        pictures["occlusion_photo"] = to_photo(result.masks.occlusion, alignment)
+        pictures["face_photo"] = to_photo(result.masks.face, alignment)
+    if save_vis:
+        pictures.update(draw_pictures(result, truth))
+    parsing_path = output_dir / f"{result.face.name}_parsing.npy"
+    write_npy(parsing_path, result.masks.parsing)
+    files = [parsing_path]
+    for kind, pixels in pictures.items():
+        path = output_dir / f"{result.face.name}_{kind}.png"
+        write_png(path, pixels)
+        files.append(path)
+    return files
+
+
+def draw_pictures(result: SegmentedFace, truth: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Draw what the method saw and did: pictures by their key in ``gallery.VIEWS``, and ``pair``.
+
+    Args:
+        result: The face, its tensors on the CPU.
+        truth: True occlusion, bool (H, W); None if it is not known.
+    """
+    image = result.face.image
+    reference = result.face.reference
+    prompts = result.prompts
+    size = prompts.region_sam.shape[-1]
     points = (prompts.points_sam.numpy() + 0.5) / size
-    first = (prompts.first_point_sam.numpy() + 0.5) / size if len(points) else None
-    large = vis.enlarged(raw)
-    reference = read_rgb(face.reference)
+    first_point = (prompts.first_point_sam.numpy() + 0.5) / size if prompts.has_points else None
+    large = vis.enlarged(image)
     pictures = {
-        "raw": raw,
+        "raw": image,
         "reference": reference,
-        "pair": vis.side_by_side(raw, reference),
-        "classes": vis.color_labels(masks.parsing),
-        "points": vis.draw_points(large, points, prompts.point_labels.numpy(), first),
-        "overlay": vis.overlay(raw, masks.occlusion),
+        "pair": vis.side_by_side(image, reference),
+        "classes": vis.color_labels(result.masks.parsing),
+        "points": vis.draw_points(large, points, prompts.point_labels.numpy(), first_point),
+        "overlay": vis.overlay(image, result.masks.occlusion),
     }
-    if prediction is not None and prediction.attention is not None:
-        attention = prediction.attention.detach().cpu().numpy()
+    if result.prediction is not None and result.prediction.attention is not None:
+        attention = result.prediction.attention.numpy()
         pictures["attention"] = vis.draw_attention(large, points, attention)
     if truth is not None:
-        pictures["truth"] = vis.overlay(raw, truth, vis.HIT)
-        pictures["error"] = vis.error_map(large, masks.occlusion, truth)
+        pictures["truth"] = vis.overlay(image, truth, vis.HIT)
+        pictures["error"] = vis.error_map(large, result.masks.occlusion, truth)
     return pictures
+
+
+def write_summary(output_dir: Path, rows: Sequence[dict[str, Any]], gallery: bool) -> None:
+    """Write ``summary.csv``, ``summary.json`` and, where pictures are, the page ``index.html``.
+
+    Args:
+        output_dir: Result folder.
+        rows: Of ``ResultRow.to_dict``.
+        gallery: Whether pictures were written.
+    """
+    write_json(output_dir / "summary.json", list(rows))
+    write_csv(output_dir / "summary.csv", rows)
+    if gallery:
+        write_gallery(output_dir, rows)

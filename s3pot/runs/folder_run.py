@@ -1,65 +1,396 @@
-"""Many inputs, one by one: a bad one is named and the rest is done; finished ones are known again.
+"""One runner for all commands that work through a folder.
 
-An item is finished by a JSON record, written last, that names its files with their hashes.
+A command is a ``FolderJob`` of three functions, and ``run_folder`` runs it:
+
+    read     one item's files             in threads, ahead of the computing
+    compute  a batch of items             here, in order
+    write    one item's files             in threads, behind the computing
+
+What commands share is here and nowhere else: an item that fails is named and counted, and the rest
+is done; finished items are known again (``records``); several processes share the items
+(``shard``); progress; results in the order of the items whichever thread was first.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+import cv2
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+from typing_extensions import override
 
-from s3pot.io import file_sha256, write_json
+from s3pot.io import write_csv
+from s3pot.runs.records import ItemProvenance, read_finished, write_record
+from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
+
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+Value = TypeVar("Value")
+
+THREADS = 2  # that read, and as many that write; decoders and zlib let others run
+AHEAD = 4  # items that may be read, and as many that may wait to be written, beyond a batch
+
+# What may be wrong with a single item: its files, too little memory, numbers that fit nowhere.
+# Errors of other types are mistakes in the program and end the run.
+ITEM_ERRORS = (
+    S3potError,
+    OSError,
+    ValueError,  # UnicodeError too
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,  # of PyTorch, memory of a GPU too
+    cv2.error,
+)
+# What is wrong with all items alike.
+FATAL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
-def each(items: Mapping[str, Item], do: Callable[[Item], Result], kind: str) -> Iterator[Result]:
-    """Do all items, given by name, and yield what comes out of those that do not fail.
+@dataclass(frozen=True)
+class Written:
+    """What ``FolderJob.write`` made.
+
+    Attributes:
+        files: All files of the item, in the folder of its record or below.
+        content: Plain values for the record; a later run that finds the item finished gets them
+            from there.
+    """
+
+    files: Sequence[Path] = ()
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+class FolderJob(ABC, Generic[Item, Input, Output]):
+    """What a command does with each item of a folder.
+
+    Attributes:
+        unit: What messages call the items.
+        batch_size: How many items ``compute`` takes at once.
+    """
+
+    unit = "faces"
+    batch_size = 1
+
+    @abstractmethod
+    def name(self, item: Item) -> str:
+        """Say what messages call an item."""
+
+    def record_path(self, item: Item) -> Path | None:
+        """Say where the record of an item goes; None keeps none, so no item is ever finished."""
+        return None
+
+    def provenance(self, item: Item) -> ItemProvenance:
+        """Say what an item is made from. Runs in a thread."""
+        return ItemProvenance()
+
+    @abstractmethod
+    def read(self, item: Item) -> Input:
+        """Read what an item needs. Runs in a thread, with no other call for the same item."""
+
+    @abstractmethod
+    def compute(self, inputs: Sequence[Input]) -> Sequence[Output]:
+        """Compute one output for each input, at most ``batch_size`` at once."""
+
+    @abstractmethod
+    def write(self, output: Output, provenance: ItemProvenance) -> Written:
+        """Write an item's files, but not its record. Runs in a thread, as ``read``.
+
+        ``provenance`` is for jobs whose items have parts with records of their own.
+        """
+
+    def summarize(self, outcome: Outcome) -> None:
+        """Write what belongs to all items together; also called when a run is interrupted."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that could not be done.
+
+    Attributes:
+        name: Of the item.
+        stage: read, compute or write.
+        reason: One line or more.
+    """
+
+    name: str
+    stage: str
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What came of a run so far.
+
+    Attributes:
+        contents: ``Written.content`` of the items that are finished, in the items' order, whether
+            they were made now or before.
+        failures: In the items' order.
+    """
+
+    contents: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def run_folder(
+    job: FolderJob[Item, Input, Output],
+    items: Sequence[Item],
+    *,
+    keep_finished: bool = True,
+    shard: Shard | None = None,
+    progress: bool = True,
+    failures_are_errors: bool = True,
+) -> Outcome:
+    """Do all items, or this process's share of them.
+
+    Args:
+        job: What to do.
+        items: At least one.
+        keep_finished: Leave items alone that are finished and would come out the same.
+        shard: The share of this process. Only a run of all items is summarized: a last call
+            without a shard finds the others finished.
+        progress: Show a progress bar.
+        failures_are_errors: Name failures in the log, and raise if all items failed. If not, the
+            caller does something about them.
 
     Raises:
-        S3potError: All of them failed.
+        S3potError: All of the items failed.
+        OSError: There is no space left to write to.
+        KeyboardInterrupt: After what was computed is written.
     """
-    failed = 0
-    with logging_redirect_tqdm([logging.getLogger("s3pot")]):
-        for name, item in tqdm(items.items(), desc=kind, disable=None):
-            try:
-                result = do(item)
-            except S3potError as error:
-                failed += 1
-                logger.error("failed: %s: %s", name, error)
-            else:
-                yield result
-    if failed == len(items):
-        raise S3potError(f"none of the {failed} {kind} could be done")
-
-
-def write_record(
-    record: Path, made_by: Mapping[str, Any], files: Iterable[Path], content: Mapping[str, Any]
-) -> None:
-    """Close an item: its other files, all in the record's folder, are whole.
-
-    ``made_by`` holds the plain values that decide what the item looks like (inputs, models,
-    settings); ``content`` what else is kept.
-    """
-    hashes = {path.name: file_sha256(path) for path in files}
-    write_json(record, {**content, "made_by": dict(made_by), "files": hashes})
-
-
-def read_finished(record: Path, made_by: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record; None when the item is missing, incomplete, damaged or was made otherwise."""
+    shard = shard or Shard()
+    own = shard.of(items)
+    run = _Run(job, own, keep_finished, failures_are_errors)
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        files = content["files"].items()
-        whole = all(file_sha256(record.parent / name) == value for name, value in files)
-        return content if whole and content["made_by"] == made_by else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
-        return None
+        with logging_redirect_tqdm([logging.getLogger("s3pot")]):
+            run.do_all(progress)
+    finally:
+        outcome = run.outcome()
+        if shard.is_whole:
+            job.summarize(outcome)
+    if not shard.is_whole:
+        logger.info(
+            "part %d of %d is done; when all are, the same command without parts sums them up",
+            shard.index,
+            shard.count,
+        )
+    if failures_are_errors and own and len(outcome.failures) == len(own):
+        raise S3potError(f"none of the {len(own)} {job.unit} could be done; the log says why")
+    return outcome
+
+
+def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
+    """Write ``failures.csv`` with name, stage and reason; without failures there is none."""
+    path = folder / "failures.csv"
+    if failures:
+        write_csv(path, [asdict(failure) for failure in failures])
+    else:
+        path.unlink(missing_ok=True)
+
+
+def describe(error: BaseException) -> str:
+    """Say what went wrong with an item; errors that are not ours are named by their type."""
+    if isinstance(error, (S3potError, OSError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether an error will meet all other items too."""
+    return isinstance(error, OSError) and error.errno in FATAL_ERRNOS
+
+
+@dataclass(frozen=True)
+class _Read(Generic[Input]):
+    """An item that is read: what it is made from, and its input, or what a finished one holds."""
+
+    provenance: ItemProvenance
+    input: Input | None = None
+    finished: dict[str, Any] | None = None
+
+
+class _Run(Generic[Item, Input, Output]):
+    """One run; see ``run_folder``. Positions count the run's own items."""
+
+    def __init__(
+        self,
+        job: FolderJob[Item, Input, Output],
+        items: Sequence[Item],
+        keep_finished: bool,
+        failures_are_errors: bool,
+    ) -> None:
+        self.job = job
+        self.items = items
+        self.keep_finished = keep_finished
+        self.failure_level = logging.ERROR if failures_are_errors else logging.DEBUG
+        self.contents: dict[int, dict[str, Any]] = {}
+        self.failures: dict[int, Failure] = {}
+        self.writing: deque[tuple[int, Future[dict[str, Any]]]] = deque()
+
+    def outcome(self) -> Outcome:
+        """Bring what is done into the order of the items."""
+        return Outcome(
+            contents=[self.contents[position] for position in sorted(self.contents)],
+            failures=[self.failures[position] for position in sorted(self.failures)],
+        )
+
+    def do_all(self, progress: bool) -> None:
+        """Read, compute and write everything."""
+        self.bar = tqdm(
+            total=len(self.items), desc=self.job.unit, disable=None if progress else True
+        )
+        with self.bar, _threads() as readers, _threads() as writers:
+            try:
+                batch: list[tuple[int, _Read[Input]]] = []
+                for position, entry in self._read_ahead(readers):
+                    if entry.finished is not None:
+                        self._finish(position, entry.finished)
+                        continue
+                    batch.append((position, entry))
+                    if len(batch) == self.job.batch_size:
+                        self._compute(batch, writers)
+                        batch = []
+                if batch:
+                    self._compute(batch, writers)
+            finally:  # what is computed gets written, whatever happened
+                while self.writing:
+                    self._collect_oldest()
+
+    def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[tuple[int, _Read[Input]]]:
+        """Read items in threads and give them in order; those that fail are left out."""
+        ahead = AHEAD + self.job.batch_size
+        reading: deque[Future[_Read[Input]]] = deque()
+        for position in range(len(self.items) + ahead):
+            if position < len(self.items):
+                reading.append(readers.submit(self._read, self.items[position]))
+            oldest = position - ahead
+            if oldest >= 0:
+                entry = self._result_of(oldest, "read", reading.popleft())
+                if entry is not None:
+                    yield oldest, entry
+
+    def _read(self, item: Item) -> _Read[Input]:
+        provenance = self.job.provenance(item)
+        record = self.job.record_path(item)
+        if self.keep_finished and record is not None:
+            finished = read_finished(record, provenance)
+            if finished is not None:
+                return _Read(provenance, finished=finished)
+        return _Read(provenance, input=self.job.read(item))
+
+    def _compute(
+        self, batch: Sequence[tuple[int, _Read[Input]]], writers: ThreadPoolExecutor
+    ) -> None:
+        """Compute a batch and hand it over to be written."""
+        inputs: list[Any] = [entry.input for _, entry in batch]
+        try:
+            outputs = self.job.compute(inputs)
+        except ITEM_ERRORS as error:
+            if len(batch) > 1 and not is_fatal(error):
+                for single in batch:  # find out which one it was
+                    self._compute([single], writers)
+            else:
+                self._fail(batch[0][0], "compute", error)
+            return
+        for (position, entry), output in zip(batch, outputs):
+            future = writers.submit(self._write, self.items[position], output, entry.provenance)
+            self.writing.append((position, future))
+            while len(self.writing) > AHEAD + self.job.batch_size:
+                self._collect_oldest()
+
+    def _write(self, item: Item, output: Output, provenance: ItemProvenance) -> dict[str, Any]:
+        written = self.job.write(output, provenance)
+        record = self.job.record_path(item)
+        if record is not None:
+            write_record(record, provenance, written.files, written.content)
+        return written.content
+
+    def _collect_oldest(self) -> None:
+        """Wait for the item that has been in writing longest."""
+        position, future = self.writing.popleft()
+        content = self._result_of(position, "write", future)
+        if content is not None:
+            self._finish(position, content)
+
+    def _result_of(self, position: int, stage: str, future: Future[Value]) -> Value | None:
+        """Wait for a thread's work on an item; None if the item failed."""
+        try:
+            return future.result()
+        except ITEM_ERRORS as error:
+            self._fail(position, stage, error)
+            return None
+
+    def _finish(self, position: int, content: dict[str, Any]) -> None:
+        self.contents[position] = content
+        self.bar.update()
+
+    def _fail(self, position: int, stage: str, error: BaseException) -> None:
+        """Name and count an item that failed; raise what all others will meet too."""
+        if is_fatal(error):
+            raise error
+        failure = Failure(self.job.name(self.items[position]), stage, describe(error))
+        self.failures[position] = failure
+        logger.log(self.failure_level, "failed: %s: %s", failure.name, failure.reason)
+        logger.debug("where it arose:", exc_info=error)
+        self.bar.update()
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Give a few threads; at the end what has not begun is given up."""
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _EachJob(FolderJob[str, Item, Value]):
+    """See ``run_each``."""
+
+    def __init__(self, items: Mapping[str, Item], do: Callable[[Item], Value], unit: str) -> None:
+        self.items = items
+        self.do = do
+        self.unit = unit
+
+    @override
+    def name(self, item: str) -> str:
+        return item
+
+    @override
+    def read(self, item: str) -> Item:
+        return self.items[item]
+
+    @override
+    def compute(self, inputs: Sequence[Item]) -> list[Value]:
+        return [self.do(entry) for entry in inputs]
+
+    @override
+    def write(self, output: Value, provenance: ItemProvenance) -> Written:
+        return Written(content={"value": output})
+
+
+def run_each(items: Mapping[str, Item], do: Callable[[Item], Value], unit: str) -> list[Value]:
+    """Do something with each of some items by name, and keep what comes out in memory.
+
+    Returns:
+        The results of the items that did not fail, in order.
+
+    Raises:
+        S3potError: All of the items failed.
+    """
+    outcome = run_folder(_EachJob(items, do, unit), list(items))
+    return [content["value"] for content in outcome.contents]

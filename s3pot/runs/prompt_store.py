@@ -1,49 +1,73 @@
-"""From faces on disk to prompts: each image pair goes through frozen SAM once, for all commands."""
+"""From faces on disk to prompts: each face goes through frozen SAM once, for all commands."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Union
 
-from tqdm import tqdm
+from typing_extensions import override
 
 from s3pot.build import model_hashes
 from s3pot.config import Config, config_to_dict
 from s3pot.data.cache import FeatureCache, entry_key
 from s3pot.data.face_folder import FaceFiles, cache_folder, load_aligned_face
 from s3pot.pipeline import OcclusionSegmenter
-from s3pot.types import Prompts, S3potError, SamInputs
+from s3pot.runs.folder_run import Failure, FolderJob, Written, run_folder
+from s3pot.runs.records import ItemProvenance
+from s3pot.types import Prompts, SamInputs
 
-Filled = tuple[dict[FaceFiles, int], list[tuple[FaceFiles, S3potError]]]
+# Prompts that were kept, or what they are computed from.
+PromptSource = Union[Prompts, SamInputs]
 
 
 class PromptStore:
     """Prompts of faces, computed when missing and kept as ``cache.mode`` says.
 
-    The disk cache belongs to the data folder ``datapath``; None keeps nothing on disk.
+    ``find``, ``read`` and ``keep`` may run in threads.
+
+    Args:
+        segmenter: Computes them.
+        config: Says whether they are kept, and is part of what they are known by.
+        datapath: Data folder, beside which the disk cache lies; None keeps nothing on disk.
+
+    Attributes:
+        sam_sha256: Hash of SAM's weights.
+        settings: All that prompts depend on besides the face's files.
+        batch_size: How many faces are computed at once. A CPU gains nothing by more than one.
     """
 
     def __init__(
         self, segmenter: OcclusionSegmenter, config: Config, datapath: Path | None
     ) -> None:
-        self.segmenter, self.config = segmenter, config
+        self.segmenter = segmenter
         self.sam_sha256 = model_hashes(config, ["sam"])["sam"]
-        self.made_by = {
+        self.settings: dict[str, Any] = {
             "sam": self.sam_sha256,
             "normalize": config.sam.normalize,
             "prompt": config_to_dict(config)["prompt"],
             "device": segmenter.device.type,
             "speed": config.run.speed,
         }
-        self._disk = None
+        self.batch_size = 1
+        if segmenter.device.type != "cpu":
+            self.batch_size = max(1, config.sam.batch // 2)  # an image and a reference each
+        self._disk: FeatureCache | None = None
         if config.cache.mode == "disk" and datapath is not None:
             self._disk = FeatureCache(cache_folder(datapath), int(config.cache.max_gb * 2**30))
+        self._in_memory = self._disk is None and config.cache.mode != "off"
         self._memory: dict[str, Prompts] = {}
         self._keys: dict[tuple[FaceFiles, bool], str] = {}
+        self._writing = threading.Lock()
 
     def get(self, face: FaceFiles, oracle: bool = False) -> Prompts:
-        """Prompts of one face, on SAM's device; ``oracle`` takes the true clean face as reference.
+        """Give the prompts of one face, on SAM's device.
+
+        Args:
+            face: Its files.
+            oracle: Take the true clean face as the reference.
 
         Raises:
             S3potError: A file is missing, damaged or does not fit the others.
@@ -51,56 +75,123 @@ class PromptStore:
         return self.load(face, oracle).to(self.segmenter.device)
 
     def load(self, face: FaceFiles, oracle: bool = False) -> Prompts:
-        """Prompts of one face, on the CPU; see ``get``."""
-        found = self._kept(face, oracle)
-        if found is None:
-            found = self._compute([(face, self._read(face, oracle))], oracle)[0]
-        return replace(found, name=face.name)
+        """Give the prompts of one face, on the CPU; see ``get``."""
+        source = self.read(face, oracle)
+        if isinstance(source, Prompts):
+            return source
+        prompts = self.compute([source])[0].to("cpu")
+        self.keep(face, prompts, oracle)
+        return prompts
 
-    def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
-        """Compute what is missing, in batches: points of each face, and faces that cannot be read.
-
-        A CPU takes pairs one by one: it gains nothing by batches, and its sums may depend on them.
-        """
-        points: dict[FaceFiles, int] = {}
-        failed: list[tuple[FaceFiles, S3potError]] = []
-        size = 1 if self.segmenter.device.type == "cpu" else max(1, self.config.sam.batch // 2)
-        starts = range(0, len(faces), size)
-        for start in tqdm(starts, desc="SAM", unit="batch", disable=quiet or None):
-            batch = []
-            for face in faces[start : start + size]:
-                try:
-                    kept = self._kept(face, False)
-                    if kept is None:
-                        batch.append((face, self._read(face, False)))
-                    else:
-                        points[face] = len(kept.point_labels)
-                except S3potError as error:
-                    failed.append((face, error))
-            for (face, _), prompts in zip(batch, self._compute(batch, False)):
-                points[face] = len(prompts.point_labels)
-        return points, failed
-
-    def _read(self, face: FaceFiles, oracle: bool) -> SamInputs:
+    def read(self, face: FaceFiles, oracle: bool = False) -> PromptSource:
+        """Read the kept prompts of a face, on the CPU, or else its files; see ``get``."""
+        prompts = self.find(face, oracle)
+        if prompts is not None:
+            return prompts
         return self.segmenter.prepare(load_aligned_face(face, oracle))
 
-    def _compute(self, batch: Sequence[tuple[FaceFiles, SamInputs]], oracle: bool) -> list[Prompts]:
-        inputs = [entry for _, entry in batch]
-        found = self.segmenter.select_prompts(inputs) if inputs else []
-        found = [prompts.to("cpu") for prompts in found]
-        for (face, _), prompts in zip(batch, found):
-            if self._disk is not None:
-                self._disk.write(self._key(face, oracle), prompts)
-            elif self.config.cache.mode != "off":
-                self._memory[self._key(face, oracle)] = prompts
-        return found
-
-    def _kept(self, face: FaceFiles, oracle: bool) -> Prompts | None:
+    def find(self, face: FaceFiles, oracle: bool = False) -> Prompts | None:
+        """Read the kept prompts of a face, on the CPU; None if there are none."""
         key = self._key(face, oracle)
-        return self._disk.read(key, face.name) if self._disk else self._memory.get(key)
+        if self._disk is not None:
+            return self._disk.read(key, face.name)
+        prompts = self._memory.get(key)
+        return None if prompts is None else replace(prompts, name=face.name)
+
+    def compute(self, sources: Sequence[PromptSource]) -> list[Prompts]:
+        """Give prompts on SAM's device; those that were not kept are computed in one batch."""
+        inputs = [source for source in sources if isinstance(source, SamInputs)]
+        computed = iter(self.segmenter.select_prompts(inputs) if inputs else [])
+        return [
+            next(computed) if isinstance(source, SamInputs) else source.to(self.segmenter.device)
+            for source in sources
+        ]
+
+    def keep(self, face: FaceFiles, prompts: Prompts, oracle: bool = False) -> None:
+        """Keep the prompts of a face, if ``cache.mode`` says so."""
+        key = self._key(face, oracle)
+        if self._disk is not None:
+            with self._writing:
+                self._disk.write(key, prompts)
+        elif self._in_memory:
+            self._memory[key] = prompts.to("cpu")
+
+    def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
+        """Compute and keep what is missing.
+
+        Args:
+            faces: Any number.
+            quiet: Show no progress.
+        """
+        outcome = run_folder(_FillJob(self), faces, progress=not quiet, failures_are_errors=False)
+        points = {content["face"]: content["points"] for content in outcome.contents}
+        return Filled(points, outcome.failures)
 
     def _key(self, face: FaceFiles, oracle: bool) -> str:
-        """Hash the files once a run."""
+        """Name an entry of the cache; the files are hashed once a run."""
         if (face, oracle) not in self._keys:
-            self._keys[face, oracle] = entry_key(face, oracle, self.made_by)
+            self._keys[face, oracle] = entry_key(face, oracle, self.settings)
         return self._keys[face, oracle]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What came of ``PromptStore.fill``.
+
+    Attributes:
+        points: Number of prompt points of each face that did not fail.
+        failures: The other faces.
+    """
+
+    points: dict[FaceFiles, int]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A face that is read."""
+
+    face: FaceFiles
+    source: PromptSource
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A face with its prompts; those that were not kept are new."""
+
+    face: FaceFiles
+    prompts: Prompts
+    is_new: bool
+
+
+class _FillJob(FolderJob[FaceFiles, _Source, _Computed]):
+    """See ``PromptStore.fill``."""
+
+    unit = "faces through SAM"
+
+    def __init__(self, store: PromptStore) -> None:
+        self.store = store
+        self.batch_size = store.batch_size
+
+    @override
+    def name(self, item: FaceFiles) -> str:
+        return item.name
+
+    @override
+    def read(self, item: FaceFiles) -> _Source:
+        return _Source(item, self.store.read(item))
+
+    @override
+    def compute(self, inputs: Sequence[_Source]) -> list[_Computed]:
+        prompts = self.store.compute([entry.source for entry in inputs])
+        return [
+            _Computed(entry.face, of_face, is_new=isinstance(entry.source, SamInputs))
+            for entry, of_face in zip(inputs, prompts)
+        ]
+
+    @override
+    def write(self, output: _Computed, provenance: ItemProvenance) -> Written:
+        if output.is_new:
+            self.store.keep(output.face, output.prompts)
+        points = len(output.prompts.points_sam)
+        return Written(content={"face": output.face, "points": points})

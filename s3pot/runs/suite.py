@@ -29,7 +29,7 @@ from s3pot.metrics import mask_scores
 from s3pot.pipeline import OcclusionSegmenter, split_region
 from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, make_row
 from s3pot.report.tables import save, save_plot
-from s3pot.runs.folder_run import each
+from s3pot.runs.folder_run import run_each
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.provenance import provenance_of
 from s3pot.training.checkpoint import new_adapter
@@ -162,7 +162,7 @@ def evaluate_suite(config: Config, suite: Suite, output_dir: Path) -> Evaluation
         bench = _bench(config, row, segmenters)
         score = _scorer(bench, suite.datapath)
         own = {face.name: face for face in faces[: row.faces or None]}
-        scores[row.name] = list(each(own, score, f"faces of {row.name!r}"))
+        scores[row.name] = run_each(own, score, f"faces of {row.name!r}")
         provenances[row.name] = provenance_of(bench.config, _weight_hashes(bench))
         failed += len(own) - len(scores[row.name])
         evaluation = Evaluation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import generate_reference
-import s3pot.commands.generate_reference as engine
+import s3pot.runs.generate_reference as engine
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.rg.align import FaceAligner
@@ -58,7 +59,7 @@ def test_writes_the_folder_contract(tmp_path, run):
     assert labels.max() < 12
     record = json.loads((out / "a_align.json").read_text())
     assert Alignment.read(out / "a_align.json").is_whole
-    assert set(record["made_by"]["models"]) == {"parser", "generator"}
+    assert set(record["provenance"]["models"]) == {"parser", "generator"}
 
 
 @pytest.mark.parametrize("noise", ["stored", "random"])
@@ -99,20 +100,20 @@ def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
 def test_interrupted_photo_is_done_again(tmp_path, run, monkeypatch):
     for index, name in enumerate("abc"):
         photo(tmp_path / "in" / f"{name}.png", index)
-    write, calls = engine.write_npy, []
+    generate, calls = engine.ReferenceGenerator.generate, []
 
-    def interrupt(path, array):
-        calls.append(path)
+    def interrupt(self, image, name):
+        calls.append(name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        write(path, array)
+        return generate(self, image, name)
 
-    monkeypatch.setattr(engine, "write_npy", interrupt)
+    monkeypatch.setattr(engine.ReferenceGenerator, "generate", interrupt)
     assert run() == 130
     out = tmp_path / "out"
     assert (out / "a_align.json").exists()
     assert not (out / "b_align.json").exists()
-    monkeypatch.setattr(engine, "write_npy", write)
+    monkeypatch.setattr(engine.ReferenceGenerator, "generate", generate)
     before = stamps(out)
     assert run() == 0
     assert files_of(out) == {f"{stem}{end}" for stem in "abc" for end in SUFFIXES}
@@ -126,7 +127,11 @@ def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:3000])
     (folder / ".hidden").write_text("skipped")
     assert run() == 1
-    assert {name for name in files_of(tmp_path / "out")} == {f"good{end}" for end in SUFFIXES}
+    out = tmp_path / "out"
+    assert files_of(out) == {f"good{end}" for end in SUFFIXES} | {"failures.csv"}
+    with (out / "failures.csv").open(encoding="utf-8", newline="") as file:
+        failures = [(Path(row["name"]).name, row["stage"]) for row in csv.DictReader(file)]
+    assert failures == [("cut.png", "read"), ("text.png", "read")]
     for name in ("text.png", "cut.png"):
         assert any(name in message and "failed" in message for message in caplog.messages)
     assert not any(".hidden" in message for message in caplog.messages)
@@ -137,7 +142,8 @@ def test_photos_that_would_overwrite_each_other(tmp_path, run, caplog):
     Image.fromarray(first).save(tmp_path / "in" / "a.bmp.tif")
     photo(tmp_path / "in" / "a.bmp_ref.png", 2)
     assert run() == 1
-    assert files_of(tmp_path / "out") == {f"a.bmp{end}" for end in SUFFIXES}
+    found = files_of(tmp_path / "out")
+    assert found == {f"a.bmp{end}" for end in SUFFIXES} | {"failures.csv"}
     assert sum("would overwrite" in message for message in caplog.messages) == 2
 
 

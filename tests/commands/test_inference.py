@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import inference
-import s3pot.commands.inference as engine
+import s3pot.runs.segment_faces as engine
 from s3pot.data.image import read_rgb
 from s3pot.io import write_npy
+from s3pot.runs.inference import InferenceJob
 from s3pot.weights.registry import weight_files
 
 MASKS = ("_occlusion.png", "_face.png", "_parsing.npy", "_result.json")
@@ -96,7 +98,10 @@ def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, mo
     monkeypatch.setattr(
         engine,
         "write_result",
-        lambda out, face, *a, **k: (done.append(face.name), write(out, face, *a, **k))[1],
+        lambda out, result, *a, **k: (
+            done.append(result.face.name),
+            write(out, result, *a, **k),
+        )[1],
     )
     rows = rows_of(tmp_path / "out")
     assert run() == 0
@@ -114,20 +119,20 @@ def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, mo
 
 
 def test_interrupted_run_goes_on(tmp_path, run, monkeypatch):
-    write = engine.write_result
+    compute = InferenceJob.compute
 
-    def interrupt(out, face, *arguments, **more):
-        if face.name == "face_01":
+    def interrupt(self, inputs):
+        if inputs[0].face.name == "face_01":
             raise KeyboardInterrupt
-        return write(out, face, *arguments, **more)
+        return compute(self, inputs)
 
-    monkeypatch.setattr(engine, "write_result", interrupt)
+    monkeypatch.setattr(InferenceJob, "compute", interrupt)
     assert run() == 130
     out = tmp_path / "out"
     assert files_of(out) == expected([0], MASKS) | {"summary.csv", "summary.json"}
     assert [row["name"] for row in rows_of(out)] == ["face_00"]
     stamp = (out / "face_00_occlusion.png").stat().st_mtime_ns
-    monkeypatch.setattr(engine, "write_result", write)
+    monkeypatch.setattr(InferenceJob, "compute", compute)
     assert run() == 0
     assert len(rows_of(out)) == 3
     assert (out / "face_00_occlusion.png").stat().st_mtime_ns == stamp
@@ -158,13 +163,15 @@ def test_faces_without_region_or_points(tmp_path, data, run, caplog):
 
 
 def test_only_negative_points_are_no_crash(tmp_path, data, run, monkeypatch):
-    find = engine.PromptStore.get
+    compute = engine.PromptStore.compute
 
-    def covered(self, face, oracle=False):
-        prompts = find(self, face, oracle)
-        return replace(prompts, point_labels=prompts.point_labels * 0)
+    def covered(self, sources):
+        return [
+            replace(prompts, point_labels=prompts.point_labels * 0)
+            for prompts in compute(self, sources)
+        ]
 
-    monkeypatch.setattr(engine.PromptStore, "get", covered)
+    monkeypatch.setattr(engine.PromptStore, "compute", covered)
     assert run("--save_vis") == 0
     assert all(row["positive_points"] == "0" for row in rows_of(tmp_path / "out"))
 
@@ -187,8 +194,36 @@ def test_official_models_need_weights_and_a_checkpoint(tmp_path, data, caplog, m
         assert part in caplog.text
     caplog.clear()
     monkeypatch.setitem(weight_files(), "sam_vit_h", replace(entry, sha256=None, size=None))
-    (tmp_path / entry.file).write_bytes(b"there")
+    torch.save({}, tmp_path / entry.file)
     assert inference.main(arguments) == 2
     assert len(caplog.messages) == 1
     assert "--checkpoint" in caplog.text and "configs/mini.yaml" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unusable_truth_costs_the_score_not_the_mask(tmp_path, data, run, caplog):
+    (data / "face_01_occlusion.png").write_text("no picture")
+    assert run() == 0
+    rows = rows_of(tmp_path / "out")
+    assert [row["occlusion_iou"] == "" for row in rows] == [False, True, False]
+    assert any(m.startswith("face_01: no score") for m in caplog.messages)
+    assert (tmp_path / "out" / "face_01_occlusion.png").is_file()
+
+
+def test_processes_share_the_faces_and_a_last_call_sums_up(tmp_path, data, run, monkeypatch):
+    assert run() == 0
+    alone, shared = tmp_path / "out", tmp_path / "shared"
+    assert run("--output_dir", str(shared), "--shard", "0/2") == 0
+    assert files_of(shared) == expected((0, 2), MASKS)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run("--output_dir", str(shared)) == 0
+    assert files_of(shared) == expected(range(3), MASKS)
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    stamps = {path: path.stat().st_mtime_ns for path in shared.glob("face_*")}
+    assert run("--output_dir", str(shared)) == 0
+    assert {path: path.stat().st_mtime_ns for path in shared.glob("face_*")} == stamps
+    assert contents(shared) == contents(alone)
+    assert [row["name"] for row in rows_of(shared)] == ["face_00", "face_01", "face_02"]
+    assert run("--shard", "2/2") == 2

@@ -11,11 +11,11 @@ import torch
 
 import train_per_image
 from s3pot.build import build_adapter, build_segmenter
-from s3pot.commands import train_per_image as per_image
 from s3pot.config import load_config
 from s3pot.data.face_folder import find_faces
 from s3pot.io import write_npy
 from s3pot.losses import point_losses
+from s3pot.runs import train_per_image as per_image
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.training.history import MeanLosses
 from s3pot.training.trainer import AdapterTrainer
@@ -187,3 +187,28 @@ def test_early_stop(
     history = fit(f"per_image.patience={patience}", f"per_image.epochs={count}")[0]
     # Slow but steady gains below min_delta add up: measured from the last mark, not the last step.
     assert len(history) == (count if epochs is None else epochs)
+
+
+def test_a_record_names_all_files_of_its_face(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder, output = processed_folder(2), tmp_path / "out"
+    assert run(folder, output, mini_options) == 0
+    record = json.loads((output / "face_00_result.json").read_text())
+    files = {path.name for path in output.glob("face_00_*")} - {"face_00_result.json"}
+    assert set(record["files"]) == files
+    plain, fitted = per_image.fit_adapter, []
+
+    def counted(segmenter: Any, prompts: Any, *rest: Any) -> Any:
+        fitted.append(prompts.name)
+        return plain(segmenter, prompts, *rest)
+
+    monkeypatch.setattr(per_image, "fit_adapter", counted)
+    assert run(folder, output, mini_options, "--resume") == 0
+    assert fitted == []
+    for ending in ("adapter.pth", "history.csv", "history.jsonl", "loss_curve.png"):
+        fitted.clear()
+        (output / f"face_00_{ending}").unlink()
+        assert run(folder, output, mini_options, "--resume") == 0
+        assert fitted == ["face_00"]
+        assert (output / f"face_00_{ending}").is_file()

@@ -1,25 +1,23 @@
-"""Masks from logits, and what is written for a face."""
+"""What is written for a segmented face, and its row of the summary."""
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from s3pot.data.face_folder import find_faces
-from s3pot.data.image import read_rgb, write_png
+from s3pot.data.image import read_rgb
 from s3pot.geometry import Alignment
-from s3pot.io import write_csv, write_json, write_npy
+from s3pot.io import write_csv
 from s3pot.labels import REGION_CLASSES
-from s3pot.report.writer import ResultOptions, record_path, write_result, write_summary
-from s3pot.runs.folder_run import read_finished
-from s3pot.types import Prediction, Prompts, S3potError
-
-MADE_BY = {"models": "these"}
+from s3pot.pipeline import split_region
+from s3pot.report.writer import result_row, write_result, write_summary
+from s3pot.types import AlignedFace, Prediction, Prompts, SegmentedFace
 
 
 def prompts_of(points: int = 6, size: int = 32) -> Prompts:
@@ -40,61 +38,105 @@ def prediction_of(points: int = 6, size: int = 32) -> Prediction:
     return Prediction(logits, torch.full((points + 1, points + 1), 1 / (points + 1)))
 
 
-@pytest.fixture
-def face(processed_folder):
-    return find_faces(processed_folder(1))[0]
+def aligned_face(parsing_class: int = 6) -> AlignedFace:
+    random = np.random.default_rng(0)
+    image, reference = random.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    parsing = np.zeros((64, 64), np.uint8)
+    parsing[8:56, 12:52] = parsing_class
+    return AlignedFace("face_00", image, parsing, reference)
 
 
-def write(out, face, prediction=None, prompts=None, **options):
-    return write_result(
-        out,
-        face,
-        prompts or prompts_of(),
-        prediction,
-        ResultOptions(**options),
-        MADE_BY,
-        {"seconds_segment": 0.25, "sha256_sam": "aa"},
+def result_of(
+    points: int = 6, parsing_class: int = 6, with_prediction: bool = True
+) -> SegmentedFace:
+    face = aligned_face(parsing_class)
+    prediction = prediction_of(points) if with_prediction else None
+    masks = split_region(prediction, face.parsing, (64, 64))
+    return SegmentedFace(face, prompts_of(points), prediction, masks)
+
+
+def row_of(result: SegmentedFace, truth: np.ndarray | None = None) -> dict[str, Any]:
+    row = result_row(
+        result,
+        truth,
+        seconds_prompts=0.51234567,
+        seconds_segment=0.25,
+        sha256_sam="aa",
+        sha256_adapter="bb",
     )
+    return row.to_dict()
 
 
-def test_files_row_and_record(tmp_path, face):
-    row = write(tmp_path, face, prediction_of())
+@pytest.fixture
+def truth() -> np.ndarray:
+    truth = np.zeros((64, 64), bool)
+    truth[20:30, 5:40] = True
+    return truth
+
+
+def test_masks_as_files(tmp_path: Path) -> None:
+    result = result_of()
+    files = write_result(tmp_path, result, None, None, save_vis=False)
+    endings = ("parsing.npy", "occlusion.png", "face.png")
+    assert sorted(files) == sorted(tmp_path / f"face_00_{ending}" for ending in endings)
+    assert sorted(files) == sorted(tmp_path.iterdir())
     occlusion = read_rgb(tmp_path / "face_00_occlusion.png")[..., 0]
     visible = read_rgb(tmp_path / "face_00_face.png")[..., 0]
     parsing = np.load(tmp_path / "face_00_parsing.npy")
-    region = np.isin(np.load(face.parsing), REGION_CLASSES)
-    assert set(np.unique(occlusion)) <= {0, 255}
-    assert ((occlusion > 0) ^ (visible > 0) == region).all() and (
-        (parsing == 12) == (occlusion > 0)
-    ).all()
-    assert row["occluded"] == "yes" and row["region_pixels"] == region.sum()
-    assert row["occluded_share"] == pytest.approx((occlusion > 0).sum() / region.sum(), abs=1e-6)
+    region = np.isin(result.face.parsing, REGION_CLASSES)
+    assert set(np.unique(occlusion)) == {0, 255}
+    assert ((occlusion > 0) ^ (visible > 0) == region).all()
+    assert not ((occlusion > 0) & (visible > 0)).any()
+    assert ((parsing == 12) == (occlusion > 0)).all()
+
+
+def test_row(truth: np.ndarray) -> None:
+    result = result_of()
+    row = row_of(result, truth)
+    region = np.isin(result.face.parsing, REGION_CLASSES)
+    occlusion = result.masks.occlusion
+    assert row["name"] == "face_00"
+    assert row["occluded"] == "yes"
+    assert row["region_pixels"] == region.sum()
+    assert row["occluded_share"] == pytest.approx(occlusion.sum() / region.sum(), abs=1e-6)
     assert (row["positive_points"], row["negative_points"]) == (4, 2)
-    assert (row["seconds_segment"], row["sha256_sam"]) == (0.25, "aa")
-    assert 0 <= row["occlusion_iou"] <= 1
-    truth = read_rgb(face.occlusion_truth)[..., 0] > 0
+    assert (row["seconds_prompts"], row["seconds_segment"]) == (0.5123, 0.25)
+    assert (row["sha256_sam"], row["sha256_adapter"]) == ("aa", "bb")
+    iou = (occlusion & truth).sum() / (occlusion | truth).sum()
+    assert row["occlusion_iou"] == pytest.approx(iou)
     assert row["true_share"] == pytest.approx(truth.sum() / (truth | region).sum(), abs=1e-6)
-    assert read_finished(record_path(tmp_path, "face_00"), MADE_BY)["row"] == row
-    assert read_finished(record_path(tmp_path, "face_00"), {"models": "others"}) is None
-    (tmp_path / "face_00_face.png").write_bytes(b"")
-    assert read_finished(record_path(tmp_path, "face_00"), MADE_BY) is None
+    assert json.loads(json.dumps(row)) == row
 
 
-def test_no_region_and_no_points_give_an_empty_result(tmp_path, face):
-    write_npy(face.parsing, np.zeros((64, 64), np.uint8))
-    row = write(tmp_path, face, None, prompts_of(0), save_vis=True)
+def test_row_of_a_bare_face_and_without_truth() -> None:
+    bare = row_of(result_of(), np.zeros((64, 64), bool))
+    assert bare["true_share"] == 0
+    assert bare["occlusion_iou"] == 0  # something was marked
+    unknown = row_of(result_of())
+    assert unknown["true_share"] is None
+    assert unknown["occlusion_iou"] is None
+
+
+def test_no_region_and_no_points_give_an_empty_result(tmp_path: Path) -> None:
+    result = result_of(points=0, parsing_class=0, with_prediction=False)
+    files = write_result(tmp_path, result, None, None, save_vis=True)
+    row = row_of(result)
     assert (row["occluded"], row["occluded_share"], row["region_pixels"]) == ("no", 0.0, 0)
     assert not read_rgb(tmp_path / "face_00_occlusion.png").any()
+    assert tmp_path / "face_00_attention.png" not in files
     write_summary(tmp_path, [row], gallery=True)
+    assert (tmp_path / "index.html").is_file()
 
 
-def test_pictures(tmp_path, face):
-    row = write(tmp_path, face, prediction_of(), save_vis=True)
+def test_pictures(tmp_path: Path, truth: np.ndarray) -> None:
+    result = result_of()
+    files = write_result(tmp_path, result, truth, None, save_vis=True)
+    assert sorted(files) == sorted(tmp_path.iterdir())
     assert read_rgb(tmp_path / "face_00_overlay.png").shape == (64, 64, 3)
     assert read_rgb(tmp_path / "face_00_pair.png").shape == (64, 132, 3)
     for kind in ("points", "attention", "classes"):
         assert read_rgb(tmp_path / f"face_00_{kind}.png").any()
-    write_summary(tmp_path, [row], gallery=True)
+    write_summary(tmp_path, [row_of(result, truth)], gallery=True)
     page = (tmp_path / "index.html").read_text()
     shown = ("raw", "reference", "classes", "points", "attention", "overlay", "truth", "error")
     for kind in shown:
@@ -102,27 +144,16 @@ def test_pictures(tmp_path, face):
     assert "occlusion IoU" in page
 
 
-def test_true_share_of_a_bare_face_is_zero_and_unknown_without_truth(tmp_path, face):
-    write_png(face.occlusion_truth, np.zeros((64, 64), bool))
-    assert write(tmp_path, face, prediction_of())["true_share"] == 0
-    assert write(tmp_path, replace(face, occlusion_truth=None))["true_share"] is None
-
-
-def test_masks_go_back_to_the_photo(tmp_path, face):
+def test_masks_go_back_to_the_photo(tmp_path: Path) -> None:
     quad = ((19.5, 9.5), (19.5, 73.5), (83.5, 73.5), (83.5, 9.5))
-    align = face.raw.with_name("face_00_align.json")
-    write_json(align, asdict(Alignment(quad, (64, 64), (100, 120))))
-    write(tmp_path, replace(face, align=align), prediction_of(), to_photo=True)
+    alignment = Alignment(quad, (64, 64), (100, 120))
+    files = write_result(tmp_path, result_of(), None, alignment, save_vis=False)
+    assert tmp_path / "face_00_face_photo.png" in files
     working = read_rgb(tmp_path / "face_00_occlusion.png")[..., 0]
     photo = read_rgb(tmp_path / "face_00_occlusion_photo.png")[..., 0]
     assert photo.shape == (100, 120)
     assert (photo[10:74, 20:84] == working).all()
     assert photo.sum() == working.sum()
-    with pytest.raises(S3potError, match="leave out --to_photo"):
-        write(tmp_path, replace(face, align=None), prediction_of(), to_photo=True)
-    align.write_text("{")
-    with pytest.raises(S3potError, match="align.json"):
-        write(tmp_path, replace(face, align=align), prediction_of(), to_photo=True)
 
 
 def test_summary_files(tmp_path):

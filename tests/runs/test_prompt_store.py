@@ -47,7 +47,7 @@ def test_modes_compute_as_often_as_they_say_and_agree(
     plain = Counted(mini_options, None, "cache.mode=off")
     want = [plain.store.get(face) for face in faces]
     first = Counted(mini_options, folder, f"cache.mode={mode}")
-    points, _ = first.store.fill(faces)
+    points = first.store.fill(faces).points
     assert points == {face: len(prompts.point_labels) for face, prompts in zip(faces, want)}
     assert min(points.values()) > 0
     assert first.encoded == 6
@@ -96,10 +96,11 @@ def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options:
     write_png(folder / "face_03_ref.png", np.zeros((9, 9, 3), np.uint8))
     faces = find_faces(folder)
     counted = Counted(mini_options, None)
-    points, failed = counted.store.fill(faces)
-    found = {face.name: count > 0 for face, count in points.items()}
+    filled = counted.store.fill(faces)
+    found = {face.name: count > 0 for face, count in filled.points.items()}
     assert found == {"face_00": True, "face_01": False, "face_04": True}
-    assert sorted(face.name for face, _ in failed) == ["face_02", "face_03"]
+    assert [failure.name for failure in filled.failures] == ["face_02", "face_03"]
+    assert "face_02_ref.png" in filled.failures[0].reason
     with pytest.raises(S3potError, match="face_02_ref.png"):
         counted.store.get(faces[2])
 

@@ -1,0 +1,287 @@
+"""Clean references, parsings and alignments of every photo in a folder (RG, paper section 3.1)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.build import build_aligner, build_reference_generator, model_hashes, weights_path
+from s3pot.config import Config, save_config
+from s3pot.data.face_folder import ALIGN, CLEAN, OCCLUSION, output_files
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.truth import load_truth
+from s3pot.device import pick_device
+from s3pot.geometry import Alignment
+from s3pot.io import file_sha256, write_npy
+from s3pot.pipeline import ReferenceGenerator
+from s3pot.rg.align import FaceAligner
+from s3pot.rg.warp import crop
+from s3pot.runs.folder_run import FolderJob, Outcome, Written, run_folder, write_failures
+from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
+from s3pot.runs.shard import Shard, local_rank
+from s3pot.seeding import use_determinism
+from s3pot.types import AlignedFace, S3potError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """What to do.
+
+    Attributes:
+        input_dir: Photos, also in sub-folders.
+        output_dir: Where the folder contract goes.
+        truth_dir: Holds ``<stem>_occlusion.png`` and ``<stem>_clean.png``; None if nothing is
+            known.
+        all_faces: Every face of a photo instead of the largest.
+        overwrite: Also do photos that are finished.
+        shard: The share of this process.
+    """
+
+    input_dir: Path
+    output_dir: Path
+    truth_dir: Path | None = None
+    all_faces: bool = False
+    overwrite: bool = False
+    shard: Shard = field(default_factory=Shard)
+
+
+def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
+    """Do every photo that is not finished.
+
+    Returns:
+        How many failed; each is named in the log.
+
+    Raises:
+        S3potError: Nothing can be done: no photos, or missing weights.
+    """
+    photos = find_photos(options.input_dir, options.output_dir)
+    if options.truth_dir is not None and not options.truth_dir.is_dir():
+        raise S3potError(
+            f"--truth_dir {options.truth_dir} is no folder; give the folder that holds "
+            "<stem>_occlusion.png, or leave the option out"
+        )
+    job = ReferenceJob(config, options)
+    save_config(config, options.output_dir)
+    outcome = run_folder(job, photos, keep_finished=not options.overwrite, shard=options.shard)
+    return len(outcome.failures)
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """One input file.
+
+    Attributes:
+        path: Where it is.
+        name: Stem of the files made from it; sub-folders are kept (``a/b``).
+        claimed_by: The file that comes before it and takes the same names; None if none does.
+    """
+
+    path: Path
+    name: str
+    claimed_by: Path | None = None
+
+
+def find_photos(input_dir: Path, output_dir: Path) -> list[PhotoFile]:
+    """Find all files that are not hidden, sorted; an output folder inside is left out.
+
+    Raises:
+        S3potError: There is no such folder, nothing in it, or it is the output folder too.
+    """
+    results = output_dir.resolve()
+    if input_dir.resolve() == results:
+        raise S3potError(
+            f"--output_dir is the input folder {input_dir}; choose another one, for references "
+            "would be taken for photos"
+        )
+    photos: list[PhotoFile] = []
+    owners: dict[Path, Path] = {}  # file to be written → photo it is made from
+    for path in sorted(input_dir.rglob("*")):
+        where = path.relative_to(input_dir)
+        is_hidden = any(part.startswith(".") for part in where.parts)
+        if is_hidden or not path.is_file() or results in path.resolve().parents:
+            continue
+        name = where.with_suffix("").as_posix()
+        others = [owners.setdefault(file, path) for file in files_of(Path(), name)]
+        claimed_by = next((other for other in others if other != path), None)  # a.jpg and a.png
+        photos.append(PhotoFile(path, name, claimed_by))
+    if not photos:
+        raise S3potError(f"--input_dir {input_dir} holds no files; expected a folder of photos")
+    return photos
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """List the files that may be written for a face."""
+    files = output_files(folder, name)
+    paths = (
+        files.raw,
+        files.reference,
+        files.parsing,
+        files.align,
+        files.occlusion_truth,
+        files.clean,
+    )
+    return [path for path in paths if path is not None]
+
+
+@dataclass(frozen=True)
+class PhotoInput:
+    """A photo that is read.
+
+    Attributes:
+        photo: Where it came from.
+        pixels: uint8 (H, W, 3), RGB, upright.
+        truth: True occlusion, bool (H, W); None if it is not known.
+        clean: The true clean face, uint8 (H, W, 3); None if it is not known.
+    """
+
+    photo: PhotoFile
+    pixels: np.ndarray
+    truth: np.ndarray | None
+    clean: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class PlacedFace:
+    """A face with its reference, and where it lies in the photo.
+
+    Attributes:
+        face: What RG made.
+        alignment: The way back to the photo.
+    """
+
+    face: AlignedFace
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
+class PhotoOutput:
+    """A photo and its faces, the largest first."""
+
+    input: PhotoInput
+    faces: Sequence[PlacedFace]
+
+
+class ReferenceJob(FolderJob[PhotoFile, PhotoInput, PhotoOutput]):
+    """Make the folder contract's files of each photo.
+
+    Several faces of one photo are one item, which the record of the first face closes.
+    """
+
+    unit = "photos"
+
+    def __init__(self, config: Config, options: ReferenceOptions) -> None:
+        self.options = options
+        self.output_dir = options.output_dir
+        self.models = model_hashes(config, ("parser", "generator"))
+        self.aligner: FaceAligner = build_aligner(config)
+        if config.align.mode != "never":
+            self.models["detector"] = file_sha256(weights_path(config, "detector"))
+        self.settings: dict[str, Any] = {
+            "align": asdict(config.align),
+            "reference": asdict(config.reference),
+            "all_faces": options.all_faces,
+        }
+        use_determinism(config.run.deterministic)
+        device = pick_device(config.run.device, local_rank())
+        self.generator: ReferenceGenerator = build_reference_generator(config, device)
+
+    @override
+    def name(self, item: PhotoFile) -> str:
+        return str(item.path)
+
+    @override
+    def record_path(self, item: PhotoFile) -> Path:
+        return self.output_dir / (item.name + ALIGN)
+
+    @override
+    def provenance(self, item: PhotoFile) -> ItemProvenance:
+        paths = {
+            "photo": item.path,
+            "truth": self._truth_path(item, OCCLUSION),
+            "clean": self._truth_path(item, CLEAN),
+        }
+        return ItemProvenance(hash_inputs(paths), self.models, self.settings)
+
+    @override
+    def read(self, item: PhotoFile) -> PhotoInput:
+        if item.claimed_by is not None:
+            raise S3potError(
+                f"it would overwrite files of {item.claimed_by}; rename one of the two"
+            )
+        truth_path = self._truth_path(item, OCCLUSION)
+        clean_path = self._truth_path(item, CLEAN)
+        if self.options.truth_dir is not None and truth_path is None and clean_path is None:
+            logger.warning(
+                "%s: no truth %s", item.name, self.options.truth_dir / (item.name + OCCLUSION)
+            )
+        files = output_files(self.output_dir, item.name)
+        return PhotoInput(
+            photo=item,
+            pixels=read_rgb(item.path),
+            truth=load_truth(replace(files, raw=item.path, occlusion_truth=truth_path)),
+            clean=None if clean_path is None else read_rgb(clean_path),
+        )
+
+    @override
+    def compute(self, inputs: Sequence[PhotoInput]) -> list[PhotoOutput]:
+        return [PhotoOutput(entry, self._faces(entry)) for entry in inputs]
+
+    def _faces(self, entry: PhotoInput) -> list[PlacedFace]:
+        faces = []
+        alignments = self.aligner.align(entry.pixels, self.options.all_faces)
+        for number, alignment in enumerate(alignments, 1):
+            name = entry.photo.name if number == 1 else f"{entry.photo.name}_face{number}"
+            face = self.generator.generate(crop(entry.pixels, alignment), name)
+            faces.append(PlacedFace(face, alignment))
+        return faces
+
+    @override
+    def write(self, output: PhotoOutput, provenance: ItemProvenance) -> Written:
+        first, *others = output.faces
+        files = self._write_face(output.input, first)
+        for placed in others:
+            files_of_face = self._write_face(output.input, placed)
+            record = self.output_dir / (placed.face.name + ALIGN)
+            write_record(record, provenance, files_of_face, _record(output.input, placed))
+            files += [*files_of_face, record]
+        return Written(files, content=_record(output.input, first))
+
+    def _write_face(self, entry: PhotoInput, placed: PlacedFace) -> list[Path]:
+        """Write a face's files but its record."""
+        face = placed.face
+        files = output_files(self.output_dir, face.name)
+        pictures = {files.raw: face.image, files.reference: face.reference}
+        if entry.truth is not None and files.occlusion_truth is not None:
+            pictures[files.occlusion_truth] = crop(entry.truth, placed.alignment)
+        if entry.clean is not None and files.clean is not None:
+            pictures[files.clean] = crop(entry.clean, placed.alignment)
+        write_npy(files.parsing, face.parsing)
+        for path, pixels in pictures.items():
+            write_png(path, pixels)
+        return [files.parsing, *pictures]
+
+    @override
+    def summarize(self, outcome: Outcome) -> None:
+        write_failures(self.output_dir, outcome.failures)
+        done = len(outcome.contents)
+        total = done + len(outcome.failures)
+        logger.info("%d of %d photos are in %s", done, total, self.output_dir)
+
+    def _truth_path(self, photo: PhotoFile, ending: str) -> Path | None:
+        """Find a file of ``--truth_dir``; None if it is not there."""
+        if self.options.truth_dir is None:
+            return None
+        path = self.options.truth_dir / (photo.name + ending)
+        return path if path.is_file() else None
+
+
+def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:
+    return {**placed.alignment.to_dict(), "source": entry.photo.path.name}

@@ -1,0 +1,112 @@
+"""Every face of a folder is segmented with one trained adapter."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from typing_extensions import override
+
+from s3pot.adapter import PromptAdapter
+from s3pot.build import build_segmenter, weights_path
+from s3pot.config import Config, save_config
+from s3pot.data.face_folder import find_faces
+from s3pot.device import pick_device
+from s3pot.io import file_sha256
+from s3pot.report.writer import ResultOptions
+from s3pot.runs.folder_run import run_folder
+from s3pot.runs.prompt_store import PromptStore
+from s3pot.runs.records import ItemProvenance
+from s3pot.runs.segment_faces import AdapterFiles, FaceOutput, FittedAdapter, SegmentFaces
+from s3pot.runs.shard import Shard, local_rank
+from s3pot.training.checkpoint import new_adapter
+from s3pot.types import Prediction, Prompts
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """What to do.
+
+    Attributes:
+        datapath: Folder contract.
+        output_dir: Where results go.
+        checkpoint: Trained adapter; None takes the mini set's own.
+        results: What is written beside the masks.
+        overwrite: Also do faces that are finished.
+        shard: The share of this process.
+    """
+
+    datapath: Path
+    output_dir: Path
+    checkpoint: Path | None = None
+    results: ResultOptions = field(default_factory=ResultOptions)
+    overwrite: bool = False
+    shard: Shard = field(default_factory=Shard)
+
+
+def run_inference(config: Config, options: InferenceOptions) -> int:
+    """Segment every face that is not finished.
+
+    Returns:
+        How many failed; each is named in the log.
+
+    Raises:
+        S3potError: Nothing can be done: no faces, or missing weights.
+    """
+    faces = find_faces(options.datapath)
+    weights_path(config, "sam")  # a missing SAM is the first to be named
+    checkpoint = options.checkpoint or weights_path(config, "adapter")
+    segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
+    adapter = new_adapter(config, segmenter.sam, checkpoint).eval()
+    save_config(config, options.output_dir)
+    job = InferenceJob(
+        store=PromptStore(segmenter, config, options.datapath),
+        adapter=adapter,
+        adapter_sha256=file_sha256(checkpoint),
+        output_dir=options.output_dir,
+        options=options.results,
+    )
+    outcome = run_folder(job, faces, keep_finished=not options.overwrite, shard=options.shard)
+    return len(outcome.failures)
+
+
+class InferenceJob(SegmentFaces):
+    """Segment faces with one trained adapter; see ``SegmentFaces``.
+
+    Args:
+        store: Where prompts come from.
+        adapter: The trained adapter, on SAM's device.
+        adapter_sha256: Hash of its file.
+        output_dir: Where results go.
+        options: What is written beside the masks.
+    """
+
+    def __init__(
+        self,
+        store: PromptStore,
+        adapter: PromptAdapter,
+        adapter_sha256: str,
+        output_dir: Path,
+        options: ResultOptions,
+    ) -> None:
+        super().__init__(store, output_dir, options)
+        self.adapter = adapter
+        self.adapter_sha256 = adapter_sha256
+
+    @override
+    def adapter_provenance(self) -> ItemProvenance:
+        return ItemProvenance(
+            models={"sam": self.store.sam_sha256, "adapter": self.adapter_sha256},
+            settings={"pipeline": asdict(self.segmenter.settings)},
+        )
+
+    @override
+    @torch.no_grad()
+    def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
+        return self.segmenter.predict_visible_face(self.adapter, prompts), None
+
+    @override
+    def write_adapter(self, output: FaceOutput) -> AdapterFiles:
+        used = output.result.prediction is not None
+        return AdapterFiles(files=[], sha256=self.adapter_sha256 if used else None)

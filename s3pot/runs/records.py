@@ -1,0 +1,80 @@
+"""What an item was made from, and the record that closes it.
+
+An item is finished by a JSON record, written last. It names all of the item's files with their
+hashes, and says what they were made from. An item is left alone in a later run if its record is
+there, its files are as they were, and it would be made from the same again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3pot.io import file_sha256, write_json
+from s3pot.types import S3potError
+
+
+@dataclass(frozen=True)
+class ItemProvenance:
+    """All that decides what an item looks like, as plain values.
+
+    Attributes:
+        inputs: SHA-256 of the files it is made from, by what they are (``image``, ``parsing``);
+            empty where there is no such file.
+        models: SHA-256 of the weights, by model.
+        settings: The config values and options that matter.
+    """
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values, as they come back from JSON."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+
+def hash_inputs(paths: Mapping[str, Path | None]) -> dict[str, str]:
+    """Hash input files; an empty text stands for one that is not there."""
+    return {
+        role: file_sha256(path) if path is not None and path.is_file() else ""
+        for role, path in paths.items()
+    }
+
+
+def write_record(
+    record: Path, provenance: ItemProvenance, files: Iterable[Path], content: Mapping[str, Any]
+) -> None:
+    """Close an item: all of its files are there and whole.
+
+    Args:
+        record: JSON file to write.
+        provenance: What the item was made from.
+        files: Its other files, in the record's folder or below.
+        content: Plain values that are kept besides; not called ``provenance`` or ``files``.
+    """
+    hashes = {path.relative_to(record.parent).as_posix(): file_sha256(path) for path in files}
+    write_json(record, {**content, "provenance": provenance.to_dict(), "files": hashes})
+
+
+def read_finished(record: Path, provenance: ItemProvenance) -> dict[str, Any] | None:
+    """Read the content of an item that is finished.
+
+    Returns:
+        What ``write_record`` was given; None if the item is missing, incomplete, damaged, or was
+        made from something else.
+    """
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        if content.pop("provenance") != provenance.to_dict():
+            return None
+        for name, sha256 in content.pop("files").items():
+            if file_sha256(record.parent / name) != sha256:
+                return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
+        return None
+    return dict(content)

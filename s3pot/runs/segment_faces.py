@@ -1,0 +1,244 @@
+"""What inference and per-image training share: faces of a folder are segmented and written."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.adapter import PromptAdapter
+from s3pot.data.face_folder import FaceFiles, load_aligned_face
+from s3pot.data.truth import load_truth
+from s3pot.geometry import Alignment
+from s3pot.pipeline import split_region
+from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
+from s3pot.runs.folder_run import FolderJob, Outcome, Written, write_failures
+from s3pot.runs.prompt_store import PromptSource, PromptStore
+from s3pot.runs.records import ItemProvenance, hash_inputs
+from s3pot.training.history import FitRecord
+from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FaceInput:
+    """A face that is read.
+
+    Attributes:
+        files: Where it came from.
+        face: Image, parsing and reference.
+        source: Its prompts, if they were kept, or what they are computed from.
+        truth: True occlusion, bool (H, W); None if it is not known.
+        alignment: The way to the photo; None if masks are not wanted there.
+        seconds: What reading took.
+    """
+
+    files: FaceFiles
+    face: AlignedFace
+    source: PromptSource
+    truth: np.ndarray | None
+    alignment: Alignment | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FittedAdapter:
+    """An adapter that was fitted to one face.
+
+    Attributes:
+        adapter: The adapter.
+        history: Of the fitting.
+    """
+
+    adapter: PromptAdapter
+    history: Sequence[FitRecord]
+
+
+@dataclass(frozen=True)
+class FaceOutput:
+    """A segmented face; all tensors are on the CPU.
+
+    Attributes:
+        input: What it was made from.
+        result: What was made of it.
+        fitted: The face's own adapter; None if a trained one was used, or none.
+        seconds_prompts: Time to read the face and to find or compute its prompts.
+        seconds_segment: Time of adapter and mask, and of fitting.
+    """
+
+    input: FaceInput
+    result: SegmentedFace
+    fitted: FittedAdapter | None
+    seconds_prompts: float
+    seconds_segment: float
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """What was written of a face's own adapter, and the hash of the adapter that was used."""
+
+    files: Sequence[Path]
+    sha256: str | None
+
+
+class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
+    """Segment the faces of a folder and write ``<output_dir>/<name>_*`` and a summary.
+
+    Args:
+        store: Where prompts come from.
+        output_dir: Where results go.
+        options: What is written beside the masks.
+    """
+
+    def __init__(self, store: PromptStore, output_dir: Path, options: ResultOptions) -> None:
+        self.store = store
+        self.segmenter = store.segmenter
+        self.output_dir = output_dir
+        self.options = options
+        self.batch_size = store.batch_size
+
+    @abstractmethod
+    def adapter_provenance(self) -> ItemProvenance:
+        """Say what the adapter and its settings are; inputs are left out."""
+
+    @abstractmethod
+    def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
+        """Predict the visible face of prompts with at least one point, on SAM's device."""
+
+    @abstractmethod
+    def write_adapter(self, output: FaceOutput) -> AdapterFiles:
+        """Write what belongs to a face's own adapter."""
+
+    @override
+    def name(self, item: FaceFiles) -> str:
+        return item.name
+
+    @override
+    def record_path(self, item: FaceFiles) -> Path:
+        return self.output_dir / f"{item.name}_result.json"
+
+    @override
+    def provenance(self, item: FaceFiles) -> ItemProvenance:
+        paths = {
+            "image": item.raw,
+            "reference": item.reference,
+            "parsing": item.parsing,
+            "truth": item.occlusion_truth,
+        }
+        if self.options.to_photo:
+            paths["alignment"] = item.align
+        adapter = self.adapter_provenance()
+        return replace(
+            adapter,
+            inputs=hash_inputs(paths),
+            settings={
+                "prompts": self.store.settings,
+                "options": asdict(self.options),
+                **adapter.settings,
+            },
+        )
+
+    @override
+    def read(self, item: FaceFiles) -> FaceInput:
+        start = time.perf_counter()
+        source: PromptSource | None = self.store.find(item)
+        face = load_aligned_face(item)
+        if source is None:
+            source = self.segmenter.prepare(face)
+        seconds = time.perf_counter() - start
+        return FaceInput(
+            files=item,
+            face=face,
+            source=source,
+            truth=_truth_if_usable(item),
+            alignment=_alignment_of(item) if self.options.to_photo else None,
+            seconds=seconds,
+        )
+
+    @override
+    def compute(self, inputs: Sequence[FaceInput]) -> list[FaceOutput]:
+        start = time.perf_counter()
+        prompts = self.store.compute([entry.source for entry in inputs])
+        seconds = (time.perf_counter() - start) / len(inputs)
+        return [
+            self._segment(entry, of_face, entry.seconds + seconds)
+            for entry, of_face in zip(inputs, prompts)
+        ]
+
+    def _segment(self, entry: FaceInput, prompts: Prompts, seconds_prompts: float) -> FaceOutput:
+        start = time.perf_counter()
+        prediction: Prediction | None = None
+        fitted: FittedAdapter | None = None
+        if prompts.has_points:
+            prediction, fitted = self.predict(prompts)
+        else:
+            logger.warning(
+                "%s: no prompt point lies in the face region; nothing is marked", entry.face.name
+            )
+        masks = split_region(prediction, entry.face.parsing, entry.face.image.shape[:2])
+        seconds_segment = time.perf_counter() - start
+        result = SegmentedFace(
+            face=entry.face,
+            prompts=prompts.to("cpu"),
+            prediction=None if prediction is None else prediction.to("cpu"),
+            masks=masks,
+        )
+        return FaceOutput(
+            input=entry,
+            result=result,
+            fitted=fitted,
+            seconds_prompts=seconds_prompts,
+            seconds_segment=seconds_segment,
+        )
+
+    @override
+    def write(self, output: FaceOutput, provenance: ItemProvenance) -> Written:
+        entry = output.input
+        if isinstance(entry.source, SamInputs):
+            self.store.keep(entry.files, output.result.prompts)
+        adapter = self.write_adapter(output)
+        files = write_result(
+            self.output_dir, output.result, entry.truth, entry.alignment, self.options.save_vis
+        )
+        row = result_row(
+            output.result,
+            entry.truth,
+            seconds_prompts=output.seconds_prompts,
+            seconds_segment=output.seconds_segment,
+            sha256_sam=self.store.sam_sha256,
+            sha256_adapter=adapter.sha256,
+        )
+        return Written(files=[*files, *adapter.files], content={"row": row.to_dict()})
+
+    @override
+    def summarize(self, outcome: Outcome) -> None:
+        rows = [content["row"] for content in outcome.contents]
+        write_summary(self.output_dir, rows, self.options.save_vis)
+        write_failures(self.output_dir, outcome.failures)
+        total = len(rows) + len(outcome.failures)
+        logger.info("%d of %d faces are in %s", len(rows), total, self.output_dir)
+
+
+def _truth_if_usable(face: FaceFiles) -> np.ndarray | None:
+    """Read the truth; one that cannot be used costs the score, not the mask."""
+    try:
+        return load_truth(face)
+    except S3potError as error:
+        logger.warning("%s: no score, for its truth cannot be used: %s", face.name, error)
+        return None
+
+
+def _alignment_of(face: FaceFiles) -> Alignment:
+    if face.align is None:
+        raise S3potError(
+            f"{face.name} has no _align.json, which says where it lies in its photo. Run "
+            "generate_reference.py, which writes one, or leave out --to_photo."
+        )
+    return Alignment.read(face.align)

@@ -1,0 +1,61 @@
+"""Which part of a folder's items a process does, where several processes share them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from s3pot.types import S3potError
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every ``count``-th item, from the one at ``index`` on.
+
+    Attributes:
+        index: From 0.
+        count: How many processes share the items.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this process does all items."""
+        return self.count == 1
+
+    def of(self, items: Sequence[Item]) -> list[Item]:
+        """Pick this process's items."""
+        return list(items[self.index :: self.count])
+
+
+def find_shard(text: str | None) -> Shard:
+    """Find out which items are this process's.
+
+    Args:
+        text: ``--shard``, such as "0/4" to "3/4"; None goes by the variables that ``torchrun``
+            sets, and without them this process does everything.
+
+    Raises:
+        S3potError: ``text`` is no shard.
+    """
+    if text is None:
+        return Shard(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not int(found.group(1)) < int(found.group(2)):
+        raise S3potError(
+            f"--shard is {text!r}; expected i/n, the part and the number of parts, with i from 0 "
+            "to n - 1. A job array of four runs --shard 0/4, 1/4, 2/4 and 3/4."
+        )
+    return Shard(int(found.group(1)), int(found.group(2)))
+
+
+def local_rank() -> int:
+    """Give the number of this process on its machine, which decides its GPU; 0 if it is alone."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
