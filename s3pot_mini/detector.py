@@ -1,14 +1,16 @@
 """Recipe of the mini face detector: boxes and five landmarks, from drawn scenes alone.
 
-Every step sees new scenes of `s3pot_synthetic.crowd`, put together while the step before it
-computes. Losses: quality focal loss of the cells' confidence (Li et al. 2020), whose target is how
-well the cell's box fits, so that the score says how far a face can be trusted; GIoU of the boxes;
-distance of the landmarks in shares of the face. Labels used: boxes and landmarks of drawn faces.
+Scenes of `s3pot_synthetic.crowd` are put together by other processes while the network trains; each
+is used a few times, mirrored, moved and in other colors. Losses: quality focal loss of the cells'
+confidence (Li et al. 2020), whose target is how well the cell's box fits, so that the score says
+how far a face can be trusted; GIoU and distance of the boxes; distance of the landmarks in shares
+of the face. Labels used: boxes and landmarks of drawn faces.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +35,10 @@ from s3pot_synthetic.crowd import CrowdScene, draw_crowd
 from s3pot_synthetic.crowd_bank import draw_bank, open_bank
 
 SIZE = FaceDetectorSize()
-SIDE = 320  # of a training scene, pixels
-SCHEDULE = Schedule(steps=6000, batch=24, lr=2e-3, decay=0.5)
+SIDE = 192  # of a training scene, pixels
+SCHEDULE = Schedule(steps=9000, batch=32, lr=3e-3, decay=0.5)
+REUSE = 3  # how often a scene is used, on average
+WINDOW = 100  # steps for which a scene is kept
 PEOPLE, PLACES = 3000, 400  # drawn beforehand
 HELD_BACK = 200  # scenes for validation; of the same people, in places of their own
 # Longest side of the faces that each grid answers for; neighbors share those in between.
@@ -63,22 +67,22 @@ class SceneBatch:
     ignored: Tensor
 
 
-class SceneBatches(Dataset[list[CrowdScene]]):
-    """The scenes of every step, by the step's number."""
+class SceneGroups(Dataset[list[CrowdScene]]):
+    """The scenes that each step adds, by the step's number."""
 
-    def __init__(self, folder: Path, batch: int, seed: int, side: int) -> None:
+    def __init__(self, folder: Path, count: int, seed: int, side: int) -> None:
         self.folder = folder
-        self.batch = batch
+        self.count = count
         self.seed = seed
         self.side = side
 
     def __getitem__(self, step: int) -> list[CrowdScene]:
-        """Put the scenes of a step together; the bank is opened once per process."""
+        """Put the scenes of a step together."""
         cv2.setNumThreads(1)
         bank = open_bank(self.folder)
         return [
             draw_crowd(np.random.default_rng([self.seed, 31, step, number]), bank, self.side)
-            for number in range(self.batch)
+            for number in range(self.count)
         ]
 
 
@@ -113,14 +117,11 @@ def train(
     draw_bank(folder, people, max(8, people * PLACES // PEOPLE), max(1, workers))
     torch.manual_seed(SCHEDULE.seed)
     net = FaceDetectorNet(SIZE).to(device).to(memory_format=torch.channels_last)
-    schedule = SCHEDULE.limited(steps, None, None)
-    held_back = SceneBatches(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
-    batches: list[Iterator[list[CrowdScene]]] = []
+    held_back = SceneGroups(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
+    stream = SceneStream(folder, schedule, workers)
 
     def losses(step: int) -> Losses:
-        if not batches:
-            batches.append(_scenes_from(step, folder, schedule, workers))
-        batch = collate(next(batches[0]), device)
+        batch = augmented(collate(stream.batch(step), device))
         images = batch.images.contiguous(memory_format=torch.channels_last)
         # Depthwise convolutions are slower in bfloat16 on a CPU.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
@@ -135,20 +136,108 @@ def train(
     export("detector", dataclasses.asdict(SIZE), net.state_dict(), target)
 
 
-def _scenes_from(
-    step: int, folder: Path, schedule: Schedule, workers: int
-) -> Iterator[list[CrowdScene]]:
-    """Give the scenes of one step after the other, put together by other processes."""
-    scenes = SceneBatches(folder, schedule.batch, schedule.seed, SIDE)
-    loader: DataLoader[list[CrowdScene]] = DataLoader(
-        scenes,
-        batch_size=None,
-        sampler=range(step, schedule.steps),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        multiprocessing_context="spawn" if workers else None,
+class SceneStream:
+    """Gives the scenes of every step, put together by other processes.
+
+    A step's scenes are drawn at random from those of the last WINDOW steps, to which each step adds
+    a few: so they depend on the step alone, also after a run was stopped.
+    """
+
+    def __init__(self, folder: Path, schedule: Schedule, workers: int) -> None:
+        """Take the bank in ``folder``; ``workers`` processes, 0 for this one."""
+        self.folder = folder
+        self.schedule = schedule
+        self.workers = workers
+        self.fresh = max(1, schedule.batch // REUSE)
+        self._kept: deque[list[CrowdScene]] = deque(maxlen=WINDOW)
+        self._source: Iterator[list[CrowdScene]] | None = None
+        self._next = 0
+
+    def batch(self, step: int) -> list[CrowdScene]:
+        """Scenes of one step; steps are asked for in order."""
+        if self._source is None:
+            self._next = max(0, step - WINDOW + 1)
+            self._source = self._open(self._next)
+        while self._next <= step:
+            self._kept.append(next(self._source))
+            self._next += 1
+        scenes = [scene for group in self._kept for scene in group]
+        rng = np.random.default_rng([self.schedule.seed, 32, step])
+        chosen = rng.integers(len(scenes), size=self.schedule.batch)
+        return [scenes[int(number)] for number in chosen]
+
+    def _open(self, step: int) -> Iterator[list[CrowdScene]]:
+        """Start the processes; what they give begins with the scenes that a step adds."""
+        groups = SceneGroups(self.folder, self.fresh, self.schedule.seed, SIDE)
+        loader: DataLoader[list[CrowdScene]] = DataLoader(
+            groups,
+            batch_size=None,
+            sampler=range(step, self.schedule.steps),
+            num_workers=self.workers,
+            prefetch_factor=8 if self.workers else None,
+            multiprocessing_context="spawn" if self.workers else None,
+        )
+        return iter(loader)
+
+
+def augmented(batch: SceneBatch) -> SceneBatch:
+    """Mirror, move, scale and tint scenes at random, by PyTorch's random numbers."""
+    count, device = len(batch.images), batch.images.device
+    side = batch.images.shape[-1]
+    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    scale = torch.exp((torch.rand(count) - 0.5) * 0.5)
+    shift = (torch.rand(count, 2) - 0.5) * 0.2 * side
+    middle = (side - 1) / 2
+    # A pixel at p goes to (p - middle) * factor + middle + shift.
+    factor = torch.stack((scale * mirror, scale), dim=1)
+    inverse = torch.zeros(count, 2, 3)
+    inverse[:, 0, 0] = 1 / factor[:, 0]
+    inverse[:, 1, 1] = 1 / factor[:, 1]
+    inverse[:, :, 2] = -(shift / factor) * 2 / side
+    grid = F.affine_grid(inverse.to(device), list(batch.images.shape), align_corners=False)
+    images = F.grid_sample(batch.images, grid, padding_mode="border", align_corners=False)
+    factor, shift, flipped = factor.to(device), shift.to(device), (mirror < 0).to(device)
+
+    def moved(points: Tensor) -> Tensor:
+        shape = (count, *[1] * (points.dim() - 2), 2)
+        return (points - middle) * factor.view(shape) + middle + shift.view(shape)
+
+    def moved_boxes(boxes: Tensor) -> Tensor:
+        corners = moved(torch.stack((boxes[..., :2], boxes[..., :2] + boxes[..., 2:]), dim=2))
+        low, high = corners.amin(dim=2), corners.amax(dim=2)
+        return torch.cat((low, high - low), dim=-1)
+
+    landmarks = moved(batch.landmarks)
+    swapped = landmarks[:, :, [1, 0, 2, 4, 3]]
+    landmarks = torch.where(flipped[:, None, None, None], swapped, landmarks)
+    boxes = moved_boxes(batch.boxes)
+    center = boxes[..., :2] + boxes[..., 2:] / 2
+    inside = ((center >= 0) & (center < side)).all(dim=-1)
+    lost = boxes * (batch.is_face & ~inside)[..., None]
+    return SceneBatch(
+        images=_tinted(images),
+        boxes=boxes,
+        landmarks=landmarks,
+        is_face=batch.is_face & inside,
+        ignored=torch.cat((moved_boxes(batch.ignored), lost), dim=1),
     )
-    return iter(loader)
+
+
+def _tinted(images: Tensor) -> Tensor:
+    """Change exposure, color cast, contrast and saturation of each picture, and add noise."""
+    shape = (len(images), 1, 1, 1)
+    gain = torch.exp(torch.randn(shape) * 0.2 + torch.randn(len(images), 3, 1, 1) * 0.06)
+    contrast = torch.exp(torch.randn(shape) * 0.2)
+    saturation = torch.rand(shape) * 0.7 + 0.5
+    noise = torch.rand(shape) * 0.03
+    gain, contrast, saturation, noise = (
+        values.to(images.device) for values in (gain, contrast, saturation, noise)
+    )
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = (images - mean) * contrast + mean
+    gray = images.mean(dim=1, keepdim=True)
+    images = (gray + (images - gray) * saturation) * gain
+    return (images + torch.randn_like(images) * noise).clamp(0, 1)
 
 
 def step_losses(faces: CellFaces, batch: SceneBatch) -> Losses:
@@ -167,7 +256,8 @@ def step_losses(faces: CellFaces, batch: SceneBatch) -> Losses:
     score = faces.logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(faces.logits, quality, reduction="none")
     focal = (entropy * (score.detach() - quality).abs() ** 2 * judged).sum() / count
-    box = (1 - generous).sum() / count
+    distance = ((boxes - want).abs() / side[:, 0]).sum(dim=1)
+    box = ((1 - generous) + distance).sum() / count
     landmark = F.smooth_l1_loss(offset, torch.zeros_like(offset), reduction="none", beta=_BETA)
     landmark = landmark.mean(dim=(1, 2)).sum() / count
     total = focal + box + 10 * landmark

@@ -21,9 +21,9 @@ from s3pot_synthetic.textures import any_colour
 
 SMALLEST, LARGEST = 10.0, 1.15  # side of a face box: pixels, and share of the picture's side
 IGNORED_HIDDEN = 0.75  # faces hidden more than this are neither face nor background
-_PORTRAIT, _EMPTY = 0.3, 0.08  # shares of scenes with one large face, and without any
+_PORTRAIT, _EMPTY = 0.4, 0.06  # shares of scenes with one large face, and without any
 _UPSIDE_DOWN = 0.04  # share of people who stand on their head: no faces to be found
-_FACELESS = 0.12  # share of people whose face is wiped out
+_FACELESS = 0.08  # share of people whose face is wiped out
 _MARGIN = 48  # pixels by which a portrait's own background is continued
 _OPAQUE = np.full((FACE_SIZE, FACE_SIZE, 1), 255, np.uint8)
 
@@ -76,7 +76,7 @@ def draw_crowd(rng: np.random.Generator, bank: Bank, size: int) -> CrowdScene:
     elif chance < 1 - _EMPTY:
         count = int(rng.integers(1, 7))
         largest = size * rng.uniform(0.15, 0.6)
-        sides = np.exp(rng.uniform(math.log(SMALLEST), math.log(largest), count))
+        sides = np.exp(rng.uniform(math.log(1.2 * SMALLEST), math.log(largest), count))
         for side in np.sort(sides):
             people += _add_person(rng, bank, image, people, float(side))
     if rng.random() < 0.25:
@@ -282,7 +282,7 @@ def _add_person(
         part = cv2.GaussianBlur(part, (0, 0), side * rng.uniform(0.004, 0.03) + 0.2)
     _lay(image, _light(rng, part, box), rows, columns, part[..., 3])
     hidden = 0.0
-    if rng.random() < 0.45:
+    if rng.random() < 0.4:
         hidden = _occlude(rng, bank, image, index, motion, moved)
     points = _apply(bank.landmarks[index].astype(np.float64), motion)
     if motion[0, 0] * motion[1, 1] - motion[0, 1] * motion[1, 0] < 0:
@@ -417,13 +417,13 @@ def _camera(rng: np.random.Generator, image: Array) -> Array:
     size, camera = image.shape[0], draw_camera(rng)
     image = cv2.LUT(image, camera.table)
     chance = rng.random()
-    if chance < 0.25:
+    if chance < 0.2:
         # Enlarged from a smaller picture.
-        low = int(size * rng.uniform(0.3, 0.9))
+        low = int(size * rng.uniform(0.45, 0.95))
         small = cv2.resize(image, (low, low), interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, (size, size), interpolation=pick(rng, _ENLARGING))
-    elif chance < 0.55:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2.0))
+    elif chance < 0.45:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4))
     if rng.random() < 0.12:
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         image = cv2.merge([gray, gray, gray])

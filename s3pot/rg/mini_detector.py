@@ -19,9 +19,9 @@ from s3pot.rg.nets.face_detector import (
 from s3pot.weights.load import load_strict, read_mini
 from s3pot.weights.locate import mini_path
 
-# Longest sides in pixels at which a photo is searched. The network knows faces from 10 px to those
-# that fill 320 px; the first two are always looked at, the third only if nothing was found.
-SEARCH_SIDES = (320, 640)
+# Longest sides in pixels at which a photo is searched. The network knows faces from 10 to 200 px:
+# those that fill the photo are found at the first. The last is tried only if nothing was found.
+SEARCH_SIDES = (160, 320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
 MIN_SCORE = 0.5  # finds below it are dropped

@@ -88,7 +88,7 @@ class SeparableBlock(nn.Module):
 
 
 class FaceDetectorNet(nn.Module):
-    """Backbone, feature pyramid and one head that all levels share."""
+    """Backbone, feature pyramid and a head for each of its levels."""
 
     def __init__(self, size: FaceDetectorSize | None = None) -> None:
         super().__init__()
@@ -107,8 +107,8 @@ class FaceDetectorNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.lateral = nn.ModuleList([ConvUnit(width, size.neck, 1) for width in size.widths])
         self.merge = nn.ModuleList([SeparableBlock(size.neck, size.neck) for _ in STRIDES])
-        self.head = nn.Sequential(*(SeparableBlock(size.neck, size.neck) for _ in range(2)))
-        self.out = nn.ModuleList([_output_layer(size.neck) for _ in STRIDES])
+        # A head for each level: batch norm keeps one set of statistics, and the levels differ.
+        self.heads = nn.ModuleList([_head(size.neck) for _ in STRIDES])
 
     def forward(self, images: Tensor) -> CellFaces:
         """Look for faces.
@@ -128,13 +128,19 @@ class FaceDetectorNet(nn.Module):
             if above is not None:
                 merged = merged + F.interpolate(above, scale_factor=2.0, mode="nearest")
             above = self.merge[level](merged)
-            grids.insert(0, self.out[level](self.head(above)).float())
+            grids.insert(0, self.heads[level](above).float())
         decoded = [_decode(grid, stride) for grid, stride in zip(grids, STRIDES)]
         return CellFaces(
             torch.cat([faces.logits for faces in decoded], dim=1),
             torch.cat([faces.boxes for faces in decoded], dim=1),
             torch.cat([faces.landmarks for faces in decoded], dim=1),
         )
+
+
+def _head(width: int) -> nn.Sequential:
+    """Make the layers from a level's features to its outputs."""
+    blocks = [SeparableBlock(width, width) for _ in range(2)]
+    return nn.Sequential(*blocks, _output_layer(width))
 
 
 def _output_layer(inputs: int) -> nn.Conv2d:
