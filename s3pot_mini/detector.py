@@ -174,6 +174,7 @@ class SceneStream:
             batch_size=None,
             sampler=range(step, self.schedule.steps),
             num_workers=self.workers,
+            generator=torch.Generator(),  # else it would take from the numbers of the step
             prefetch_factor=8 if self.workers else None,
             multiprocessing_context="spawn" if self.workers else None,
         )
