@@ -4,14 +4,16 @@
     python -m s3pot_mini sam --work_dir build/mini --device cuda
 
 Stages, in order: pool (draw faces and scenes), parser, generator, sam_generic (taught as SAM was),
-sam (taught besides what hides a face), adapter. Each goes on where it stopped. Same seed, device
-and versions: same curve.
+sam (taught besides what hides a face), adapter; and apart from the others detector (finds the faces
+of any photo, draws scenes of its own). Each goes on where it stopped. Same seed, device and
+versions: same curve.
 
 With a GPU and a clock, draw on the other cores and train beside it; the training takes pictures in
 as they are finished, and the two SAMs, parser and generator share the GPU:
 
     python -m s3pot_mini pool --workers 14 --faces 28000 &
     python -m s3pot_mini train --device cuda --minutes 9
+    python -m s3pot_mini detector --device cuda --minutes 2 --workers 4
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ from pathlib import Path
 import torch
 from segment_anything.modeling import Sam
 
+from s3pot.rg.mini_detector import load_mini_detector
 from s3pot.sam.mini import build_mini_sam
-from s3pot_mini import generator, parser, pool, sam, sam_generic
+from s3pot_mini import detector, generator, parser, pool, sam, sam_generic
 from s3pot_mini.loop import Schedule, plot
 from s3pot_mini.nets import (
     References,
@@ -45,7 +48,7 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "s3pot" / "weights" / "mini"
 TRAINED = ("parser", "generator", "sam_generic", "sam")
-STAGES = ("pool", *TRAINED, "adapter")
+STAGES = ("pool", *TRAINED, "adapter", "detector")
 FACES_TO_BEGIN = 3000  # of a pool that is still being drawn
 WAITING_SHARE = 0.1  # of the clock time, in which so many may still be drawn
 # Shares of the clock time, when parser, generator and tuned SAM follow each other beside the
@@ -119,6 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         from s3pot_mini import adapter  # the commands of the package are needed for it alone
 
         adapter.train(options.work, options.target, args.device)
+    if args.stage in ("detector", "all"):
+        train_detector(options, args, seconds if args.stage == "detector" else None)
     return failed
 
 
@@ -177,6 +182,21 @@ def _generic_command(args: argparse.Namespace, seconds: float) -> list[str]:
         if value is not None:
             command += [f"--{name}", str(value)]
     return command
+
+
+def train_detector(options: Options, args: argparse.Namespace, seconds: float | None) -> None:
+    """Train the detector, and draw its curves."""
+    start = None if options.start is None else load_mini_detector(options.start).net
+    detector.train(
+        options.work,
+        options.target,
+        options.device,
+        _limited(detector.SCHEDULE, options, seconds),
+        workers=args.workers,
+        people=max(2, round(args.faces * detector.PEOPLE_PER_FACE)),
+        start=start,
+    )
+    plot(options.work / "detector.jsonl")
 
 
 def train_one(stage: str, options: Options, pictures: pool.Pool, seconds: float | None) -> None:
@@ -255,6 +275,7 @@ def export_checkpoints(options: Options) -> None:
         "generator": generator.write,
         "sam_generic": sam_generic.write,
         "sam": sam.write,
+        "detector": detector.write,
     }
     for stage, write in writers.items():
         checkpoint = options.work / f"{stage}_last.pt"

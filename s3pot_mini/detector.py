@@ -39,8 +39,9 @@ SIDE = 192  # of a training scene, pixels
 SCHEDULE = Schedule(steps=9000, batch=32, lr=3e-3, decay=0.5)
 REUSE = 3  # how often a scene is used, on average
 WINDOW = 100  # steps for which a scene is kept
-PEOPLE, PLACES = 3000, 400  # drawn beforehand
-HELD_BACK = 200  # scenes for validation; of the same people, in places of their own
+PEOPLE_PER_FACE = 0.3  # of the pool: cut-out people that are drawn beforehand
+PLACES_PER_PERSON = 0.15
+HELD_BACK = 200  # scenes for validation, of the same people
 # Longest side of the faces that each grid answers for; neighbors share those in between.
 RANGES = ((0.0, 52.0), (36.0, 120.0), (84.0, float("inf")))
 NEAR = 0.14  # cells nearer than this share of a face to its middle answer for it
@@ -111,12 +112,29 @@ def collate(scenes: list[CrowdScene], device: torch.device) -> SceneBatch:
 
 
 def train(
-    folder: Path, target: Path, device: torch.device, steps: int, workers: int, people: int = PEOPLE
+    folder: Path,
+    target: Path,
+    device: torch.device,
+    schedule: Schedule,
+    workers: int,
+    people: int,
+    start: FaceDetectorNet | None = None,
 ) -> None:
-    """Draw the bank if it is missing, train, and export to ``target``."""
-    draw_bank(folder, people, max(8, people * PLACES // PEOPLE), max(1, workers))
-    torch.manual_seed(SCHEDULE.seed)
-    net = FaceDetectorNet(SIZE).to(device).to(memory_format=torch.channels_last)
+    """Draw the bank if it is missing, train, and export to ``target``.
+
+    Args:
+        folder: Work folder.
+        target: Where the weights go.
+        device: Where the network trains.
+        schedule: Steps and rates.
+        workers: Processes that draw.
+        people: Cut-out people in the bank.
+        start: Network to begin from; None for a fresh one.
+    """
+    draw_bank(folder, people, max(8, round(people * PLACES_PER_PERSON)), max(1, workers))
+    torch.manual_seed(schedule.seed)
+    net = start or FaceDetectorNet(SIZE)
+    net.requires_grad_(True).to(device).to(memory_format=torch.channels_last)
     held_back = SceneGroups(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
     stream = SceneStream(folder, schedule, workers)
 
@@ -133,7 +151,12 @@ def train(
         return measure(net, held_back)
 
     fit("detector", net, losses, schedule, folder, device, validate)
-    export("detector", dataclasses.asdict(SIZE), net.state_dict(), target)
+    write(net.state_dict(), target)
+
+
+def write(state: dict[str, Tensor], target: Path) -> None:
+    """Export weights as the package loads them."""
+    export("detector", dataclasses.asdict(SIZE), state, target)
 
 
 class SceneStream:

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from s3pot.rg.detect import Face
 from s3pot.rg.nets.face_detector import (
@@ -31,7 +30,7 @@ MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same 
 class MiniFaceDetector:
     """Finds faces with the bundled network."""
 
-    def __init__(self, net: nn.Module, min_score: float = MIN_SCORE) -> None:
+    def __init__(self, net: FaceDetectorNet, min_score: float = MIN_SCORE) -> None:
         """Take a network in evaluation mode; faces below ``min_score`` are dropped."""
         self.net = net
         self.min_score = min_score

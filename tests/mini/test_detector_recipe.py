@@ -11,6 +11,7 @@ import torch
 
 from s3pot.rg.mini_detector import load_mini_detector
 from s3pot.rg.nets.face_detector import STRIDES, CellFaces, FaceDetectorSize, cell_centers
+from s3pot.weights.load import read_mini
 from s3pot_mini import detector, loop
 from s3pot_mini.detector import SceneBatch, assign, box_overlaps, collate, step_losses
 from s3pot_synthetic.crowd import CrowdScene
@@ -126,9 +127,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector, "SIZE", size)
     monkeypatch.setattr(detector, "SIDE", 64)
     monkeypatch.setattr(detector, "HELD_BACK", 2)
-    monkeypatch.setattr(detector, "SCHEDULE", loop.Schedule(steps=4, batch=2, lr=1e-3))
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
+
+
+SCHEDULE = loop.Schedule(steps=4, batch=2, lr=1e-3)
 
 
 class Stop(Exception):
@@ -139,8 +142,8 @@ def test_trains_resumes_and_exports(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, weights = tmp_path / "work", tmp_path / "weights"
-    detector.train(work, weights, CPU, 4, workers=0, people=4)
-    whole = (weights / "detector.pth").read_bytes()
+    detector.train(work, weights, CPU, SCHEDULE, workers=0, people=4)
+    whole = read_mini("detector", weights)["state_dict"]
     rows = [json.loads(line) for line in (work / "detector.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and "found" in rows[-1]
 
@@ -156,8 +159,9 @@ def test_trains_resumes_and_exports(
 
     monkeypatch.setattr(detector, "step_losses", stopping)
     with pytest.raises(Stop):
-        detector.train(work, weights, CPU, 4, workers=0, people=4)
+        detector.train(work, weights, CPU, SCHEDULE, workers=0, people=4)
     monkeypatch.setattr(detector, "step_losses", losses)
-    detector.train(work, weights, CPU, 4, workers=0, people=4)
-    assert (weights / "detector.pth").read_bytes() == whole
+    detector.train(work, weights, CPU, SCHEDULE, workers=0, people=4)
+    resumed = read_mini("detector", weights)["state_dict"]
+    assert all(torch.equal(resumed[key], value) for key, value in whole.items())
     assert load_mini_detector(weights).detect(np.zeros((40, 30, 3), np.uint8)) == []

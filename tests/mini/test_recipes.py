@@ -15,11 +15,13 @@ from torch import nn
 from s3pot.build import build_face_parser, build_inverter, build_sam
 from s3pot.config import load_config
 from s3pot.rg.nets.e4s import E4SSize
+from s3pot.rg.nets.face_detector import FaceDetectorSize
 from s3pot.sam.mini import MiniSamSize
 from s3pot.weights.load import read_mini
 from s3pot_mini import (
     adapter,
     critic,
+    detector,
     generator,
     loop,
     pairs,
@@ -55,6 +57,13 @@ SMALL: dict[Any, dict[str, Any]] = {
     sam_generic: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIRS_AT_A_TIME": 4, "PAIR_CAPACITY": 8},
     sam: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIR_CAPACITY": 8, "FIRST_REFILLS": 1},
     adapter: {"FACES": 3, "EPOCHS": 1},
+    detector: {
+        "SIZE": FaceDetectorSize(stem=(4, 4), widths=(8, 8, 8), depths=(1, 1, 1), neck=8),
+        "SIDE": SIZE,
+        "HELD_BACK": 2,
+        "SCHEDULE": SCHEDULE,
+        "PEOPLE_PER_FACE": 0.1,
+    },
 }
 
 
