@@ -30,7 +30,7 @@ def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
 
 @functools.lru_cache(maxsize=4)
 def unit_grid(size: int) -> tuple[Array, Array]:
-    """Give the unit coordinates of all pixel centres: x and y, (size, size) float32, read-only."""
+    """Give the unit coordinates of all pixel centers: x and y, (size, size) float32, read-only."""
     line = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(UNITS / size) - 0.5
     grid_x, grid_y = np.meshgrid(line, line)
     for grid in (grid_x, grid_y):
@@ -39,7 +39,7 @@ def unit_grid(size: int) -> tuple[Array, Array]:
 
 
 def ellipse(
-    centre: Vector,
+    center: Vector,
     radii: Vector,
     angle: float = 0.0,
     count: int = 40,
@@ -48,13 +48,13 @@ def ellipse(
     """Sample a super-ellipse: power 2 is an ellipse, larger is boxier.
 
     Returns:
-        Closed outline, (count, 2), in the frame of `centre`.
+        Closed outline, (count, 2), in the frame of `center`.
     """
     outline = _circle(count)
     if power != 2.0:
         outline = np.sign(outline) * np.abs(outline) ** (2.0 / power)
     return rotate(outline * np.array([radii[0], radii[1]]), angle) + np.array(
-        [centre[0], centre[1]]
+        [center[0], center[1]]
     )
 
 
@@ -80,10 +80,10 @@ def spread(field: Array) -> Array:
     return cv2.merge((field, field, field))
 
 
-def coloured(field: Array, colour: Vector) -> Array:
+def colored(field: Array, color: Vector) -> Array:
     """Multiply a float32 field (S, S) with an RGB triple: (S, S, 3) float32."""
     field = np.asarray(field, np.float32)
-    return cv2.merge([field * np.float32(value) for value in colour])
+    return cv2.merge([field * np.float32(value) for value in color])
 
 
 def saturate(image: Array, amount: float) -> Array:
@@ -197,22 +197,22 @@ def mask_box(mask: Array, margin: int = 0) -> tuple[slice, slice] | None:
     return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
 
 
-def blend(image: Array, mask: Array, alpha: float, colour: Vector) -> None:
-    """Mix a colour into a picture, in place.
+def blend(image: Array, mask: Array, alpha: float, color: Vector) -> None:
+    """Mix a color into a picture, in place.
 
     Args:
         image: (H, W, 3) float32.
         mask: Coverage, (H, W) uint8.
         alpha: Opacity, 0..1.
-        colour: RGB triple or picture (H, W, 3).
+        color: RGB triple or picture (H, W, 3).
     """
     weight = mask.astype(np.float32) * np.float32(alpha / 255.0)
-    colour = np.asarray(colour, np.float32)
-    if colour.ndim == 3:
-        image += spread(weight) * (colour - image)
+    color = np.asarray(color, np.float32)
+    if color.ndim == 3:
+        image += spread(weight) * (color - image)
     else:
         image *= spread(1 - weight)
-        image += coloured(weight, colour)
+        image += colored(weight, color)
 
 
 class Canvas:
@@ -244,16 +244,16 @@ class Canvas:
     def paint(
         self,
         mask: Array,
-        colour: Vector,
+        color: Vector,
         label: int | None = None,
         alpha: float = 1.0,
         clip: Array | None = None,
     ) -> None:
-        """Lay a colour over the picture where a mask says so.
+        """Lay a color over the picture where a mask says so.
 
         Args:
             mask: (S, S) uint8 coverage.
-            colour: RGB triple or picture (S, S, 3).
+            color: RGB triple or picture (S, S, 3).
             label: Class written where the coverage is above one half.
             alpha: Opacity, 0..1.
             clip: Second mask the first is limited to.
@@ -264,8 +264,8 @@ class Canvas:
         if box is None:
             return
         part = mask[box]
-        colour = np.asarray(colour, np.float32)
-        blend(self.image[box], part, alpha, colour[box] if colour.ndim == 3 else colour)
+        color = np.asarray(color, np.float32)
+        blend(self.image[box], part, alpha, color[box] if color.ndim == 3 else color)
         if alpha >= 0.5:
             self.cover[box] = cv2.max(self.cover[box], part)
         if label is not None:

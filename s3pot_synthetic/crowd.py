@@ -17,7 +17,7 @@ import numpy as np
 from s3pot_synthetic.canvas import Array, ellipse, pick, rotate, spline
 from s3pot_synthetic.crowd_bank import FACE_SIZE, Bank
 from s3pot_synthetic.finish import draw_camera
-from s3pot_synthetic.textures import any_colour
+from s3pot_synthetic.textures import any_color
 
 SMALLEST, LARGEST = 10.0, 1.15  # side of a face box: pixels, and share of the picture's side
 IGNORED_HIDDEN = 0.75  # faces hidden more than this are neither face nor background
@@ -380,7 +380,7 @@ def _patch(
         colors = place[top : top + height, left : left + width]
         colors = cv2.resize(np.ascontiguousarray(colors), (width, height))
     else:
-        colors = np.full((height, width, 3), any_colour(rng) * 255, np.float32).astype(np.uint8)
+        colors = np.full((height, width, 3), any_color(rng) * 255, np.float32).astype(np.uint8)
     return np.dstack([colors, mask]), rows, columns
 
 
@@ -402,7 +402,7 @@ def _distract(rng: np.random.Generator, bank: Bank, image: Array) -> None:
     if part.size == 0:
         return
     spots = int(rng.integers(0, 4))
-    dark = any_colour(rng, 0.2) * 255 * rng.uniform(0.05, 1.0)
+    dark = any_color(rng, 0.2) * 255 * rng.uniform(0.05, 1.0)
     height, width = part.shape[:2]
     colors = np.ascontiguousarray(part[..., :3])
     for _ in range(spots):

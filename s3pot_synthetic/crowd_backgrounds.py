@@ -25,9 +25,9 @@ from s3pot_synthetic.canvas import (
     spline,
     spread,
 )
-from s3pot_synthetic.head import skin_colour
+from s3pot_synthetic.head import skin_color
 from s3pot_synthetic.natural import gray_field, surface
-from s3pot_synthetic.textures import any_colour, texture
+from s3pot_synthetic.textures import any_color, texture
 
 _LEAVES = (60, 260)  # shapes of one picture of dead leaves
 _RADII = (2.5, 110.0)  # of a leaf, units
@@ -66,7 +66,7 @@ def _studio(rng: np.random.Generator, frame: Frame) -> Array:
     glow = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / rng.uniform(0.3, 3))
     light = 1 + slope[0] * x + slope[1] * y + rng.uniform(-0.3, 0.5) * glow
     light = light + _field(rng, size, size, "smooth") * rng.uniform(0, 0.1)
-    return spread(light.astype(np.float32)) * any_colour(rng, 0.2)
+    return spread(light.astype(np.float32)) * any_color(rng, 0.2)
 
 
 def _field(rng: np.random.Generator, height: int, width: int, kind: str | None = None) -> Array:
@@ -76,12 +76,12 @@ def _field(rng: np.random.Generator, height: int, width: int, kind: str | None =
 
 
 def _surface(rng: np.random.Generator, frame: Frame, kind: str | None = None) -> Array:
-    picture = surface(rng, frame.size, frame.size, any_colour(rng, 0.25), kind)
+    picture = surface(rng, frame.size, frame.size, any_color(rng, 0.25), kind)
     return picture.astype(np.float32) / np.float32(255)
 
 
 def _texture(rng: np.random.Generator, frame: Frame) -> Array:
-    return texture(rng, frame, "train", any_colour(rng, 0.3))
+    return texture(rng, frame, "train", any_color(rng, 0.3))
 
 
 def _leaf_shape(rng: np.random.Generator, radius: float) -> Array:
@@ -111,7 +111,7 @@ def _lay_leaf(rng: np.random.Generator, frame: Frame, picture: Array) -> None:
     box = mask_box(mask)
     if box is None:
         return
-    color = skin_colour(rng)[0] if rng.random() < 0.12 else any_colour(rng, 0.3)
+    color = skin_color(rng)[0] if rng.random() < 0.12 else any_color(rng, 0.3)
     height, width = mask[box].shape
     field = np.zeros((height, width), np.float32)
     if rng.random() < 0.3:
@@ -142,7 +142,7 @@ def _room(rng: np.random.Generator, frame: Frame) -> Array:
         box = mask_box(mask)
         if box is None:
             continue
-        color = any_colour(rng, 0.25) * rng.uniform(0.6, 1.1)
+        color = any_color(rng, 0.25) * rng.uniform(0.6, 1.1)
         weight = spread(mask[box].astype(np.float32) / np.float32(255))
         picture[box] += weight * (color.astype(np.float32) - picture[box])
     for _ in range(int(rng.integers(0, 25))):
@@ -150,7 +150,7 @@ def _room(rng: np.random.Generator, frame: Frame) -> Array:
         step = np.array([math.cos(angle), math.sin(angle)]) * rng.uniform(20, 260)
         mask = frame.stroke(np.stack([start, start + step]), rng.uniform(0.6, 4))
         weight = spread(mask.astype(np.float32) / np.float32(255))
-        picture += weight * (any_colour(rng, 0.2) - picture)
+        picture += weight * (any_color(rng, 0.2) - picture)
     return picture
 
 
@@ -162,7 +162,7 @@ def _lights(rng: np.random.Generator, frame: Frame) -> Array:
     for _ in range(int(rng.integers(8, 60))):
         disk = ellipse(rng.uniform(0, 256, 2), np.full(2, radius * rng.uniform(0.7, 1.3)))
         weight = frame.soften(frame.fill(disk), 0.8).astype(np.float32) / np.float32(255)
-        picture += spread(weight * np.float32(rng.uniform(0.1, 0.8))) * any_colour(rng, 0.5)
+        picture += spread(weight * np.float32(rng.uniform(0.1, 0.8))) * any_color(rng, 0.5)
     return picture
 
 

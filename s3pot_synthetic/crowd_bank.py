@@ -59,9 +59,9 @@ _FILES = ("people", "whole", "occluders", "landmarks", "outlines", "places")
 def face_outline(face: Face) -> Array:
     """Trace the face from the hairline to the chin in pixels: (OUTLINE_POINTS, 2) float32."""
     head = face.head
-    rim = (outline(head) - np.array(head.centre)) @ _turn(head.roll)
+    rim = (outline(head) - np.array(head.center)) @ _turn(head.roll)
     rim[:, 1] = np.maximum(rim[:, 1], _HAIRLINE * head.half[1])
-    rim = rim @ _turn(head.roll).T + np.array(head.centre)
+    rim = rim @ _turn(head.roll).T + np.array(head.center)
     chosen = rim[np.linspace(0, len(rim) - 1, OUTLINE_POINTS).round().astype(int)]
     return ((chosen + 0.5) * head.frame.scale - 0.5).astype(np.float32)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from s3pot_synthetic.canvas import Array, Canvas, coloured, ellipse, pick, ribbon, spline
+from s3pot_synthetic.canvas import Array, Canvas, colored, ellipse, pick, ribbon, spline
 from s3pot_synthetic.head import BROW, EAR, EYE, LIP, MOUTH, NOSE, NOSE_LIFT, Head
 from s3pot_synthetic.textures import noise
 
@@ -86,7 +86,7 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
         bags=rng.uniform(0.75, 1.0) - 0.1 * head.age,
     )
     veins = 1 + np.float32(0.04) * noise(rng, canvas.frame, "cloud")
-    white = coloured(np.clip(light * 0.82, 0, 1.05) * veins, (0.86, 0.82, 0.8))
+    white = colored(np.clip(light * 0.82, 0, 1.05) * veins, (0.86, 0.82, 0.8))
     squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is opened wider than the other
     for side in (-1, 1):
         one = replace(lids, opened=opened * (1 + side * squint))
@@ -109,12 +109,12 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
     # The iris is round in the picture, whatever the proportions of the head.
     middle = head.turn([(x0 + lids.gaze * lids.wide * 0.8, y0 - opened * 0.15)])[0]
     radius = max(lids.wide * head.half[0] * 0.42, 3.0)
-    for scale, colour in ((1.0, iris * 0.4), (0.82, iris), (0.4, np.full(3, 0.02))):
+    for scale, color in ((1.0, iris * 0.4), (0.82, iris), (0.4, np.full(3, 0.02))):
         disc = frame.fill(ellipse(middle, np.full(2, radius * scale), 0, 24))
         if scale == 1.0:
-            canvas.paint(frame.soften(disc, 0.6), colour, EYE, clip=hole)
+            canvas.paint(frame.soften(disc, 0.6), color, EYE, clip=hole)
         else:
-            canvas.paint(frame.soften(disc, 0.5), colour, clip=hole)
+            canvas.paint(frame.soften(disc, 0.5), color, clip=hole)
     lid = frame.soften(frame.stroke(head.turn(upper), 4.0), 1.4)
     canvas.tint(lid, 0.5, hole)
     lamp = head.light.toward
@@ -141,9 +141,9 @@ def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, cl
     angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.55, 0.95)
     soft = rng.uniform(0.8, 1.6)
     cocked = np.clip(rng.normal(0, 0.012), -0.03, 0.03)  # one brow is raised above the other
-    colour = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.7)
-    hairs = coloured(
-        (0.2 + 0.8 * light) * np.clip(1 + 0.3 * noise(rng, canvas.frame, "strand"), 0.3, 2), colour
+    color = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.7)
+    hairs = colored(
+        (0.2 + 0.8 * light) * np.clip(1 + 0.3 * noise(rng, canvas.frame, "strand"), 0.3, 2), color
     )
     for side in (-1, 1):
         t = np.linspace(-1, 1, 9)
@@ -229,8 +229,8 @@ def mouth(
         outline = np.concatenate([np.stack([x, first], 1), np.stack([x, second], 1)[::-1]])
         return frame.fill(head.turn(outline, 0.05))
 
-    colour = _lip_colour(rng, head, made_up)
-    lit = coloured(np.clip(light * (1 + 0.04 * noise(rng, frame, "strand", 6)), 0, 1.4), colour)
+    color = _lip_color(rng, head, made_up)
+    lit = colored(np.clip(light * (1 + 0.04 * noise(rng, frame, "strand", 6)), 0, 1.4), color)
     outer = band(top_out, low_out)
     canvas.paint(frame.soften(outer, 0.7 if made_up else 1.4), lit, None, rng.uniform(0.7, 0.95))
     canvas.mark(outer, LIP)
@@ -244,7 +244,7 @@ def mouth(
     else:
         seam = head.turn(np.stack([x, middle], 1), 0.05)
         line = frame.soften(frame.stroke(seam, 1.3), 0.5)
-        canvas.paint(line, colour * 0.3 * head.light.exposure, None, 0.8)
+        canvas.paint(line, color * 0.3 * head.light.exposure, None, 0.8)
     for end in (0, -1):
         corner = frame.fill(ellipse(head.turn([(x[end], middle[end])], 0.03)[0], (2.4, 1.8), 0, 16))
         canvas.tint(frame.soften(corner, 1.4), 0.7)
@@ -273,7 +273,7 @@ def _inside(
     frame, (x, middle, arc) = canvas.frame, lips
     canvas.paint(inside, np.array((0.19, 0.05, 0.06)) * head.light.exposure, MOUTH)
     tongue = head.turn(ellipse((0, middle[8] + gape * 0.55), (x[-1] * 0.55, gape * 0.3)), 0.05)
-    red = coloured(np.clip(light, 0, 1.2), (0.6, 0.27, 0.26))
+    red = colored(np.clip(light, 0, 1.2), (0.6, 0.27, 0.26))
     canvas.paint(frame.soften(frame.fill(tongue), 1.5), red, None, 0.75, inside)
     rows = [(-0.3 * gape, min(0.3 * gape + 0.7 * gape, rng.uniform(0.05, 0.085)))]
     if rng.random() < 0.12:
@@ -281,7 +281,7 @@ def _inside(
     elif gape > 0.12 and rng.random() < 0.4:
         rows.append((0.55 * gape, 0.2 * gape))
     enamel = np.array((0.88, 0.85, 0.79)) + rng.uniform(-0.12, 0.06) * np.array((0.5, 0.8, 1.5))
-    white = coloured(np.clip(light * rng.uniform(0.75, 1.0), 0, 1.2), enamel)
+    white = colored(np.clip(light * rng.uniform(0.75, 1.0), 0, 1.2), enamel)
     for start, tall in rows:
         first, second = middle + start * arc, middle + start * arc + tall * arc**0.5
         outline = np.concatenate([np.stack([x, first], 1), np.stack([x, second], 1)[::-1]])
@@ -298,7 +298,7 @@ def _inside(
         canvas.tint(frame.soften(dark, 2.5), 0.45, inside)
 
 
-def _lip_colour(rng: np.random.Generator, head: Head, made_up: bool) -> Array:
+def _lip_color(rng: np.random.Generator, head: Head, made_up: bool) -> Array:
     if not made_up or rng.random() < 0.3:
         return np.clip(head.skin * (0.92, 0.6, 0.58) + rng.normal(0, 0.025, 3), 0.05, 1)
     red = np.array([0.68, 0.2, 0.24]) * rng.uniform(0.5, 1.15)

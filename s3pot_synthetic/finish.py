@@ -19,7 +19,7 @@ class Camera:
         reduction: The picture was once this much smaller, 0..1; 1 is never.
         sharpening: Strength of the sharpening that cameras add, 0 is none.
         vignette: How much darker the corners are, 0..1.
-        colour: Saturation; 0 is gray, 1 as painted.
+        color: Saturation; 0 is gray, 1 as painted.
         noise: Sensor noise, standard deviation in [0, 1].
         coarse: Share of the noise that is spread over neighbors, 0..1.
         table: Gain, color cast and tone curve as a look-up table, (256, 1, 3) uint8.
@@ -30,7 +30,7 @@ class Camera:
     reduction: float
     sharpening: float
     vignette: float
-    colour: float
+    color: float
     noise: float
     coarse: float
     table: Array
@@ -52,7 +52,7 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         reduction=rng.uniform(0.35, 0.75) if rng.random() < 0.2 else 1.0,
         sharpening=rng.uniform(0.2, 1.0) if rng.random() < 0.25 else 0.0,
         vignette=rng.uniform(0.1, 0.45) if rng.random() < 0.2 else 0.0,
-        colour=0.0 if gray else rng.uniform(0.8, 1.25),
+        color=0.0 if gray else rng.uniform(0.8, 1.25),
         noise=rng.uniform(0.002, 0.012) if rng.random() < 0.75 else rng.uniform(0.01, 0.035),
         coarse=rng.uniform(0, 1) if rng.random() < 0.5 else 0.0,
         table=np.round(table * 255).astype(np.uint8)[:, None, :],
@@ -78,7 +78,7 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
     if camera.sharpening:
         soft = cv2.GaussianBlur(image, (0, 0), max(0.6, 1.2 * frame.scale))
         image = cv2.addWeighted(image, 1 + camera.sharpening, soft, -camera.sharpening, 0)
-    image = saturate(image, camera.colour)
+    image = saturate(image, camera.color)
     if camera.vignette:
         line = np.linspace(-1, 1, frame.size, dtype=np.float32) ** 2
         fall = 1 - np.float32(camera.vignette / 2) * (line[None] + line[:, None])

@@ -65,7 +65,7 @@ def _strands(rng: np.random.Generator, head: Head) -> tuple[Array, Array]:
     """Bend noise along lines that leave the parting and hang down: strands and gloss (S, S)."""
     x, y = unit_grid(_COARSE)  # the flow is smooth; only the strands need the full size
     cos, sin = math.cos(head.roll), math.sin(head.roll)
-    dx, dy = x - np.float32(head.centre[0]), y - np.float32(head.centre[1])
+    dx, dy = x - np.float32(head.center[0]), y - np.float32(head.center[1])
     across = (cos * dx + sin * dy) / np.float32(head.half[0]) - np.float32(rng.uniform(-0.5, 0.5))
     above = np.float32(rng.uniform(0.35, 1.0))
     down = (cos * dy - sin * dx) / np.float32(head.half[1]) + np.float32(1.0) + above

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3pot_synthetic.canvas import Array, Frame, coloured, ellipse, pick, ribbon, rotate, spline
+from s3pot_synthetic.canvas import Array, Frame, colored, ellipse, pick, ribbon, rotate, spline
 from s3pot_synthetic.face import Face
-from s3pot_synthetic.head import skin_colour
+from s3pot_synthetic.head import skin_color
 from s3pot_synthetic.layers import Layer
-from s3pot_synthetic.textures import any_colour, noise, texture
+from s3pot_synthetic.textures import any_color, noise, texture
 
 _LENGTHS = (1.55, 1.85, 1.75, 1.35)
 
@@ -25,7 +25,7 @@ class _Hand:
     """Place, size and look of one hand."""
 
     frame: Frame
-    centre: Array
+    center: Array
     angle: float
     size: float
     thumb: float  # side of the thumb, -1 or 1
@@ -33,7 +33,7 @@ class _Hand:
     surface: Array
 
     def place(self, points: Array | list[tuple[float, float]]) -> Array:
-        return rotate(np.asarray(points, np.float64) * self.size, self.angle) + self.centre
+        return rotate(np.asarray(points, np.float64) * self.size, self.angle) + self.center
 
     def body(self, points: Array, swell: float) -> Layer:
         return Layer(self.frame.fill(self.place(points)), self.surface, swell * self.size)
@@ -50,10 +50,10 @@ def hand_surface(rng: np.random.Generator, face: Face) -> tuple[Array, Array]:
             face.head.skin * rng.uniform(0.88, 1.08) + rng.normal(0, 0.015, 3), 0.05, 1
         ).astype(np.float32)
     else:
-        skin = skin_colour(rng)[0]
+        skin = skin_color(rng)[0]
     spots: Array = np.float32(rng.uniform(0.006, 0.02)) * noise(rng, face.head.frame, "grain", 2)
     spots = spots + np.float32(rng.uniform(0.0, 0.025)) * noise(rng, face.head.frame, "cloud")
-    return skin, coloured(1 + 1.5 * spots, skin)
+    return skin, colored(1 + 1.5 * spots, skin)
 
 
 def _finger(rng: np.random.Generator, hand: _Hand, base: tuple[float, float], lean: float,
@@ -92,21 +92,21 @@ def _finger(rng: np.random.Generator, hand: _Hand, base: tuple[float, float], le
     return layers
 
 
-def draw_hand(rng: np.random.Generator, face: Face, centre: Array, angle: float, size: float,
+def draw_hand(rng: np.random.Generator, face: Face, center: Array, angle: float, size: float,
               split: str, pose: str) -> list[Layer]:  # fmt: skip
     """Draw a hand with its arm.
 
     Args:
         rng: Random stream.
         face: Face it is held to; lends skin tone and light.
-        centre: Middle of the palm in units.
+        center: Middle of the palm in units.
         angle: Direction of the fingers, radians.
         size: Half width of the palm in units.
         split: Decides the sleeve's texture.
         pose: `open`, `together`, `fist` or `point`.
     """
     skin, surface = hand_surface(rng, face)
-    hand = _Hand(face.head.frame, centre, angle, size, pick(rng, (-1.0, 1.0)), skin, surface)
+    hand = _Hand(face.head.frame, center, angle, size, pick(rng, (-1.0, 1.0)), skin, surface)
     drift, nail = rng.normal(0, 1.2), bool(rng.random() < 0.65)
     arm = spline([(-0.7, 0.0), (-1.8, 0.1 * drift), (-9.0, drift)], 6, closed=False)
     layers = [hand.body(ribbon(arm, np.linspace(1.25, 2.1, len(arm))), 0.4)]
@@ -175,7 +175,7 @@ def _folded(rng: np.random.Generator, hand: _Hand, fingers: range, nail: bool) -
 def _sleeve(rng: np.random.Generator, hand: _Hand, arm: Array, split: str) -> Layer:
     start = int(rng.integers(6, 9))
     line = arm[start:]
-    cloth = texture(rng, hand.frame, split, any_colour(rng))
+    cloth = texture(rng, hand.frame, split, any_color(rng))
     shape = ribbon(line, np.linspace(1.9, 2.9, len(line)))
     return Layer(hand.frame.fill(hand.place(shape)), cloth, 0.55 * hand.size)
 

@@ -1,6 +1,6 @@
 """Geometry, light and skin of one drawn head.
 
-Head coordinates: the face centre is (0, 0), x runs to the picture's right in half widths of the
+Head coordinates: the face center is (0, 0), x runs to the picture's right in half widths of the
 head, y down in half heights; the chin is at y = 1, the top of the skull at y = -1.
 """
 
@@ -27,7 +27,7 @@ SKIN_TONES: tuple[tuple[float, float, float], ...] = (
     (0.96, 0.8, 0.71), (0.93, 0.73, 0.61), (0.88, 0.65, 0.51), (0.79, 0.55, 0.4),
     (0.66, 0.43, 0.29), (0.5, 0.31, 0.21), (0.36, 0.22, 0.15),
 )  # fmt: skip
-HAIR_COLOURS: tuple[tuple[float, float, float], ...] = (
+HAIR_COLORS: tuple[tuple[float, float, float], ...] = (
     (0.07, 0.06, 0.06), (0.12, 0.08, 0.06), (0.2, 0.13, 0.08), (0.33, 0.21, 0.12),
     (0.52, 0.35, 0.19), (0.76, 0.6, 0.38), (0.48, 0.2, 0.1), (0.55, 0.54, 0.52),
     (0.82, 0.8, 0.77), (0.3, 0.14, 0.3),
@@ -40,14 +40,14 @@ class Head:
 
     Attributes:
         frame: Pixel size of the picture.
-        centre: Face centre in units.
+        center: Face center in units.
         half: Half width and half height in units.
         roll, yaw, pitch: Pose in radians.
-        skin: Skin colour, (3,).
+        skin: Skin color, (3,).
         tone: Place on the light-to-dark scale, 0..1.
-        hair: Hair colour, (3,).
+        hair: Hair color, (3,).
         light: Lamps of the scene.
-        relief: How strongly the face is modelled, around 1.
+        relief: How strongly the face is modeled, around 1.
         age: From 0, smooth, to 1, wrinkled.
         eye_x, eye_y, mouth_y, nose_y: Places of the parts, head coordinates before turning.
         mouth_x, nose_x: Half the widths of mouth and nose.
@@ -59,7 +59,7 @@ class Head:
     """
 
     frame: Frame
-    centre: tuple[float, float]
+    center: tuple[float, float]
     half: tuple[float, float]
     roll: float
     yaw: float
@@ -115,7 +115,7 @@ class Head:
         """Move head coordinates (N, 2) to units."""
         p = np.asarray(points, np.float64)
         p = p + np.stack(self.skew(p[:, 0], p[:, 1]), 1)
-        return rotate(p * np.array(self.half), self.roll) + np.array(self.centre)
+        return rotate(p * np.array(self.half), self.roll) + np.array(self.center)
 
     def turn(self, points: Points, lift: float | Array = 0.0) -> Array:
         """Move points on the front of the face (N, 2) to units, with the perspective of the pose.
@@ -131,22 +131,20 @@ class Head:
         return self.place(np.array([x, y]).T)
 
 
-def skin_colour(rng: np.random.Generator) -> tuple[Array, float]:
-    """Draw a skin colour (3,) and its place on the light-to-dark scale, 0..1."""
+def skin_color(rng: np.random.Generator) -> tuple[Array, float]:
+    """Draw a skin color (3,) and its place on the light-to-dark scale, 0..1."""
     tone = float(rng.random())
     steps = np.linspace(0, 1, len(SKIN_TONES))
-    colour = np.array([np.interp(tone, steps, [c[i] for c in SKIN_TONES]) for i in range(3)])
-    return np.clip(colour + rng.normal(0, 0.02, 3), 0.05, 1).astype(np.float32), tone
+    color = np.array([np.interp(tone, steps, [c[i] for c in SKIN_TONES]) for i in range(3)])
+    return np.clip(color + rng.normal(0, 0.02, 3), 0.05, 1).astype(np.float32), tone
 
 
 def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
-    """Draw pose, proportions, colours and light of a head at random."""
-    skin, tone = skin_colour(rng)
-    choices = (
-        HAIR_COLOURS[:4] if rng.random() < (0.85 if tone > 0.5 else 0.4) else HAIR_COLOURS[:-1]
-    )
+    """Draw pose, proportions, colors and light of a head at random."""
+    skin, tone = skin_color(rng)
+    choices = HAIR_COLORS[:4] if rng.random() < (0.85 if tone > 0.5 else 0.4) else HAIR_COLORS[:-1]
     if rng.random() < 0.03:  # dyed
-        choices = HAIR_COLOURS[-1:]
+        choices = HAIR_COLORS[-1:]
     hair = np.clip(pick(rng, choices) + rng.normal(0, 0.025, 3), 0.02, 1).astype(np.float32)
     height = rng.uniform(82, 128)
     grin = rng.random() < 0.3
@@ -154,7 +152,7 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
     asymmetry = np.clip(rng.normal(0, 0.03, 5), -0.07, 0.07).tolist()
     return Head(
         frame=frame,
-        centre=(128 + rng.normal(0, 7), 132 + rng.normal(0, 6)),
+        center=(128 + rng.normal(0, 7), 132 + rng.normal(0, 6)),
         half=(height * rng.uniform(0.68, 0.79), height),
         roll=math.radians(float(np.clip(rng.normal(0, tilt), -36, 36))),
         yaw=float(np.clip(rng.normal(0, 0.26), -0.61, 0.61)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from s3pot_synthetic.canvas import Array, Canvas, Vector, blend, coloured, mask_box, spread
+from s3pot_synthetic.canvas import Array, Canvas, Vector, blend, colored, mask_box, spread
 from s3pot_synthetic.face import Face
 
 
@@ -18,7 +18,7 @@ class Layer:
 
     Attributes:
         mask: Coverage, (S, S) uint8.
-        colour: RGB triple or picture (S, S, 3), [0, 1].
+        color: RGB triple or picture (S, S, 3), [0, 1].
         round: How round the body looks: blur in units of the shading that swells it; 0 is flat.
         alpha: Opacity, 0..1. At 0.6 and above the layer belongs to the occluder; thinner layers are
             highlights on a body drawn before.
@@ -26,7 +26,7 @@ class Layer:
     """
 
     mask: Array
-    colour: Vector
+    color: Vector
     round: float = 0.0
     alpha: float = 1.0
     thing: int = 0
@@ -89,7 +89,7 @@ def _light_before(rng: np.random.Generator, face: Face) -> Array:
     coarse = share * coarse + (1 - share) * np.float32(0.92 * light.exposure)
     coarse = coarse * np.float32(rng.uniform(0.88, 1.1))
     field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    return coloured(field, light.colour)
+    return colored(field, light.color)
 
 
 def _lay(canvas: Canvas, layer: Layer, lamp: Sequence[float], exposure: Array) -> None:
@@ -98,11 +98,11 @@ def _lay(canvas: Canvas, layer: Layer, lamp: Sequence[float], exposure: Array) -
     if box is None:
         return
     mask = layer.mask[box]
-    colour = np.asarray(layer.colour, np.float32)
+    color = np.asarray(layer.color, np.float32)
     shade = exposure[box]
     if sigma > 0:
         shade = shade * spread(swell(mask, sigma, lamp))
-    lit = colour[box] * shade if colour.ndim == 3 else shade * colour
+    lit = color[box] * shade if color.ndim == 3 else shade * color
     blend(canvas.image[box], mask, layer.alpha, np.minimum(lit, 1.3))
 
 

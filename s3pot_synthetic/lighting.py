@@ -23,12 +23,12 @@ class Lamp:
 
     Attributes:
         toward: Unit vector to the lamp: right, down, to the viewer.
-        colour: RGB strength, about 1.
+        color: RGB strength, about 1.
         hard: Sharpness of its shadows, 0 (the sky) to 1 (the sun).
     """
 
     toward: tuple[float, float, float]
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     hard: float
 
 
@@ -42,7 +42,7 @@ class Light:
         gloss: Strength of highlights on skin.
         hard: Sharpness of the main lamp's shadows, 0..1.
         exposure: Brightness of the lit side of a face, as a factor for painted colors.
-        colour: RGB of the main lamp, around 1.
+        color: RGB of the main lamp, around 1.
         others: Further lamps, weaker than the first.
     """
 
@@ -51,7 +51,7 @@ class Light:
     gloss: float
     hard: float = 0.3
     exposure: float = 1.0
-    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    color: tuple[float, float, float] = (1.0, 1.0, 1.0)
     others: tuple[Lamp, ...] = ()
 
 
@@ -62,7 +62,7 @@ def _direction(rng: np.random.Generator, lean: float, above: float) -> tuple[flo
     return flat * math.cos(angle), flat * math.sin(angle) * 0.8, math.cos(lean)
 
 
-def _lamp_colour(rng: np.random.Generator, amount: float) -> tuple[float, float, float]:
+def _lamp_color(rng: np.random.Generator, amount: float) -> tuple[float, float, float]:
     """Draw a warm or cool white."""
     warm = rng.normal(0, amount)
     green = rng.normal(0, amount * 0.2)
@@ -87,9 +87,9 @@ def draw_light(rng: np.random.Generator) -> Light:
         above = 1.0
     elif kind == "several":
         for _ in range(int(rng.integers(1, 3))):
-            colour = np.array(_lamp_colour(rng, 0.15)) * rng.uniform(0.2, 0.9)
+            color = np.array(_lamp_color(rng, 0.15)) * rng.uniform(0.2, 0.9)
             toward = _direction(rng, rng.uniform(0.6, 1.9), 0.7)
-            red, green, blue = (float(value) for value in colour)
+            red, green, blue = (float(value) for value in color)
             others.append(Lamp(toward, (red, green, blue), rng.uniform(0, 1)))
     exposure = float(np.clip(rng.normal(1.02, 0.08), 0.78, 1.2))
     draw = rng.random()
@@ -103,7 +103,7 @@ def draw_light(rng: np.random.Generator) -> Light:
         gloss=rng.uniform(0.01, 0.13) if rng.random() < 0.65 else rng.uniform(0.1, 0.3),
         hard=hard,
         exposure=exposure,
-        colour=_lamp_colour(rng, 0.06),
+        color=_lamp_color(rng, 0.06),
         others=tuple(others),
     )
 

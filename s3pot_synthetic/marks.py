@@ -149,8 +149,8 @@ def thrown_light(rng: np.random.Generator, canvas: Canvas) -> str:
         )
     elif kind == "blinds":
         for offset in np.arange(-160, 161, rng.uniform(22, 44)):
-            centre = np.array([128 - offset * np.sin(angle), 128 + offset * np.cos(angle)])
-            bar = ellipse(centre, (300, rng.uniform(4, 9)), angle, 8, 20)
+            center = np.array([128 - offset * np.sin(angle), 128 + offset * np.cos(angle)])
+            bar = ellipse(center, (300, rng.uniform(4, 9)), angle, 8, 20)
             mask = cv2.max(mask, frame.fill(bar))
     else:
         for _ in range(14 if kind == "leaves" else 1):

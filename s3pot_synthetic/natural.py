@@ -40,12 +40,12 @@ def _dead_leaves(rng: np.random.Generator, smallest: float, kind: str) -> Array:
     field = np.zeros((BANK_SIDE, BANK_SIDE), np.uint8)
     for _ in range(900):
         radius = smallest / math.sqrt(1 - rng.uniform(0, 1 - (smallest / 180) ** 2))
-        centre = tuple(int(v) for v in rng.integers(-40, BANK_SIDE + 40, 2))
+        center = tuple(int(v) for v in rng.integers(-40, BANK_SIDE + 40, 2))
         shade = int(rng.integers(0, 256))
         if kind == "disc":
-            cv2.circle(field, centre, max(1, round(radius)), shade, -1, cv2.LINE_AA)
+            cv2.circle(field, center, max(1, round(radius)), shade, -1, cv2.LINE_AA)
             continue
-        box = (centre, (2 * radius, 2 * radius * rng.uniform(0.2, 1.0)), rng.uniform(0, 180))
+        box = (center, (2 * radius, 2 * radius * rng.uniform(0.2, 1.0)), rng.uniform(0, 180))
         corners = np.round(cv2.boxPoints(box)).astype(np.int32)
         cv2.fillConvexPoly(field, corners, shade, cv2.LINE_AA)
     return field
@@ -56,8 +56,8 @@ def _bokeh(rng: np.random.Generator) -> Array:
     field = 0.25 * _to_bytes(_power_law(rng, 2.0)).astype(np.float32)
     for _ in range(int(rng.integers(25, 70))):
         light = np.zeros((BANK_SIDE, BANK_SIDE), np.float32)
-        centre = tuple(int(v) for v in rng.integers(0, BANK_SIDE, 2))
-        cv2.circle(light, centre, int(rng.integers(6, 34)), 1.0, -1, cv2.LINE_AA)
+        center = tuple(int(v) for v in rng.integers(0, BANK_SIDE, 2))
+        cv2.circle(light, center, int(rng.integers(6, 34)), 1.0, -1, cv2.LINE_AA)
         field += light * np.float32(rng.uniform(20, 120))
     return _to_bytes(cv2.GaussianBlur(field, (0, 0), rng.uniform(0.8, 3)))
 
@@ -147,14 +147,14 @@ def palette(rng: np.random.Generator, base: Array | None = None) -> Array:
         base = np.clip(middle + rng.normal(0, vivid, 3), 0, 1)
     count = int(rng.integers(2, 5))
     contrast = math.exp(rng.uniform(math.log(0.02), math.log(0.9)))
-    colours = np.empty((count, 3))
+    colors = np.empty((count, 3))
     for i in range(count):
         level = (i / (count - 1) - 0.5) * contrast
-        colours[i] = base + level + rng.normal(0, 0.12 * contrast, 3)
+        colors[i] = base + level + rng.normal(0, 0.12 * contrast, 3)
     if rng.random() < 0.2:
-        colours[int(rng.integers(count))] = rng.random(3)
+        colors[int(rng.integers(count))] = rng.random(3)
     place = np.linspace(0, count - 1, 256)
-    table = [np.interp(place, np.arange(count), colours[:, i]) for i in range(3)]
+    table = [np.interp(place, np.arange(count), colors[:, i]) for i in range(3)]
     return np.round(np.clip(np.stack(table, 1), 0, 1) * 255).astype(np.uint8)[:, None, :]
 
 

@@ -11,14 +11,14 @@ from s3pot_synthetic.canvas import Array, ellipse, pick, rotate, spline
 from s3pot_synthetic.face import Face
 from s3pot_synthetic.hands import draw_hand, hand_surface
 from s3pot_synthetic.layers import Layer, target
-from s3pot_synthetic.textures import any_colour, noise, texture
+from s3pot_synthetic.textures import any_color, noise, texture
 
 
 def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold a phone, cup, book, ball or card before the face, often with the hand in sight."""
     frame, place, angle = face.head.frame, target(rng, face), rng.normal(0, 0.35)
     kind = pick(rng, ("phone", "cup", "book", "ball", "card"))
-    cloth, layers = texture(rng, frame, split, any_colour(rng)), []
+    cloth, layers = texture(rng, frame, split, any_color(rng)), []
 
     def box(offset: tuple[float, float], radii: tuple[float, float], power: float = 14.0) -> Array:
         return ellipse(place + rotate(np.array([offset]), angle)[0], radii, angle, 56, power)
@@ -31,7 +31,7 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     if kind == "phone":
         wide = rng.uniform(17, 26)
         layers.append(
-            Layer(frame.fill(box((0, 0), (wide, wide * 2.05), 9)), any_colour(rng) * 0.6, 1.5)
+            Layer(frame.fill(box((0, 0), (wide, wide * 2.05), 9)), any_color(rng) * 0.6, 1.5)
         )
         layers.append(Layer(frame.fill(box((0, 0), (wide * 0.9, wide * 1.9), 14)), cloth))
         lens = frame.fill(box((-wide * 0.5, -wide * 1.5), (wide * 0.2, wide * 0.2), 3))
@@ -46,7 +46,7 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         layers.append(
             Layer(
                 frame.fill(box((0, -wide * 1.12), (wide * 0.95, wide * 0.2), 2)),
-                any_colour(rng) * 0.5,
+                any_color(rng) * 0.5,
                 2.0,
             )
         )
@@ -56,7 +56,7 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         layers.append(Layer(frame.fill(box((0, 0), radii, 40)), cloth, 1.0))
         for row in range(int(rng.integers(0, 4))):
             line = frame.fill(box((0, radii[1] * (0.3 * row - 0.6)), (radii[0] * 0.7, 2.5), 10))
-            layers.append(Layer(line, any_colour(rng)))
+            layers.append(Layer(line, any_color(rng)))
     elif kind == "ball":
         layers.append(Layer(frame.fill(box((0, 0), (rng.uniform(20, 42),) * 2, 2)), cloth, 13.0))
     else:
@@ -89,7 +89,7 @@ def cloth(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Press something shapeless and skin-coloured to the face: a shoulder, another cheek."""
+    """Press something shapeless and skin-colored to the face: a shoulder, another cheek."""
     surface, frame = hand_surface(rng, face)[1], face.head.frame
     angle, size = rng.uniform(0, 2 * math.pi), rng.uniform(20, 44)
     along = np.array([math.cos(angle), math.sin(angle)])
@@ -105,14 +105,14 @@ def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def veil(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hang something half transparent before the face: gauze, tinted film, smoke-grey glass."""
+    """Hang something half transparent before the face: gauze, tinted film, smoke-gray glass."""
     frame, place = face.head.frame, target(rng, face)
     radii = rng.uniform(30, 75), rng.uniform(22, 60)
     shape = ellipse(place, radii, rng.normal(0, 0.7), 48, rng.uniform(2, 12))
     if rng.random() < 0.5:
         shape = spline(shape[::6] + rng.normal(0, 7, (8, 2)))
     mask = frame.fill(shape)
-    picture = texture(rng, frame, split, any_colour(rng))
+    picture = texture(rng, frame, split, any_color(rng))
     edge = frame.stroke(shape, rng.uniform(1.2, 3), closed=True)
     return [
         Layer(mask, picture, rng.uniform(0, 6), rng.uniform(0.62, 0.85)),
@@ -121,7 +121,7 @@ def veil(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def tumbler(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Drink from a glass of something: cloudy glass, coloured drink, bright edges."""
+    """Drink from a glass of something: cloudy glass, colored drink, bright edges."""
     head, frame = face.head, face.head.frame
     place = head.turn([(rng.normal(0, 0.2), head.mouth_y + rng.uniform(-0.05, 0.25))], 0.2)[0]
     wide, tall, angle = rng.uniform(18, 30), rng.uniform(30, 48), rng.normal(0, 0.25)
@@ -134,8 +134,8 @@ def tumbler(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     rim = frame.stroke(ellipse(at([(0, -1)])[0], (wide, wide * 0.2), angle), 1.6, closed=True)
     shine = frame.soften(frame.stroke(at([(-0.7, -0.8), (-0.6, 0.8)]), 3), 1.0)
     return [
-        Layer(glass, any_colour(rng, 0.1) * 0.3 + 0.6, wide * 0.3, rng.uniform(0.62, 0.75)),
-        Layer(drink, any_colour(rng, 0.9), wide * 0.3, rng.uniform(0.62, 0.95)),
+        Layer(glass, any_color(rng, 0.1) * 0.3 + 0.6, wide * 0.3, rng.uniform(0.62, 0.75)),
+        Layer(drink, any_color(rng, 0.9), wide * 0.3, rng.uniform(0.62, 0.95)),
         Layer(rim, (0.9, 0.93, 0.95), 0.0, 0.8),
         Layer(cv2.min(shine, glass), (1, 1, 1), 0.0, 0.55),
     ]

@@ -11,7 +11,7 @@ from s3pot_synthetic.canvas import ellipse, pick, ribbon, rotate, spline
 from s3pot_synthetic.face import Face
 from s3pot_synthetic.hands import draw_hand, hand_surface
 from s3pot_synthetic.layers import Layer, target
-from s3pot_synthetic.textures import any_colour, noise, texture
+from s3pot_synthetic.textures import any_color, noise, texture
 
 
 def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
@@ -22,9 +22,9 @@ def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     t = np.linspace(-opened, opened, 28) + lean - math.pi / 2
     ray = np.stack([np.cos(t), np.sin(t)], 1)
     sheet = np.concatenate([pivot + ray * size, (pivot + ray * size * 0.35)[::-1]])
-    picture = texture(rng, frame, split, any_colour(rng, 0.7))
+    picture = texture(rng, frame, split, any_color(rng, 0.7))
     layers = [Layer(frame.fill(sheet), picture, 2.0)]
-    wood = any_colour(rng, 0.2) * 0.7
+    wood = any_color(rng, 0.2) * 0.7
     for i, direction in enumerate(ray[::3]):
         rib = np.stack([pivot, pivot + direction * size * 0.97])
         layers.append(Layer(frame.stroke(rib, 2.2), wood, 0.8))
@@ -48,7 +48,7 @@ def scarf(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     band = ribbon(
         head.place(np.stack([x, level + thick / 2 + sag], 1)), np.full(9, thick * head.half[1])
     )
-    picture = texture(rng, frame, split, any_colour(rng))
+    picture = texture(rng, frame, split, any_color(rng))
     knit = np.clip(1 + 0.12 * noise(rng, frame, "strand"), 0.4, 1.6)[..., None]
     picture = np.clip(picture * knit, 0, 1)
     side = pick(rng, (-1, 1))
@@ -84,7 +84,7 @@ def ice_cream(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
             layers.append(Layer(cv2.min(line, cone), (0.5, 0.32, 0.15), 0.0, 0.5))
     for spot in ((0.0, -1.0), (0.5, 0.0), (-0.5, 0.0))[3 - int(rng.integers(1, 4)) :]:
         ball = ellipse(at([spot])[0], (size, size * 0.95), 0.0, 48) + rng.normal(0, 0.5, (48, 2))
-        flavour = any_colour(rng, 0.5) * 0.5 + 0.45
+        flavour = any_color(rng, 0.5) * 0.5 + 0.45
         layers.append(
             Layer(
                 frame.fill(ball), flavour * (1 + 0.05 * noise(rng, frame))[..., None], size * 0.38
@@ -94,7 +94,7 @@ def ice_cream(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Stick plasters on the face or wind gauze around the head; much of it skin-coloured."""
+    """Stick plasters on the face or wind gauze around the head; much of it skin-colored."""
     head, frame, layers = face.head, face.head.frame, []
     skin_like = np.clip(
         head.skin * 0.9 + np.array([0.09, 0.06, 0.04]) + rng.normal(0, 0.03, 3), 0, 1
@@ -118,13 +118,13 @@ def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
                 )
             )
         return layers
-    colour = skin_like if rng.random() < 0.7 else any_colour(rng)
+    color = skin_like if rng.random() < 0.7 else any_color(rng)
     for _ in range(int(rng.integers(2, 5))):
         place, angle, wide = target(rng, face), rng.uniform(0, math.pi), rng.uniform(8, 13)
         strip = ellipse(place, (wide * rng.uniform(2.4, 3.6), wide), angle, 48, 5)
-        layers.append(Layer(frame.fill(strip), np.clip(weave * colour, 0, 1), 1.6))
+        layers.append(Layer(frame.fill(strip), np.clip(weave * color, 0, 1), 1.6))
         pad = ellipse(place, (wide * 0.9, wide * 0.8), angle, 24, 6)
-        layers.append(Layer(frame.fill(pad), np.clip(colour * 0.9, 0, 1), 1.0, 0.7))
+        layers.append(Layer(frame.fill(pad), np.clip(color * 0.9, 0, 1), 1.0, 0.7))
     return layers
 
 
@@ -133,7 +133,7 @@ def crossed_arms(rng: np.random.Generator, face: Face, split: str) -> list[Layer
     frame, layers = face.head.frame, []
     skin, surface = hand_surface(rng, face)
     bare = rng.random() < 0.65
-    cover = surface if bare else texture(rng, frame, split, any_colour(rng))
+    cover = surface if bare else texture(rng, frame, split, any_color(rng))
     for turn in (1, -1)[: 2 if rng.random() < 0.5 else 1]:
         place, angle = target(rng, face), turn * rng.uniform(0.1, 0.9)
         along = np.array([math.cos(angle), math.sin(angle)])
@@ -160,16 +160,14 @@ def bouquet(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     layers += draw_hand(
         rng, face, fist, -math.pi / 2 + rng.normal(0, 0.3), rng.uniform(19, 25), split, "fist"
     )
-    palette = [any_colour(rng, 0.9) for _ in range(2)]
+    palette = [any_color(rng, 0.9) for _ in range(2)]
     for spot in spots:
-        colour, size, count = pick(rng, palette), rng.uniform(9, 16), int(rng.integers(5, 9))
+        color, size, count = pick(rng, palette), rng.uniform(9, 16), int(rng.integers(5, 9))
         for turn in np.arange(count) * 2 * math.pi / count + rng.random():
             middle = spot + 0.6 * size * np.array([math.cos(turn), math.sin(turn)])
             petal = ellipse(middle, (size * 0.6, size * 0.36), turn, 18)
             layers.append(
-                Layer(
-                    frame.fill(petal), np.clip(colour * rng.uniform(0.8, 1.15), 0, 1), size * 0.14
-                )
+                Layer(frame.fill(petal), np.clip(color * rng.uniform(0.8, 1.15), 0, 1), size * 0.14)
             )
         layers.append(
             Layer(frame.fill(ellipse(spot, (size * 0.3,) * 2, 0, 14)), (0.85, 0.7, 0.2), 1.5)

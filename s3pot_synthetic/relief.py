@@ -68,7 +68,7 @@ def draw_relief(rng: np.random.Generator, head: Head) -> Array:
     eye_x, eye_y, nose_y, mouth_y = head.eye_x, head.eye_y, head.nose_y, head.mouth_y
     wing, tip, age = head.nose_x * 0.72, head.nose_tip, head.age
     middle = (eye_y + nose_y) / 2
-    centred = [
+    centered = [
         (0.0, eye_y, 0.075, 0.09, 0.12, 0.35 * tip),  # root of the nose
         (0.0, middle, 0.07, 0.1, 0.1, 0.5 * tip),  # its ridge
         (0.0, nose_y - 0.01, 0.09, 0.1, 0.04, 0.85 * tip),  # its tip
@@ -99,7 +99,7 @@ def draw_relief(rng: np.random.Generator, head: Head) -> Array:
         x, y = 0.2 + 0.17 * share, nose_y + 0.02 + (mouth_y - nose_y - 0.04) * share
         sided.append((x, y, 0.035, 0.04, 0.04, -fold))
         sided.append((x + 0.1, y - 0.04, 0.07, 0.06, 0.06, 0.6 * fold))
-    bumps = list(centred)
+    bumps = list(centered)
     for bump in sided:
         mild = rng.normal(1, 0.12)
         for side in (-1, 1):
@@ -111,7 +111,7 @@ def locate(head: Head, relief: Array) -> Place:
     """Find what point of a turned head every pixel of the coarse grid shows."""
     x, y = unit_grid(COARSE)
     cos, sin = math.cos(head.roll), math.sin(head.roll)
-    dx, dy = x - np.float32(head.centre[0]), y - np.float32(head.centre[1])
+    dx, dy = x - np.float32(head.center[0]), y - np.float32(head.center[1])
     across = (cos * dx + sin * dy) / np.float32(head.half[0])
     down = (cos * dy - sin * dx) / np.float32(head.half[1])
     skew_x, skew_y = head.skew(across, down)

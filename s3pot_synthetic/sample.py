@@ -37,7 +37,7 @@ class FaceSample:
         labels: 12-class map of the clean face, (S, S) uint8, 0..11.
         occluder: Every pixel more than half covered by an occluder, (S, S) bool.
         occlusion: `occluder` on the prompt region of the clean face, (S, S) bool.
-        meta: Plain values: seed, index, split, size, kinds, difficulty, colours, pose, shares.
+        meta: Plain values: seed, index, split, size, kinds, difficulty, colors, pose, shares.
         landmarks: Eyes, tip of the nose, corners of the mouth in pixels, left in the picture
             first, (5, 2) float32; also where they are hidden or outside of the picture.
         person: Coverage of the person without the occluder, with hair, hat and clothes,
@@ -169,12 +169,12 @@ def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str]
 def _beside(face: Face, layer: Layer) -> Layer:
     """Push a layer off the face, towards the nearer side of the picture."""
     size = face.head.frame.size
-    side = 1 if face.head.centre[0] < 128 else -1
+    side = 1 if face.head.center[0] < 128 else -1
     move = np.array([[1, 0, side * 0.46 * size], [0, 1, 0]], np.float32)
-    colour: Array = np.asarray(layer.colour, np.float32)
-    if colour.ndim == 3:
-        colour = cv2.warpAffine(colour, move, (size, size), borderMode=cv2.BORDER_REFLECT)
-    return replace(layer, mask=cv2.warpAffine(layer.mask, move, (size, size)), colour=colour)
+    color: Array = np.asarray(layer.color, np.float32)
+    if color.ndim == 3:
+        color = cv2.warpAffine(color, move, (size, size), borderMode=cv2.BORDER_REFLECT)
+    return replace(layer, mask=cv2.warpAffine(layer.mask, move, (size, size)), color=color)
 
 
 def difficulty(
@@ -182,7 +182,7 @@ def difficulty(
 ) -> dict[str, object]:
     """Grade how hard an occlusion is to see.
 
-    One point for a mean colour within 0.2 of the visible skin's (two within 0.11), one for a layer
+    One point for a mean color within 0.2 of the visible skin's (two within 0.11), one for a layer
     that lets light through, one when eroding by 3/256 of the side eats more than 60 % of it.
     No point is `easy`, one is `medium`, more are `hard`; no occlusion is `easy`.
 

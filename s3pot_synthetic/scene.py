@@ -10,7 +10,7 @@ from s3pot_synthetic.canvas import (
     Canvas,
     Frame,
     blend,
-    coloured,
+    colored,
     ellipse,
     mask_box,
     pick,
@@ -21,7 +21,7 @@ from s3pot_synthetic.canvas import (
 )
 from s3pot_synthetic.head import BACKGROUND, NECK, Head
 from s3pot_synthetic.natural import surface
-from s3pot_synthetic.textures import any_colour, noise, texture
+from s3pot_synthetic.textures import any_color, noise, texture
 
 
 def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Array, Array]:
@@ -33,14 +33,14 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
     segments = np.zeros((frame.size, frame.size), np.int16)
     kind = rng.random()
     if kind < 0.35:  # a wall, a sheet of paper in a studio
-        plain = any_colour(rng, 0.1)
+        plain = any_color(rng, 0.1)
         picture = np.empty((frame.size, frame.size, 3), np.float32)
         picture[:] = plain
         picture *= spread(1 + np.float32(rng.uniform(0.01, 0.08)) * noise(rng, frame, "cloud"))
     elif kind < 0.75:  # a place as photographs show it
         picture = surface(rng, frame.size, frame.size).astype(np.float32) / np.float32(255)
     else:
-        picture = texture(rng, frame, split, any_colour(rng, 0.15))
+        picture = texture(rng, frame, split, any_color(rng, 0.15))
     if rng.random() < (0.2 if kind < 0.35 else 0.75):
         for number in range(1, int(rng.integers(2, 11))):
             segments[_clutter(rng, frame, split, picture) > 127] = number
@@ -62,20 +62,20 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
 
 def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array) -> Array:
     """Add one thing to the background, in place; gives its mask, (S, S) uint8."""
-    centre, kind = rng.uniform(-20, 276, 2), int(rng.integers(4))
+    center, kind = rng.uniform(-20, 276, 2), int(rng.integers(4))
     if kind == 0:  # a piece of furniture, a window, a book
-        shape = ellipse(centre, rng.uniform(15, 90, 2), rng.normal(0, 0.1), 40, 12)
+        shape = ellipse(center, rng.uniform(15, 90, 2), rng.normal(0, 0.1), 40, 12)
     elif kind == 1:  # something round, or a light far away
-        shape = ellipse(centre, np.full(2, rng.uniform(5, 35)))
+        shape = ellipse(center, np.full(2, rng.uniform(5, 35)))
     elif kind == 2:  # a post or a branch
-        shape = ellipse(centre, (rng.uniform(4, 14), 260), rng.normal(0, 0.3), 12, 8)
+        shape = ellipse(center, (rng.uniform(4, 14), 260), rng.normal(0, 0.3), 12, 8)
     else:
-        shape = spline(centre + rng.normal(0, 40, (6, 2)))
+        shape = spline(center + rng.normal(0, 40, (6, 2)))
     mask = frame.fill(shape)
-    colour = texture(rng, frame, split) if rng.random() < 0.35 else any_colour(rng, 0.3)
+    color = texture(rng, frame, split) if rng.random() < 0.35 else any_color(rng, 0.3)
     box = mask_box(mask)
     if box is not None:
-        blend(picture[box], mask[box], 1.0, colour[box] if colour.ndim == 3 else colour)
+        blend(picture[box], mask[box], 1.0, color[box] if color.ndim == 3 else color)
     return mask
 
 
@@ -97,7 +97,7 @@ def neck_and_clothes(
     neck = canvas.frame.fill(head.place(column))
     tint = head.skin * np.float32(rng.uniform(0.86, 0.98))
     grain = 1 + np.float32(rng.uniform(0.005, 0.02)) * noise(rng, canvas.frame, "grain", 1)
-    canvas.paint(neck, column_light * coloured(grain, tint), NECK)
+    canvas.paint(neck, column_light * colored(grain, tint), NECK)
     drop = 0.1 - 0.12 * head.light.toward[1]
     sideways = 0.5 * head.shift[0] - 0.25 * head.light.toward[0]
     chin = canvas.frame.fill(head.place(ellipse((sideways, 0.8 + drop), (0.85, 0.34))))
@@ -108,17 +108,17 @@ def neck_and_clothes(
     collar += [(-x, y) for x, y in collar[::-1]]
     shirt = canvas.frame.fill(spline(head.place(collar), 5))
     canvas.tint(canvas.frame.soften(shirt, 3), 0.75)
-    canvas.paint(shirt, texture(rng, canvas.frame, split, any_colour(rng)), BACKGROUND)
+    canvas.paint(shirt, texture(rng, canvas.frame, split, any_color(rng)), BACKGROUND)
     if rng.random() < 0.3:
         edge = spline(head.place([(-width * 1.2, drop - 0.08), (0, drop + scoop + 0.06),
                                   (width * 1.2, drop - 0.08)]), 8, closed=False)  # fmt: skip
-        canvas.paint(canvas.frame.stroke(edge, rng.uniform(2, 7)), any_colour(rng), BACKGROUND)
+        canvas.paint(canvas.frame.stroke(edge, rng.uniform(2, 7)), any_color(rng), BACKGROUND)
 
 
 def hat(rng: np.random.Generator, head: Head, canvas: Canvas, split: str) -> None:
     """Draw a beanie, a cap or a headband; like cloth it is background to the parser."""
     low, frame = -rng.uniform(0.42, 0.6), canvas.frame
-    cloth = texture(rng, frame, split, any_colour(rng))
+    cloth = texture(rng, frame, split, any_color(rng))
     crown = [(-1.08, low + 0.1), (-1.08, -0.75), (-0.75, -1.2), (0, -1.33), (0.75, -1.2)]
     crown += [
         (1.08, -0.75),

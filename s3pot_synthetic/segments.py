@@ -96,36 +96,36 @@ def draw_scene_segments(
     return SceneSegments(scene.sample.raw, parts, things)
 
 
-def _outlines(rng: np.random.Generator, centre: Array, radius: float) -> list[Array]:
+def _outlines(rng: np.random.Generator, center: Array, radius: float) -> list[Array]:
     """Draw a shape in pixels: closed outlines (N, 2), filled by the even-odd rule."""
     kind = rng.random()
     angle = rng.uniform(0, 2 * math.pi)
     if kind < 0.3:  # disc, egg, box with round corners, box
         radii = (radius, radius * rng.uniform(0.3, 1.0))
-        outline = ellipse(centre, radii, angle, 40, pick(rng, (2.0, 2.0, 3.0, 6.0, 30.0)))
+        outline = ellipse(center, radii, angle, 40, pick(rng, (2.0, 2.0, 3.0, 6.0, 30.0)))
     elif kind < 0.55:  # blob or star-shaped polygon
         corners = int(rng.integers(3, 12))
         turns = np.sort(rng.random(corners)) * 2 * math.pi
         reach = radius * rng.uniform(0.4, 1.2, corners)
-        outline = np.stack([reach * np.cos(turns), reach * np.sin(turns)], 1) + centre
+        outline = np.stack([reach * np.cos(turns), reach * np.sin(turns)], 1) + center
         outline = spline(outline) if rng.random() < 0.6 else outline
     elif kind < 0.8:  # band: a finger, a strap, a stem, a strand
         way = np.cumsum(rng.normal(0, radius * 0.45, (5, 2)), 0)
         along = np.linspace(-radius, radius, 5)[:, None] * (math.cos(angle), math.sin(angle))
-        line = spline(centre + along + way - way.mean(0), 6, closed=False)
+        line = spline(center + along + way - way.mean(0), 6, closed=False)
         wide = radius * math.exp(rng.uniform(math.log(0.06), math.log(0.6)))
         outline = ribbon(line, wide * np.linspace(1, rng.uniform(0.2, 1.2), len(line)))
     elif kind < 0.9:  # fork, comb, hand: bands with gaps between them
         teeth = int(rng.integers(2, 6))
         wide = radius / teeth * rng.uniform(0.5, 0.85)
         outline = _comb(rng, teeth, radius, wide)
-        outline = rotate(outline, angle) + centre
+        outline = rotate(outline, angle) + center
     else:  # ring or frame: a hole in the middle
         power = pick(rng, (2.0, 2.0, 8.0))
         flat = rng.uniform(0.5, 1.0)
-        outer = ellipse(centre, (radius, radius * flat), angle, 40, power)
+        outer = ellipse(center, (radius, radius * flat), angle, 40, power)
         share = rng.uniform(0.4, 0.85)
-        return [outer, (outer - centre) * share + centre]
+        return [outer, (outer - center) * share + center]
     return [outline]
 
 

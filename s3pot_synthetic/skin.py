@@ -74,7 +74,7 @@ def _reckon(
     sharp = rng.uniform(5, 30)
     oily = np.float32(light.gloss) * np.clip(1 + 0.12 * noise(rng, Frame(COARSE), "grain", 1), 0, 2)
     oily = oily * (0.55 + 0.45 * np.exp(-0.5 * (place.u / 0.4) ** 2))
-    main = Lamp(light.toward, light.colour, light.hard)
+    main = Lamp(light.toward, light.color, light.hard)
     for lamp in (main, *light.others):
         lamp_x, lamp_y, lamp_z = (np.float32(value) for value in lamp.toward)
         facing = normal_x * lamp_x + normal_y * lamp_y + normal_z * lamp_z
@@ -89,7 +89,7 @@ def _reckon(
         for channel in range(3):
             wrap = np.float32(_WRAP[channel])
             lit = np.clip((facing + wrap) / (1 + wrap), 0, 1) * seen
-            strength = np.float32(lamp.colour[channel] * (1.15 - 0.6 * light.ambient))
+            strength = np.float32(lamp.color[channel] * (1.15 - 0.6 * light.ambient))
             radiance[..., channel] += strength * lit
             spark[..., channel] += strength * mirror
     inner = (np.abs(place.u) < 0.75) & (np.abs(place.v) < 0.8)
@@ -132,11 +132,11 @@ def lit_column(head: Head) -> Array:
     """Light an upright column, as necks are: factors for painted colors, (S, S, 3) float32."""
     light = head.light
     side = np.linspace(-1, 1, 64, dtype=np.float32) * np.float32(128 / head.half[0] / 0.62)
-    centre = np.float32((head.centre[0] - 128) / head.half[0] / 0.62)
-    normal_x = np.clip(side - centre, -0.98, 0.98)
+    center = np.float32((head.center[0] - 128) / head.half[0] / 0.62)
+    normal_x = np.clip(side - center, -0.98, 0.98)
     normal_z = np.sqrt(1 - normal_x**2)
     facing = np.clip((normal_x * light.toward[0] + normal_z * light.toward[2] + 0.2) / 1.2, 0, 1)
     row = light.ambient * (0.7 + 0.3 * normal_z) + (1.15 - 0.6 * light.ambient) * facing
     row = to_painted((row / 1.1).astype(np.float32)) * np.float32(light.exposure)
-    line = np.stack([row * np.float32(value) for value in light.colour], 1)
+    line = np.stack([row * np.float32(value) for value in light.color], 1)
     return cv2.resize(line[None], (head.frame.size, head.frame.size))

@@ -100,7 +100,7 @@ def _grainy(rng: np.random.Generator, frame: Frame) -> Array:
     return 0.5 + 0.3 * noise(rng, frame, "grain")
 
 
-def _fibres(rng: np.random.Generator, frame: Frame) -> Array:
+def _fibers(rng: np.random.Generator, frame: Frame) -> Array:
     return 0.5 + 0.3 * noise(rng, frame, "strand")
 
 
@@ -148,8 +148,8 @@ def _zigzag(rng: np.random.Generator, frame: Frame) -> Array:
 
 def _rings(rng: np.random.Generator, frame: Frame) -> Array:
     x, y = unit_grid(frame.size)
-    centre = rng.uniform(0, 256, 2).astype(np.float32)
-    radius = np.hypot(x - centre[0], y - centre[1])
+    center = rng.uniform(0, 256, 2).astype(np.float32)
+    radius = np.hypot(x - center[0], y - center[1])
     return np.clip(_wave(radius, rng.uniform(8, 22)) * 3 + 0.5, 0, 1)
 
 
@@ -157,7 +157,7 @@ TRAIN_TEXTURES: dict[str, _Field] = {
     "plain": _plain,
     "cloudy": _cloudy,
     "grainy": _grainy,
-    "fibres": _fibres,
+    "fibers": _fibers,
     "gradient": _gradient,
     "stripes": _stripes,
     "checks": _checks,
@@ -171,8 +171,8 @@ BENCH_TEXTURES: dict[str, _Field] = {
 }
 
 
-def any_colour(rng: np.random.Generator, vivid: float = 0.4) -> Array:
-    """Draw an RGB colour, (3,) float32; `vivid` is the chance of a saturated one."""
+def any_color(rng: np.random.Generator, vivid: float = 0.4) -> Array:
+    """Draw an RGB color, (3,) float32; `vivid` is the chance of a saturated one."""
     value = rng.uniform(0.12, 0.97)
     spread = rng.uniform(0.5, 1.0) if rng.random() < vivid else rng.uniform(0.0, 0.35)
     hue = rng.random(3)
@@ -188,7 +188,7 @@ def texture(rng: np.random.Generator, frame: Frame, split: str, base: Array | No
         frame: Picture size.
         split: `bench` may use the held-out patterns, half of the time. Otherwise surfaces as
             photographs have them (see `natural`) take turns with the plain patterns.
-        base: Main colour (3,), at random when None.
+        base: Main color (3,), at random when None.
 
     Returns:
         (S, S, 3) float32, [0, 1].
@@ -198,9 +198,9 @@ def texture(rng: np.random.Generator, frame: Frame, split: str, base: Array | No
         return surface(rng, frame.size, frame.size, base).astype(np.float32) / np.float32(255)
     name = pick(rng, sorted(BENCH_TEXTURES if held_out else TRAIN_TEXTURES))
     field = (BENCH_TEXTURES if held_out else TRAIN_TEXTURES)[name](rng, frame)
-    first = any_colour(rng) if base is None else np.asarray(base, np.float32)
+    first = any_color(rng) if base is None else np.asarray(base, np.float32)
     near = np.clip(first + rng.normal(0, 0.16, 3), 0, 1)
-    second = any_colour(rng) if base is None and rng.random() < 0.4 else near
+    second = any_color(rng) if base is None and rng.random() < 0.4 else near
     field = field + np.float32(rng.uniform(0.0, 0.12)) * noise(rng, frame)
     field = field.astype(np.float32)
     step = (second - first).astype(np.float32)

@@ -12,10 +12,10 @@ from s3pot_synthetic.canvas import ellipse, pick, ribbon, rotate, spline, unit_g
 from s3pot_synthetic.face import Face
 from s3pot_synthetic.hair import lock_line
 from s3pot_synthetic.layers import Layer, target
-from s3pot_synthetic.textures import any_colour, noise, texture
+from s3pot_synthetic.textures import any_color, noise, texture
 from s3pot_synthetic.wear import glasses_lines, lens_outlines
 
-_MASK_COLOURS = (
+_MASK_COLORS = (
     (0.6, 0.77, 0.88), (0.9, 0.92, 0.93), (0.09, 0.09, 0.1), (0.62, 0.83, 0.76), (0.85, 0.66, 0.7),
 )  # fmt: skip
 _FONTS = (
@@ -30,12 +30,10 @@ def surgical_mask(rng: np.random.Generator, face: Face, split: str) -> list[Laye
     """Draw a mask over nose and mouth, or pulled below the nose, with pleats and ear loops."""
     head, frame = face.head, face.head.frame
     top = rng.uniform(-0.02, 0.2) if rng.random() < 0.85 else rng.uniform(0.28, 0.36)
-    colour = np.array(
-        pick(rng, _MASK_COLOURS) if rng.random() < 0.7 else any_colour(rng), np.float32
-    )
-    cloth = texture(rng, frame, split, colour) if rng.random() < 0.3 else None
+    color = np.array(pick(rng, _MASK_COLORS) if rng.random() < 0.7 else any_color(rng), np.float32)
+    cloth = texture(rng, frame, split, color) if rng.random() < 0.3 else None
     if cloth is None:
-        cloth = colour * (1 + 0.02 * noise(rng, frame, "grain", 1))[..., None]
+        cloth = color * (1 + 0.02 * noise(rng, frame, "grain", 1))[..., None]
     edge = [
         (-0.92, top + 0.1),
         (-0.4, top + 0.03),
@@ -61,7 +59,7 @@ def surgical_mask(rng: np.random.Generator, face: Face, split: str) -> list[Laye
             head.turn([(-0.82, level), (0.0, level + 0.05), (0.82, level)], 0.1), 6, False
         )
         fold = cv2.min(frame.soften(frame.stroke(pleat, 2.2), 1.0), mask)
-        layers.append(Layer(fold, colour * 0.45, 0.0, 0.4))
+        layers.append(Layer(fold, color * 0.45, 0.0, 0.4))
     return layers
 
 
@@ -78,13 +76,13 @@ def sunglasses(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         rim = cv2.max(rim, frame.stroke(line, 3))
     y = unit_grid(frame.size)[1]
     fade = np.clip((y - np.float32(rims[0][:, 1].mean() - 18)) / 36, 0, 1)[..., None]
-    dark = (any_colour(rng, 0.6) * 0.22).astype(np.float32)
-    glass = dark + fade * np.float32(rng.uniform(0.0, 0.25)) * any_colour(rng, 0.5)
+    dark = (any_color(rng, 0.6) * 0.22).astype(np.float32)
+    glass = dark + fade * np.float32(rng.uniform(0.0, 0.25)) * any_color(rng, 0.5)
     sky = frame.fill(spline(rims[0].mean(0) + rng.normal(0, 22, (5, 2))))
     return [
         Layer(lens, glass, 0.0, rng.uniform(0.86, 1.0)),
         Layer(cv2.min(frame.soften(sky, 2), lens), (0.75, 0.82, 0.9), 0.0, rng.uniform(0.05, 0.4)),
-        Layer(rim, any_colour(rng) * rng.uniform(0.1, 0.9), 1.0),
+        Layer(rim, any_color(rng) * rng.uniform(0.1, 0.9), 1.0),
     ]
 
 
@@ -116,10 +114,10 @@ def food(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     )
     speckle = noise(rng, frame, "grain", 2)
     if kind == "fruit":
-        colour = np.array(
+        color = np.array(
             pick(rng, ((0.75, 0.1, 0.1), (0.55, 0.7, 0.2), (0.95, 0.55, 0.1), (0.9, 0.6, 0.45)))
         )
-        skin = colour * (1 + 0.07 * speckle + 0.1 * noise(rng, frame, "cloud"))[..., None]
+        skin = color * (1 + 0.07 * speckle + 0.1 * noise(rng, frame, "cloud"))[..., None]
         shine = frame.fill(ellipse(place - size * 0.35, (size * 0.22, size * 0.15), 0.7))
         stem = frame.stroke(np.stack([place + (0, -size * 0.9), place + (3, -size * 1.2)]), 3)
         body = frame.fill(ellipse(place, (size, size * rng.uniform(0.9, 1.05))))
@@ -190,19 +188,19 @@ def microphone(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     x, y = unit_grid(frame.size)
     pitch = np.float32(rng.uniform(1.2, 2.2))
     mesh = np.float32(rng.uniform(0.0, 0.2)) * np.sin(x * pitch) * np.sin(y * pitch)
-    grey = any_colour(rng, 0.25) * rng.uniform(0.4, 1.0)
+    gray = any_color(rng, 0.25) * rng.uniform(0.4, 1.0)
     bulb = frame.fill(ellipse(tip, (size * 1.12, size), angle))
     ring = ribbon(
         np.stack([tip + along * size * 0.75, tip + along * size * 1.1]), (size * 1.5,) * 2
     )
     return [
         Layer(
-            frame.fill(handle), texture(rng, frame, split, any_colour(rng, 0.2) * 0.5), size * 0.3
+            frame.fill(handle), texture(rng, frame, split, any_color(rng, 0.2) * 0.5), size * 0.3
         ),
         Layer(
-            bulb, grey * (1 + mesh + 0.04 * noise(rng, frame, "grain", 0))[..., None], size * 0.36
+            bulb, gray * (1 + mesh + 0.04 * noise(rng, frame, "grain", 0))[..., None], size * 0.36
         ),
-        Layer(frame.fill(ring), grey * 0.6, size * 0.25),
+        Layer(frame.fill(ring), gray * 0.6, size * 0.25),
     ]
 
 
@@ -223,11 +221,9 @@ def text(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         cv2.putText(mask, word, corner, pick(rng, _FONTS), size, 255, weight, cv2.LINE_AA)
         if rng.random() < 0.3:
             bar = ellipse(place + (0, 4), (150, 22), 0.0, 8, 40)
-            layers.append(Layer(frame.fill(bar), any_colour(rng), 0.0, rng.uniform(0.65, 1.0)))
+            layers.append(Layer(frame.fill(bar), any_color(rng), 0.0, rng.uniform(0.65, 1.0)))
         layers.append(
-            Layer(
-                mask, texture(rng, frame, split, any_colour(rng, 0.6)), 0.0, rng.uniform(0.7, 1.0)
-            )
+            Layer(mask, texture(rng, frame, split, any_color(rng, 0.6)), 0.0, rng.uniform(0.7, 1.0))
         )
     return layers
 
@@ -236,10 +232,10 @@ def foliage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hang twigs with leaves, grass or petals before the face."""
     frame, layers = face.head.frame, []
     green = np.array([rng.uniform(0.08, 0.5), rng.uniform(0.3, 0.62), rng.uniform(0.04, 0.25)])
-    colour = green if rng.random() < 0.8 else any_colour(rng, 0.8)
+    color = green if rng.random() < 0.8 else any_color(rng, 0.8)
     surface = np.clip(1 + 0.12 * noise(rng, frame, "cloud") + 0.05 * noise(rng, frame), 0.4, 1.6)
     shades = [
-        np.clip(colour * share * surface[..., None], 0, 1) for share in rng.uniform(0.65, 1.3, 3)
+        np.clip(color * share * surface[..., None], 0, 1) for share in rng.uniform(0.65, 1.3, 3)
     ]
     for _ in range(int(rng.integers(1, 4))):
         end, heading = target(rng, face), rng.uniform(-math.pi, math.pi)
@@ -258,5 +254,5 @@ def foliage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
                 )
                 layers.append(Layer(frame.fill(shape), pick(rng, shades), long * wide * 0.4))
                 if i % 2 == 0:
-                    layers.append(Layer(frame.stroke(line, 0.8), colour * 0.5, 0.0, 0.5))
+                    layers.append(Layer(frame.stroke(line, 0.8), color * 0.5, 0.0, 0.5))
     return layers

@@ -11,7 +11,7 @@ import numpy as np
 from s3pot_synthetic.canvas import Array, Canvas, ellipse, pick, spline
 from s3pot_synthetic.head import EARRING, GLASSES, Head
 from s3pot_synthetic.natural import surface
-from s3pot_synthetic.textures import any_colour
+from s3pot_synthetic.textures import any_color
 
 _FRAMES = (
     (0.05, 0.05, 0.06),
@@ -81,29 +81,29 @@ def _reflect(rng: np.random.Generator, canvas: Canvas, rims: list[Array], lens: 
     offset, lean = rng.uniform(-0.3, 0.3, 2), rng.uniform(-0.8, 0.8)
     cool = np.array((0.92, 0.96, 1.0)) * rng.uniform(0.7, 1.0)
     for shape in rims:
-        centre, size = shape.mean(0), np.ptp(shape, axis=0)
+        center, size = shape.mean(0), np.ptp(shape, axis=0)
         if kind == "place":
             seen = surface(rng, frame.size, frame.size, cool).astype(np.float32) / np.float32(255)
             canvas.paint(lens, seen, None, 0.5 * strength, frame.fill(shape))
             continue
         wide = 0.08 if kind == "streak" else rng.uniform(0.15, 0.3)
         radii = size * (wide, 0.6 if kind == "streak" else 0.3)
-        patch = frame.fill(ellipse(centre + size * offset, radii, lean, 16, 6))
+        patch = frame.fill(ellipse(center + size * offset, radii, lean, 16, 6))
         canvas.paint(frame.soften(patch, rng.uniform(0.5, 2)), cool, None, strength, lens)
 
 
 def earrings(rng: np.random.Generator, head: Head, canvas: Canvas, lobes: list[Array]) -> None:
     """Hang studs, drops or rings on the lobes."""
-    frame, colour = canvas.frame, np.array(pick(rng, _METALS))
+    frame, color = canvas.frame, np.array(pick(rng, _METALS))
     kind, size = pick(rng, ("stud", "drop", "ring")), rng.uniform(3, 7)
     for lobe in lobes:
         point = head.place([lobe])[0]
         if kind == "ring":
             ring = ellipse(point + (0, size), (size * 0.8, size))
-            canvas.paint(frame.stroke(ring, 1.8, closed=True), colour, EARRING)
+            canvas.paint(frame.stroke(ring, 1.8, closed=True), color, EARRING)
             continue
         radii = (size * 0.55,) * 2 if kind == "stud" else (size * 0.6, size * 1.5)
-        canvas.paint(frame.fill(ellipse(point + (0, radii[1] * 0.8), radii)), colour, EARRING)
+        canvas.paint(frame.fill(ellipse(point + (0, radii[1] * 0.8), radii)), color, EARRING)
         canvas.paint(
             frame.fill(ellipse(point + (-0.8, radii[1] * 0.5), (1, 1))), (1, 1, 1), None, 0.8
         )
@@ -111,16 +111,16 @@ def earrings(rng: np.random.Generator, head: Head, canvas: Canvas, lobes: list[A
 
 def necklace(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     """Lay a chain or beads around the neck; the neck's class stays."""
-    colour = np.array(pick(rng, _METALS)) if rng.random() < 0.7 else any_colour(rng)
+    color = np.array(pick(rng, _METALS)) if rng.random() < 0.7 else any_color(rng)
     line = spline(
         head.place([(-0.55, 1.08), (-0.3, 1.27), (0, 1.33), (0.3, 1.27), (0.55, 1.08)]), 6, False
     )
     if rng.random() < 0.5:
-        canvas.paint(canvas.frame.stroke(line, 1.4), colour)
+        canvas.paint(canvas.frame.stroke(line, 1.4), color)
         return
     beads = rng.uniform(2, 3.6)
     for point in line[::2]:
-        canvas.paint(canvas.frame.fill(ellipse(point, (beads, beads), 0, 14)), colour)
+        canvas.paint(canvas.frame.fill(ellipse(point, (beads, beads), 0, 14)), color)
         canvas.paint(
             canvas.frame.fill(ellipse(point - 0.9, (0.8, 0.8), 0, 8)), (1, 1, 1), None, 0.7
         )

@@ -3,7 +3,7 @@
     python -m tools.contact_sheet --out sheet.png --count 24 --split bench --seed 0
     python -m tools.contact_sheet --out bench.jpg --count 64 --split bench --columns 8 --by_grade
 
-Each sample is four tiles: raw, clean, labels in colour, occlusion in red over raw. With --by_grade
+Each sample is four tiles: raw, clean, labels in color, occlusion in red over raw. With --by_grade
 it is two, raw above occlusion, and the lines are easy, medium and hard: the first ones of each.
 """
 

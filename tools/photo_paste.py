@@ -1,7 +1,7 @@
 """Occluders pasted on photos, with exact masks: drawn ones, and pieces of other photos.
 
 The painters of ``s3pot_synthetic`` want a drawn face: its geometry is fitted to the photo's
-eyes and mouth, its skin and hair colours and its lamp are measured in the photo. They size their
+eyes and mouth, its skin and hair colors and its lamp are measured in the photo. They size their
 things for a head of HALF_HEIGHT units, so a photo with a larger face is bordered before, and cut
 back after.
 """
@@ -89,17 +89,17 @@ def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
     frame = Frame(size + 2 * border)
     picture = np.pad(photo.picture, [(border, border)] * 2 + [(0, 0)], mode="edge")
     image = picture.astype(np.float32) / np.float32(255)
-    centre = place.middle - EYE_Y / (MOUTH_Y - EYE_Y) * place.down
+    center = place.middle - EYE_Y / (MOUTH_Y - EYE_Y) * place.down
     across, skin = place.across, photo.region & (photo.parts == SKIN)
     head = replace(
         draw_head(rng, frame),
-        centre=tuple((centre + border + 0.5) / frame.scale - 0.5),
+        center=tuple((center + border + 0.5) / frame.scale - 0.5),
         half=(half_width / frame.scale, half_height / frame.scale),
         roll=math.atan2(across[1], across[0]),
         yaw=0.0,
         pitch=0.0,
-        skin=_colour(photo.picture, skin, (0.8, 0.6, 0.5)),
-        hair=_colour(photo.picture, photo.parts == HAIR, (0.2, 0.15, 0.1)),
+        skin=_color(photo.picture, skin, (0.8, 0.6, 0.5)),
+        hair=_color(photo.picture, photo.parts == HAIR, (0.2, 0.15, 0.1)),
         light=Light(_lamp(photo, skin), 0.5, 0.1),
         eye_x=EYE_X,
         eye_y=EYE_Y,
@@ -111,10 +111,10 @@ def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
     return Face(head, image, nothing, light, hair, {}, nothing.astype(np.int16), nothing), border
 
 
-def _colour(
+def _color(
     picture: np.ndarray, mask: np.ndarray, otherwise: tuple[float, float, float]
 ) -> np.ndarray:
-    """Median colour, (3,) float32 in [0, 1], of a part of a picture, if there is any."""
+    """Median color, (3,) float32 in [0, 1], of a part of a picture, if there is any."""
     middle = np.median(picture[mask], axis=0) / 255 if mask.any() else otherwise
     return np.asarray(middle, np.float32)
 
@@ -122,9 +122,9 @@ def _colour(
 def _lamp(photo: LabelledFace, skin: np.ndarray) -> tuple[float, float, float]:
     """Guess the way to the lamp from how the skin's brightness falls across the face."""
     x, y = photo.place.coordinates(len(photo.parts))
-    grey = photo.picture.mean(axis=-1)[skin]
-    terms = np.stack([np.ones_like(grey), x[skin], y[skin]], axis=1)
-    level, right, down = np.linalg.lstsq(terms, grey, rcond=None)[0]
+    gray = photo.picture.mean(axis=-1)[skin]
+    terms = np.stack([np.ones_like(gray), x[skin], y[skin]], axis=1)
+    level, right, down = np.linalg.lstsq(terms, gray, rcond=None)[0]
     lean = np.clip(2 * np.array([right, down]) / max(level, 1.0), -0.8, 0.8)
     lamp = np.array([*lean, 1.0]) / np.linalg.norm([*lean, 1.0])
     return float(lamp[0]), float(lamp[1]), float(lamp[2])

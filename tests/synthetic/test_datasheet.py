@@ -10,7 +10,7 @@ from readme_commands import ROOT, commands
 
 from s3pot.runs.suite import read_suite
 from s3pot_synthetic.hair import _STYLES
-from s3pot_synthetic.head import HAIR_COLOURS, SKIN_TONES
+from s3pot_synthetic.head import HAIR_COLORS, SKIN_TONES
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS
 from s3pot_synthetic.textures import BENCH_TEXTURES, TRAIN_TEXTURES
 from tools import bench_report
@@ -40,7 +40,7 @@ def test_kinds_and_patterns_are_those_of_the_code(row: str, names: dict[str, obj
 
 def test_numbers_in_words_are_those_of_the_code() -> None:
     assert (len(TRAIN_TEXTURES), len(_STYLES)) == (8, 9) and "eight patterns" in TEXT
-    assert (len(HAIR_COLOURS), len(SKIN_TONES)) == (10, 7) and "nine styles, ten colours" in TEXT
+    assert (len(HAIR_COLORS), len(SKIN_TONES)) == (10, 7) and "nine styles, ten colors" in TEXT
 
 
 def test_counts_add_up() -> None:

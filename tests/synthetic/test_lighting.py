@@ -31,7 +31,7 @@ def head_of(seed: int, light: Light, **changes: float) -> Head:
     """Draw a head in the middle of the picture, symmetric, seen from the front by default."""
     head = draw_head(np.random.default_rng(seed), Frame(SIZE))
     head = replace(
-        head, centre=(128.0, 128.0), roll=0.0, yaw=0.0, pitch=0.0, light=light,
+        head, center=(128.0, 128.0), roll=0.0, yaw=0.0, pitch=0.0, light=light,
         asymmetry=(0.0, 0.0, 0.0, 0.0, 0.0),
     )  # fmt: skip
     return replace(head, **changes)
@@ -169,7 +169,7 @@ def test_camera_faults_do_what_they_say() -> None:
     image = cv2.GaussianBlur(rng.random((64, 64, 3)).astype(np.float32), (0, 0), 1.0)
     frame = Frame(64)
     plain = take(np.random.default_rng(0), frame, camera(), image).astype(float)
-    gray = take(np.random.default_rng(0), frame, camera(colour=0.0), image).astype(int)
+    gray = take(np.random.default_rng(0), frame, camera(color=0.0), image).astype(int)
     assert np.ptp(gray, axis=2).max() <= 1
     small = take(np.random.default_rng(0), frame, camera(reduction=0.4), image)
     sharp = take(np.random.default_rng(0), frame, camera(sharpening=0.8), image)

@@ -49,7 +49,7 @@ def test_texture_scenes_depend_on_the_stream_only() -> None:
     assert not np.array_equal(first[0], other[0])
 
 
-def test_surfaces_have_the_colour_asked_for() -> None:
+def test_surfaces_have_the_color_asked_for() -> None:
     base = np.array([0.8, 0.3, 0.2])
     means = [surface(np.random.default_rng(s), 40, 60, base).mean((0, 1)) for s in range(40)]
     np.testing.assert_allclose(np.median(means, axis=0) / 255, base, atol=0.08)

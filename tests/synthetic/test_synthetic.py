@@ -252,7 +252,7 @@ def test_heads_are_asymmetric_and_only_by_their_asymmetry() -> None:
     spreads = []
     for seed in range(20):
         drawn = draw_head(np.random.default_rng(seed), Frame(SIZE))
-        head = replace(drawn, roll=0.0, yaw=0.0, centre=(0.0, 0.0))
+        head = replace(drawn, roll=0.0, yaw=0.0, center=(0.0, 0.0))
         assert max(abs(u) for u in head.asymmetry) <= 0.07
         even = replace(head, asymmetry=(0.0,) * 5).turn(sides)
         np.testing.assert_allclose(even[[0, 2]] * (-1, 1), even[[1, 3]], atol=1e-9)
