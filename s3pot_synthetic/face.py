@@ -60,7 +60,8 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     made_up = not masculine and bool(rng.random() < 0.7)
     style = hair.draw_style(rng, masculine)
     lit = shade_skin(rng, head)
-    light, skin = lit.light, lit.picture
+    light = lit.light
+    skin = lit.picture
     surface = hair.hair_surface(rng, head, light, style)
     details: dict[str, object] = {"hair": style}
     hair.back_hair(rng, head, canvas, surface, style)
@@ -91,4 +92,13 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     if rng.random() < 0.12:
         details["thrown_light"] = marks.thrown_light(rng, canvas)
     image = np.clip(canvas.image, 0, 1)
-    return Face(head, image, canvas.labels, light, surface, details, canvas.segments, canvas.cover)
+    return Face(
+        head=head,
+        image=image,
+        labels=canvas.labels,
+        light=light,
+        hair=surface,
+        details=details,
+        segments=canvas.segments,
+        person=canvas.cover,
+    )

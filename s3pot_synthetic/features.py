@@ -158,7 +158,7 @@ def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, cl
 
 
 def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
-    """Draw the nose: its shape comes from the light, this adds shadow side, wings and nostrils."""
+    """Draw the nose: its shape comes from the light, this adds wings and nostrils."""
     wide, low, top = head.nose_x, head.nose_y, head.eye_y + 0.06
     frame, tip = canvas.frame, NOSE_LIFT
 

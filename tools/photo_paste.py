@@ -108,7 +108,17 @@ def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
     light = np.ones(image.shape[:2], np.float32)
     hair = hair_surface(rng, head, light, pick(rng, ("long", "short")))
     nothing = frame.empty()  # the painters use neither labels nor segments nor the person's matte
-    return Face(head, image, nothing, light, hair, {}, nothing.astype(np.int16), nothing), border
+    face = Face(
+        head=head,
+        image=image,
+        labels=nothing,
+        light=light,
+        hair=hair,
+        details={},
+        segments=nothing.astype(np.int16),
+        person=nothing,
+    )
+    return face, border
 
 
 def _color(
