@@ -170,6 +170,10 @@ class OcclusionSegmenter:
         """Where SAM is."""
         return self.sam.sam.device
 
+    def with_settings(self, settings: PipelineSettings) -> OcclusionSegmenter:
+        """Return the same SAM with other numbers of the method."""
+        return OcclusionSegmenter(self.sam, settings, self.images_at_once)
+
     # Frozen: from a face to its prompts. No gradient; a pure function of the face, so cacheable.
 
     def prepare(self, face: AlignedFace) -> SamInputs:

@@ -144,6 +144,11 @@ class Outcome:
     contents: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
+    def require_some(self, unit: str) -> None:
+        """Raise an S3potError if all items failed; ``unit`` is what it calls them."""
+        if self.failures and not self.contents:
+            raise S3potError(f"none of the {len(self.failures)} {unit} could be done")
+
 
 def run_folder(
     job: FolderJob[Item, Input, Output],
@@ -152,28 +157,26 @@ def run_folder(
     keep_finished: bool = True,
     shard: Shard | None = None,
     progress: bool = True,
-    failures_are_errors: bool = True,
+    log_failures: bool = True,
 ) -> Outcome:
     """Do all items, or this process's share of them.
 
     Args:
         job: What to do.
-        items: At least one.
+        items: What to do it with.
         keep_finished: Leave items alone that are finished and would come out the same.
         shard: The share of this process. Only a run of all items is summarized: a last call
             without a shard finds the others finished.
         progress: Show a progress bar.
-        failures_are_errors: Name failures in the log, and raise if all items failed. If not, the
-            caller does something about them.
+        log_failures: Name failures in the log; if not, the caller says something about them.
 
     Raises:
-        S3potError: All of the items failed.
         OSError: There is no space left to write to.
         KeyboardInterrupt: After what was computed is written.
     """
     shard = shard or Shard()
     own = shard.of(items)
-    run = _Run(job, own, keep_finished, failures_are_errors)
+    run = _Run(job, own, keep_finished, log_failures)
     try:
         with logging_redirect_tqdm([logging.getLogger("s3pot")]):
             run.do_all(progress)
@@ -187,9 +190,22 @@ def run_folder(
             shard.index,
             shard.count,
         )
-    if failures_are_errors and own and len(outcome.failures) == len(own):
-        raise S3potError(f"none of the {len(own)} {job.unit} could be done; the log says why")
     return outcome
+
+
+def finished_content(job: FolderJob[Item, Any, Any], item: Item) -> dict[str, Any] | None:
+    """Give the ``Written.content`` of an item that is finished; None if it is not."""
+    try:
+        return _finished(job, item, job.provenance(item))
+    except ITEM_ERRORS:  # the run says so
+        return None
+
+
+def _finished(
+    job: FolderJob[Item, Any, Any], item: Item, provenance: ItemProvenance
+) -> dict[str, Any] | None:
+    record = job.record_path(item)
+    return None if record is None else read_finished(record, provenance)
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
@@ -230,12 +246,12 @@ class _Run(Generic[Item, Input, Output]):
         job: FolderJob[Item, Input, Output],
         items: Sequence[Item],
         keep_finished: bool,
-        failures_are_errors: bool,
+        log_failures: bool,
     ) -> None:
         self.job = job
         self.items = items
         self.keep_finished = keep_finished
-        self.failure_level = logging.ERROR if failures_are_errors else logging.DEBUG
+        self.failure_level = logging.ERROR if log_failures else logging.DEBUG
         self.contents: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, Failure] = {}
         self.writing: deque[tuple[int, Future[dict[str, Any]]]] = deque()
@@ -284,9 +300,8 @@ class _Run(Generic[Item, Input, Output]):
 
     def _read(self, item: Item) -> _Read[Input]:
         provenance = self.job.provenance(item)
-        record = self.job.record_path(item)
-        if self.keep_finished and record is not None:
-            finished = read_finished(record, provenance)
+        if self.keep_finished:
+            finished = _finished(self.job, item, provenance)
             if finished is not None:
                 return _Read(provenance, finished=finished)
         return _Read(provenance, input=self.job.read(item))
@@ -393,4 +408,5 @@ def run_each(items: Mapping[str, Item], do: Callable[[Item], Value], unit: str) 
         S3potError: All of the items failed.
     """
     outcome = run_folder(_EachJob(items, do, unit), list(items))
+    outcome.require_some(unit)
     return [content["value"] for content in outcome.contents]

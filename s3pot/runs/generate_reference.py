@@ -71,6 +71,7 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
     job = ReferenceJob(config, options)
     save_config(config, options.output_dir)
     outcome = run_folder(job, photos, keep_finished=not options.overwrite, shard=options.shard)
+    outcome.require_some(job.unit)
     return len(outcome.failures)
 
 

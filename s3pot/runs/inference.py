@@ -68,6 +68,7 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         options=options.results,
     )
     outcome = run_folder(job, faces, keep_finished=not options.overwrite, shard=options.shard)
+    outcome.require_some(job.unit)
     return len(outcome.failures)
 
 

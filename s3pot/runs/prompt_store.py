@@ -123,7 +123,7 @@ class PromptStore:
             faces: Any number.
             quiet: Show no progress.
         """
-        outcome = run_folder(_FillJob(self), faces, progress=not quiet, failures_are_errors=False)
+        outcome = run_folder(_FillJob(self), faces, progress=not quiet, log_failures=False)
         points = {content["face"]: content["points"] for content in outcome.contents}
         return Filled(points, outcome.failures)
 

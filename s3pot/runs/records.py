@@ -7,6 +7,7 @@ there, its files are as they were, and it would be made from the same again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -44,6 +45,15 @@ def hash_inputs(paths: Mapping[str, Path | None]) -> dict[str, str]:
         role: file_sha256(path) if path is not None and path.is_file() else ""
         for role, path in paths.items()
     }
+
+
+def code_sha256() -> str:
+    """Hash the program: all Python files of this package, by their names."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def write_record(

@@ -64,6 +64,7 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
     save_config(config, options.output_dir)
     job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
     outcome = run_folder(job, options.faces, keep_finished=options.resume, shard=options.shard)
+    outcome.require_some(job.unit)
     return len(outcome.failures)
 
 

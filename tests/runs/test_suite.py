@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 import evaluate
-from s3pot.data.image import read_rgb
-from s3pot.runs.suite import METHODS, read_suite
+from s3pot.data.image import read_rgb, write_png
+from s3pot.pipeline import OcclusionSegmenter
+from s3pot.runs.suite_file import METHODS, read_suite
+from s3pot.runs.suite_job import LoadedRow
 from s3pot.types import S3potError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,16 +110,141 @@ def test_same_numbers_again(tmp_path, run):
     rows = [{"name": "own", "adapter": "per_image"}, {"name": "greedy", "method": "greedy"}]
     tables = []
     for _ in range(2):
-        assert run(rows, "per_image.epochs=2", limit=2) == 0
+        assert run(rows, "per_image.epochs=2", "--overwrite", limit=2) == 0
         table = read(tmp_path / "out" / "table.csv")
         tables.append([{k: v for k, v in row.items() if "seconds" not in k} for row in table])
     assert tables[0] == tables[1] and tables[0][0]["faces"] == "2"
 
 
+@pytest.fixture
+def predicted(monkeypatch):
+    """Names of row and face, in the order in which they are predicted."""
+    names = []
+    predict = LoadedRow.predict
+
+    def counted(self, face, prompts):
+        names.append((self.row.name, face.name))
+        return predict(self, face, prompts)
+
+    monkeypatch.setattr(LoadedRow, "predict", counted)
+    return names
+
+
+ROWS = [
+    {"name": "none", "method": "parser"},
+    {"name": "bundled", "adapter": "bundled"},
+    {"name": "two", "adapter": "bundled", "faces": 2},
+    {"name": "oracle", "method": "pixel", "reference": "oracle", "threshold": 0.02},
+]
+
+
+def test_a_finished_table_is_kept_and_a_longer_one_does_what_is_missing(
+    tmp_path, data, run, predicted
+):
+    assert run(ROWS) == 0
+    assert len(predicted) == 3 + 3 + 2 + 3
+    before = (tmp_path / "out" / "table.csv").read_text()
+    predicted.clear()
+    assert run(ROWS) == 0
+    assert predicted == []
+    assert (tmp_path / "out" / "table.csv").read_text() == before
+    more = [*ROWS, {"name": "region", "method": "region"}]
+    more[2] = {**ROWS[2], "faces": 3}
+    assert run(more) == 0
+    assert sorted(predicted) == [
+        *[("region", f"face_0{index}") for index in range(3)],
+        ("two", "face_02"),
+    ]
+    predicted.clear()
+    write_png(data / "face_01_occlusion.png", np.ones((64, 64), bool))
+    assert run(more) == 0
+    assert {face for _, face in predicted} == {"face_01"}
+    assert len(predicted) == len(more)
+    predicted.clear()
+    assert run(more, "--overwrite") == 0
+    assert len(predicted) == 3 * len(more)
+
+
+def test_an_interrupted_suite_goes_on_and_never_shrinks_its_table(
+    tmp_path, run, monkeypatch, predicted
+):
+    def names():
+        return [row["name"] for row in read(tmp_path / "out" / "table.csv")]
+
+    plain = LoadedRow.predict
+
+    def interrupt_at(count):
+        def interrupted(self, face, prompts):
+            if len(predicted) == count:
+                raise KeyboardInterrupt
+            return plain(self, face, prompts)
+
+        monkeypatch.setattr(LoadedRow, "predict", interrupted)
+
+    interrupt_at(9)  # in the oracle row, which comes last
+    assert run(ROWS) == 130
+    assert names() == ["none", "bundled", "two"]
+    predicted.clear()
+    interrupt_at(99)
+    assert run(ROWS) == 0
+    assert names() == ["none", "bundled", "two", "oracle"]
+    assert predicted == [("oracle", "face_01"), ("oracle", "face_02")]
+    predicted.clear()
+    interrupt_at(1)
+    more = [{"name": "region", "method": "region"}, *ROWS]
+    assert run(more) == 130
+    assert names() == ["none", "bundled", "two", "oracle"]
+
+
+def test_each_face_is_encoded_once_for_all_rows_with_its_prompts(run, monkeypatch):
+    encoded = []
+    select = OcclusionSegmenter.select_prompts
+
+    def counted(self, faces):
+        encoded.extend(face.name for face in faces)
+        return select(self, faces)
+
+    monkeypatch.setattr(OcclusionSegmenter, "select_prompts", counted)
+    rows = [*ROWS[:3], {"name": "greedy", "method": "greedy"}]
+    rows.append({"name": "center", "adapter": "none", "overrides": {"mask.align_corners": False}})
+    assert run(rows, "cache.mode=off") == 0
+    assert encoded == ["face_00", "face_01", "face_02"]
+    encoded.clear()
+    rows.append({"name": "without FE", "overrides": {"prompt.features": "encoder"}})
+    assert run(rows, "cache.mode=off") == 0
+    assert encoded == ["face_00", "face_01", "face_02"]
+
+
+def test_processes_share_a_table(tmp_path, run, predicted):
+    for part in range(3):
+        assert run(ROWS, "--shard", f"{part}/3") == 0
+        assert not (tmp_path / "out" / "table.csv").exists()
+    assert len(predicted) == len(set(predicted)) == 11
+    predicted.clear()
+    assert run(ROWS) == 0
+    assert predicted == []
+    assert [row["faces"] for row in read(tmp_path / "out" / "table.csv")] == ["3", "3", "2", "3"]
+
+
+def test_a_row_that_always_fails_leaves_the_others(tmp_path, data, run, caplog):
+    for path in data.glob("*_clean.png"):
+        path.unlink()
+    assert run(ROWS) == 1
+    table = read(tmp_path / "out" / "table.csv")
+    assert [(row["name"], row["faces"]) for row in table][1:] == [
+        ("bundled", "3"),
+        ("two", "2"),
+        ("oracle", "0"),
+    ]
+    assert table[3]["occlusion_iou"] == ""
+    assert len(read(tmp_path / "out" / "failures.csv")) == 3
+    assert run([ROWS[3]]) == 2
+
+
 def test_bad_face_is_counted_and_named(tmp_path, data, run, caplog):
     (data / "face_01_clean.png").unlink()
     assert run([{"name": "o", "method": "pixel", "reference": "oracle"}]) == 1
-    assert "face_01" in caplog.text and "_clean" in caplog.text or "clean.png" in caplog.text
+    assert any("face_01" in message and "_clean" in message for message in caplog.messages)
     assert read(tmp_path / "out" / "table.csv")[0]["faces"] == "2"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from readme_commands import ROOT, commands
 
-from s3pot.runs.suite import read_suite
+from s3pot.runs.suite_file import read_suite
 from s3pot_synthetic.hair import _STYLES
 from s3pot_synthetic.head import HAIR_COLORS, SKIN_TONES
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS

@@ -1,0 +1,111 @@
+"""Masks of a result folder are scored against the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.data.face_folder import FaceFiles
+from s3pot.data.image import read_rgb
+from s3pot.data.truth import faces_with_truth, truth_and_region
+from s3pot.metrics import mask_scores
+from s3pot.report.rows import Evaluation, FaceScore, make_row
+from s3pot.runs.folder_run import FolderJob, Written, run_folder
+from s3pot.runs.provenance import provenance_of_results
+from s3pot.runs.records import ItemProvenance
+from s3pot.types import S3potError
+
+ALL = "all"  # name of the row of all faces
+
+
+def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) -> Evaluation:
+    """Score ``<stem>_occlusion.png`` of a result folder against the truth of a data folder.
+
+    Args:
+        datapath: Faces with truth.
+        results: What inference or per-image training wrote for them.
+        meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for one in
+            ``datapath``.
+
+    Raises:
+        S3potError: No face can be scored.
+    """
+    if not results.is_dir():
+        raise S3potError(f"--results {results} is no folder; run inference.py first")
+    kinds = read_kinds(meta, datapath)
+    faces = faces_with_truth(datapath)
+    outcome = run_folder(ScoreJob(results), faces)
+    outcome.require_some(ScoreJob.unit)
+    scores: list[FaceScore] = [content["score"] for content in outcome.contents]
+    provenance = provenance_of_results(results)
+    rows = [make_row(ALL, scores, provenance=provenance)]
+    for kind in sorted(set().union(*kinds.values())):
+        of_kind = [score for score in scores if kind in kinds.get(Path(score.face).name, ())]
+        if of_kind:
+            rows.append(make_row(kind, of_kind, provenance=provenance))
+    return Evaluation(rows, scores, failed=len(outcome.failures))
+
+
+def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
+    """Read the occluder kinds of drawn faces by stem; empty if there is no ``meta.jsonl``.
+
+    Raises:
+        S3potError: The file is damaged, or ``meta`` is given and missing.
+    """
+    path = meta or datapath / "meta.jsonl"
+    if meta is None and not path.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return {Path(line["stem"]).name: set(line["kinds"]) for line in lines}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({error!r})") from error
+
+
+@dataclass(frozen=True)
+class MaskInput:
+    """A face that is read; all masks are bool (H, W)."""
+
+    name: str
+    prediction: np.ndarray
+    truth: np.ndarray
+    region: np.ndarray
+
+
+class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
+    """Score the masks of a result folder; nothing is written for a face."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+
+    @override
+    def name(self, item: FaceFiles) -> str:
+        return item.name
+
+    @override
+    def read(self, item: FaceFiles) -> MaskInput:
+        truth, region = truth_and_region(item)
+        path = self.results / f"{item.name}_occlusion.png"
+        prediction = read_rgb(path)[..., 0] > 127
+        if prediction.shape != truth.shape:
+            raise S3potError(
+                f"{path} is {prediction.shape}, but the truth is {truth.shape}; run inference.py "
+                "on this --datapath"
+            )
+        return MaskInput(item.name, prediction, truth, region)
+
+    @override
+    def compute(self, inputs: Sequence[MaskInput]) -> list[FaceScore]:
+        return [
+            FaceScore(ALL, entry.name, mask_scores(entry.prediction, entry.truth, entry.region))
+            for entry in inputs
+        ]
+
+    @override
+    def write(self, output: FaceScore, provenance: ItemProvenance) -> Written:
+        return Written(content={"score": output})
