@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -115,8 +114,7 @@ def _infer(bench: Bench, work: Path, count: int, speed: str, options: list[str])
     for part in ("few", "all"):
         output = work / f"results_{speed}_{part}"
         arguments = ["--datapath", str(work / part), "--output_dir", str(output)]
-        with _quiet():
-            timing = _once(bench, [*arguments, *options, f"run.speed={speed}"])
+        timing = _once(bench, [*arguments, *options, f"run.speed={speed}"])
         seconds[part] = timing.seconds
         peak = max(peak, timing.peak_bytes)
     timing = Timing(seconds["all"] - seconds["few"], peak, 1)
@@ -126,24 +124,14 @@ def _infer(bench: Bench, work: Path, count: int, speed: str, options: list[str])
 
 def _once(bench: Bench, arguments: list[str]) -> Timing:
     codes = []
+    said = io.StringIO()
 
     def call() -> None:
-        codes.append(inference.main(arguments))
+        with contextlib.redirect_stderr(said):
+            codes.append(inference.main(arguments))
 
     timing = bench.clock.once(call)
     if codes != [0]:
-        raise RuntimeError(f"inference.py ended with exit code {codes}: {' '.join(arguments)}")
+        last = said.getvalue().strip().splitlines()[-1:]
+        raise RuntimeError(f"inference.py ended with exit code {codes}: {last}")
     return timing
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither progress bars nor messages below a warning."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-            with contextlib.redirect_stderr(nowhere):
-                yield
-    finally:
-        logging.disable(before)
