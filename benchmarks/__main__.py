@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import folder, stages
+from benchmarks import commands, stages
 from benchmarks.clock import Clock, Report, facts_of
 from benchmarks.models import encoder_operations, new_sam, sizes_of
 
@@ -31,11 +31,12 @@ def groups_for(device: torch.device) -> list[Group]:
     first: list[Group] = [stages.encode_exact, stages.encode_fast]
     second: list[Group] = [stages.adapter_step, stages.match, stages.invert]
     last: list[Group] = [
-        folder.inference_from_disk,
+        commands.inference,
         stages.parse,
         stages.enhance_tokens,
         stages.decode,
-        folder.files,
+        commands.read_and_write,
+        commands.other_commands,
     ]
     if device.type == "cuda":
         return [*first, *second, stages.encode_max, *last]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, Sam
@@ -30,6 +31,23 @@ MINI_GENERATOR = E4SSize(
     mlp_hidden=128,
     mapping_layers=0,
 )
+# label, center x, y, radius x, y in 1/512 of the side; later ones cover earlier ones
+ELLIPSES = (
+    (4, 256, 220, 170, 200),
+    (8, 256, 520, 110, 130),
+    (7, 134, 285, 22, 40),
+    (7, 378, 285, 22, 40),
+    (6, 256, 280, 122, 160),
+    (2, 204, 218, 34, 9),
+    (2, 308, 218, 34, 9),
+    (3, 204, 248, 24, 12),
+    (3, 308, 248, 24, 12),
+    (5, 256, 302, 24, 46),
+    (1, 256, 376, 48, 22),
+    (9, 256, 376, 32, 8),
+    (11, 144, 336, 6, 6),
+    (11, 368, 336, 6, 6),
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +56,12 @@ class Sizes:
 
     Attributes:
         name: mini, vit_b, vit_l or vit_h.
-        picture: Side of the aligned pictures.
+        image: Side of the aligned pictures.
         points: Prompt points of a face.
     """
 
     name: str
-    picture: int
+    image: int
     points: int
 
 
@@ -80,12 +98,22 @@ def new_inverter(name: str, device: torch.device, half: bool = False) -> Inverte
 
 
 def encoder_operations(sam: Sam) -> float:
-    """Operations (two a multiply-add) of the image encoder for one picture, counted on pip's."""
+    """Operations (two a multiply-add) of the image encoder for one image, counted on pip's."""
     encoder = copy.deepcopy(sam.image_encoder).to("meta")
     size = encoder.img_size
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder(torch.empty(1, 3, size, size, device="meta"))
     return float(counter.get_total_flops())
+
+
+def class_map(size: int) -> np.ndarray:
+    """A face of ellipses: uint8 (size, size), 11 of the 12 classes."""
+    y, x = np.mgrid[:size, :size] * (512 / size)
+    labels = np.zeros((size, size), dtype=np.uint8)
+    for label, center_x, center_y, radius_x, radius_y in ELLIPSES:
+        inside = ((x - center_x) / radius_x) ** 2 + ((y - center_y) / radius_y) ** 2 <= 1
+        labels[inside] = label
+    return labels
 
 
 def new_prompts(sam: Sam, points: int, seed: int) -> Prompts:

@@ -5,14 +5,19 @@ Each gives the same result as the stage that it stands beside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from s3pot.adapter import PromptAdapter
+from s3pot.rg.nets.e4s import E4SNet
+from s3pot.rg.nets.regions import RegionPlan
+from s3pot.rg.nets.stylegan2 import ModulatedConv, ModulatedToRGB
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts
 
@@ -66,3 +71,44 @@ def training_step(
         total += loss.item() / len(batch)
     optimizer.step()
     return total
+
+
+@contextmanager
+def every_region_everywhere(net: E4SNet) -> Iterator[None]:
+    """Let E4S draw each region on the whole map and cut it out, instead of on its tiles."""
+    changed: list[tuple[nn.Module, str]] = []
+    for module in net.modules():
+        if isinstance(module, ModulatedConv):
+            module.regional = partial(_loop_conv, module)  # type: ignore[method-assign]
+            changed.append((module, "regional"))
+        elif isinstance(module, ModulatedToRGB):
+            module.forward = partial(_loop_rgb, module)  # type: ignore[method-assign]
+            changed.append((module, "forward"))
+    try:
+        yield
+    finally:
+        for module, name in changed:
+            delattr(module, name)
+
+
+def _loop_conv(layer: ModulatedConv, x: Tensor, codes: Tensor, plan: RegionPlan) -> Tensor:
+    """Every region on the whole map, times its mask, summed."""
+    maps = plan.level(x.shape[-1] * (2 if layer.up else 1)).labels[:, None]
+    first, *rest = (
+        layer(x, codes[:, region]) * (maps == region) for region in range(codes.shape[1])
+    )
+    return sum(rest, first)
+
+
+def _loop_rgb(
+    layer: ModulatedToRGB, x: Tensor, codes: Tensor, plan: RegionPlan | None = None
+) -> Tensor:
+    """The same for a to-RGB layer."""
+    if plan is None:
+        return ModulatedToRGB.forward(layer, x, codes, None)
+    maps = plan.level(x.shape[-1]).labels[:, None]
+    first, *rest = (
+        ModulatedToRGB.forward(layer, x, codes[:, region : region + 1], None) * (maps == region)
+        for region in range(codes.shape[1])
+    )
+    return sum(rest, first)

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import plain
 from benchmarks.clock import Clock, Limits, Report, Row, Timing
-from benchmarks.e4s_regions import drawn_face, plain_loop
 from benchmarks.models import (
     Sizes,
+    class_map,
     new_inverter,
     new_parser,
     new_prompts,
@@ -45,7 +45,7 @@ class Bench:
         report: Where rows go.
         operations: Of the image encoder for one picture.
         sam: Random weights; its image encoder becomes faster (and stays so) from group to group.
-        ways: Fastest ways to say relative positions, for windows and for whole pictures.
+        ways: Fastest ways to say relative positions, for windows and for whole images.
     """
 
     sizes: Sizes
@@ -71,7 +71,7 @@ def encode_exact(bench: Bench) -> None:
     """The image encoder in float32: pip's, and ours with both ways of relative positions."""
     batch = 4 if bench.on_gpu else 1
     if isinstance(bench.sam.image_encoder, ImageEncoderViT):
-        images = _pictures(bench, batch)
+        images = _images(bench, batch)
         with torch.no_grad():
             timing = bench.clock.measure(lambda: bench.sam.image_encoder(images))
         share = bench.limits.share(batch * bench.operations, timing.seconds, "exact")
@@ -100,7 +100,7 @@ def encode_max(bench: Bench) -> None:
     sam = FrozenSam(bench.sam, speed="max")
     batch = 16 if bench.on_gpu else 1
     fuse_image_encoder(bench.sam.image_encoder, *bench.ways)
-    images = _pictures(bench, batch)
+    images = _images(bench, batch)
     start = bench.clock.now()
     sam.encode(images)
     compiling = f"compiled in {bench.clock.now() - start:.0f} s"
@@ -115,7 +115,7 @@ def _encode(
     note: str = "",
 ) -> Timing:
     fuse_image_encoder(bench.sam.image_encoder, *ways)
-    images = _pictures(bench, batch)
+    images = _images(bench, batch)
     timing = bench.clock.measure(lambda: sam.encode(images), 1.0, 10)
     share = bench.limits.share(batch * bench.operations, timing.seconds, sam.speed)
     vit = isinstance(bench.sam.image_encoder, ImageEncoderViT)
@@ -124,7 +124,7 @@ def _encode(
     return timing
 
 
-def _pictures(bench: Bench, batch: int) -> Tensor:
+def _images(bench: Bench, batch: int) -> Tensor:
     size = bench.sam.image_encoder.img_size
     return torch.rand(batch, 3, size, size, device=bench.device)
 
@@ -162,35 +162,61 @@ def adapter_step(bench: Bench) -> None:
 
 
 def match(bench: Bench) -> None:
-    """Greedy matching of noisy tokens, alone and several at once."""
+    """Greedy matching: of SAM-like tokens, and of scores that collide as much as they can."""
     side = bench.sam.prompt_encoder.image_embedding_size[0]
-    generator = torch.Generator().manual_seed(0)
+    likely = [_token_scores(side, bench.sizes.points, seed).to(bench.device) for seed in range(8)]
+    size = f"{bench.sizes.points} x {side * side}"
+    for matrices in (likely[:1], likely):
+        timing = bench.clock.measure(partial(greedy_match_many, matrices))
+        bench.report.add(Row("match", "tokens", len(matrices), timing, note=size))
+    _match_by_loop(bench, "tokens", likely[0])
+
+    step = torch.arange(bench.sizes.points, dtype=torch.float64)
+    chain = torch.full((len(step), len(step)), -1e6, dtype=torch.float64)
+    chain.diagonal().copy_(-2 * step)
+    chain.diagonal(-1).copy_(1 - 2 * step[1:])
+    awkward = {
+        "all equal": torch.zeros_like(chain),
+        "all rows want one column": -(step * len(step) + step[:, None]),
+        "a chain of rivals": chain,
+    }
+    for name, scores in awkward.items():
+        scores = scores.float().to(bench.device)
+        timing = bench.clock.measure(partial(greedy_match_many, [scores]), 0.5, 5)
+        note = f"{len(step)} x {len(step)}"
+        bench.report.add(Row("match", name, 1, timing, note=note))
+        if not bench.on_gpu:
+            _match_by_loop(bench, name, scores)
+
+
+def _match_by_loop(bench: Bench, name: str, scores: Tensor) -> None:
+    timing = bench.clock.measure(partial(plain.sorted_loop, scores), 0.5, 3)
+    want, got = plain.sorted_loop(scores), greedy_match_many([scores])[0]
+    same = all(torch.equal(one, other.cpu()) for one, other in zip(want, got))
+    note = f"same pairs: {'yes' if same else 'NO'}"
+    bench.report.add(Row("match", f"{name}, plain loop", 1, timing, note=note))
+
+
+def _token_scores(side: int, points: int, seed: int) -> Tensor:
+    """Cosines of noisy tokens of two images, a fifth of which differ."""
+    generator = torch.Generator().manual_seed(seed)
     region = torch.zeros(side * side, dtype=torch.bool)
-    region[torch.randperm(side * side, generator=generator)[: bench.sizes.points]] = True
-    matrices = []
-    for _ in range(8):
-        reference = torch.randn(256, side, side, generator=generator)
-        raw = reference + 0.5 * torch.randn(256, side, side, generator=generator)
-        hidden = torch.rand(side, side, generator=generator) < 0.2
-        raw = torch.where(hidden, torch.randn(256, side, side, generator=generator), raw)
-        scores = match_scores(raw, reference, region.view(side, side))
-        matrices.append(scores.to(bench.device))
-    note = f"{bench.sizes.points} x {side * side}"
-    for count in (1, 8):
-        given = matrices[:count]
-        timing = bench.clock.measure(lambda given=given: greedy_match_many(given))  # type: ignore[misc]
-        bench.report.add(Row("match", "greedy_match_many", count, timing, note=note))
-    timing = bench.clock.measure(lambda: plain.sorted_loop(matrices[0]), 1, 3)
-    same = torch.equal(plain.sorted_loop(matrices[0])[1], greedy_match_many(matrices)[0][1].cpu())
-    note = f"{note}; same pairs: {'yes' if same else 'NO'}"
-    bench.report.add(Row("match", "plain loop", 1, timing, note=note))
+    region[torch.randperm(side * side, generator=generator)[:points]] = True
+
+    def tokens() -> Tensor:
+        return torch.randn(256, side, side, generator=generator)
+
+    reference = tokens()
+    hidden = torch.rand(side, side, generator=generator) < 0.2
+    image = torch.where(hidden, tokens(), reference + 0.5 * tokens())
+    return match_scores(image, reference, region.view(side, side))
 
 
 def invert(bench: Bench) -> None:
     """E4S: references of drawn class maps."""
     side = 256 if bench.sizes.name == "mini" else 512
-    labels = torch.from_numpy(drawn_face(side))[None].to(bench.device)
-    image = torch.rand(1, 3, bench.sizes.picture, bench.sizes.picture, device=bench.device)
+    labels = torch.from_numpy(class_map(side))[None].to(bench.device)
+    image = torch.rand(1, 3, bench.sizes.image, bench.sizes.image, device=bench.device)
     for half in (False, True):
         inverter = new_inverter(bench.sizes.name, bench.device, half)
         for batch in (1, 4) if bench.on_gpu else (1,):
@@ -200,7 +226,7 @@ def invert(bench: Bench) -> None:
             variant = "bfloat16" if half else "float32"
             bench.report.add(Row("invert", f"tiles, {variant}", batch, timing))
         if not half:
-            with plain_loop(inverter.net, True):
+            with plain.every_region_everywhere(inverter.net):
                 with FlopCounterMode(display=False) as counter:
                     inverter.invert(image, labels)
                 timing = bench.clock.measure(lambda: inverter.invert(image, labels))  # noqa: B023
@@ -212,7 +238,7 @@ def parse(bench: Bench) -> None:
     """The face parser, pre- and post-processing included."""
     parser = new_parser(bench.sizes.name, bench.device)
     for batch in (1, 8) if bench.on_gpu else (1,):
-        side = bench.sizes.picture
+        side = bench.sizes.image
         images = torch.rand(batch, 3, side, side, device=bench.device)
         timing = bench.clock.measure(lambda images=images: parser.parse(images))  # type: ignore[misc]
         bench.report.add(Row("parse", "float32", batch, timing))

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import synthetic_speed
 from s3pot.labels import CLASSES, NUM_CLASSES, region_of
 from s3pot.types import S3potError
 from s3pot_synthetic import FaceSample, draw_face
@@ -350,12 +349,3 @@ def test_contact_sheet_tool(tmp_path: Path) -> None:
     assert picture.shape == (64, 2 * 4 * 32, 3)
     np.testing.assert_array_equal(picture[:32, :32], draw_face(0, 32).raw)
     assert not picture[32:, 128:].any()
-
-
-def test_speed_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
-    before = cv2.getNumThreads()
-    try:
-        assert synthetic_speed.main(["--count", "2", "--size", "32"]) == 0
-    finally:
-        cv2.setNumThreads(before)
-    assert "pairs/s per core" in capsys.readouterr().out

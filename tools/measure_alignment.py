@@ -1,6 +1,6 @@
 """Measure the alignment on a folder of photos: landmarks, round trip, registration.
 
-    python -m benchmarks.alignment --photos DIR --detector weights/face_detection_yunet_2023mar.onnx
+    python -m tools.measure_alignment --photos DIR --detector YUNET.onnx
 
 Per photo: how far eyes and mouth corners, found again in the crop, are from where FFHQ has them on
 average and from where the alignment put them (share of the crop's side); what the round trip photo,

@@ -1,4 +1,4 @@
-"""The alignment benchmark: its measures see what they are to see, and the table comes out."""
+"""Measuring the alignment: its measures see what they are to see, and the table comes out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from s3pot.data.image import write_png
 from s3pot.rg.align import from_landmarks
 from s3pot.rg.detect import Face
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "alignment.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "measure_alignment.py"
 POINTS = np.array([[80.0, 90], [130, 90], [105, 115], [85, 140], [125, 140]])
 
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("alignment_benchmark", SCRIPT)
+    spec = importlib.util.spec_from_file_location("measure_alignment", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,117 @@
+"""The plain loops give what the package gives, and the table comes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import sam_model_registry
+from torch.optim import SGD
+
+from benchmarks import plain
+from benchmarks.__main__ import groups_for, main
+from benchmarks.clock import Clock, Limits, Row, Timing
+from benchmarks.models import class_map, encoder_operations, new_prompts, new_sam
+from s3pot.adapter import PromptAdapter
+from s3pot.losses import point_losses
+from s3pot.pipeline import OcclusionSegmenter, batch_prompts
+from s3pot.ps.greedy import greedy_match
+from s3pot.rg.nets.e4s import E4SNet, E4SSize
+from s3pot.sam.frozen import FrozenSam
+
+CPU = torch.device("cpu")
+GENERATOR = E4SSize(
+    style_dim=16,
+    channels=(16, 16, 16, 8, 8),
+    masked_codes=10,
+    encoder_input=64,
+    encoder_widths=(8, 8, 8, 8, 8),
+    encoder_units=(1, 1, 1, 1),
+    mlp_hidden=16,
+    mapping_layers=0,
+)
+
+
+def test_sorted_loop_is_the_definition_of_matching() -> None:
+    scores = torch.randint(5, (12, 30), generator=torch.Generator().manual_seed(0)).float()
+    for want, got in zip(plain.sorted_loop(scores), greedy_match(scores)):
+        assert torch.equal(want, got)
+
+
+def test_plain_training_step_equals_the_packages() -> None:
+    torch.manual_seed(0)
+    sam = FrozenSam(new_sam("mini", CPU))
+    faces = [new_prompts(sam.sam, points, seed) for seed, points in enumerate((30, 21))]
+    adapter = PromptAdapter(256)
+    loss = plain.training_step(sam, adapter, SGD(adapter.parameters(), 0.0), faces)
+    want = [parameter.grad.clone() for parameter in adapter.parameters()]
+    adapter.zero_grad()
+    segmenter, batch = OcclusionSegmenter(sam), batch_prompts(faces)
+    logits = segmenter.logits_at_points(segmenter.predict_low_res_logits(adapter, batch), batch)
+    total = point_losses(logits, batch.point_labels).total.mean()
+    total.backward()
+    assert float(total.detach()) == pytest.approx(loss, rel=1e-4)
+    for parameter, gradient in zip(adapter.parameters(), want):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_every_region_everywhere_draws_the_same_image() -> None:
+    torch.manual_seed(0)
+    net = E4SNet(GENERATOR).eval()
+    labels = torch.from_numpy(class_map(64).astype(np.int64))[None]
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        tiles = net(image, labels)
+        with plain.every_region_everywhere(net):
+            whole = net(image, labels)
+        again = net(image, labels)
+    torch.testing.assert_close(whole, tiles, rtol=1e-4, atol=1e-4)
+    assert torch.equal(again, tiles)
+
+
+def test_operations_of_vit_b_are_those_of_the_literature() -> None:
+    with torch.device("meta"):
+        sam = sam_model_registry["vit_b"]()
+    assert encoder_operations(sam) == pytest.approx(2 * 486e9, rel=0.01)
+
+
+def test_clock_warms_up_and_takes_the_median() -> None:
+    calls: list[int] = []
+    timing = Clock(CPU, minutes=1).measure(lambda: calls.append(1), seconds=10, most=5)
+    assert len(calls) == 6
+    assert timing.repeats == 5
+    assert 0 <= timing.seconds < 1
+    assert timing.peak_bytes > 2**20
+
+
+def test_no_time_left_still_gives_a_number() -> None:
+    assert Clock(CPU, minutes=0).measure(lambda: None).repeats == 1
+
+
+def test_row_and_share() -> None:
+    limits = Limits(float32=1e12, bfloat16=8e12)
+    assert limits.share(5e11, 1.0, "exact") == pytest.approx(0.5)
+    assert limits.share(4e12, 1.0, "fast") == pytest.approx(0.5)
+    row = Row("encode", "exact", 4, Timing(0.5, 2**30, 3), 0.25, "a note")
+    assert row.images_per_second == 8
+    assert str(row) == "| encode | exact | 4 | 500.00 | 8.00 | 25.0 | 1.00 | a note |"
+
+
+def test_the_command_prints_a_table_and_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "speed.json"
+    assert main(["--size", "mini", "--only", "parse", "--json", str(path)]) == 0
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["stage"] for row in content["rows"]] == ["parse"]
+    assert {"device", "versions", "commit"} <= set(content)
+    assert "| parse | float32 | 1 |" in capsys.readouterr().out
+
+
+def test_when_the_time_is_over_the_rest_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--minutes", "0"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"(no time left for {group.__name__})" in said for group in groups_for(CPU))
