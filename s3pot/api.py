@@ -1,8 +1,12 @@
-"""The Python API: load the models once, segment pictures one by one.
+"""The Python API: load the models once, segment images one by one.
 
-import s3pot
-model = s3pot.load("mini")
-result = model.segment("photo.jpg")
+Example:
+    import s3pot
+
+    model = s3pot.load("mini")
+    result = model.segment("photo.jpg")
+
+The arrays are those that the commands write, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,19 +29,17 @@ from s3pot.seeding import use_determinism
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import Masks
 
-NAMED = {"paper": (), "mini": ("model.set=mini", "model.sam=mini", "align.mode=never")}
-
 
 @dataclass(frozen=True)
 class Segmentation(Masks):
-    """A segmented face; all arrays in the working frame: the picture or the aligned crop of it.
+    """A segmented face; all arrays in the working frame: the image or the aligned crop of it.
 
     Attributes:
         raw: The working image, uint8 (H, W, 3).
         reference: The clean face, uint8 (H, W, 3).
         points: Prompt points, float (N, 2), x, y, pixels.
         labels: 1 is visible face, 0 is occlusion, int64 (N,).
-        alignment: The way back to the picture, for ``s3pot.rg.warp.to_photo``.
+        alignment: The way back to the image, for ``s3pot.rg.warp.to_photo``.
     """
 
     raw: np.ndarray
@@ -56,7 +58,10 @@ class FaceSegmenter:
     pipeline: S3POT
 
     def segment(self, image: ImageSource) -> Segmentation:
-        """Segment the largest face of a path, PIL image or uint8 RGB array (H, W, 3).
+        """Segment the largest face of an image.
+
+        Args:
+            image: A path, a PIL image, or an array, uint8 (H, W, 3), RGB.
 
         Raises:
             S3potError: The image cannot be read, or there is no face in it.
@@ -86,15 +91,15 @@ def load(
     """Load all models.
 
     Args:
-        name: "mini", the bundled small models; "paper", the official ones; or a config file.
+        name: "mini", the bundled small models; "paper", the official ones; or the path of a config
+            file.
         device: auto, cpu, cuda, cuda:N or mps.
         checkpoint: Adapter trained by ``train_general.py``; None takes the mini set's own.
 
     Raises:
         S3potError: A weight file is missing, the config is wrong, or there is no adapter.
     """
-    overrides = [*NAMED.get(str(name), ()), f"run.device={device}"]
-    config = load_config(None if str(name) in NAMED else name, overrides)
+    config = load_config(name, [f"run.device={device}"])
     return load_from_config(config, Path(checkpoint) if checkpoint else None)
 
 
