@@ -32,7 +32,7 @@ from s3pot.labels import OCCLUSION, REGION_CLASSES
 from s3pot.metrics import mask_scores
 from s3pot.report import vis
 from s3pot.rg.detect import FaceDetector
-from s3pot.runs.folder_run import run_each
+from s3pot.runs.each import run_each
 from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from tools.photo_paste import Pasted, paste

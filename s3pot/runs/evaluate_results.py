@@ -15,7 +15,8 @@ from s3pot.data.image import read_rgb
 from s3pot.data.truth import faces_with_truth, truth_and_region
 from s3pot.metrics import mask_scores
 from s3pot.report.rows import Evaluation, FaceScore, make_row
-from s3pot.runs.folder_run import FolderJob, Written, run_folder
+from s3pot.runs.folder_job import FolderJob, Written
+from s3pot.runs.folder_run import run_folder
 from s3pot.runs.provenance import provenance_of_results
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError

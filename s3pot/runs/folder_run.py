@@ -1,6 +1,6 @@
 """One runner for all commands that work through a folder.
 
-A command is a ``FolderJob`` of three functions, and ``run_folder`` runs it:
+A command is a ``FolderJob`` (``folder_job``) of three functions, and ``run_folder`` runs it:
 
     read     one item's files             in threads, ahead of the computing
     compute  a batch of items             here, in order
@@ -15,34 +15,30 @@ from __future__ import annotations
 
 import errno
 import logging
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import cv2
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
-from typing_extensions import override
 
 from s3pot.io import write_csv
+from s3pot.runs.folder_job import Failure, FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.records import ItemProvenance, read_finished, write_record
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
-Input = TypeVar("Input")
-Output = TypeVar("Output")
 Value = TypeVar("Value")
 
 THREADS = 2  # that read, and as many that write; decoders and zlib let others run
-AHEAD = 4  # items that may be read, and as many that may wait to be written, beyond a batch
+AHEAD = 2  # items beyond a batch that may be read, and that may wait to be written
 
 # What may be wrong with a single item: its files, too little memory, numbers that fit nowhere.
 # Errors of other types are mistakes in the program and end the run.
@@ -58,96 +54,6 @@ ITEM_ERRORS = (
 )
 # What is wrong with all items alike.
 FATAL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What ``FolderJob.write`` made.
-
-    Attributes:
-        files: All files of the item, in the folder of its record or below.
-        content: Plain values for the record; a later run that finds the item finished gets them
-            from there.
-    """
-
-    files: Sequence[Path] = ()
-    content: dict[str, Any] = field(default_factory=dict)
-
-
-class FolderJob(ABC, Generic[Item, Input, Output]):
-    """What a command does with each item of a folder.
-
-    Attributes:
-        unit: What messages call the items.
-        batch_size: How many items ``compute`` takes at once.
-    """
-
-    unit = "faces"
-    batch_size = 1
-
-    @abstractmethod
-    def name(self, item: Item) -> str:
-        """Say what messages call an item."""
-
-    def record_path(self, item: Item) -> Path | None:
-        """Say where the record of an item goes; None keeps none, so no item is ever finished."""
-        return None
-
-    def provenance(self, item: Item) -> ItemProvenance:
-        """Say what an item is made from. Runs in a thread."""
-        return ItemProvenance()
-
-    @abstractmethod
-    def read(self, item: Item) -> Input:
-        """Read what an item needs. Runs in a thread, with no other call for the same item."""
-
-    @abstractmethod
-    def compute(self, inputs: Sequence[Input]) -> Sequence[Output]:
-        """Compute one output for each input, at most ``batch_size`` at once."""
-
-    @abstractmethod
-    def write(self, output: Output, provenance: ItemProvenance) -> Written:
-        """Write an item's files, but not its record. Runs in a thread, as ``read``.
-
-        ``provenance`` is for jobs whose items have parts with records of their own.
-        """
-
-    def summarize(self, outcome: Outcome) -> None:
-        """Write what belongs to all items together; also called when a run is interrupted."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An item that could not be done.
-
-    Attributes:
-        name: Of the item.
-        stage: read, compute or write.
-        reason: One line or more.
-    """
-
-    name: str
-    stage: str
-    reason: str
-
-
-@dataclass
-class Outcome:
-    """What came of a run so far.
-
-    Attributes:
-        contents: ``Written.content`` of the items that are finished, in the items' order, whether
-            they were made now or before.
-        failures: In the items' order.
-    """
-
-    contents: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-
-    def require_some(self, unit: str) -> None:
-        """Raise an S3potError if all items failed; ``unit`` is what it calls them."""
-        if self.failures and not self.contents:
-            raise S3potError(f"none of the {len(self.failures)} {unit} could be done")
 
 
 def run_folder(
@@ -371,42 +277,3 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _EachJob(FolderJob[str, Item, Value]):
-    """See ``run_each``."""
-
-    def __init__(self, items: Mapping[str, Item], do: Callable[[Item], Value], unit: str) -> None:
-        self.items = items
-        self.do = do
-        self.unit = unit
-
-    @override
-    def name(self, item: str) -> str:
-        return item
-
-    @override
-    def read(self, item: str) -> Item:
-        return self.items[item]
-
-    @override
-    def compute(self, inputs: Sequence[Item]) -> list[Value]:
-        return [self.do(entry) for entry in inputs]
-
-    @override
-    def write(self, output: Value, provenance: ItemProvenance) -> Written:
-        return Written(content={"value": output})
-
-
-def run_each(items: Mapping[str, Item], do: Callable[[Item], Value], unit: str) -> list[Value]:
-    """Do something with each of some items by name, and keep what comes out in memory.
-
-    Returns:
-        The results of the items that did not fail, in order.
-
-    Raises:
-        S3potError: All of the items failed.
-    """
-    outcome = run_folder(_EachJob(items, do, unit), list(items))
-    outcome.require_some(unit)
-    return [content["value"] for content in outcome.contents]

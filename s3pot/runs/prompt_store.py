@@ -15,7 +15,8 @@ from s3pot.config import Config, config_to_dict
 from s3pot.data.cache import FeatureCache, entry_key
 from s3pot.data.face_folder import FaceFiles, cache_folder, load_aligned_face
 from s3pot.pipeline import OcclusionSegmenter
-from s3pot.runs.folder_run import Failure, FolderJob, Written, run_folder
+from s3pot.runs.folder_job import Failure, FolderJob, Written
+from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import Prompts, SamInputs
 

@@ -18,7 +18,8 @@ from s3pot.data.truth import load_truth
 from s3pot.geometry import Alignment
 from s3pot.pipeline import split_region
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
-from s3pot.runs.folder_run import FolderJob, Outcome, Written, write_failures
+from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.folder_run import write_failures
 from s3pot.runs.prompt_store import PromptSource, PromptStore
 from s3pot.runs.records import ItemProvenance, hash_inputs
 from s3pot.training.history import FitRecord

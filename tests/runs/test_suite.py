@@ -13,7 +13,7 @@ import evaluate
 from s3pot.data.image import read_rgb, write_png
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.runs.suite_file import METHODS, read_suite
-from s3pot.runs.suite_job import LoadedRow
+from s3pot.runs.suite_rows import LoadedRow
 from s3pot.types import S3potError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,106 @@
+"""What a command does with each item of a folder; ``folder_run`` runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from s3pot.runs.records import ItemProvenance
+from s3pot.types import S3potError
+
+Item = TypeVar("Item")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What ``FolderJob.write`` made.
+
+    Attributes:
+        files: All files of the item, in the folder of its record or below.
+        content: Plain values for the record; a later run that finds the item finished gets them
+            from there.
+    """
+
+    files: Sequence[Path] = ()
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+class FolderJob(ABC, Generic[Item, Input, Output]):
+    """What a command does with each item of a folder.
+
+    Attributes:
+        unit: What messages call the items.
+        batch_size: How many items ``compute`` takes at once.
+    """
+
+    unit = "faces"
+    batch_size = 1
+
+    @abstractmethod
+    def name(self, item: Item) -> str:
+        """Say what messages call an item."""
+
+    def record_path(self, item: Item) -> Path | None:
+        """Say where the record of an item goes; None keeps none, so no item is ever finished."""
+        return None
+
+    def provenance(self, item: Item) -> ItemProvenance:
+        """Say what an item is made from. Runs in a thread."""
+        return ItemProvenance()
+
+    @abstractmethod
+    def read(self, item: Item) -> Input:
+        """Read what an item needs. Runs in a thread, with no other call for the same item."""
+
+    @abstractmethod
+    def compute(self, inputs: Sequence[Input]) -> Sequence[Output]:
+        """Compute one output for each input, at most ``batch_size`` at once."""
+
+    @abstractmethod
+    def write(self, output: Output, provenance: ItemProvenance) -> Written:
+        """Write an item's files, but not its record. Runs in a thread, as ``read``.
+
+        ``provenance`` is for jobs whose items have parts with records of their own.
+        """
+
+    def summarize(self, outcome: Outcome) -> None:
+        """Write what belongs to all items together; also called when a run is interrupted."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that could not be done.
+
+    Attributes:
+        name: Of the item.
+        stage: read, compute or write.
+        reason: One line or more.
+    """
+
+    name: str
+    stage: str
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What came of a run so far.
+
+    Attributes:
+        contents: ``Written.content`` of the items that are finished, in the items' order, whether
+            they were made now or before.
+        failures: In the items' order.
+    """
+
+    contents: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def require_some(self, unit: str) -> None:
+        """Raise an S3potError if all items failed; ``unit`` is what it calls them."""
+        if self.failures and not self.contents:
+            raise S3potError(f"none of the {len(self.failures)} {unit} could be done")
