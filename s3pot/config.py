@@ -51,7 +51,7 @@ class ModelConfig:
 class AlignConfig:
     """From the photo to the working image."""
 
-    mode: str = _choice("auto", "always", "never")  # auto: unless the picture looks aligned
+    mode: str = _choice("auto", "always", "never")  # auto: unless the photo looks aligned
     size: int = _number(1024, low=16)  # side of the aligned crop, pixels
     borders: str = _choice("reflect", "black")  # as FFHQ does; as the authors' crop does
     min_score: float = _number(0.6, low=0, high=1)  # faces the detector is less sure of are no use
@@ -71,7 +71,7 @@ class SamConfig:
     """How SAM is fed."""
 
     normalize: bool = True  # SAM's own pixel mean and std; the release feeds [0, 1] pixels
-    batch: int = _number(4, low=1)  # pictures encoded at once
+    batch: int = _number(4, low=1)  # images encoded at once
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,14 @@ class PerImageConfig:
 
 
 @dataclass(frozen=True)
+class TruthConfig:
+    """Which labels of LabelMe files count as occluders; several are separated by commas."""
+
+    labels: str = ""  # only these; empty: all that do not name the face or a part of it
+    ignore: str = ""  # left out besides __ignore__
+
+
+@dataclass(frozen=True)
 class CacheConfig:
     """Features up to the prompts, kept per image pair."""
 
@@ -143,6 +151,7 @@ class RunConfig:
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     deterministic: bool = False  # refuse non-deterministic GPU kernels
     speed: str = _choice("exact", "fast", "max")  # of SAM: float32; bfloat16; compiled, too
+    max_megapixels: float = _number(179, low=1)  # larger photos are refused before they are decoded
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     per_image: PerImageConfig = field(default_factory=PerImageConfig)
+    truth: TruthConfig = field(default_factory=TruthConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

@@ -238,7 +238,7 @@ def read_npy(path: Path) -> np.ndarray:
         raise BadFile(f"{path} does not exist.") from error
     except Exception as error:  # NumPy reads the header as Python: SyntaxError, TokenError, ...
         reason = str(error) or type(error).__name__
-        raise BadFile(f"{path} is no intact .npy file: {reason}.") from error
+        raise BadFile(f"{path} is damaged or no .npy file: {reason}.") from error
 
 
 def _check_npy_length(path: Path, stream: BinaryIO) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from s3pot.data.masks import as_mask
 from s3pot.statistics import bootstrap_interval
 
 BOUNDARY_TOLERANCE = 0.0075  # share of the image diagonal within which two outlines agree
@@ -116,18 +117,19 @@ def mask_scores(
     """Score one predicted occlusion against the true one, also outside the region.
 
     Args:
-        prediction: Predicted occlusion, bool (H, W).
-        truth: True occlusion, bool (H, W).
-        region: Where an occlusion could be predicted, bool (H, W), for ``accuracy``,
+        prediction: Predicted occlusion, (H, W), bool or of two values, such as 0 and 255.
+        truth: True occlusion, likewise.
+        region: Where an occlusion could be predicted, likewise, for ``accuracy``,
             ``visible_iou`` and ``region_pixels``; None means everywhere.
 
     Raises:
-        ValueError: The shapes differ, or are not (H, W).
+        BadMask: One of them holds more than two values, such as probabilities, or is not (H, W).
+        ValueError: The shapes differ.
     """
-    prediction = np.asarray(prediction, dtype=bool)
-    truth = np.asarray(truth, dtype=bool)
-    region = np.ones_like(truth) if region is None else np.asarray(region, dtype=bool)
-    if truth.ndim != 2 or not prediction.shape == truth.shape == region.shape:
+    prediction = as_mask(prediction, "the prediction")
+    truth = as_mask(truth, "the truth")
+    region = np.ones_like(truth) if region is None else as_mask(region, "the region")
+    if not prediction.shape == truth.shape == region.shape:
         shapes = f"{prediction.shape}, {truth.shape} and {region.shape}"
         raise ValueError(f"prediction, truth and region are {shapes}; expected the same (H, W)")
     hit = int((prediction & truth).sum())

@@ -14,26 +14,36 @@ import numpy as np
 import torch
 
 from s3pot.data.face_folder import BadFace, FaceFiles
-from s3pot.io import atomic_path
+from s3pot.io import BadFile, file_sha256, write_bytes
 from s3pot.types import Prompts
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 2  # raised whenever what is stored, or how it is computed, changes
-DIGEST = hashlib.sha256().digest_size
+DIGEST_BYTES = hashlib.sha256().digest_size
+ENDING = ".feat"
 
 
 def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
-    """Hash all that a pair's prompts depend on: the bytes of its three files and ``made_by``.
+    """Hash all that a pair's prompts depend on.
 
-    ``made_by`` holds plain values: weights hash, settings, device. BadFace where a file is missing.
+    Args:
+        face: The bytes of its three files count.
+        oracle: The true clean face is the reference.
+        made_by: Plain values: weights hash, settings, device.
+
+    Returns:
+        64 hex digits.
+
+    Raises:
+        BadFace: A file is missing or cannot be read.
     """
-    paths = (face.raw, face.clean if oracle and face.clean else face.reference, face.parsing)
+    reference = face.clean if oracle and face.clean else face.reference
     try:
-        files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    except OSError as error:
-        raise BadFace(f"cannot read {error.filename}; run generate_reference.py") from error
-    text = json.dumps({"format": FORMAT, "files": files, **made_by}, sort_keys=True)
+        hashes = [file_sha256(path) for path in (face.raw, reference, face.parsing)]
+    except BadFile as error:
+        raise BadFace(f"{error} generate_reference.py writes it anew.") from error
+    text = json.dumps({"format": FORMAT, "files": hashes, **made_by}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -41,40 +51,58 @@ class FeatureCache:
     """A folder of entries; when they outgrow ``max_bytes``, the oldest go."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        self.folder, self.max_bytes = folder, max_bytes
+        self.folder = folder
+        self.max_bytes = max_bytes
         self._total = max_bytes  # until the folder was measured: at the first write
 
     def read(self, key: str, name: str) -> Prompts | None:
-        """Read an entry; None where there is none, or one that is damaged or belongs elsewhere."""
-        path = self.folder / f"{key}.feat"
+        """Read an entry.
+
+        Returns:
+            The prompts; None if there is no entry, or one that is damaged or belongs elsewhere.
+        """
+        path = self._path(key)
         try:
             content = path.read_bytes()
         except OSError:
             return None
-        if content[:DIGEST] != _digest(key, content[DIGEST:]):
+        digest = content[:DIGEST_BYTES]
+        payload = content[DIGEST_BYTES:]
+        if digest != _digest(key, payload):
             logger.warning("%s is damaged; it is computed again", path)
             return None
-        return _unpack(content[DIGEST:], name)
+        return _unpack(payload, name)
 
     def write(self, key: str, prompts: Prompts) -> None:
         """Write an entry, whole or not at all; a folder that takes none is a warning."""
         payload = _pack(prompts.to("cpu"))
         try:
-            with atomic_path(self.folder / f"{key}.feat") as temporary:
-                temporary.write_bytes(_digest(key, payload) + payload)
-            self._total += len(payload) + DIGEST
-            if self._total > self.max_bytes:
-                self._make_room()
+            write_bytes(self._path(key), _digest(key, payload) + payload)
         except OSError as error:
             logger.warning("no feature cache in %s: %s", self.folder, error.strerror)
+            return
+        self._total += len(payload) + DIGEST_BYTES
+        if self._total > self.max_bytes:
+            self._make_room()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{ENDING}"
 
     def _make_room(self) -> None:
-        found = [(path.stat(), path) for path in self.folder.glob("*.feat")]
-        self._total = sum(stat.st_size for stat, _ in found)
-        for stat, path in sorted(found, key=lambda entry: (entry[0].st_mtime_ns, entry[1]))[:-1]:
+        """Remove the oldest entries, but for the newest one; another process may do so too."""
+        entries = []
+        for path in self.folder.glob(f"*{ENDING}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            entries.append((status.st_mtime_ns, path, status.st_size))
+        entries.sort()
+        self._total = sum(size for _, _, size in entries)
+        for _, path, size in entries[:-1]:
             if self._total > self.max_bytes:
                 path.unlink(missing_ok=True)
-                self._total -= stat.st_size
+                self._total -= size
 
 
 def _pack(prompts: Prompts) -> bytes:

@@ -7,17 +7,28 @@ everything else reads them. The authors' own layout (one numeric folder per imag
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from s3pot.data.folders import walk
 from s3pot.data.image import read_rgb
+from s3pot.io import BadFile, read_npy
 from s3pot.labels import NUM_CLASSES
 from s3pot.types import AlignedFace, S3potError
 
-REFERENCE, PARSING = "_ref.png", "_parsing_mask.npy"
-ALIGN, OCCLUSION, CLEAN = "_align.json", "_occlusion.png", "_clean.png"
+logger = logging.getLogger(__name__)
+
+RAW = ".png"
+REFERENCE = "_ref.png"
+PARSING = "_parsing_mask.npy"
+ALIGN = "_align.json"
+OCCLUSION = "_occlusion.png"
+CLEAN = "_clean.png"
+LABELME = ".json"
+CONTRACT_ENDINGS = (REFERENCE, PARSING, ALIGN, OCCLUSION, CLEAN)  # that mark a file as ours
 CACHE = ".s3pot_cache"
 
 
@@ -35,7 +46,7 @@ class FaceFiles:
         reference: Clean face of the same size.
         parsing: 12-class map, ``.npy``.
         align: The way back to the photo.
-        occlusion_truth: Ground truth, PNG or LabelMe JSON.
+        occlusion_truth: Ground truth, a mask file or LabelMe JSON.
         clean: True clean face, known for drawn faces only.
     """
 
@@ -49,62 +60,114 @@ class FaceFiles:
 
 
 def output_files(folder: Path, name: str) -> FaceFiles:
-    """All paths of a face under the contract, whether or not they exist yet."""
-    ends = (".png", REFERENCE, PARSING, ALIGN, OCCLUSION, CLEAN)
-    return FaceFiles(name, *(Path(f"{folder / name}{end}") for end in ends))
+    """Give all paths of a face under the contract, whether or not they exist yet."""
+    return FaceFiles(
+        name=name,
+        raw=folder / f"{name}{RAW}",
+        reference=folder / f"{name}{REFERENCE}",
+        parsing=folder / f"{name}{PARSING}",
+        align=folder / f"{name}{ALIGN}",
+        occlusion_truth=folder / f"{name}{OCCLUSION}",
+        clean=folder / f"{name}{CLEAN}",
+    )
+
+
+def contract_names(name: str) -> list[str]:
+    """Name all files that may be written for a face, relative to the output folder."""
+    return [f"{name}{ending}" for ending in (RAW, *CONTRACT_ENDINGS)]
 
 
 def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None) -> FaceFiles:
-    """A face of three given files; the optional ones are those that lie beside ``raw``."""
-    ends = (ALIGN, OCCLUSION, CLEAN, ".json")
-    beside = [raw.with_name(raw.stem + end) for end in ends]
-    align, truth, clean, labelme = (path if path.is_file() else None for path in beside)
-    return FaceFiles(name or raw.stem, raw, reference, parsing, align, truth or labelme, clean)
+    """Make a face of three given files; the optional ones are those that lie beside ``raw``.
+
+    Args:
+        raw: Working image.
+        reference: Clean face.
+        parsing: 12-class map.
+        name: The face's name; None for the stem of ``raw``.
+    """
+    truth = _existing(raw.with_name(raw.stem + OCCLUSION))
+    return FaceFiles(
+        name=name or raw.stem,
+        raw=raw,
+        reference=reference,
+        parsing=parsing,
+        align=_existing(raw.with_name(raw.stem + ALIGN)),
+        occlusion_truth=truth or _existing(raw.with_name(raw.stem + LABELME)),
+        clean=_existing(raw.with_name(raw.stem + CLEAN)),
+    )
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 def find_faces(datapath: Path) -> list[FaceFiles]:
-    """All faces below a folder, sorted by name; S3potError where there is none.
+    """Find all faces below a folder, sorted by name; linked folders are followed.
 
-    An incomplete face is returned too, if its map, or picture and reference, are there: reading
+    An incomplete face is returned too, if its map, or its image and reference, are there: reading
     it names what is missing.
+
+    Raises:
+        S3potError: There is no such folder, or no face in it.
     """
     if not datapath.is_dir():
-        raise S3potError(f"there is no folder {datapath}; generate_reference.py writes one")
+        raise S3potError(f"The folder {datapath} does not exist; generate_reference.py writes one.")
     faces: dict[str, FaceFiles] = {}
-    for folder in [datapath, *(path for path in sorted(datapath.rglob("*")) if path.is_dir())]:
+    tree = walk(datapath)
+    for folder in tree.folders:
         where = folder.relative_to(datapath)
-        if not any(part.startswith(".") for part in where.parts):
-            found = _authors_face(folder, where) or _contract_faces(folder, where)
-            faces.update({face.name: face for face in found})
+        found = _authors_face(folder, where) or _contract_faces(folder, where)
+        faces.update({face.name: face for face in found})
+    if tree.dead_links:
+        links = ", ".join(str(link) for link in tree.dead_links[:4])
+        logger.warning("%d links lead to nothing, such as %s", len(tree.dead_links), links)
     if not faces:
-        wanted = f"<stem>.png, <stem>{REFERENCE} and <stem>{PARSING}"
-        raise S3potError(f"{datapath} holds no face: generate_reference.py writes {wanted}")
+        raise S3potError(
+            f"{datapath} holds no face; generate_reference.py writes <stem>{RAW}, "
+            f"<stem>{REFERENCE} and <stem>{PARSING} for each."
+        )
     return [faces[name] for name in sorted(faces)]
 
 
 def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
+    """The faces of one folder under the contract, in any order."""
     names = {path.name for path in folder.iterdir()}
-    parsed = {n[: -len(PARSING)] for n in names if n.endswith(PARSING)}
-    # Not without a picture: that of a face called x_ref is no reference of a face called x.
-    referred = {n[: -len(REFERENCE)] for n in names if n.endswith(REFERENCE)}
-    pictured = {stem for stem in referred if f"{stem}.png" in names}
-    files = [output_files(folder, stem) for stem in parsed | pictured]
-    return [face_from(f.raw, f.reference, f.parsing, (where / f.name).as_posix()) for f in files]
+    stems = {name[: -len(PARSING)] for name in names if name.endswith(PARSING)}
+    for name in names:
+        stem = name[: -len(REFERENCE)]
+        # Not without an image: that of a face called x_ref is no reference of a face called x.
+        if name.endswith(REFERENCE) and f"{stem}{RAW}" in names:
+            stems.add(stem)
+    faces = []
+    for stem in stems:
+        files = output_files(folder, stem)
+        name = (where / stem).as_posix()
+        faces.append(face_from(files.raw, files.reference, files.parsing, name))
+    return faces
 
 
 def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
+    """The one face of a folder in the authors' layout; empty if it is of another layout."""
     if not folder.name.isdigit() or not any(folder.glob("Reference*.png")):
         return []
-    name = where.as_posix() if where.parts else folder.name
-    raw, truth = _first(folder, "*.jpg", "*.original"), _first(folder, "*.json")
-    reference, parsing = _first(folder, "Reference*.png"), _first(folder, "*parsing_mask.npy")
-    return [FaceFiles(name, raw, reference, parsing, None, truth if truth.is_file() else None)]
+    face = FaceFiles(
+        name=where.as_posix() if where.parts else folder.name,
+        raw=_first(folder, "*.jpg", "*.original"),
+        reference=_first(folder, "Reference*.png"),
+        parsing=_first(folder, "*parsing_mask.npy"),
+        occlusion_truth=_existing(_first(folder, "*.json")),
+    )
+    return [face]
 
 
 def _first(folder: Path, *patterns: str) -> Path:
     """First file of the first pattern that has any, else a path that names what is missing."""
-    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    return found[0] if found else folder / patterns[0]
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found[0]
+    return folder / patterns[0]
 
 
 def cache_folder(datapath: Path) -> Path:
@@ -114,36 +177,75 @@ def cache_folder(datapath: Path) -> Path:
 
 
 def load_labels(path: Path) -> np.ndarray:
-    """Read a 12-class map as uint8 (H, W), values 0..11; BadFace names what is wrong with it."""
+    """Read a 12-class map.
+
+    Args:
+        path: ``.npy`` of whole numbers of any type, (H, W), (1, H, W) or (H, W, 1).
+
+    Returns:
+        uint8 (H, W), values 0..11.
+
+    Raises:
+        BadFace: It is missing, damaged, or holds something else.
+    """
     try:
-        labels = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise BadFace(f"{path} is missing or damaged ({error}): generate_reference.py") from error
-    if labels.ndim == 3 and 1 in (labels.shape[0], labels.shape[2]):
-        labels = labels.squeeze(0 if labels.shape[0] == 1 else 2)
-    if labels.ndim != 2 or labels.dtype.kind not in "buif" or not labels.size:
-        raise BadFace(f"{path} holds {labels.dtype} of shape {labels.shape}; expected (H, W)")
-    low, high = labels.min(), labels.max()
-    if not (low >= 0 and high < NUM_CLASSES and np.array_equal(labels, labels.astype(np.uint8))):
-        raise BadFace(f"{path} holds values {low} to {high}; expected classes 0 to 11")
+        labels = read_npy(path)
+    except BadFile as error:
+        raise BadFace(f"{error} generate_reference.py writes it anew.") from error
+    if labels.ndim == 3 and labels.shape[0] == 1:
+        labels = labels[0]
+    elif labels.ndim == 3 and labels.shape[2] == 1:
+        labels = labels[:, :, 0]
+    if labels.ndim != 2 or labels.dtype.kind not in "buif" or labels.size == 0:
+        raise BadFace(
+            f"{path} holds {labels.dtype} of shape {labels.shape}; expected a class map (H, W) of "
+            f"whole numbers from 0 to {NUM_CLASSES - 1}."
+        )
+    low = labels.min()
+    high = labels.max()
+    in_range = low >= 0 and high < NUM_CLASSES  # False for NaN
+    if not in_range or not np.array_equal(labels, labels.astype(np.uint8)):
+        raise BadFace(
+            f"{path} holds values {low} to {high}; expected whole numbers from 0 to "
+            f"{NUM_CLASSES - 1}, the classes of s3pot. generate_reference.py writes them."
+        )
     return labels.astype(np.uint8)
 
 
 def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
-    """Read image, reference and parsing; the first two agree in size, the parsing may have any.
+    """Read image, reference and parsing of a face.
 
-    ``oracle`` takes the true clean face as the reference. S3potError names a member that is
-    missing, damaged or of another frame.
+    Args:
+        face: Its files.
+        oracle: Take the true clean face as the reference.
+
+    Returns:
+        The face; image and reference agree in size, the parsing may have any.
+
+    Raises:
+        BadFace, BadImage: A member is missing, damaged or of another frame.
     """
-    if oracle and face.clean is None:
-        raise BadFace(f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir brings it")
-    chosen = face.clean if oracle and face.clean else face.reference
-    image, reference = read_rgb(face.raw), read_rgb(chosen)
+    reference_path = face.reference
+    if oracle:
+        if face.clean is None:
+            raise BadFace(
+                f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir brings it along."
+            )
+        reference_path = face.clean
+    image = read_rgb(face.raw)
+    reference = read_rgb(reference_path)
     if image.shape != reference.shape:
-        sizes = f"{face.raw} is {_size(image)}, but {chosen} is {_size(reference)}"
-        raise BadFace(f"{sizes}; both must show one frame: run generate_reference.py again")
-    return AlignedFace(face.name, image, load_labels(face.parsing), reference)
+        raise BadFace(
+            f"{face.raw} is {_size_text(image)}, but {reference_path} is {_size_text(reference)}. "
+            "Both must show one frame: run generate_reference.py again."
+        )
+    return AlignedFace(
+        name=face.name,
+        image=image,
+        parsing=load_labels(face.parsing),
+        reference=reference,
+    )
 
 
-def _size(pixels: np.ndarray) -> str:
+def _size_text(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"

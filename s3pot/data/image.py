@@ -1,81 +1,268 @@
-"""Reading and resizing pictures, writing files that are whole or absent, pixels to tensors."""
+"""Reading images of every kind as 8-bit RGB, writing them, resizing them, pixels to tensors."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Union
+from typing import Any, BinaryIO, Union
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.io import atomic_path
 from s3pot.types import S3potError
 
-ImageSource = Union[str, Path, Image.Image, np.ndarray]
+logger = logging.getLogger(__name__)
+
+ImageSource = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
+
+# Pillow can decode more formats; the others are old, rare or run programs.
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "GIF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+    "HEIF",
+)
+# File name endings of these formats, and of camera RAW, which no Pillow decodes.
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .mpo .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .j2k "
+    ".jpx .avif .heic .heif .hif".split()
+)
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
+    ".raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+)
+MAX_PIXELS = 179_000_000  # of one image, unless told otherwise (run.max_megapixels)
 
 EXIF_ORIENTATION = 0x0112
-REACH = 2  # half width of the cubic kernel, in target pixels
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+_SAMPLE_BITS = (8, 10, 12, 14, 16)  # that sensors and microscopes store in 16-bit files
+_CUBIC_REACH = 2  # half width of the cubic kernel, in target pixels
+_pillow_limit = threading.Lock()
 
 
 class BadImage(S3potError):
-    """A picture that cannot be read; the message names the file and the reason."""
+    """An image cannot be read; the message names the file and the reason."""
 
 
-def read_rgb(source: ImageSource) -> np.ndarray:
-    """Read any picture Pillow can open as upright 8-bit RGB, the first frame of an animation.
+def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read an image as upright 8-bit RGB, the first frame of an animation.
 
-    EXIF orientation is applied; transparency is laid over white; 16-bit samples keep their high
-    byte; float samples count as [0, 1] when none is above 1, else as [0, 255].
+    EXIF orientation is applied; transparency is laid over white; 16-bit samples are scaled from the
+    bits that they use (8, 10, 12, 14 or 16); float samples count as [0, 1] when none is above 1,
+    else as [0, 255].
 
     Args:
-        source: path, PIL image, or uint8 array (H, W), (H, W, 3) or (H, W, 4).
+        source: Path, open binary file, PIL image, or uint8 array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4).
+        max_pixels: Larger images are refused by their header, before they are decoded.
 
     Returns:
         uint8 (H, W, 3), contiguous, owned by the caller.
 
     Raises:
-        BadImage: if the file is missing, truncated or no picture, or the array is of another kind.
+        BadImage: The file is missing, truncated, too large or no image of ``FORMATS``, or the
+            source is of another kind.
     """
-    name = str(source) if isinstance(source, (str, Path)) else f"the given {type(source).__name__}"
     if isinstance(source, np.ndarray):
-        channels_ok = source.ndim == 2 or source.shape[2:] in ((3,), (4,))
-        if source.dtype != np.uint8 or not channels_ok or 0 in source.shape:
-            raise BadImage(f"{name} is {source.dtype} {source.shape}; expected uint8 (H, W, 3)")
-        source = to_pil(source)
+        source = _image_from_array(source)
+    with opened_image(source, max_pixels) as image:
+        orientation = orientation_of(image, _name_of(source))
+        return np.array(turned_upright(_as_rgb(image), orientation))
+
+
+@contextmanager
+def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open an image and decode it, as it is stored: in its own mode, its EXIF turn not applied.
+
+    Args:
+        source: As for ``read_rgb``, but no array.
+        max_pixels: As for ``read_rgb``.
+
+    Raises:
+        BadImage: As for ``read_rgb``; also for what goes wrong inside the block.
+    """
+    name = _name_of(source)
     try:
-        opened = nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
-        with opened as image:
-            return _upright_rgb(image)
+        if isinstance(source, Image.Image):
+            source.load()
+            yield source
+        else:
+            with _open(source, name, max_pixels) as image:
+                image.load()
+                yield image
+    except BadImage:
+        raise
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
-        raise BadImage(f"{name}: not a readable picture ({reason})") from error
+        raise BadImage(f"{name} is not a readable image: {reason}.") from error
 
 
-def _upright_rgb(image: Image.Image) -> np.ndarray:
-    image.load()  # before EXIF is read: for TIFF Pillow turns the picture itself, here
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+def is_image(path: Path) -> bool:
+    """Tell by its header whether a file is an image of ``FORMATS``; the rest may be damaged."""
+    try:
+        with _open(path, str(path), max_pixels=None):
+            return True
+    except (BadImage, OSError):
+        return False
+    except Exception:  # what a damaged header ends in
+        return False
+
+
+def _name_of(source: object) -> str:
+    return str(source) if isinstance(source, (str, Path)) else f"the given {type(source).__name__}"
+
+
+def _image_from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    has_channels = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype == np.uint8 and has_channels and array.size > 0:
+        return to_pil(array)
+    cure = ""
+    if array.dtype.kind == "f":
+        cure = " Scale it to 0..255 and convert it: (array * 255).round().astype(np.uint8)."
+    elif array.dtype == np.uint16:
+        cure = " Scale it to 8 bits: (array // 257).astype(np.uint8)."
+    elif array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        cure = " Put its channels last: array.transpose(1, 2, 0)."
+    raise BadImage(f"The array is {array.dtype} {array.shape}; expected uint8 (H, W, 3).{cure}")
+
+
+def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
+    """Open a file by its header, which is checked; nothing is decoded yet."""
+    if not isinstance(source, (str, Path)) and not hasattr(source, "read"):
+        cure = "wrap bytes in io.BytesIO" if isinstance(source, bytes) else "convert it"
+        raise BadImage(
+            f"An image cannot be read from a {type(source).__name__}; expected a path, an open "
+            f"binary file, a PIL image or a uint8 array (H, W, 3): {cure}."
+        )
+    formats = _known_formats(_head_of(source), name)
+    with _pillow_limit:  # Pillow's limit is a global; ours is named and can be set
+        limit_before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            image: Image.Image = Image.open(source, formats=formats)  # type: ignore[arg-type]
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit_before
+    pixels = image.width * image.height
+    if max_pixels is not None and pixels > max_pixels:
+        image.close()
+        raise BadImage(
+            f"{name} has {image.width} x {image.height} pixels, {pixels / 1e6:.0f} million; the "
+            f"limit is {max_pixels / 1e6:.0f} million. Reduce it, or set "
+            f"run.max_megapixels={-(-pixels // 1_000_000)} if you trust it."
+        )
+    return image
+
+
+def _head_of(source: Any) -> bytes:
+    """The first bytes of a file; an open one stays where it was."""
+    if isinstance(source, (str, Path)):
+        with Path(source).open("rb") as stream:
+            return stream.read(16)
+    place = source.tell()
+    head: bytes = source.read(16)
+    source.seek(place)
+    return head
+
+
+def _known_formats(head: bytes, name: str) -> list[str]:
+    """The formats of ``FORMATS`` that this Pillow has; BadImage with its cure for the others."""
+    if Path(name).suffix.lower() in RAW_SUFFIXES:
+        raise BadImage(
+            f"{name} is a camera RAW file, which s3pot does not develop. "
+            "Export it from your photo program as JPEG, PNG or TIFF."
+        )
+    Image.init()
+    brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    if brand in _HEIC_BRANDS and not _has_heif():
+        raise BadImage(
+            f"{name} is a HEIC photo, as phones write them. To read it: pip install pillow-heif"
+        )
+    if brand in _AVIF_BRANDS and "AVIF" not in Image.OPEN:
+        raise BadImage(
+            f"{name} is an AVIF image, which this Pillow cannot read. "
+            "To read it: pip install --upgrade pillow"
+        )
+    return [form for form in FORMATS if form in Image.OPEN]
+
+
+def _has_heif() -> bool:
+    """Teach Pillow HEIC if pillow-heif is installed."""
+    if "HEIF" in Image.OPEN:
+        return True
+    try:
+        from pillow_heif import register_heif_opener  # noqa: PLC0415
+    except ImportError:
+        return False
+    register_heif_opener()
+    return "HEIF" in Image.OPEN
+
+
+def orientation_of(image: Image.Image, name: str) -> int:
+    """Read the EXIF orientation of a decoded image (for TIFF, Pillow turns it when decoding).
+
+    Args:
+        image: As ``opened_image`` gives it.
+        name: What to call it in a warning.
+
+    Returns:
+        1 to 8; 1, as it lies, if there is none or the EXIF data is damaged.
+    """
+    try:
+        orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception as error:  # a damaged EXIF block ends in almost any error
+        logger.warning("%s: its EXIF data is damaged, so it is taken as it lies (%s)", name, error)
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Apply an EXIF orientation, 1 to 8, to an image without EXIF of its own."""
+    if orientation == 1:
+        return image
+    bare = image.copy()
+    bare.info = {}
+    bare.getexif()[EXIF_ORIENTATION] = orientation  # alone: other tags may be damaged
+    return ImageOps.exif_transpose(bare) or bare
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether an image has an alpha channel, or a color that stands for transparency."""
+    return "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
-        image = Image.fromarray(_grey_uint8(np.asarray(image)))
-    elif "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        return Image.fromarray(_gray_uint8(np.asarray(image))).convert("RGB")
+    if has_alpha(image):
         rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    pixels = np.asarray(image.convert("RGB"))
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.array(pixels, order="C")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
 
 
-def _grey_uint8(samples: np.ndarray) -> np.ndarray:
+def _gray_uint8(samples: np.ndarray) -> np.ndarray:
+    """Bring gray samples of more than 8 bits, integer or float, (H, W), to uint8."""
     if samples.dtype.kind in "iu":
-        return np.asarray(samples.clip(0, 65535) // 256, dtype=np.uint8)
+        highest = int(samples.max())
+        bits = next((bits for bits in _SAMPLE_BITS if highest < 1 << bits), _SAMPLE_BITS[-1])
+        return np.asarray(samples.clip(0, 65535) >> (bits - 8), dtype=np.uint8)
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     scale = 255.0 if finite.max() <= 1.0 else 1.0
     return np.asarray((finite * scale).clip(0, 255).round(), dtype=np.uint8)
@@ -88,7 +275,12 @@ def to_pil(array: np.ndarray) -> Image.Image:
 
 
 def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
-    """The pixels as the kind of ``like``; a mixed mask holds where it is at least half full."""
+    """Give the pixels as the kind of ``like``; a mixed mask holds where it is at least half full.
+
+    Args:
+        image: What ``to_pil`` made, perhaps resized or warped since.
+        like: Decides between mask and image by its dtype.
+    """
     pixels = np.array(image)
     return pixels >= 128 if like.dtype == np.bool_ else pixels
 
@@ -96,12 +288,12 @@ def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
 def resized(
     array: np.ndarray, size: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
 ) -> np.ndarray:
-    """Bring what `to_pil` takes to height and width ``size`` by a filter of Pillow's."""
+    """Bring what ``to_pil`` takes to height and width ``size`` by a filter of Pillow's."""
     return as_array(to_pil(array).resize((size[1], size[0]), how), array)
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
-    """Write what `to_pil` takes as PNG."""
+    """Write what ``to_pil`` takes as PNG."""
     image = to_pil(array)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG", compress_level=3)
@@ -123,34 +315,37 @@ def pil_bilinear(image: Tensor, size: int) -> Tensor:
 
     Args:
         image: (B, 3, H, W) in [0, 1]; rounded to 8 bits.
-        size: wanted side.
+        size: Wanted side.
 
     Returns:
-        (B, 3, size, size) in [0, 1]; `image` itself if it has that size.
+        (B, 3, size, size) in [0, 1]; ``image`` itself if it has that size.
     """
     if image.shape[-2:] == (size, size):
         return image
     pixels = image.detach().float().clamp(0, 1).mul(255).round().byte()
-    squares = [resized(one, (size, size)) for one in pixels.permute(0, 2, 3, 1).cpu().numpy()]
-    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(image) / 255
+    batch = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    squares = np.stack([resized(single, (size, size)) for single in batch])
+    return torch.from_numpy(squares).permute(0, 3, 1, 2).to(image) / 255
 
 
 def bicubic_reduce(image: Tensor, size: int) -> Tensor:
     """Resize to a square by an antialiased cubic filter, without rounding.
 
     For a reduction by 2 this is E4S's own filter for BiSeNet: 8 taps per axis, cubic with a = -0.5,
-    weights normalised to sum 1, reflected borders. Borders are reflected for whole factors only.
+    weights normalized to sum 1, reflected borders. Borders are reflected for whole factors only.
 
     Args:
-        image: (B, 3, H, W), W at least `size`.
-        size: wanted side.
+        image: (B, 3, H, W), W at least ``size``.
+        size: Wanted side.
 
     Returns:
-        (B, 3, size, size); may leave the range of `image` a little.
+        (B, 3, size, size); may leave the range of ``image`` a little.
     """
     height, width = image.shape[-2:]
-    edge = 0 if height % size or width % size else REACH
-    rows, columns = edge * height // size, edge * width // size
-    image = F.pad(image, (columns, columns, rows, rows), mode="reflect")
-    wide = F.interpolate(image, [size + 2 * edge] * 2, mode="bicubic", antialias=True)
-    return wide[..., edge : edge + size, edge : edge + size]
+    edge = 0 if height % size or width % size else _CUBIC_REACH
+    rows = edge * height // size
+    columns = edge * width // size
+    padded = F.pad(image, (columns, columns, rows, rows), mode="reflect")
+    target = (size + 2 * edge, size + 2 * edge)
+    reduced = F.interpolate(padded, target, mode="bicubic", antialias=True)
+    return reduced[..., edge : edge + size, edge : edge + size]

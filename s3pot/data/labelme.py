@@ -1,33 +1,314 @@
-"""Polygons drawn with LabelMe."""
+"""Annotations drawn with LabelMe, as one mask of what covers the face."""
 
 from __future__ import annotations
 
-import json
+import base64
+import binascii
+import io
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from s3pot.data.masks import read_mask
+from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
 
+logger = logging.getLogger(__name__)
 
-def read_labelme(path: Path, size: tuple[int, ...]) -> np.ndarray:
-    """Draw every shape, scaled to height and width ``size``, into one mask, bool (H, W).
+BACKGROUND_LABEL = "_background_"  # cuts a hole into what was drawn before it
+IGNORE_LABEL = "__ignore__"  # says nothing
+AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
+THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose nothing
+MAX_COORDINATE = 1e6
+
+# Words that name the face or what belongs to it, without left, right and the like.
+_FACE_WORDS = frozenset(
+    "face head skin person human people hair beard moustache mustache eye eyeball iris pupil "
+    "eyelid eyelash brow eyebrow nose nostril mouth lip tooth teeth tongue ear earring cheek chin "
+    "forehead jaw neck belowface glasses eyeglass eyeglasses spectacles background".split()
+)
+_QUALIFIERS = frozenset(
+    "left right upper lower top bottom inner outer l r u visible region area part the of".split()
+)
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """Which labels of a LabelMe file count as occluders.
+
+    Attributes:
+        labels: Only these; empty means all that do not name the face or a part of it.
+        ignore: Left out besides ``__ignore__``.
+    """
+
+    labels: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    @classmethod
+    def from_text(cls, labels: str, ignore: str) -> LabelPolicy:
+        """Read comma-separated labels, as ``truth.labels`` and ``truth.ignore`` hold them."""
+        return cls(_split_labels(labels), _split_labels(ignore))
+
+    def counts(self, label: str) -> bool:
+        """Whether a label is an occluder's."""
+        name = _normal(label)
+        if name == IGNORE_LABEL or name in self.ignore:
+            return False
+        if self.labels:
+            return name in self.labels
+        return not names_face(label)
+
+
+def names_face(label: str) -> bool:
+    """Whether a label names the face or a part of it: ``face``, ``left_eye``, ``Upper lip 2``."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", label).casefold())
+    meaning = [word for word in words if word not in _QUALIFIERS]
+    if _is_face_word("".join(meaning)):  # eye_glass
+        return True
+    return bool(meaning) and all(_is_face_word(word) for word in meaning)
+
+
+def _is_face_word(word: str) -> bool:
+    return word in _FACE_WORDS or word.removesuffix("s") in _FACE_WORDS
+
+
+def _split_labels(text: str) -> tuple[str, ...]:
+    return tuple(_normal(part) for part in text.split(",") if part.strip())
+
+
+def _normal(label: str) -> str:
+    return label.strip().casefold()
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """How an annotation lies on the image that it is wanted for.
+
+    Attributes:
+        size: Height and width of the image.
+        scale: Image pixels per annotated pixel, x and y.
+    """
+
+    size: tuple[int, int]
+    scale: np.ndarray
+
+
+def holds_shapes(path: Path) -> bool:
+    """Whether a JSON file is a LabelMe file; another tool's file holds no ``shapes``.
+
+    A file that cannot be read as JSON counts as one, so that reading it names what is wrong.
+    """
+    try:
+        content = read_json(path)
+    except BadFile:
+        return True
+    return isinstance(content, dict) and "shapes" in content
+
+
+def read_labelme(
+    path: Path, size: tuple[int, ...], policy: LabelPolicy | None = None
+) -> np.ndarray | None:
+    """Draw the shapes of a LabelMe file into one mask, later ones over earlier ones.
+
+    Polygons, rectangles, circles, oriented rectangles and masks are filled. Lines and points
+    enclose nothing; they are skipped with a warning. ``_background_`` cuts, ``__ignore__`` is left
+    out, and so are labels that name the face, with a warning.
+
+    Args:
+        path: The file.
+        size: Height and width of the image that the mask is for. The annotation may be of the same
+            image at another size, but not of another aspect ratio.
+        policy: Which labels count; None for the default.
+
+    Returns:
+        bool (H, W); None if the file holds no ``shapes``, as it is no LabelMe file then.
 
     Raises:
-        S3potError: Unreadable, no LabelMe file, or a shape of another kind.
+        BadFile: The file is damaged, of another frame, or holds a shape that cannot be drawn.
     """
-    mask = np.zeros(size, np.uint8)
+    policy = policy or LabelPolicy()
+    content = read_json(path)
+    if not isinstance(content, dict) or "shapes" not in content:
+        return None
+    shapes = content["shapes"]
+    if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
+        raise BadFile(f"{path} is no LabelMe file: its 'shapes' are no list of shapes.")
+    frame = _frame_of(path, content, (size[0], size[1]))
+    mask = np.zeros(frame.size, dtype=bool)
+    for number, shape in enumerate(shapes, 1):
+        label = str(shape.get("label") or "")
+        is_hole = _normal(label) == BACKGROUND_LABEL
+        if not is_hole and not policy.counts(label):
+            continue
+        try:
+            area = _shape_area(shape, frame)
+        except (KeyError, TypeError, ValueError, S3potError) as error:
+            reason = str(error) if isinstance(error, S3potError) else repr(error)
+            raise BadFile(
+                f"{path}: shape {number}, labeled {label!r}, cannot be drawn: {reason}."
+            ) from error
+        if area is not None:
+            mask[area] = not is_hole
+    _warn(path, shapes, policy)
+    return mask
+
+
+def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) -> None:
+    """Name what was left out, so that no truth shrinks in silence."""
+    labels = {str(shape.get("label") or "") for shape in shapes}
+    labels = {label for label in labels if _normal(label) not in (BACKGROUND_LABEL, IGNORE_LABEL)}
+    skipped = {
+        _kind_of(shape)
+        for shape in shapes
+        if _kind_of(shape) in THIN_SHAPES or not _encloses(shape)
+    }
+    if skipped:
+        logger.warning(
+            "%s: shapes that enclose nothing are skipped: %s", path, ", ".join(sorted(skipped))
+        )
+    if policy.labels and labels and not any(policy.counts(label) for label in labels):
+        logger.warning(
+            "%s: none of its labels (%s) is among truth.labels (%s), so nothing counts as occluded",
+            path,
+            ", ".join(sorted(labels)),
+            ", ".join(policy.labels),
+        )
+    left_out = sorted(
+        label
+        for label in labels
+        if not policy.labels and names_face(label) and _normal(label) not in policy.ignore
+    )
+    if left_out:
+        logger.warning(
+            "%s: the labels %s name the face or a part of it, so they are left out; "
+            "to count them as occluders, list all that count in truth.labels=...",
+            path,
+            ", ".join(left_out),
+        )
+
+
+def _frame_of(path: Path, content: Mapping[str, Any], size: tuple[int, int]) -> _Frame:
+    """Find the scale from the annotated image to the wanted one; BadFile if it is another frame."""
+    width = content.get("imageWidth")
+    height = content.get("imageHeight")
+    if width is None or height is None:
+        height, width = _embedded_size(content) or size
+    is_number = all(
+        isinstance(side, (int, float)) and not isinstance(side, bool) for side in (width, height)
+    )
+    if not is_number or not (1 <= width <= MAX_COORDINATE and 1 <= height <= MAX_COORDINATE):
+        raise BadFile(
+            f"{path} is no LabelMe file: its imageWidth is {width!r} and its imageHeight "
+            f"{height!r}; expected pixels, or null for the size of the image."
+        )
+    if abs(width * size[0] - height * size[1]) > max(width, height, *size):
+        raise BadFile(
+            f"{path} was drawn on an image of {width} x {height} pixels, but the image here has "
+            f"{size[1]} x {size[0]}, which is another aspect ratio, so another frame. Annotate "
+            "this image, or pass the annotations of the photos to generate_reference.py "
+            "--truth_dir, which carries them along."
+        )
+    return _Frame(size, np.array([size[1] / width, size[0] / height]))
+
+
+def _embedded_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Height and width of the image inside a LabelMe file; None if there is none."""
+    data = content.get("imageData")
+    if not isinstance(data, str) or not data:
+        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        scale = np.array([size[1] / content["imageWidth"], size[0] / content["imageHeight"]])
-        for shape in content["shapes"]:
-            points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
-            kind = shape.get("shape_type") or "polygon"
-            if kind != "polygon" or len(points) < 3:
-                raise ValueError(f"a {kind} of {len(points)} points; expected polygons")
-            cv2.fillPoly(mask, [np.rint(points * scale).astype(np.int32)], 1)
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        wanted = "expected shapes, imageWidth, imageHeight"
-        raise S3potError(f"{path} is no LabelMe file ({error!r}); {wanted}") from error
-    return mask.astype(bool)
+        with Image.open(io.BytesIO(base64.b64decode(data)), formats=("PNG", "JPEG")) as image:
+            return image.height, image.width
+    except (OSError, ValueError):
+        return None
+
+
+def _kind_of(shape: Mapping[str, Any]) -> str:
+    return str(shape.get("shape_type") or "polygon")
+
+
+def _encloses(shape: Mapping[str, Any]) -> bool:
+    """Whether a polygon has corners enough; other kinds are checked when they are drawn."""
+    if _kind_of(shape) != "polygon":
+        return True
+    points = shape.get("points")
+    return not isinstance(points, list) or len(points) >= 3
+
+
+def _shape_area(shape: Mapping[str, Any], frame: _Frame) -> np.ndarray | None:
+    """Fill one shape: bool (H, W); None if it encloses nothing.
+
+    Raises:
+        KeyError, TypeError, ValueError, S3potError: It is damaged or of an unknown kind.
+    """
+    kind = _kind_of(shape)
+    if kind in THIN_SHAPES or not _encloses(shape):
+        return None
+    if kind not in AREA_SHAPES:
+        raise BadFile(f"it is a {kind!r}; expected one of {', '.join(AREA_SHAPES)}")
+    points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all() or np.abs(points).max(initial=0) > MAX_COORDINATE:
+        raise BadFile(f"its points {points.tolist()[:4]} are no pixels")
+    if kind == "mask":
+        return _mask_area(shape, points, frame)
+    if kind == "circle":
+        return _circle_area(points, frame)
+    if kind == "rectangle":
+        points = _rectangle_corners(points)
+    elif kind != "polygon" and len(points) != 4:
+        raise BadFile(f"it has {len(points)} points; expected 4")
+    area = np.zeros(frame.size, dtype=np.uint8)
+    cv2.fillPoly(area, [np.rint(points * frame.scale).astype(np.int32)], 1)
+    return area.astype(bool)
+
+
+def _rectangle_corners(points: np.ndarray) -> np.ndarray:
+    """The four corners of a rectangle that is given by them or by two opposite ones."""
+    if len(points) == 4:
+        return points
+    if len(points) != 2:
+        raise BadFile(f"it has {len(points)} points; expected 2 opposite corners")
+    (left, top), (right, bottom) = points
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def _circle_area(points: np.ndarray, frame: _Frame) -> np.ndarray:
+    """A disc, given by its center and a point on its rim."""
+    if len(points) != 2:
+        raise BadFile(f"it has {len(points)} points; expected center and rim")
+    center = points[0] * frame.scale
+    radii = np.linalg.norm(points[1] - points[0]) * frame.scale
+    if not radii.all():
+        raise BadFile("its radius is 0")
+    y, x = np.mgrid[0 : frame.size[0], 0 : frame.size[1]]
+    distance = ((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2
+    return np.asarray(distance <= 1)
+
+
+def _mask_area(shape: Mapping[str, Any], points: np.ndarray, frame: _Frame) -> np.ndarray:
+    """A small image of a mask, laid with its top left corner at the first point."""
+    if len(points) != 2 or not isinstance(shape.get("mask"), str):
+        raise BadFile("it lacks the corners or the image of its mask")
+    try:
+        encoded = base64.b64decode(shape["mask"], validate=True)
+    except binascii.Error as error:
+        raise BadFile(f"its mask is no base64 text ({error})") from error
+    mask = read_mask(io.BytesIO(encoded), "its mask")
+    left, top = np.rint(points.min(axis=0)).astype(int)
+    # The annotated pixel that each pixel of the image shows, counted in the small image.
+    rows = np.floor((np.arange(frame.size[0]) + 0.5) / frame.scale[1]).astype(int) - top
+    columns = np.floor((np.arange(frame.size[1]) + 0.5) / frame.scale[0]).astype(int) - left
+    inside_rows = (rows >= 0) & (rows < mask.shape[0])
+    inside_columns = (columns >= 0) & (columns < mask.shape[1])
+    area = np.zeros(frame.size, dtype=bool)
+    area[np.ix_(inside_rows, inside_columns)] = mask[
+        np.ix_(rows[inside_rows], columns[inside_columns])
+    ]
+    return area

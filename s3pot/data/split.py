@@ -6,25 +6,36 @@ from pathlib import Path
 
 import numpy as np
 
-from s3pot.data.face_folder import (
-    FaceFiles,
-    find_faces,
-)
+from s3pot.data.face_folder import FaceFiles, find_faces
 
 
 def split(
     datapath: Path, val_fraction: float, seed: int
 ) -> tuple[list[FaceFiles], list[FaceFiles]]:
-    """Training and validation faces of a data folder.
+    """Find the training and validation faces of a data folder.
 
-    ``D/train`` and ``D/val`` when both exist, else all of D, shuffled by ``seed`` and cut. At least
-    one face stays on each side when there are two; a fraction of 0 leaves validation empty.
+    Args:
+        datapath: D; ``D/train`` and ``D/val`` are taken when both exist, else all of D is shuffled
+            and cut.
+        val_fraction: Share of validation, from 0 up to but not 1. At least one face stays on each
+            side when there are two; 0 leaves validation empty.
+        seed: Of the shuffle.
+
+    Returns:
+        Training faces, validation faces, each sorted by name.
+
+    Raises:
+        S3potError: There is no face.
     """
-    parts = [datapath / "train", datapath / "val"]
-    if all(part.is_dir() for part in parts):
-        return find_faces(parts[0]), find_faces(parts[1])
+    train_folder = datapath / "train"
+    val_folder = datapath / "val"
+    if train_folder.is_dir() and val_folder.is_dir():
+        return find_faces(train_folder), find_faces(val_folder)
     faces = find_faces(datapath)
-    count = min(max(round(len(faces) * val_fraction), int(val_fraction > 0)), len(faces) - 1)
-    held = set(np.random.default_rng(seed).permutation(len(faces))[:count].tolist())
-    train = [face for index, face in enumerate(faces) if index not in held]
-    return train, [faces[index] for index in sorted(held)]
+    least = 1 if val_fraction > 0 else 0
+    count = min(max(round(len(faces) * val_fraction), least), len(faces) - 1)
+    shuffled = np.random.default_rng(seed).permutation(len(faces))
+    is_held_out = set(shuffled[:count].tolist())
+    train = [face for index, face in enumerate(faces) if index not in is_held_out]
+    val = [face for index, face in enumerate(faces) if index in is_held_out]
+    return train, val

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ class Face:
         box: x, y, width, height in pixels; may reach beyond the photo.
         score: Detector confidence in [0, 1].
         landmarks: (5, 2) float64, x, y: eye, eye, nose tip, mouth corner, mouth corner; of each
-            pair the subject's right one first, which is the left one in the picture.
+            pair the subject's right one first, which is the left one in the image.
     """
 
     box: tuple[float, ...]
@@ -36,16 +36,45 @@ class Face:
     landmarks: np.ndarray
 
 
+class Detector(Protocol):
+    """What alignment needs of a face detector.
+
+    Attributes:
+        sure_score: Score of a face in its own aligned crop from which on it stands upright beyond
+            doubt; below, the photo is looked at turned as well.
+        likely_score: Such a score from which on a turned photo may be the right way up.
+    """
+
+    sure_score: float
+    likely_score: float
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find the faces of a photo, uint8 RGB (H, W, 3), largest first."""
+
+
 class FaceDetector:
-    """YuNet from an ONNX file; faces below ``min_score`` are dropped; S3potError if it is none."""
+    """YuNet, by OpenCV.
+
+    Args:
+        model_path: Its ONNX file.
+        min_score: Faces that it is less sure of are dropped.
+
+    Raises:
+        S3potError: The file is missing or no YuNet model.
+    """
+
+    sure_score: float = 0.92
+    likely_score: float = 0.85
 
     def __init__(self, model_path: str | Path, min_score: float = 0.6) -> None:
         try:
             network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score)
         except cv2.error as error:
-            found = f"{model_path} is missing or no YuNet model OpenCV {cv2.__version__} can read"
-            cure = "move it away, then: python -m s3pot.weights download yunet"
-            raise S3potError(f"{found}; {cure}, or set align.mode=never") from error
+            raise S3potError(
+                f"{model_path} is missing or no YuNet model that OpenCV {cv2.__version__} can "
+                "read. Move it away, then run: python -m s3pot.weights download yunet. Or set "
+                "align.mode=never to take photos as they are."
+            ) from error
         self._network: Any = network
 
     def detect(self, image: np.ndarray) -> list[Face]:
@@ -54,23 +83,31 @@ class FaceDetector:
         Returns:
             Faces in the photo frame, largest first; empty if there is none.
         """
+        longest = max(image.shape[:2])
         for side in SEARCH_SIDES:
-            scale = side / max(image.shape[:2])
-            # Enlarging a second time finds nothing new.
-            faces = self._search(image, scale) if side == SEARCH_SIDES[0] or scale <= 1 else []
+            if side != SEARCH_SIDES[0] and side > longest:
+                continue  # enlarging a second time finds nothing new
+            faces = self._search(image, side / longest)
             if faces:
                 return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
         return []
 
     def _search(self, image: np.ndarray, scale: float) -> list[Face]:
+        """Find the faces of a photo that is resized by ``scale`` first; photo frame, any order."""
         height, width = image.shape[:2]
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        new_width = max(1, round(width * scale))
+        new_height = max(1, round(height * scale))
         filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        resized = cv2.resize(image, size, interpolation=filtering)
-        self._network.setInputSize(size)
+        resized = cv2.resize(image, (new_width, new_height), interpolation=filtering)
+        self._network.setInputSize((new_width, new_height))
         _, found = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+        if found is None:
+            return []
         # A row: x, y, width, height, five landmarks x, y, score.
-        rows = np.zeros((0, 15)) if found is None else np.asarray(found, dtype=np.float64)
+        rows = np.asarray(found, dtype=np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
-        rows[:, :14] *= np.tile([width / size[0], height / size[1]], 7)
-        return [Face(tuple(row[:4]), float(row[14]), row[4:14].reshape(5, 2)) for row in rows]
+        rows[:, :14] *= np.tile([width / new_width, height / new_height], 7)
+        return [
+            Face(box=tuple(row[:4]), score=float(row[14]), landmarks=row[4:14].reshape(5, 2))
+            for row in rows
+        ]

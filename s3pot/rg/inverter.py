@@ -11,16 +11,16 @@ from torch.nn import functional as F
 
 from s3pot.data.image import pil_bilinear
 from s3pot.rg.nets.e4s import E4SNet
-from s3pot.weights.load import WeightMismatch, load_strict
+from s3pot.weights.load import WeightMismatch, load_strict, refuse_non_finite
 
 
 class Inverter(nn.Module):
     """E4S with its pre- and post-processing.
 
     Args:
-        net: loaded network; put into eval mode here.
-        input_size: side of picture and label map on the way in (512 official).
-        noise: "stored": same inputs, same picture. "random": new noise at every call.
+        net: Loaded network; put into eval mode here.
+        input_size: Side of image and label map on the way in (512 official).
+        noise: "stored": same inputs, same reference. "random": new noise at every call.
         half: bfloat16 convolutions and matrix products (autocast): faster, not bit-exact.
     """
 
@@ -29,10 +29,12 @@ class Inverter(nn.Module):
     ) -> None:
         super().__init__()
         self.net = net.eval()
-        self.input_size, self.noise, self.half_precision = input_size, noise, half
+        self.input_size = input_size
+        self.noise = noise
+        self.half_precision = half
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Bring pictures (B, 3, H, W) in [0, 1] to (B, 3, input_size, input_size) in [-1, 1]."""
+        """Bring images (B, 3, H, W) in [0, 1] to (B, 3, input_size, input_size) in [-1, 1]."""
         return (pil_bilinear(image, self.input_size) - 0.5) / 0.5
 
     @torch.no_grad()
@@ -47,31 +49,35 @@ class Inverter(nn.Module):
             RGB, (B, 3, S, S) in [0, 1], the same frame at the generator's size.
 
         Raises:
-            ValueError: a label is none of the network's regions.
+            ValueError: A label is none of the network's regions.
         """
         size = (self.input_size, self.input_size)
         if labels.shape[-2:] != size:
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision):
-            picture = self.net(self.preprocess(image), labels, self.noise)
-        return picture.float().add(1).div(2).clamp(0, 1)
+            reference = self.net(self.preprocess(image), labels, self.noise)
+        return reference.float().add(1).div(2).clamp(0, 1)
 
 
 def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
     """Load the official container: weights with strict keys, and `latent_avg` beside them.
 
     Args:
-        net: network of the fitting size.
-        checkpoint: dict with `state_dict` and `latent_avg` (codes, style_dim).
-        source: file name, for errors.
+        net: Network of the fitting size.
+        checkpoint: Dict with ``state_dict`` and ``latent_avg``, (codes, style_dim).
+        source: File name, for errors.
 
     Raises:
-        WeightMismatch: a key or shape differs, or `latent_avg` is missing.
+        WeightMismatch: A key or shape differs, or ``latent_avg`` is missing.
+        CheckpointError: Some weights are no numbers.
     """
     latent = checkpoint.get("latent_avg")
     if not isinstance(latent, Tensor) or latent.shape != net.latent_avg.shape:
         found = tuple(latent.shape) if isinstance(latent, Tensor) else "none"
-        wanted = f"{tuple(net.latent_avg.shape)}, as in the whole E4S checkpoint"
-        raise WeightMismatch(f"{source}: latent_avg is {found}, expected {wanted}")
+        raise WeightMismatch(
+            f"{source}: latent_avg is {found}, expected {tuple(net.latent_avg.shape)}, as in the "
+            "whole E4S checkpoint."
+        )
+    refuse_non_finite({"latent_avg": latent}, source)
     load_strict(net, checkpoint, source)
     net.latent_avg.copy_(latent)

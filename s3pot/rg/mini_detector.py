@@ -30,6 +30,9 @@ MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same 
 class MiniFaceDetector:
     """Finds faces with the bundled network."""
 
+    sure_score: float = 0.0  # until it is measured for this network, photos are taken as upright
+    likely_score: float = 1.0
+
     def __init__(self, net: FaceDetectorNet, min_score: float = MIN_SCORE) -> None:
         """Take a network in evaluation mode; faces below ``min_score`` are dropped."""
         self.net = net

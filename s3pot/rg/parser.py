@@ -16,8 +16,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def standardize(image: Tensor) -> Tensor:
-    """Apply ImageNet's mean and std to pictures (B, 3, H, W) in [0, 1]."""
-    mean, std = (image.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    """Apply ImageNet's mean and standard deviation to images, (B, 3, H, W) in [0, 1]."""
+    mean = image.new_tensor(IMAGENET_MEAN)[:, None, None]
+    std = image.new_tensor(IMAGENET_STD)[:, None, None]
     return (image - mean) / std
 
 
@@ -25,13 +26,13 @@ class Parser(nn.Module):
     """A parsing network with its pre- and post-processing.
 
     Args:
-        net: network whose `forward_main` gives logits (B, classes, h, w); put into eval mode here.
-        input_size: side the network was trained at (512 official).
+        net: Network whose `forward_main` gives logits (B, classes, h, w); put into eval mode here.
+        input_size: Side the network was trained at (512 official).
         table: 12-class id of each of the network's classes.
-        native_resize: E4S's own way in for BiSeNet: its cubic filter for pictures at least
+        native_resize: E4S's own way in for BiSeNet: its cubic filter for images at least
             `input_size` wide, Pillow's bilinear for narrower ones. False: plain bilinear, as for
             SegNeXt.
-        output_size: side of the label map; None for `input_size`. Smaller logits are enlarged
+        output_size: Side of the label map; None for `input_size`. Smaller logits are enlarged
             bilinearly before the arg-max.
     """
 
@@ -53,7 +54,7 @@ class Parser(nn.Module):
         self.register_buffer("table", torch.tensor(table, dtype=torch.uint8), persistent=False)
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Bring pictures to the network's size and normalise them.
+        """Bring images to the network's size and normalize them.
 
         Args:
             image: RGB, (B, 3, H, W) in [0, 1], any size.
@@ -81,11 +82,11 @@ class Parser(nn.Module):
             image: RGB, (B, 3, H, W) in [0, 1], any size.
 
         Returns:
-            uint8 (B, S, S), values 0..11, S = `output_size`: the picture's frame at the parser's
+            uint8 (B, S, S), values 0..11, S = `output_size`: the image's frame at the parser's
             resolution.
 
         Raises:
-            ValueError: the network has another number of classes than the table.
+            ValueError: The network has another number of classes than the table.
         """
         logits = self.net.forward_main(self.preprocess(image))
         if logits.shape[1] != len(self.table):

@@ -1,7 +1,7 @@
 """The warp between a photo and its working image: the crop, and the way back.
 
-Points in the photo frame name pixel centres by integers, as landmark detectors do. A working image
-of S pixels spans the quad: the centre of its pixel i lies at (i + 0.5) / S of the quad's side.
+Points in the photo frame name pixel centers by integers, as landmark detectors do. A working image
+of S pixels spans the quad: the center of its pixel i lies at (i + 0.5) / S of the quad's side.
 """
 
 from __future__ import annotations
@@ -21,41 +21,61 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Cut the working image out of a photo, or a mask out of one that belongs to it.
 
     Args:
-        photo: Picture uint8 (H, W, 3) or mask bool (H, W), empty outside; the result's kind too.
-        alignment: Made for a photo of this size; else ``S3potError``.
+        photo: uint8 (H, W, 3), or a mask, bool (H, W), which is empty outside the photo.
+        alignment: Where the working image lies.
+
+    Returns:
+        uint8 (h, w, 3) or bool (h, w), like ``photo``.
+
+    Raises:
+        S3potError: The alignment was made for a photo of another size.
     """
     _check_size(photo, alignment)
     if alignment.is_whole:
         return resized(photo, alignment.size)
     # Keep what the crop needs of the photo, in whole cells of the reduced one.
-    border, step = max(round(0.1 * alignment.side), 3), alignment.shrink
-    limit, corners = np.array(alignment.photo_size[::-1]), alignment.corners
-    low, high = corners.min(axis=0) - border, corners.max(axis=0) + border
+    border = max(round(0.1 * alignment.side), 3)
+    step = alignment.shrink
+    limit = np.array(alignment.photo_size[::-1])
+    corners = alignment.corners
+    low = corners.min(axis=0) - border
+    high = corners.max(axis=0) + border
     start = np.clip(np.floor(low / step).astype(int) * step, 0, limit - 1)
     stop = np.clip(np.ceil(high / step).astype(int) * step, start + 1, limit)
     image = to_pil(photo[start[1] : stop[1], start[0] : stop[0]])
     quad = corners + 0.5 - start  # counted from the corner of a pixel
     if step > 1:
         # Release: divides the quad by the integer, half pixel included, which shifts the crop.
-        width, height = (max(1, round(side / step)) for side in image.size)
+        width = max(1, round(image.width / step))
+        height = max(1, round(image.height / step))
         quad *= np.array([width, height]) / image.size
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     if photo.ndim == 3 and alignment.borders == "reflect":
         image, quad = _reflected(image, quad)
-    size, data = alignment.size[::-1], quad.ravel().tolist()
-    return as_array(image.transform(size, Image.Transform.QUAD, data, BILINEAR), photo)
+    size = alignment.size[::-1]
+    working = image.transform(size, Image.Transform.QUAD, quad.ravel().tolist(), BILINEAR)
+    return as_array(working, photo)
 
 
 def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]:
-    """Mirror a picture where the quad leaves it, fading to a blur and then to the median colour.
+    """Mirror an image where the quad leaves it, fading to a blur and then to the median color.
 
-    As in FFHQ, but the picture's own pixels stay as they are. Returns it with the quad in it.
+    As in FFHQ, but the image's own pixels stay as they are.
+
+    Args:
+        image: RGB.
+        quad: Corners (4, 2), counted from the corner of a pixel.
+
+    Returns:
+        The larger image, and the quad in it.
     """
     before = np.maximum(3 - np.floor(quad.min(axis=0)), 0).astype(int)
     after = np.maximum(np.ceil(quad.max(axis=0)) + 3 - image.size, 0).astype(int)
     if not before.any() and not after.any():
         return image, quad
-    inside, side = np.asarray(image), float(np.hypot(*(quad[3] - quad[0])))
+    inside = np.asarray(image)
+    edge = quad[3] - quad[0]
+    side = float(np.hypot(edge[0], edge[1]))
     padding = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
     mirrored = np.pad(inside, padding, mode="reflect")
     outside = np.pad(np.zeros(inside.shape[:2], np.uint8), padding[:2], constant_values=1)
@@ -68,7 +88,15 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
 
 
 def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """PIL's 8 ``PERSPECTIVE`` coefficients, float64, from quad (4, 2) to a height and width."""
+    """Find Pillow's ``PERSPECTIVE`` coefficients from a quad to an image.
+
+    Args:
+        quad: Corners (4, 2) in the photo frame.
+        size: Height and width of the image that spans it.
+
+    Returns:
+        float64 (8,).
+    """
     targets = image_corners(size) + 0.5
     rows = []
     for (x, y), (u, v) in zip(quad + 0.5, targets):
@@ -80,19 +108,26 @@ def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def to_photo(
     image: np.ndarray, alignment: Alignment, photo: np.ndarray | None = None, feather: float = 0.05
 ) -> np.ndarray:
-    """Bring a working image or mask back to the photo frame, in the photo's size.
+    """Bring a working image or mask back to the photo frame, at the photo's size.
 
     Args:
-        image: Picture uint8 (h, w, 3) or mask bool (h, w); spans the quad at whatever size.
+        image: Image uint8 (h, w, 3) or mask bool (h, w); spans the quad at whatever size.
         alignment: Where it came from.
-        photo: A picture is laid over this uint8 (H, W, 3); None means over black.
-        feather: A picture fades in over this share of its side; 0 gives a hard edge.
+        photo: An image is laid over this uint8 (H, W, 3); None means over black.
+        feather: An image fades in over this share of its side; 0 gives a hard edge.
+
+    Returns:
+        uint8 (H, W, 3) or bool (H, W), like ``image``.
+
+    Raises:
+        S3potError: The photo is of another size than the alignment's.
     """
     if photo is not None:
         _check_size(photo, alignment)
     if alignment.is_whole:
         return resized(image, alignment.photo_size)
-    layer, box = to_pil(image), alignment.photo_size[::-1]
+    layer = to_pil(image)
+    box = alignment.photo_size[::-1]
     if image.ndim == 3:
         layer.putalpha(_alpha(layer.size, feather))
     data = inverse_coefficients(alignment.corners, (image.shape[0], image.shape[1])).tolist()
@@ -106,12 +141,21 @@ def to_photo(
 
 def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
     if photo.shape[:2] != alignment.photo_size:
-        sizes = f"(height, width) {photo.shape[:2]}, expected {alignment.photo_size}"
-        raise S3potError(f"the photo is {sizes}: the same upright photo")
+        raise S3potError(
+            f"The photo is (height, width) {photo.shape[:2]}, but the alignment was made for "
+            f"{alignment.photo_size}; expected the same upright photo."
+        )
 
 
 def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
     """Opacity that rises from the border to full over `feather` of the shorter side."""
-    columns, rows = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 for n in size)
+    columns = _distance_to_edge(size[0])
+    rows = _distance_to_edge(size[1])
     share = np.minimum(rows[:, None], columns[None, :]) / max(feather * min(size), 0.5)
     return Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def _distance_to_edge(count: int) -> np.ndarray:
+    """Distance of each of so many pixel centers in a row to the nearer end, in pixels."""
+    index = np.arange(count)
+    return np.minimum(index, index[::-1]) + 0.5

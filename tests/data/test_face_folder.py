@@ -121,15 +121,10 @@ def test_labelme_shapes_and_their_errors(tmp_path: Path) -> None:
     truth = load_truth(face)
     assert truth is not None
     assert truth[10:21, 10:31].all() and truth.sum() == 21 * 11
-    for text in ("{", "{}", "[]", '{"imageWidth": 0, "imageHeight": 1, "shapes": []}'):
+    for text in ("{", '{"shapes": 3}', '{"imageWidth": 0, "imageHeight": 1, "shapes": []}'):
         (folder / "photo.json").write_text(text)
         with pytest.raises(S3potError, match=r"photo\.json"):
             load_truth(face)
-    line = {"shape_type": "line", "points": [[0, 0], [9, 9]]}
-    content = {"imageWidth": 60, "imageHeight": 40, "shapes": [line]}
-    (folder / "photo.json").write_text(json.dumps(content))
-    with pytest.raises(S3potError, match="a line of 2 points"):
-        load_truth(face)
 
 
 @pytest.mark.parametrize("high", [1, 255])
@@ -150,7 +145,7 @@ def test_truth_without_occlusion_and_of_another_size(processed_folder: Make) -> 
     assert truth is not None
     assert not truth.any()
     write_png(face.occlusion_truth, np.zeros((32, 64), bool))
-    with pytest.raises(S3potError, match="64 x 32; expected 64 x 64"):
+    with pytest.raises(S3potError, match="64 x 32, but its image is 64 x 64"):
         load_truth(face)
 
 
@@ -204,7 +199,7 @@ def test_odd_class_maps_are_named(tmp_path: Path, array: np.ndarray, message: st
 def test_damaged_class_maps_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x_parsing_mask.npy"
     path.write_bytes(content)
-    with pytest.raises(S3potError, match="x_parsing_mask.npy is missing or damaged"):
+    with pytest.raises(S3potError, match="x_parsing_mask.npy is damaged"):
         load_labels(path)
 
 

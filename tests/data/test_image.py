@@ -155,16 +155,16 @@ def test_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
     image.save(stream, format={"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper()))
     path = tmp_path / f"broken.{suffix}"
     path.write_bytes(stream.getvalue()[: int(kept * len(stream.getvalue()))])
-    with pytest.raises(BadImage, match=rf"broken\.{suffix}: not a readable picture \(.+\)"):
+    with pytest.raises(BadImage, match=rf"broken\.{suffix} is not a readable image: .+"):
         read_rgb(path)
 
 
 def test_no_picture(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "."):
-        with pytest.raises(BadImage, match="not a readable picture"):
+        with pytest.raises(BadImage, match="not a readable image"):
             read_rgb(tmp_path / name)
-    with pytest.raises(BadImage, match=r"gone\.png: not a readable picture .*No such file"):
+    with pytest.raises(BadImage, match=r"gone\.png is not a readable image: .*No such file"):
         read_rgb(tmp_path / "gone.png")
     for array in (np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)):
         with pytest.raises(BadImage, match="expected uint8"):

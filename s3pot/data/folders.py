@@ -1,0 +1,63 @@
+"""Walking a folder of data: links are followed, loops are not, hidden folders are left out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FolderTree:
+    """What lies below a folder.
+
+    Attributes:
+        folders: The folder itself and all below it, sorted by path, each real folder once.
+        files: All files in them, sorted by path.
+        dead_links: Links to something that does not exist, sorted.
+    """
+
+    folders: tuple[Path, ...]
+    files: tuple[Path, ...]
+    dead_links: tuple[Path, ...]
+
+
+def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
+    """List everything below a folder.
+
+    Args:
+        root: An existing folder.
+        leave_out: Folder that is not entered, such as that of the results.
+
+    Returns:
+        The tree. A folder that is reached twice, by a link, is listed once, under its own name if
+        it has one here; a link to a folder that holds ``root`` is not followed.
+    """
+    seen = {parent for parent in root.resolve().parents}
+    if leave_out is not None:
+        seen.add(leave_out.resolve())
+    folders: list[Path] = []
+    files: list[Path] = []
+    dead_links: list[Path] = []
+    waiting = [root]
+    linked: list[Path] = []  # entered after all real folders
+    while waiting or linked:
+        folder = waiting.pop() if waiting else linked.pop(0)
+        place = folder.resolve()
+        if place in seen:
+            logger.debug("%s is not entered: %s is listed already or holds it", folder, place)
+            continue
+        seen.add(place)
+        folders.append(folder)
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                (linked if path.is_symlink() else waiting).append(path)
+            elif path.is_file():
+                files.append(path)
+            elif path.is_symlink():
+                dead_links.append(path)
+    return FolderTree(tuple(sorted(folders)), tuple(sorted(files)), tuple(sorted(dead_links)))

@@ -1,0 +1,342 @@
+"""Masks as people save them: one reader for true and for predicted ones.
+
+A mask has two values, and which two differs from tool to tool: 0 and 255, 0 and 1, 0 and 65535,
+black and a color, a palette of two entries, drawn on a clear canvas. The rules, in this order:
+
+1. Alpha decides if it varies: what is opaque belongs to the mask.
+2. A palette of colors counts by its indices, one of grays by its grays.
+3. Of two values the higher one belongs to the mask; of two colors the one that is not black.
+4. Noise around two values, as JPEG and soft edges make it, is tolerated.
+
+Anything else is an error that lists the values: it may be a class map, a trimap or a probability.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from s3pot.data.image import (
+    MAX_PIXELS,
+    ImageSource,
+    has_alpha,
+    opened_image,
+    orientation_of,
+    turned_upright,
+)
+from s3pot.types import S3potError
+
+LISTED_VALUES = 8  # in an error
+BLACK_BELOW = 32  # a color whose channels are all below this counts as black
+GRAY_SPREAD = 24  # channels of a gray differ by at most this
+# Noise around two values. They lie at least this far apart (of 255) ...
+LEAST_CONTRAST = 24
+# ... no other value fills a patch of 3 x 3: that would be a third class ...
+PATCH = 3
+# ... but for values this near to one of the two, if they are black or white, where noise is cut
+# off, or if the file's format adds noise or there are too many values for classes this near ...
+NEAR = 8
+MOST_CLASSES = 32
+# ... a pixel that is further from both than this share of their distance lies in between ...
+IN_BETWEEN = 0.25
+# ... and such pixels are few and form lines, no patch of 3 x 3.
+MOST_IN_BETWEEN = 0.05
+_LUMA = np.array([0.299, 0.587, 0.114])  # as JPEG keeps it at full resolution
+LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF", "HEIF")
+
+
+class BadMask(S3potError, ValueError):
+    """Values that are no mask; the message lists them."""
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The values of a mask file.
+
+    Attributes:
+        values: (H, W), or (H, W, 3) if they are colors.
+        exact: They are indices or otherwise free of noise, so every further value is a class.
+        lossy: They come from a format that adds noise.
+    """
+
+    values: np.ndarray
+    exact: bool = False
+    lossy: bool = False
+
+
+def read_mask(
+    source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Read a mask from an image file, upright after EXIF.
+
+    Args:
+        source: Path, open file or PIL image.
+        name: What to call it in messages; None for the source itself.
+        max_pixels: Larger images are refused.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        BadImage: It is no readable image.
+        BadMask: It holds more than two values.
+    """
+    name = name or str(source)
+    with opened_image(source, max_pixels) as image:
+        orientation = orientation_of(image, name)
+        samples = replace(_samples_of(image), lossy=image.format in LOSSY_FORMATS)
+    mask = _split(samples, name)
+    if samples.lossy:
+        _refuse_faint(samples.values, mask, name)
+    if orientation == 1:
+        return mask
+    turned = turned_upright(Image.fromarray(mask.astype(np.uint8)), orientation)
+    return np.asarray(turned).astype(bool)
+
+
+def as_mask(values: Any, name: str) -> np.ndarray:
+    """Check an array that is to be a mask.
+
+    Args:
+        values: (H, W): bool, or numbers of which there are at most two.
+        name: What to call it in messages.
+
+    Returns:
+        bool (H, W); of two numbers the higher one is True.
+
+    Raises:
+        BadMask: It holds more values, such as probabilities or classes, or is not (H, W).
+    """
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise BadMask(f"{name} has shape {array.shape}; expected a mask (H, W).")
+    if array.dtype == np.bool_:
+        return array
+    if array.dtype.kind not in "iuf":
+        raise BadMask(f"{name} is of type {array.dtype}; expected bool or two numbers.")
+    return _split(_Samples(array, exact=True), name)
+
+
+def _samples_of(image: Image.Image) -> _Samples:
+    """Choose what of a decoded image is the mask: its alpha, its palette's indices, its color."""
+    alpha = _varying_alpha(image)
+    if alpha is not None:
+        return _Samples(alpha)
+    if image.mode == "P":
+        return _palette_samples(image)
+    if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+        return _Samples(np.asarray(image))
+    colors = np.asarray(image.convert("RGB"))
+    if np.ptp(colors, axis=2).max() <= GRAY_SPREAD:
+        return _Samples(np.asarray(image.convert("L")))
+    return _Samples(colors)
+
+
+def _varying_alpha(image: Image.Image) -> np.ndarray | None:
+    """Alpha as uint8 (H, W) if it varies or is clear everywhere, so that nothing is drawn."""
+    if not has_alpha(image) or image.mode.startswith("I"):
+        return None
+    alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
+    if alpha.min() == alpha.max() > 0:
+        return None
+    return alpha
+
+
+def _palette_samples(image: Image.Image) -> _Samples:
+    """The indices of a palette image, or its grays if all that it uses are different grays.
+
+    Programs that reduce a black and white image to a palette put either color first, so there the
+    grays are what was meant; a palette of colors belongs to numbered classes.
+    """
+    indices = np.asarray(image)
+    palette = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    used = np.unique(indices)
+    if used.max() >= len(palette):
+        return _Samples(indices, exact=True)
+    colors = palette[used]
+    is_gray = (colors == colors[:, :1]).all()
+    if is_gray and len(np.unique(colors[:, 0])) == len(used):
+        return _Samples(palette[indices][:, :, 0])
+    black = [index for index, color in zip(used, colors) if not color.any()]
+    if len(used) == 2 and len(black) == 1:
+        return _Samples(indices != black[0], exact=True)
+    return _Samples(indices, exact=True)
+
+
+def _split(samples: _Samples, name: str) -> np.ndarray:
+    """Tell the two values of a mask apart; bool (H, W)."""
+    values = samples.values
+    if values.dtype == np.bool_:
+        return np.asarray(values)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise BadMask(f"{name} holds values that are no numbers (NaN or infinity), so is no mask.")
+    if values.size == 0:
+        raise BadMask(f"{name} is empty: its shape is {values.shape}.")
+    distinct = _distinct(values)
+    if len(distinct) == 1:
+        return _single(values, distinct[0], samples.exact, name)
+    if len(distinct) == 2:
+        low, high = _ordered(distinct[0], distinct[1], name)
+        return _equals(values, high)
+    if samples.exact:
+        raise _too_many(distinct, name)
+    return _split_noisy(values, distinct, samples.lossy, name)
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """The different values, sorted: (N,), or (N, 3) of colors."""
+    if values.ndim == 2:
+        return np.unique(values)
+    packed = values.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    codes = np.unique(packed)
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
+
+
+def _equals(values: np.ndarray, value: np.ndarray) -> np.ndarray:
+    same = values == value
+    return np.asarray(same if same.ndim == 2 else same.all(axis=2))
+
+
+def _single(values: np.ndarray, value: np.ndarray, exact: bool, name: str) -> np.ndarray:
+    """A mask of one value: nothing at 0, everything at 1 or white; else it cannot be told."""
+    level = int(value.min()) if value.ndim else value
+    if level == 0 and not value.any():
+        return np.zeros(values.shape[:2], dtype=bool)
+    white = {1, 255, 65535}
+    if (value == level).all() and level in white:
+        return np.ones(values.shape[:2], dtype=bool)
+    raise BadMask(
+        f"{name} holds the one value {_shown(value)} everywhere, which may mean all or nothing. "
+        "Write 0 for an empty mask, 1 or 255 for a full one."
+    )
+
+
+def _ordered(
+    first: np.ndarray, second: np.ndarray, name: str, shown: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Order two values: outside the mask, inside; colors are told apart by black."""
+    if first.ndim == 0:
+        return (first, second) if first < second else (second, first)
+    for outside, inside in ((first, second), (second, first)):
+        if outside.max() < BLACK_BELOW <= inside.max():
+            return outside, inside
+    if max(np.ptp(first.astype(int)), np.ptp(second.astype(int))) <= GRAY_SPREAD:
+        darker = first.astype(int).sum() < second.astype(int).sum()
+        return (first, second) if darker else (second, first)
+    raise BadMask(
+        f"{name} holds the colors {_shown(first)} and {_shown(second)}, and neither is black, so "
+        "which of them is the mask cannot be told. Save it as black and white."
+    )
+
+
+def _split_noisy(values: np.ndarray, distinct: np.ndarray, lossy: bool, name: str) -> np.ndarray:
+    """Split values that scatter around two; BadMask if there are more."""
+    levels = values.astype(np.float64)
+    if values.ndim == 3:
+        levels = levels @ _LUMA
+    low, high = _two_levels(levels)
+    to_low = np.abs(levels - low)
+    to_high = np.abs(levels - high)
+    in_between = np.minimum(to_low, to_high) > IN_BETWEEN * (high - low)
+    is_noise = (
+        high - low >= _least_contrast(values)
+        and not _has_third_class(values, count=len(distinct), lossy=lossy)
+        and not (len(distinct) == 3 and in_between.any())
+        and in_between.mean() <= MOST_IN_BETWEEN
+        and not _holds_patch(in_between)
+    )
+    if not is_noise:
+        raise _too_many(distinct, name)
+    is_high = np.asarray(to_high < to_low)
+    if values.ndim == 2:
+        return is_high
+    low_color = values[~is_high].mean(axis=0).round().astype(np.uint8)
+    high_color = values[is_high].mean(axis=0).round().astype(np.uint8)
+    _, inside = _ordered(low_color, high_color, name)
+    return is_high if inside is high_color else ~is_high
+
+
+def _two_levels(levels: np.ndarray) -> tuple[float, float]:
+    """Find two levels that most values lie near to, the lower one first: 2-means from the modes."""
+    found, counts = np.unique(levels, return_counts=True)
+    first = found[counts.argmax()]
+    distance = np.abs(found - first)
+    is_far = distance > distance.max() / 2
+    second = found[is_far][counts[is_far].argmax()]
+    for _ in range(3):
+        nearer = np.abs(found - first) <= np.abs(found - second)
+        first = np.average(found[nearer], weights=counts[nearer])
+        second = np.average(found[~nearer], weights=counts[~nearer])
+    return min(float(first), float(second)), max(float(first), float(second))
+
+
+def _has_third_class(values: np.ndarray, count: int, lossy: bool) -> bool:
+    """Whether a value fills patches that is neither of the two that fill most.
+
+    Args:
+        values: (H, W) or (H, W, 3).
+        count: How many different values there are.
+        lossy: They come from a format that adds noise.
+    """
+    kernel = np.ones((PATCH, PATCH), np.uint8)
+    channels = values.reshape(*values.shape[:2], -1).astype(np.float64)
+    flat = np.ones(values.shape[:2], dtype=bool)
+    for channel in np.moveaxis(channels, 2, 0):
+        flat &= cv2.erode(channel, kernel) == cv2.dilate(channel, kernel)
+    if not flat.any():
+        return False
+    found, counts = np.unique(channels[flat], axis=0, return_counts=True)
+    by_size = found[counts.argsort()[::-1]]
+    is_far = np.abs(by_size - by_size[0]).max(axis=1) > NEAR
+    main = np.concatenate([by_size[:1], by_size[is_far][:1]])
+    for value in by_size:
+        distance = np.abs(main - value).max(axis=1).min()
+        is_cut_off = count > 3 and bool(np.isin(value, (0, 255)).all())
+        is_noise = lossy or count > MOST_CLASSES or is_cut_off
+        if distance > NEAR or (distance > 0 and not is_noise):
+            return True
+    return False
+
+
+def _holds_patch(mask: np.ndarray) -> bool:
+    """Whether a mask is full somewhere over a patch."""
+    kernel = np.ones((PATCH, PATCH), np.uint8)
+    return bool(cv2.erode(mask.astype(np.uint8), kernel, borderValue=0).any())
+
+
+def _least_contrast(values: np.ndarray) -> float:
+    """How far apart two values must lie for others to be noise: class numbers lie closer."""
+    highest = float(values.max())
+    if values.dtype.kind in "iu" and highest <= 255:
+        return LEAST_CONTRAST
+    return highest * LEAST_CONTRAST / 255
+
+
+def _refuse_faint(values: np.ndarray, mask: np.ndarray, name: str) -> None:
+    """Refuse a JPEG of 0 and 1 or the like: JPEG does not keep so little contrast."""
+    if values.ndim != 2 or not mask.any() or mask.all():
+        return
+    if float(values[mask].mean()) - float(values[~mask].mean()) < LEAST_CONTRAST:
+        raise BadMask(
+            f"{name} is a JPEG whose values reach from {values.min()} to {values.max()}; JPEG does "
+            "not keep so little contrast. Save the mask as PNG, or with the values 0 and 255."
+        )
+
+
+def _too_many(distinct: np.ndarray, name: str) -> BadMask:
+    listed = ", ".join(_shown(value) for value in distinct[:LISTED_VALUES])
+    more = ", ..." if len(distinct) > LISTED_VALUES else ""
+    return BadMask(
+        f"{name} is no mask: it holds {len(distinct)} values ({listed}{more}); expected two. Of a "
+        "class map or a probability, save the comparison: (classes == wanted) or (values > 0.5)."
+    )
+
+
+def _shown(value: np.ndarray) -> str:
+    if value.ndim == 0:
+        return f"{value.item():g}" if value.dtype.kind == "f" else str(value.item())
+    return f"({', '.join(str(int(channel)) for channel in value)})"

@@ -1,0 +1,230 @@
+"""The photos of a folder: which of its files they are, and which names their faces take."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
+from s3pot.data.folders import walk
+from s3pot.data.image import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage, is_image, read_rgb
+from s3pot.types import S3potError
+
+logger = logging.getLogger(__name__)
+
+NAMES_SHOWN = 4  # of files that are passed over
+_HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # read only if pillow-heif is installed
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of a folder.
+
+    Attributes:
+        path: The file.
+        name: Stem of the files that its largest face gets; sub-folders are kept (``a/b``).
+        problem: Why it cannot be done, known before it is read; None if nothing is known.
+    """
+
+    path: Path
+    name: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """The photos of a folder, and who may write what.
+
+    Attributes:
+        photos: Sorted by path.
+        owners: Of each file that a photo's largest face gets, relative to the output folder, the
+            photo.
+    """
+
+    photos: tuple[Photo, ...]
+    owners: Mapping[str, Path]
+
+    def check(self, photo: Photo, faces: int = 1) -> None:
+        """Make sure that a photo can be done without touching the faces of others.
+
+        To be called before anything of the photo is written. It depends on the folder alone, not on
+        what was done before, so every process and every run decides alike.
+
+        Args:
+            photo: One of ``photos``.
+            faces: How many of its faces are to be written.
+
+        Raises:
+            S3potError: The photo has a problem, or one of its faces would be called like another
+                photo.
+        """
+        if photo.problem is not None:
+            raise S3potError(photo.problem)
+        for number in range(1, faces + 1):
+            name = face_name(photo.name, number)
+            for file in contract_names(name):
+                owner = self.owners.get(file, photo.path)
+                if owner != photo.path:
+                    raise S3potError(
+                        f"Its face {number} would be called {name} and overwrite {file} of the "
+                        f"photo {owner}. Rename one of the two photos."
+                    )
+
+
+def face_name(photo_name: str, number: int) -> str:
+    """Name a face of a photo: ``a`` for the largest one, then ``a_face2``, ``a_face3``."""
+    return photo_name if number == 1 else f"{photo_name}_face{number}"
+
+
+def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
+    """Find the photos below a folder; the output folder may lie inside and is left out.
+
+    A photo is a file that is an image by its ending or by its first bytes, and is none of the files
+    that s3pot itself writes. Other files are passed over and claim no name. Of a camera RAW or
+    HEIC file and another image of the same name, the one that can be read is taken.
+
+    Args:
+        input_dir: A folder, or one photo.
+        output_dir: Where the faces will go.
+
+    Raises:
+        S3potError: There is no such folder, no photo in it, or it is the output folder too.
+    """
+    if not input_dir.exists():
+        raise S3potError(f"The folder --input_dir {input_dir} does not exist.")
+    if input_dir.resolve() == output_dir.resolve():
+        raise S3potError(
+            f"--output_dir is the input folder {input_dir}; choose another one, or results and "
+            "photos would mix."
+        )
+    root = input_dir.parent if input_dir.is_file() else input_dir
+    if input_dir.is_file():
+        files: Sequence[Path] = [input_dir]
+        dead_links: Sequence[Path] = []
+    else:
+        tree = walk(input_dir, leave_out=output_dir)
+        files = tree.files
+        dead_links = tree.dead_links
+    images = [path for path in files if _looks_like_image(path)]
+    stems = {path.with_suffix("") for path in images}
+    images = [path for path in images if not _is_ours(path, stems)]
+    chosen, replaced = _one_per_name(images, root)
+    photos = [*chosen, *_dead_photos(dead_links, root)]
+    _tell(files, [photo.path for photo in photos], replaced, dead_links)
+    if not photos:
+        raise S3potError(
+            f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
+            "in sub-folders."
+        )
+    return PhotoFolder(tuple(sorted(photos, key=lambda photo: photo.path)), _owners(photos))
+
+
+def _looks_like_image(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or suffix in RAW_SUFFIXES or is_image(path)
+
+
+def _is_ours(path: Path, stems: set[Path]) -> bool:
+    """Whether a file is one that s3pot writes, or a mask or reference beside its photo."""
+    for ending in CONTRACT_ENDINGS:
+        if path.name.endswith(ending):
+            return True
+        mark = PurePath(ending).stem  # _occlusion of a_occlusion.jpg
+        stem = path.with_suffix("")
+        if stem.name.endswith(mark) and stem.with_name(stem.name[: -len(mark)] or ".") in stems:
+            return True
+    return False
+
+
+def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list[Path]]:
+    """Choose among images of one name.
+
+    Returns:
+        The photos, and the RAW and HEIC files in whose place another image is read.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for path in images:
+        name = path.relative_to(root).with_suffix("").as_posix()
+        by_name.setdefault(name, []).append(path)
+    photos: list[Photo] = []
+    replaced: list[Path] = []
+    for name, paths in by_name.items():
+        if len(paths) == 1:
+            photos.append(Photo(paths[0], name))
+            continue
+        readable = [path for path in paths if _is_readable(path)]
+        for path in paths:
+            if path in readable[:1] or not readable:
+                photos.append(Photo(path, name))
+            elif path in readable:
+                problem = (
+                    f"Its faces would overwrite those of {readable[0]}, which has the same name "
+                    "but for its ending. Rename one of the two photos."
+                )
+                photos.append(Photo(path, name, problem))
+            elif path.suffix.lower() in RAW_SUFFIXES or path.suffix.lower() in _HEIC_SUFFIXES:
+                replaced.append(path)
+            else:
+                photos.append(Photo(path, name, _fault(path)))
+    return photos, replaced
+
+
+def _is_readable(path: Path) -> bool:
+    return _fault(path) is None
+
+
+def _fault(path: Path) -> str | None:
+    """Why a file cannot be read as an image; None if it can."""
+    try:
+        read_rgb(path)
+    except BadImage as error:
+        return str(error)
+    return None
+
+
+def _dead_photos(dead_links: Sequence[Path], root: Path) -> list[Photo]:
+    """The dead links that are called like images: photos that fail."""
+    photos = []
+    for path in dead_links:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            name = path.relative_to(root).with_suffix("").as_posix()
+            target = path.readlink()
+            problem = f"It is a link to {target}, which does not exist. Fetch the data it leads to."
+            photos.append(Photo(path, name, problem))
+    return photos
+
+
+def _owners(photos: Sequence[Photo]) -> dict[str, Path]:
+    """Of each file that the photos' largest faces get, the photo that writes it."""
+    owners: dict[str, Path] = {}
+    for photo in photos:
+        if photo.problem is None:
+            for file in contract_names(photo.name):
+                owners.setdefault(file, photo.path)
+    return owners
+
+
+def _tell(
+    files: Sequence[Path],
+    photos: Sequence[Path],
+    replaced: Sequence[Path],
+    dead_links: Sequence[Path],
+) -> None:
+    """Name what is no photo, one line a kind."""
+    known = {*photos, *replaced}
+    others = [path for path in files if path not in known]
+    if others:
+        logger.info("passed over as no photos: %s", _some(others))
+    if replaced:
+        logger.info("read as another image of the same name: %s", _some(replaced))
+    dead = [path for path in dead_links if path not in known]
+    if dead:
+        logger.warning("links to nothing are passed over: %s", _some(dead))
+
+
+def _some(paths: Sequence[Path]) -> str:
+    names = ", ".join(str(path) for path in paths[:NAMES_SHOWN])
+    more = len(paths) - NAMES_SHOWN
+    return f"{names} and {more} more" if more > 0 else names

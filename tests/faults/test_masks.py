@@ -1,0 +1,244 @@
+"""One mask saved in every way that people save masks is read as one mask, or refused by its values.
+
+Reported at sam-hq #42, boundary-iou-api #9, sd-webui-controlnet #3079, imgaug #202,
+image-segmentation-keras #117, segmentation_models #68.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Callable
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from s3pot.data.image import write_png
+from s3pot.data.masks import BadMask, as_mask, read_mask
+from s3pot.metrics import mask_scores
+
+HOLE = np.zeros((96, 128), dtype=bool)
+HOLE[30:60, 40:90] = True
+BITS = HOLE.astype(np.uint8)
+
+
+def saved(image: Image.Image, form: str = "PNG", **options: Any) -> io.BytesIO:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    stream.seek(0)
+    return stream
+
+
+def gray(high: int, dtype: type = np.uint8) -> Image.Image:
+    return Image.fromarray(BITS.astype(dtype) * dtype(high))
+
+
+def colored(inside: tuple[int, ...], outside: tuple[int, ...]) -> Image.Image:
+    return Image.fromarray(np.where(HOLE[..., None], inside, outside).astype(np.uint8))
+
+
+def palette(index: int, colors: list[int]) -> Image.Image:
+    image = Image.fromarray(BITS * np.uint8(index))
+    image.putpalette(colors + [0] * (768 - len(colors)))
+    return image
+
+
+def soft(scale: int, how: Image.Resampling) -> Image.Image:
+    large = gray(255).resize((128 * scale, 96 * scale), Image.Resampling.NEAREST)
+    return large.resize((128, 96), how)
+
+
+EXACT: dict[str, Callable[[], io.BytesIO]] = {
+    "0 and 255": lambda: saved(gray(255)),
+    "0 and 1": lambda: saved(gray(1)),
+    "0 and 2": lambda: saved(gray(2)),
+    "0 and 12": lambda: saved(gray(12)),
+    "0 and 100": lambda: saved(gray(100)),
+    "0 and 127": lambda: saved(gray(127)),
+    "100 and 200": lambda: saved(Image.fromarray(BITS * 100 + 100)),
+    "one bit": lambda: saved(Image.fromarray(HOLE)),
+    "one bit BMP": lambda: saved(Image.fromarray(HOLE), "BMP"),
+    "PBM": lambda: saved(Image.fromarray(HOLE), "PPM"),
+    "RGB": lambda: saved(gray(255).convert("RGB")),
+    "RGB of 0 and 1": lambda: saved(gray(1).convert("RGB")),
+    "red on black": lambda: saved(colored((255, 0, 0), (0, 0, 0))),
+    "dark blue on black": lambda: saved(colored((0, 0, 128), (0, 0, 0))),
+    "16 bit to 65535": lambda: saved(gray(65535, np.uint16)),
+    "16 bit to 255": lambda: saved(gray(255, np.uint16)),
+    "16 bit to 1": lambda: saved(gray(1, np.uint16)),
+    "32 bit": lambda: saved(gray(7, np.int32), "TIFF"),
+    "float": lambda: saved(Image.fromarray(HOLE.astype(np.float32)), "TIFF"),
+    "white on clear": lambda: saved(colored((255, 255, 255, 255), (0, 0, 0, 0))),
+    "black on clear": lambda: saved(colored((0, 0, 0, 255), (0, 0, 0, 0))),
+    "black on clear white": lambda: saved(colored((0, 0, 0, 255), (255, 255, 255, 0))),
+    "cut-out on clear": lambda: saved(colored((200, 60, 30, 255), (0, 0, 0, 0))),
+    "half clear": lambda: saved(colored((255, 0, 0, 128), (255, 0, 0, 0))),
+    "opaque RGBA": lambda: saved(colored((255, 255, 255, 255), (0, 0, 0, 255))),
+    "gray and alpha": lambda: saved(colored((255,) * 4, (0,) * 4).convert("LA")),
+    "VOC palette, class 1": lambda: saved(palette(1, [0, 0, 0, 128, 0, 0])),
+    "VOC palette, class 8": lambda: saved(palette(8, [0] * 24 + [64, 0, 0])),
+    "palette of one color": lambda: saved(palette(3, [9, 9, 9] * 4)),
+    "palette with a clear index": lambda: saved(
+        palette(1, [0, 0, 0, 255, 255, 255]), transparency=0
+    ),
+    "palette white first": lambda: saved(gray(255).convert("RGB").quantize(2, method=0)),
+    "palette red first": lambda: saved(colored((255, 0, 0), (0, 0, 0)).quantize(2, method=0)),
+    "GIF of RGB": lambda: saved(gray(255).convert("RGB"), "GIF"),
+    "GIF of gray": lambda: saved(gray(255), "GIF"),
+    "lossless WEBP": lambda: saved(gray(255), "WEBP", lossless=True),
+}
+NOISY: dict[str, Callable[[], io.BytesIO]] = {
+    **{
+        f"JPEG {quality}{' again as PNG' if again else ''}": (
+            lambda q=quality, a=again: noisy("JPEG", q, gray(255), a)
+        )
+        for quality in (20, 40, 75, 95)
+        for again in (False, True)
+    },
+    "JPEG of 0 and 100": lambda: noisy("JPEG", 60, gray(100), False),
+    "JPEG of red": lambda: noisy("JPEG", 75, colored((255, 0, 0), (0, 0, 0)), False),
+    "WEBP": lambda: noisy("WEBP", 60, gray(255), False),
+    "soft edges": lambda: saved(soft(3, Image.Resampling.BILINEAR)),
+    "soft alpha": lambda: saved(
+        Image.merge("LA", (gray(0), soft(3, Image.Resampling.BICUBIC))).convert("RGBA")
+    ),
+}
+
+
+def noisy(form: str, quality: int, image: Image.Image, again: bool) -> io.BytesIO:
+    stream = saved(image, form, quality=quality)
+    return saved(Image.open(stream).copy()) if again else stream
+
+
+@pytest.mark.parametrize("way", EXACT)
+def test_two_values_are_a_mask(way: str) -> None:
+    np.testing.assert_array_equal(read_mask(EXACT[way]()), HOLE)
+
+
+@pytest.mark.parametrize("way", NOISY)
+def test_noise_around_two_values_is_tolerated(way: str) -> None:
+    mask = read_mask(NOISY[way]())
+    outline = cv2.dilate(BITS, np.ones((3, 3))) - cv2.erode(BITS, np.ones((3, 3)))
+    assert (mask != HOLE).sum() <= 0.1 * outline.sum()
+    assert not ((mask != HOLE) & (outline == 0)).any()
+
+
+def with_patch(image: Image.Image, value: Any) -> Image.Image:
+    pixels = np.array(image)
+    pixels[5:15, 5:25] = value
+    return Image.fromarray(pixels)
+
+
+MORE: dict[str, tuple[Callable[[], Image.Image], str]] = {
+    "trimap": (lambda: with_patch(gray(255), 128), "3 values (0, 128, 255)"),
+    "classes": (lambda: with_patch(gray(1), 2), "3 values (0, 1, 2)"),
+    "classes and a void": (lambda: with_patch(gray(1), 255), "3 values (0, 1, 255)"),
+    "many classes": (
+        lambda: Image.fromarray(np.repeat(np.arange(12, dtype=np.uint8), 40).reshape(24, 20)),
+        "12 values (0, 1, 2, 3, 4, 5, 6, 7, ...)",
+    ),
+    "19 classes and a void": (
+        lambda: with_patch(
+            Image.fromarray(np.repeat(np.arange(19, dtype=np.uint8), 400).reshape(95, 80)), 255
+        ),
+        "20 values (0, 1, 2",
+    ),
+    "two colors on black": (
+        lambda: with_patch(colored((255, 0, 0), (0, 0, 0)), (0, 255, 0)),
+        "3 values ((0, 0, 0), (0, 255, 0), (255, 0, 0))",
+    ),
+    "probability": (lambda: gray(255).filter(ImageFilter.GaussianBlur(8)), "values (0, 1, 2"),
+    "gradient": (lambda: Image.linear_gradient("L"), "256 values (0, 1, 2"),
+    "palette of three": (
+        lambda: Image.fromarray(np.array(with_patch(gray(1), 2)), "P"),
+        "3 values (0, 1, 2)",
+    ),
+    "photo": (
+        lambda: Image.fromarray(
+            np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        ),
+        "values (",
+    ),
+    "not a number": (
+        lambda: Image.fromarray(np.where(HOLE, np.nan, 0).astype(np.float32)),
+        "no numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_more_values_are_listed(kind: str) -> None:
+    make, said = MORE[kind]
+    with pytest.raises(BadMask) as caught:
+        read_mask(make(), "x.png")
+    assert str(caught.value).startswith("x.png ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_a_third_class_is_found_under_noise(form: str) -> None:
+    stream = saved(with_patch(gray(255), 128), form, quality=90)
+    with pytest.raises(BadMask, match="values"):
+        read_mask(stream, "x")
+
+
+def test_a_jpeg_of_0_and_1_has_lost_the_mask() -> None:
+    with pytest.raises(BadMask, match="x is a JPEG whose values reach from 0 to 1.*as PNG"):
+        read_mask(saved(gray(1), "JPEG", quality=75), "x")
+
+
+def test_two_colors_without_black_cannot_be_told_apart() -> None:
+    with pytest.raises(BadMask, match=r"\(255, 0, 0\) and \(255, 255, 255\), and neither is black"):
+        read_mask(saved(colored((255, 0, 0), (255, 255, 255))), "x")
+
+
+@pytest.mark.parametrize("high", [1, 255])
+def test_one_value_is_all_or_nothing(high: int) -> None:
+    full = Image.fromarray(np.full((4, 5), high, np.uint8))
+    assert read_mask(saved(full)).all()
+    assert not read_mask(saved(Image.new("L", (5, 4)))).any()
+    assert not read_mask(saved(Image.new("RGBA", (5, 4), (255, 255, 255, 0)))).any()
+    with pytest.raises(BadMask, match="the one value 128 everywhere"):
+        read_mask(Image.new("L", (5, 4), 128), "x")
+
+
+def test_a_mask_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gray(255).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), np.rot90(HOLE, -1))
+
+
+def test_what_we_write_is_read_back(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", HOLE)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), HOLE)
+
+
+@pytest.mark.parametrize("high", [1, 255, 12, 0.5])
+def test_arrays_of_two_values_are_scored_like_bool(high: float) -> None:
+    other = np.roll(HOLE, 7, axis=1)
+    assert mask_scores(HOLE * high, other * 255) == mask_scores(HOLE, other)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.linspace(0, 1, 20).reshape(4, 5), "20 values"),
+        (np.arange(20).reshape(4, 5), r"20 values \(0, 1, 2"),
+        (np.full((4, 5), 0.7), "the one value 0.7"),
+        (np.full((4, 5), np.nan), "no numbers"),
+        (np.zeros((4, 5, 1)), r"shape \(4, 5, 1\)"),
+        (np.zeros((4, 5), dtype=complex), "type complex"),
+        (np.full((4, 5), "a"), "type <U1"),
+    ],
+)
+def test_arrays_that_are_no_masks_are_refused(array: np.ndarray, said: str) -> None:
+    truth = np.eye(4, 5, dtype=bool)
+    with pytest.raises(BadMask, match=f"the prediction .*{said}"):
+        mask_scores(array, truth)
+    with pytest.raises(ValueError, match=f"the truth .*{said}"):
+        mask_scores(truth, array)
+    with pytest.raises(BadMask, match=f"x .*{said}"):
+        as_mask(array, "x")
