@@ -181,6 +181,9 @@ def test_truth_is_carried_along(tmp_path, run, caplog):
 class TwoFaces:
     """A detector of two small faces, where its model would find none."""
 
+    sure_score = 0.0
+    likely_score = 1.0
+
     def detect(self, image):
         near = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], float)
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
