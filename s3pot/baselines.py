@@ -77,7 +77,8 @@ def single_point(case: Case) -> np.ndarray:
         )
         with torch.no_grad():
             prediction = case.segmenter.predict_visible_face(None, first_point_only)
-    return split_region(prediction, case.face.parsing, case.size).occlusion
+    decision = case.segmenter.settings.decision
+    return split_region(prediction, case.face.parsing, case.size, decision).occlusion
 
 
 def negative_cells(case: Case) -> np.ndarray:

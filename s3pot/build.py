@@ -16,6 +16,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
 from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
+from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, ReferenceGenerator
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.detect import FaceDetector
@@ -77,6 +78,11 @@ def pipeline_settings(config: Config) -> PipelineSettings:
         attended=config.prompt.features == "attended",
         selection=config.prompt.selection,
         align_corners=config.mask.align_corners,
+        decision=OcclusionDecision(
+            sliver_width=config.mask.sliver_width,
+            min_piece=config.mask.min_piece,
+            min_share=config.mask.min_share,
+        ),
     )
 
 

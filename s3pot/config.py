@@ -86,9 +86,13 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """From the decoder's low-resolution logits to the sam frame."""
+    """From the decoder's low-resolution logits to the occlusion mask."""
 
     align_corners: bool = True  # of the bilinear enlargement; true in the release
+    # What of the mask counts, see occlusion_decision.py; 0, as in the paper, lets all of it count.
+    sliver_width: float = _number(0.0, low=0, high=1)  # below: no occlusion; of the region's width
+    min_piece: float = _number(0.0, low=0, high=1)  # smaller pieces: none; share of the region
+    min_share: float = _number(0.0, low=0, high=1)  # with less a face is bare; share of the region
 
 
 @dataclass(frozen=True)

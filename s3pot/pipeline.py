@@ -42,6 +42,7 @@ from s3pot.data.image import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
 from s3pot.labels import OCCLUSION, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, sample_logits
+from s3pot.occlusion_decision import OcclusionDecision, decide
 from s3pot.ps.select import select_points
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.parser import Parser
@@ -143,6 +144,7 @@ class PipelineSettings:
     attended: bool = True
     selection: str = "greedy"
     align_corners: bool = True
+    decision: OcclusionDecision = OcclusionDecision()
 
 
 class OcclusionSegmenter:
@@ -354,7 +356,10 @@ def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
 
 
 def split_region(
-    prediction: Prediction | None, parsing: np.ndarray, size: tuple[int, ...]
+    prediction: Prediction | None,
+    parsing: np.ndarray,
+    size: tuple[int, ...],
+    decision: OcclusionDecision | None = None,
 ) -> Masks:
     """Occlusion = region minus visible face, the last line of the method.
 
@@ -362,6 +367,8 @@ def split_region(
         prediction: The visible face; None, without prompt points, marks nothing as occluded.
         parsing: The 12 classes of the same face, uint8 (h, w), any size.
         size: Height and width of the working image, and so of the masks.
+        decision: What of the difference counts as an occlusion; the rest is visible face. None,
+            as in the paper, counts everything.
     """
     parsing = resize_labels(parsing, size)
     region = region_of(parsing)
@@ -371,9 +378,11 @@ def split_region(
         logits = F.interpolate(logits_sam, size=size, mode="bilinear", align_corners=False)[0, 0]
         face = region & (logits > 0).cpu().numpy()
     occlusion = region & ~face
+    if decision is not None:
+        occlusion = decide(occlusion, region, decision)
     return Masks(
         occlusion=occlusion,
-        face=face,
+        face=region & ~occlusion,
         parsing=np.where(occlusion, np.uint8(OCCLUSION), parsing),
     )
 
@@ -405,5 +414,7 @@ class S3POT:
         prediction = None
         if prompts.has_points:
             prediction = self.segmenter.predict_visible_face(self.adapter, prompts)
-        masks = split_region(prediction, face.parsing, face.image.shape[:2])
+        masks = split_region(
+            prediction, face.parsing, face.image.shape[:2], self.segmenter.settings.decision
+        )
         return SegmentedFace(face=face, prompts=prompts, prediction=prediction, masks=masks)

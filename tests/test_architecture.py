@@ -21,7 +21,7 @@ LAYERS = (
     ("training", "report"),
     ("build", "baselines"),
     ("pipeline",),
-    ("rg", "fe", "ps", "adapter", "losses", "metrics"),
+    ("rg", "fe", "ps", "adapter", "losses", "metrics", "occlusion_decision", "quality"),
     ("sam", "data", "weights"),
     (
         "statistics",

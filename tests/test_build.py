@@ -8,6 +8,7 @@ import torch
 
 from s3pot import build
 from s3pot.config import Config, load_config
+from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.types import S3potError
 
 CPU = torch.device("cpu")
@@ -97,12 +98,15 @@ def test_settings_follow_the_config() -> None:
     config = load_config(
         None,
         ["prompt.initial_anchor=corner", "prompt.initial_pick=product", "prompt.features=encoder"]
-        + ["mask.align_corners=false"],
+        + ["mask.align_corners=false", "mask.sliver_width=0.1", "mask.min_piece=0.2"]
+        + ["mask.min_share=0.3"],
     )
     found = build.pipeline_settings(config)
     assert (found.initial_anchor, found.initial_pick) == ("corner", "product")
     assert not found.attended
     assert not found.align_corners
+    assert found.decision == OcclusionDecision(sliver_width=0.1, min_piece=0.2, min_share=0.3)
+    assert build.pipeline_settings(load_config("paper")).decision == OcclusionDecision()
 
 
 def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from s3pot.adapter import PromptAdapter
 from s3pot.labels import OCCLUSION, REGION_CLASSES
 from s3pot.losses import PADDING_LABEL, point_losses
+from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import (
     S3POT,
     OcclusionSegmenter,
@@ -253,6 +254,19 @@ def test_masks_split_the_region(size: tuple[int, int]) -> None:
             assert masks.occlusion[y, x] == (inside and not visible)
             assert masks.parsing[y, x] == (OCCLUSION if inside and not visible else label)
     assert masks.parsing.dtype == np.uint8
+
+
+def test_what_does_not_count_is_visible_face() -> None:
+    logits = torch.full((32, 32), 5.0)
+    logits[10:20, 10:20] = -5.0
+    logits[2:4, 2:4] = -5.0
+    labels = np.full((32, 32), 6, np.uint8)
+    masks = split_region(
+        Prediction(logits, None), labels, (32, 32), OcclusionDecision(min_piece=0.01)
+    )
+    assert masks.occlusion[10:20, 10:20].all() and masks.occlusion.sum() == 100
+    assert masks.face[2:4, 2:4].all() and (masks.parsing[2:4, 2:4] == 6).all()
+    assert (masks.face ^ masks.occlusion).all()
 
 
 def test_without_prompts_nothing_is_occluded() -> None:

@@ -166,7 +166,8 @@ def draw_faces(
         aligned = load_aligned_face(face)
         with torch.no_grad():
             prediction = store.segmenter.predict_visible_face(adapter, store.get(face))
-        masks = split_region(prediction, aligned.parsing, aligned.image.shape[:2])
+        decision = store.segmenter.settings.decision
+        masks = split_region(prediction, aligned.parsing, aligned.image.shape[:2], decision)
         pictures[face.name] = overlay(aligned.image, masks.occlusion)
     return pictures
 

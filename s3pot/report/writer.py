@@ -12,7 +12,9 @@ import numpy as np
 from s3pot.data.image import write_png
 from s3pot.geometry import Alignment
 from s3pot.io import write_csv, write_json, write_npy
+from s3pot.labels import resize_labels
 from s3pot.metrics import mask_scores
+from s3pot.occlusion_decision import occluded_share_by_part
 from s3pot.report import vis
 from s3pot.report.gallery import write_gallery
 from s3pot.rg.warp import to_photo
@@ -40,6 +42,12 @@ class ResultRow:
         name: Of the face; sub-folders are kept.
         occluded: "yes" or "no".
         occluded_share: Of the region, in [0, 1].
+        occluded_share_skin: Of this part of the face; None if the parser saw no such part.
+        occluded_share_eyes: As above.
+        occluded_share_brows: As above.
+        occluded_share_nose: As above.
+        occluded_share_lips_and_mouth: As above.
+        occluded_share_glasses: As above.
         region_pixels: Pixels where an occlusion could be found.
         positive_points: Prompts on visible face.
         negative_points: Prompts on an occlusion.
@@ -55,6 +63,12 @@ class ResultRow:
     name: str
     occluded: str
     occluded_share: float
+    occluded_share_skin: float | None
+    occluded_share_eyes: float | None
+    occluded_share_brows: float | None
+    occluded_share_nose: float | None
+    occluded_share_lips_and_mouth: float | None
+    occluded_share_glasses: float | None
     region_pixels: int
     positive_points: int
     negative_points: int
@@ -83,11 +97,22 @@ def result_row(
     masks = result.masks
     occluded_pixels = int(masks.occlusion.sum())
     region_pixels = occluded_pixels + int(masks.face.sum())
+    parsing = resize_labels(result.face.parsing, masks.occlusion.shape)
+    by_part = {
+        part: None if share is None else round(share, 6)
+        for part, share in occluded_share_by_part(masks.occlusion, parsing).items()
+    }
     positive_points = int((result.prompts.point_labels == 1).sum())
     return ResultRow(
         name=result.face.name,
         occluded="yes" if occluded_pixels else "no",
         occluded_share=round(occluded_pixels / max(region_pixels, 1), 6),
+        occluded_share_skin=by_part["skin"],
+        occluded_share_eyes=by_part["eyes"],
+        occluded_share_brows=by_part["brows"],
+        occluded_share_nose=by_part["nose"],
+        occluded_share_lips_and_mouth=by_part["lips_and_mouth"],
+        occluded_share_glasses=by_part["glasses"],
         region_pixels=region_pixels,
         positive_points=positive_points,
         negative_points=len(result.prompts.point_labels) - positive_points,

@@ -183,7 +183,12 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             logger.warning(
                 "%s: no prompt point lies in the face region; nothing is marked", entry.face.name
             )
-        masks = split_region(prediction, entry.face.parsing, entry.face.image.shape[:2])
+        masks = split_region(
+            prediction,
+            entry.face.parsing,
+            entry.face.image.shape[:2],
+            self.segmenter.settings.decision,
+        )
         seconds_segment = time.perf_counter() - start
         result = SegmentedFace(
             face=entry.face,

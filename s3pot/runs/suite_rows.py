@@ -59,7 +59,8 @@ class LoadedRow:
                 fit_adapter(self.segmenter, prompts, adapter, self.config)
             with torch.no_grad():
                 prediction = self.segmenter.predict_visible_face(adapter, prompts)
-        return split_region(prediction, face.parsing, face.image.shape[:2]).occlusion
+        decision = self.segmenter.settings.decision
+        return split_region(prediction, face.parsing, face.image.shape[:2], decision).occlusion
 
 
 def load_rows(config: Config, suite: Suite) -> list[LoadedRow]:
