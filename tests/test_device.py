@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from s3pot.device import pick_device
+from s3pot.device import flushed_denormals, pick_device
 from s3pot.seeding import epoch_order
 from s3pot.types import S3potError
 
@@ -52,3 +52,19 @@ def test_order_follows_seed_and_epoch_alone() -> None:
     assert len(orders) == 9
     assert all(sorted(order) == list(range(9)) for order in orders)
     assert epoch_order(9, 1, 2) == epoch_order(9, 1, 2)
+
+
+def test_denormals_are_zero_inside_the_block_only() -> None:
+    def halved() -> float:
+        return float(torch.full((), 1e-39) * 0.5)
+
+    assert halved() > 0
+    with flushed_denormals():
+        assert halved() == 0
+        with flushed_denormals():
+            assert halved() == 0
+        assert halved() == 0  # the inner block leaves the outer one as it was
+    assert halved() > 0
+    with pytest.raises(ZeroDivisionError), flushed_denormals():
+        raise ZeroDivisionError
+    assert halved() > 0

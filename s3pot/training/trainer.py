@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
+from s3pot.device import flushed_denormals
 from s3pot.distributed import Process
 from s3pot.losses import PointLosses, point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
@@ -90,8 +91,9 @@ class AdapterTrainer:
                 a weight is none.
         """
         sums = LossSums(self.process)
-        for batch in self._batches(order):
-            self._step(get, batch, sums)
+        with flushed_denormals():
+            for batch in self._batches(order):
+                self._step(get, batch, sums)
         self.schedule.step()
         weights = torch.cat([weight.detach().flatten() for weight in self.adapter.parameters()])
         if not bool(weights.isfinite().all()):
@@ -106,10 +108,11 @@ class AdapterTrainer:
         """Mean losses of the images 0..count-1 without training; errors as of ``train_epoch``."""
         sums = LossSums(self.process)
         own = self.own_share(range(count))
-        for start in range(0, len(own), self.images_per_decode):
-            prompts = [get(index) for index in own[start : start + self.images_per_decode]]
-            sums.add(prompts, self._losses(prompts, self.adapter))
-            sums.check_finite()
+        with flushed_denormals():
+            for start in range(0, len(own), self.images_per_decode):
+                prompts = [get(index) for index in own[start : start + self.images_per_decode]]
+                sums.add(prompts, self._losses(prompts, self.adapter))
+                sums.check_finite()
         return sums.means()
 
     def _batches(self, order: Sequence[int]) -> Iterator[Sequence[int]]:
