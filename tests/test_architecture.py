@@ -30,6 +30,7 @@ LAYERS = (
         "grid",
         "geometry",
         "io",
+        "stored_zip",
         "config",
         "device",
         "seeding",

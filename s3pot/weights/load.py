@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import safe_open
@@ -18,9 +20,14 @@ from s3pot.types import S3potError
 from s3pot.weights.contents import foreign_kind
 from s3pot.weights.locate import mini_path
 from s3pot.weights.recognize import recognize
+from s3pot.weights.safe_pickle import DamagedPickle, UnsafePickle, check_checkpoint
+
+logger = logging.getLogger(__name__)
 
 MINI_FORMAT = 1
 NAMES_SHOWN = 3  # of each kind of difference
+# Holes in torch.load(weights_only=True) and the versions that closed them.
+KNOWN_HOLES = {"CVE-2025-32434": (2, 6), "CVE-2026-24747": (2, 10)}
 
 
 class CheckpointError(S3potError):
@@ -60,20 +67,51 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _read_pickle(path: Path) -> Any:
+    """Check a pickle and load it; both from the same open file, so that it cannot be swapped."""
+    _warn_of_known_holes(torch.__version__)
+    try:
+        with path.open("rb") as stream:
+            check_checkpoint(stream)
+            return _load_checked(stream)
+    except UnsafePickle as error:
+        raise CheckpointError(
+            f"{path} was refused: {error}. Save it as plain tensors and values, such as "
+            "torch.save(model.state_dict(), ...)."
+        ) from error
+    except DamagedPickle as error:
+        raise CheckpointError(
+            f"{path} is cut off, damaged or no PyTorch checkpoint: {error}. "
+            "Fetch or write it again."
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _load_checked(stream: BinaryIO) -> Any:
     try:
         with _allow_namespace():
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle ends in almost any error, struct.error included
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if refused:
-            reason = (
-                f"was refused: it wants {refused.group(1)}, but may hold no code. Save it as plain "
-                "tensors and values, such as torch.save(model.state_dict(), ...); "
-                "argparse.Namespace needs torch 2.5."
-            )
-        else:
-            reason = "is cut off, damaged or no PyTorch checkpoint. Fetch or write it again."
-        raise CheckpointError(f"{path} {reason}") from error
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # PyTorch raises almost any type on damaged data
+        if "argparse.Namespace" in str(error):
+            raise UnsafePickle(
+                "it wants argparse.Namespace, which needs torch 2.5 or later"
+            ) from error
+        raise DamagedPickle(str(error).partition("\n")[0]) from error
+
+
+@cache  # once for each version: that is, once
+def _warn_of_known_holes(version: str) -> None:
+    """Say that a version of torch has known holes in reading pickles, if it has any."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    holes = [name for name, fixed_in in KNOWN_HOLES.items() if numbers < fixed_in]
+    if holes:
+        logger.warning(
+            "torch %s has known holes in reading .pth files (%s). s3pot checks how a file is "
+            "built before torch reads it; even so, take such files only from those you trust, or "
+            "upgrade torch, or use .safetensors.",
+            version,
+            ", ".join(holes),
+        )
 
 
 def _allow_namespace() -> AbstractContextManager[Any]:
