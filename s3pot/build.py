@@ -30,8 +30,9 @@ from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.sam.speed import has_compiler
 from s3pot.types import S3potError
 from s3pot.weights.hashing import checked_sha256
-from s3pot.weights.load import load_strict, read_checkpoint, read_mini
+from s3pot.weights.load import load_strict, read_checkpoint
 from s3pot.weights.locate import locate, mini_path
+from s3pot.weights.mini_set import read_mini
 
 PARSER_SIZE = 512  # side of the official parsers' input
 SEGNEXT_OUTPUT_SIZE = 1024  # side at which E4S takes the arg-max of SegNeXt's logits

@@ -32,6 +32,7 @@ from segment_anything.modeling import Sam
 
 from s3pot.rg.mini_detector import load_mini_detector
 from s3pot.sam.mini import build_mini_sam
+from s3pot.weights.load import read_checkpoint
 from s3pot_mini import detector, generator, parser, pool, sam, sam_generic
 from s3pot_mini.loop import Schedule, plot
 from s3pot_mini.nets import (
@@ -249,7 +250,7 @@ def _start_of_tuned(options: Options) -> Sam | None:
     checkpoint = options.work / "sam_generic_last.pt"
     if checkpoint.exists():
         network = build_mini_sam(sam_generic.SIZE)
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = read_checkpoint(checkpoint)
         network.load_state_dict(state["model"])
         logger.info("the tuned SAM begins from step %d of the generic one", state["step"])
         return network
@@ -281,7 +282,7 @@ def export_checkpoints(options: Options) -> None:
         checkpoint = options.work / f"{stage}_last.pt"
         if has(stage, options.target) or not checkpoint.exists():
             continue
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = read_checkpoint(checkpoint)
         model = state["model"]
         if stage == "generator":
             model = {k.removeprefix("net."): v for k, v in model.items() if k.startswith("net.")}

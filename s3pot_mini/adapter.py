@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from s3pot.commands import generate_reference, train_general
+from s3pot.weights.load import read_checkpoint
 from s3pot_mini.loop import export
 from s3pot_synthetic.__main__ import main as draw
 
@@ -41,5 +40,5 @@ def train(folder: Path, target: Path, device: str) -> None:
     for number, step in enumerate(steps, start=1):
         if step():
             raise RuntimeError(f"step {number} of the adapter recipe failed")
-    state = torch.load(run / f"model_epoch_{EPOCHS}.pth", weights_only=True)["adapter"]
+    state = read_checkpoint(run / f"model_epoch_{EPOCHS}.pth")["adapter"]
     export("adapter", {"width": len(state["norm.weight"]), "heads": 4}, state, target)

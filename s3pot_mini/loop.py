@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from s3pot.io import atomic_path
+from s3pot.weights.load import read_checkpoint
+from s3pot.weights.mini_set import write_mini
 
 logger = logging.getLogger(__name__)
 Losses = dict[str, Tensor]
@@ -142,7 +144,7 @@ def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> t
     """Steps and seconds of the run that is gone on with."""
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_checkpoint(path)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["seconds"]
@@ -193,10 +195,5 @@ def plot(log: Path) -> None:
 
 
 def export(name: str, size: dict[str, object], state: dict[str, Tensor], target: Path) -> None:
-    """Write a bundled weight file: half precision, plain types only."""
-    half = {
-        k: v.detach().cpu().half() if v.is_floating_point() else v.cpu() for k, v in state.items()
-    }
-    target.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target / f"{name}.pth") as aside:
-        torch.save({"format": 1, "model": f"mini-{name}", "size": size, "state_dict": half}, aside)
+    """Write a bundled weight file: half precision, safetensors, its hash beside it."""
+    logger.info("exported %s", write_mini(target, name, size, state))

@@ -13,7 +13,8 @@ from torch import nn
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
-from s3pot.weights.load import read_mini
+from s3pot.weights.locate import MINI_ENDINGS
+from s3pot.weights.mini_set import read_mini
 
 PARSER, GENERATOR = "parser", "generator"
 
@@ -28,7 +29,7 @@ class References:
 
 def has(name: str, folder: Path) -> bool:
     """Whether a folder holds an exported network."""
-    return (folder / f"{name}.pth").exists()
+    return any((folder / f"{name}{ending}").exists() for ending in MINI_ENDINGS)
 
 
 def load_parser(folder: Path) -> BiSeNet:

@@ -15,8 +15,9 @@ from s3pot.rg.nets.face_detector import (
     FaceDetectorNet,
     FaceDetectorSize,
 )
-from s3pot.weights.load import load_strict, read_mini
+from s3pot.weights.load import load_strict
 from s3pot.weights.locate import mini_path
+from s3pot.weights.mini_set import read_mini
 
 # Longest sides in pixels at which a photo is searched. The network knows faces from 10 to 200 px:
 # those that fill the photo are found at the first. The last is tried only if nothing was found.

@@ -11,10 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from s3pot.io import file_sha256, write_json
+from s3pot.io import file_sha256, read_json, write_json
 from s3pot.types import S3potError
 
 
@@ -79,11 +79,13 @@ def read_finished(record: Path, provenance: ItemProvenance) -> dict[str, Any] | 
         made from something else.
     """
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = read_json(record)
         if content.pop("provenance") != provenance.to_dict():
             return None
         for name, sha256 in content.pop("files").items():
-            if file_sha256(record.parent / name) != sha256:
+            path = PurePosixPath(name)
+            leads_outside = path.is_absolute() or ".." in path.parts
+            if leads_outside or file_sha256(record.parent / path) != sha256:
                 return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
         return None

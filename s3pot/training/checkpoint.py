@@ -122,9 +122,14 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
             f"{path} holds no training state. --resume goes on from the last.pth of a run of "
             "train_general.py; to start from another adapter, pass --init_checkpoint."
         )
-    sections = {name: content["config"].get(name) for name in DECISIVE_SECTIONS}
-    trained_with = config_from_dict(sections)  # a key that is new since then has its default
-    before = {**_decisive_settings(trained_with), "sam_sha256": content["sam_sha256"]}
+    try:
+        state, trained_with = _training_state_of(content, config)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} holds a damaged training state ({type(error).__name__}: {error}). Go on from "
+            f"another checkpoint of the run, or start anew."
+        ) from error
+    before = {**_decisive_settings(trained_with), "sam_sha256": state.sam_sha256}
     now = {**_decisive_settings(config), "sam_sha256": sam_sha256}
     changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
     if changed:
@@ -132,16 +137,39 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
             f"{path} was written with other settings ({'; '.join(changed)}). Keep them, or start "
             f"anew in another --output_dir, with --init_checkpoint {path} if you like."
         )
-    return TrainingState(
+    _check_finite(state.adapter, path)
+    for number, slots in state.optimizer["state"].items():
+        _check_finite({f"of the optimizer, {number}.{key}": slots[key] for key in slots}, path)
+    return state
+
+
+def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[TrainingState, Config]:
+    """Take a training state out of a checkpoint, and the settings that decided it.
+
+    Raises:
+        LookupError: Something is missing.
+        TypeError, ValueError, AttributeError: Something is of another type.
+    """
+    sections = {name: content["config"].get(name) for name in DECISIVE_SECTIONS}
+    trained_with = config_from_dict(sections)  # a key that is new since then has its default
+    state = TrainingState(
         epoch=content["epoch"],
         history=[EpochRecord.from_row(row) for row in content["history"]],
-        adapter=content["adapter"],
-        optimizer=content["optimizer"],
-        scheduler=content["scheduler"],
+        adapter=dict(content["adapter"].items()),
+        optimizer=dict(content["optimizer"].items()),
+        scheduler=dict(content["scheduler"].items()),
         rng=content["rng"],
         config=config,
         sam_sha256=content["sam_sha256"],
     )
+    numbers = [record.epoch for record in state.history]
+    if numbers != list(range(1, len(numbers) + 1)) or state.epoch != len(numbers):
+        raise ValueError(f"its history is that of the epochs {numbers}, it says {state.epoch}")
+    if not isinstance(state.rng, Tensor) or state.rng.shape != torch.get_rng_state().shape:
+        raise ValueError("the state of its random generator has another size")
+    for slots in state.optimizer["state"].values():
+        slots.items()  # raises what is no dict
+    return state, trained_with
 
 
 def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> PromptAdapter:
@@ -166,7 +194,10 @@ def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
     """
     content = read_checkpoint(path)
     is_ours = content.get("kind") == KIND
-    weights = content["adapter"] if is_ours else from_authors(state_dict_of(content, str(path)))
+    if is_ours and isinstance(content.get("adapter"), Mapping):
+        weights = content["adapter"]
+    else:
+        weights = from_authors(state_dict_of(content, str(path)))
     _check_finite(weights, path)
     load_strict(adapter, weights, str(path))
     trained_with = content.get("sam_sha256", sam_sha256)

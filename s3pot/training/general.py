@@ -25,6 +25,7 @@ from s3pot.training.prompt_feed import PromptFeed
 from s3pot.training.tensorboard import Board, summary_writer
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
+from s3pot.weights.load import load_strict
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +84,8 @@ class GeneralTraining:
         if not last.is_file():
             return
         state = load_training_state(last, self.config, self.sam_sha256)
-        self.trainer.adapter.load_state_dict(state.adapter)
-        self.trainer.optimizer.load_state_dict(state.optimizer)
-        self.trainer.schedule.load_state_dict(state.scheduler)
+        load_strict(self.trainer.adapter, state.adapter, str(last))
+        self.trainer.restore(state.optimizer, state.scheduler, str(last))
         torch.set_rng_state(state.rng)
         self.history = state.history
         logger.info("going on after epoch %d of %s", self.epoch, last)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +21,7 @@ from s3pot.losses import PointLosses, point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.training.history import MeanLosses
 from s3pot.types import Prompts, S3potError
+from s3pot.weights.load import CheckpointError
 
 GetPrompts = Callable[[int], Prompts]
 
@@ -64,6 +66,46 @@ class AdapterTrainer:
     def learning_rate(self) -> float:
         """The rate of the coming epoch."""
         return float(self.schedule.get_last_lr()[0])
+
+    def restore(
+        self, optimizer: Mapping[str, Any], schedule: Mapping[str, Any], source: str
+    ) -> None:
+        """Go on with the optimizer and the schedule of an earlier run.
+
+        Args:
+            optimizer: State dict of its optimizer.
+            schedule: State dict of its schedule; keys of other versions of torch are left out.
+            source: Where they came from, for messages.
+
+        Raises:
+            CheckpointError: They are damaged, or of another adapter.
+        """
+        fault = f"{source} holds no optimizer and schedule of this adapter"
+        try:
+            self._check_optimizer(optimizer)
+            fresh = self.schedule.state_dict()
+            usable = {key: value for key, value in schedule.items() if key in fresh}
+            if not all(_is_alike(value, fresh[key]) for key, value in usable.items()):
+                raise TypeError("the schedule has values of another kind")
+            self.optimizer.load_state_dict(dict(optimizer))
+            self.schedule.load_state_dict(usable)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{fault} ({error}). Go on from another checkpoint of the run, or start anew."
+            ) from error
+
+    def _check_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Check a state dict of the optimizer as far as PyTorch does not; any error is a fault."""
+        parameters = list(self.adapter.parameters())
+        for number, slots in state["state"].items():
+            for name, slot in slots.items():
+                if slot.numel() != 1 and slot.shape != parameters[number].shape:
+                    raise ValueError(f"{name} of parameter {number} has shape {tuple(slot.shape)}")
+        (fresh,) = self.optimizer.state_dict()["param_groups"]
+        (group,) = state["param_groups"]
+        for name, value in group.items():
+            if not _is_alike(value, fresh.get(name)):
+                raise TypeError(f"{name} is {value!r}")
 
     def own_share(self, images: Sequence[int]) -> Sequence[int]:
         """The images of a batch, or of validation, that this process takes."""
@@ -169,6 +211,16 @@ class AdapterTrainer:
             occlusion_weight=self.config.loss.occlusion_weight,
             hinge_weight=self.config.loss.hinge_weight,
         )
+
+
+def _is_alike(value: Any, fresh: Any) -> bool:
+    """Whether a value that was read is of the kind of a fresh one: numbers, or lists of them."""
+    if isinstance(fresh, (list, tuple)):
+        same_length = isinstance(value, (list, tuple)) and len(value) == len(fresh)
+        return same_length and all(_is_alike(*pair) for pair in zip(value, fresh))
+    if fresh is None:
+        return value is None or isinstance(value, bool)
+    return isinstance(value, (bool, int, float)) and math.isfinite(value)
 
 
 class LossSums:

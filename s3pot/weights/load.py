@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from s3pot.types import S3potError
 from s3pot.weights.contents import foreign_kind
-from s3pot.weights.locate import mini_path
 from s3pot.weights.recognize import recognize
 from s3pot.weights.safe_pickle import DamagedPickle, UnsafePickle, check_checkpoint
 
 logger = logging.getLogger(__name__)
 
-MINI_FORMAT = 1
+METADATA_KEY = "s3pot"  # of safetensors: plain values as one JSON text
 NAMES_SHOWN = 3  # of each kind of difference
 # Holes in torch.load(weights_only=True) and the versions that closed them.
 KNOWN_HOLES = {"CVE-2025-32434": (2, 6), "CVE-2026-24747": (2, 10)}
@@ -45,8 +44,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: A ``torch.save`` file, or ``.safetensors``.
 
     Returns:
-        The dict that was saved; of safetensors, the tensors under ``state_dict`` beside the plain
-        values of its metadata.
+        The dict that was saved; of safetensors, the tensors under ``state_dict`` beside the values
+        of its metadata.
 
     Raises:
         CheckpointError: The file is missing, cut off, no checkpoint, or wants to run code.
@@ -128,15 +127,21 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is cut off, damaged or no safetensors file ({error}). Fetch or write it again."
         ) from error
-    return {**{key: _plain_value(text) for key, text in metadata.items()}, "state_dict": state}
+    return {**_plain_values(metadata, path), "state_dict": state}
 
 
-def _plain_value(text: str) -> Any:
-    """Read a metadata value: JSON if it is any, else the text itself."""
+def _plain_values(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """Read the metadata of safetensors: those of ours are one JSON text, others are texts."""
+    text = metadata.get(METADATA_KEY)
+    if text is None:
+        return dict(metadata)
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} holds damaged metadata ({error}).") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds metadata that are no JSON object.")
+    return values
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
@@ -246,25 +251,3 @@ def _mixed_up(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
     if found is None or found == asked:
         return ""
     return f" this is a {found}, you asked for a {asked}" if asked else f" this is a {found}"
-
-
-def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Read a mini model, found as by ``mini_path``.
-
-    Returns:
-        ``size``, plain values for the network's constructor, and ``state_dict``, float16.
-
-    Raises:
-        MissingWeights: The file does not exist.
-        CheckpointError: It is damaged or of another version.
-    """
-    path = mini_path(name, folder)
-    content = read_checkpoint(path)
-    found = (content.get("format"), content.get("model"))
-    expected = (MINI_FORMAT, f"mini-{name}")
-    if found != expected:
-        raise CheckpointError(
-            f"{path} has format and model {found}, expected {expected}. Restore it from the "
-            "repository, or train the bundled models anew: python -m s3pot_mini"
-        )
-    return content

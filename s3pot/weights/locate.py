@@ -10,6 +10,7 @@ from s3pot.weights.hashing import HashCheck, check_hash
 from s3pot.weights.registry import MissingWeights, WeightFile, default_folder, find, how_to_get
 
 MINI_FOLDER = Path(__file__).parent / "mini"  # of the bundled models
+MINI_ENDINGS = (".safetensors", ".pth")  # the first that is there is taken
 
 
 def locate(name: str, weights_dir: Path | None = None) -> Path:
@@ -64,16 +65,17 @@ def mini_path(name: str, folder: Path | None = None) -> Path:
     """Find a mini model.
 
     Args:
-        name: parser, generator, sam or adapter.
+        name: parser, generator, sam, adapter or detector.
         folder: Where it lies; None for the bundled ones.
 
     Raises:
         MissingWeights: It is not there.
     """
-    path = (folder or MINI_FOLDER) / f"{name}.pth"
-    if not path.is_file():
-        raise MissingWeights(
-            f"mini {name}: the file {path} does not exist. Restore it from the repository, or "
-            "train the bundled models anew: python -m s3pot_mini"
-        )
-    return path
+    paths = [(folder or MINI_FOLDER) / f"{name}{ending}" for ending in MINI_ENDINGS]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise MissingWeights(
+        f"mini {name}: the file {paths[0]} does not exist, nor {paths[1].name}. Restore it from "
+        "the repository, or train the bundled models anew: python -m s3pot_mini"
+    )

@@ -1,8 +1,8 @@
 """Check a pickle of PyTorch's before it is loaded: tensors and plain values, nothing else.
 
-``torch.load(weights_only=True)`` refuses code, but versions before 2.6 and 2.10 could be talked into
-running some, or into writing outside a tensor (CVE-2025-32434, CVE-2026-24747). So the file is
-walked through first, without making any object of it: each opcode, each name that it asks for,
+``torch.load(weights_only=True)`` refuses code, but versions before 2.6 and 2.10 could be talked
+into running some, or into writing outside a tensor (CVE-2025-32434, CVE-2026-24747). So the file is
+walked through first, without making any object of it: each instruction, each name that it asks for,
 each place where it puts values, and whether every tensor lies inside the bytes that the file holds.
 
 A file is either a zip archive (``data.pkl`` and the bytes of each storage) or, as torch wrote

@@ -11,7 +11,7 @@ import torch
 
 from s3pot.rg.mini_detector import load_mini_detector
 from s3pot.rg.nets.face_detector import STRIDES, CellFaces, FaceDetectorSize, cell_centers
-from s3pot.weights.load import read_mini
+from s3pot.weights.mini_set import read_mini
 from s3pot_mini import detector, loop
 from s3pot_mini.detector import SceneBatch, assign, box_overlaps, collate, step_losses
 from s3pot_synthetic.crowd import CrowdScene

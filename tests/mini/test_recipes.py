@@ -17,7 +17,7 @@ from s3pot.config import load_config
 from s3pot.rg.nets.e4s import E4SSize
 from s3pot.rg.nets.face_detector import FaceDetectorSize
 from s3pot.sam.mini import MiniSamSize
-from s3pot.weights.load import read_mini
+from s3pot.weights.mini_set import read_mini
 from s3pot_mini import (
     adapter,
     critic,

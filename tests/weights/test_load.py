@@ -10,19 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from s3pot.types import S3potError
-from s3pot.weights import locate
+from s3pot.weights import load
 from s3pot.weights.load import (
     CheckpointError,
     WeightMismatch,
     load_strict,
     read_checkpoint,
-    read_mini,
     state_dict_of,
 )
-from s3pot.weights.registry import MissingWeights
 
 SAFE_GLOBALS = hasattr(torch.serialization, "safe_globals")
 
@@ -238,19 +236,44 @@ def test_wrong_model_type_is_recognized() -> None:
         load_strict(Net(), found.state_dict(), "x.pth")
 
 
-def test_read_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate, "MINI_FOLDER", tmp_path / "mini")
-    with pytest.raises(MissingWeights):
-        read_mini("parser")
-    (tmp_path / "mini").mkdir()
-    path = tmp_path / "mini" / "parser.pth"
-    content = {"format": 1, "model": "mini-parser", "size": {"width": 3}}
-    content["state_dict"] = random_state()
-    torch.save(content, path)
-    assert read_mini("parser")["size"] == {"width": 3}
-    assert same(read_mini("parser")["state_dict"], random_state())
-    assert same(read_mini("parser", tmp_path / "mini")["state_dict"], random_state())
-    for wrong in ({"format": 2}, {"model": "mini-sam"}):
-        torch.save({**content, **wrong}, path)
-        with pytest.raises(S3potError, match=r"expected \(1, 'mini-parser'\)"):
-            read_mini("parser")
+def test_safetensors_are_read_beside_their_metadata(tmp_path: Path) -> None:
+    state = random_state()
+    save_file(state, tmp_path / "a.safetensors", metadata={"format": "pt"})
+    content = read_checkpoint(tmp_path / "a.safetensors")
+    assert content["format"] == "pt"
+    assert same(content["state_dict"], state)
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    for length in range(0, len(whole), 37):
+        (tmp_path / "b.safetensors").write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match="b.safetensors is (empty|cut off)"):
+            read_checkpoint(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("version", "holes"),
+    [
+        ("2.0.1+cpu", ["CVE-2025-32434", "CVE-2026-24747"]),
+        ("2.8.0", ["CVE-2026-24747"]),
+        ("2.10.0", []),
+        ("2.14.1+cu130", []),
+        ("3.0.0", []),
+    ],
+)
+def test_known_holes_of_torch_are_told_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    version: str,
+    holes: list[str],
+) -> None:
+    load._warn_of_known_holes.cache_clear()
+    monkeypatch.setattr(torch, "__version__", version)
+    torch.save(random_state(), tmp_path / "a.pth")
+    save_file(random_state(), tmp_path / "a.safetensors")
+    read_checkpoint(tmp_path / "a.safetensors")
+    assert not caplog.records
+    for _ in range(3):
+        read_checkpoint(tmp_path / "a.pth")
+    assert len(caplog.records) == bool(holes)
+    assert all(hole in caplog.text for hole in holes)
+    load._warn_of_known_holes.cache_clear()

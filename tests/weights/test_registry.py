@@ -83,5 +83,5 @@ def test_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         mini_path("parser")
     (tmp_path / "mini" / "parser.pth").write_bytes(b"x")
     assert mini_path("parser").read_bytes() == b"x"
-    with pytest.raises(MissingWeights, match=r"parser\.pth does not exist"):
+    with pytest.raises(MissingWeights, match=r"parser\.safetensors does not exist"):
         mini_path("parser", tmp_path)
