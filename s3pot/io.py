@@ -229,19 +229,36 @@ def read_npy(path: Path) -> np.ndarray:
                     "Save its one array with np.save."
                 )
             stream.seek(0)
-            _check_npy_length(path, stream)
-            stream.seek(0)
-            return np.asarray(np.load(stream, allow_pickle=False))
-    except BadFile:
-        raise
+            return read_npy_stream(stream, path.stat().st_size, str(path))
     except FileNotFoundError as error:
         raise BadFile(f"{path} does not exist.") from error
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_npy_stream(stream: BinaryIO, size: int, name: str) -> np.ndarray:
+    """Read one array as ``read_npy`` does.
+
+    Args:
+        stream: At the beginning of a ``.npy`` file.
+        size: Bytes that it holds.
+        name: What to call it in messages.
+
+    Raises:
+        BadFile: It is cut off or no ``.npy``.
+    """
+    try:
+        _check_npy_length(stream, size, name)
+        stream.seek(0)
+        return np.asarray(np.load(stream, allow_pickle=False))
+    except BadFile:
+        raise
     except Exception as error:  # NumPy reads the header as Python: SyntaxError, TokenError, ...
         reason = str(error) or type(error).__name__
-        raise BadFile(f"{path} is damaged or no .npy file: {reason}.") from error
+        raise BadFile(f"{name} is damaged or no .npy file: {reason}.") from error
 
 
-def _check_npy_length(path: Path, stream: BinaryIO) -> None:
+def _check_npy_length(stream: BinaryIO, size: int, name: str) -> None:
     """Refuse a header that asks for more bytes than follow it, before memory is allocated."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
@@ -249,10 +266,10 @@ def _check_npy_length(path: Path, stream: BinaryIO) -> None:
     else:
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
     wanted = math.prod(shape) * dtype.itemsize
-    held = path.stat().st_size - stream.tell()
+    held = size - stream.tell()
     if wanted > held and not dtype.hasobject:
         raise BadFile(
-            f"{path} is cut off or damaged: its header asks for {wanted:,} bytes of shape {shape}, "
+            f"{name} is cut off or damaged: its header asks for {wanted:,} bytes of shape {shape}, "
             f"but {held:,} follow."
         )
 

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from s3pot.data.face_folder import BadFace, FaceFiles
-from s3pot.io import BadFile, file_sha256, write_bytes
-from s3pot.types import Prompts
+from s3pot.io import BadFile, file_sha256, read_npy_stream, write_bytes
+from s3pot.stored_zip import read_members
+from s3pot.types import Prompts, S3potError
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +69,15 @@ class FeatureCache:
             return None
         digest = content[:DIGEST_BYTES]
         payload = content[DIGEST_BYTES:]
-        if digest != _digest(key, payload):
-            logger.warning("%s is damaged; it is computed again", path)
+        try:
+            if digest != _digest(key, payload):
+                raise ValueError("its digest does not fit")
+            prompts = _unpack(payload, name)
+            _check(prompts)
+        except (S3potError, ValueError, LookupError, TypeError) as error:
+            logger.warning("%s is damaged; it is computed again (%s)", path, error)
             return None
-        return _unpack(payload, name)
+        return prompts
 
     def write(self, key: str, prompts: Prompts) -> None:
         """Write an entry, whole or not at all; a folder that takes none is a warning."""
@@ -121,19 +127,53 @@ def _pack(prompts: Prompts) -> bytes:
 
 
 def _unpack(payload: bytes, name: str) -> Prompts:
-    """Turn an npz of ``_pack`` back into prompts."""
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        packed = arrays["region_sam"]
-        region_sam = np.unpackbits(packed, axis=1, count=len(packed)).astype(bool)
-        return Prompts(
-            name=name,
-            image_embedding=torch.from_numpy(arrays["image_tokens"]),
-            points_sam=torch.from_numpy(arrays["points_sam"]),
-            point_labels=torch.from_numpy(arrays["labels"]),
-            similarity=torch.from_numpy(arrays["similarity"]),
-            first_point_sam=torch.from_numpy(arrays["first_point_sam"]),
-            region_sam=torch.from_numpy(region_sam),
-        )
+    """Turn an npz of ``_pack`` back into prompts.
+
+    Not by ``np.load``: a header may ask for more memory than there are bytes.
+
+    Raises:
+        S3potError, ValueError, LookupError, TypeError: It is none.
+    """
+    arrays = {}
+    for member in read_members(io.BytesIO(payload)).values():
+        content = io.BytesIO(payload[member.start : member.start + member.size])
+        arrays[member.name] = read_npy_stream(content, member.size, member.name)
+    packed = arrays["region_sam.npy"]
+    if packed.shape != (len(packed), -(-len(packed) // 8)):
+        raise ValueError(f"its region has shape {packed.shape}")
+    region_sam = np.unpackbits(packed, axis=1, count=len(packed)).astype(bool)
+    return Prompts(
+        name=name,
+        image_embedding=torch.from_numpy(arrays["image_tokens.npy"]),
+        points_sam=torch.from_numpy(arrays["points_sam.npy"]),
+        point_labels=torch.from_numpy(arrays["labels.npy"]),
+        similarity=torch.from_numpy(arrays["similarity.npy"]),
+        first_point_sam=torch.from_numpy(arrays["first_point_sam.npy"]),
+        region_sam=torch.from_numpy(region_sam),
+    )
+
+
+def _check(prompts: Prompts) -> None:
+    """Raise ValueError if prompts have other types or shapes than ``Prompts`` says."""
+    side = prompts.image_embedding.shape[-1]
+    size = prompts.region_sam.shape[-1]
+    count = len(prompts.points_sam)
+    wanted = {
+        "image_embedding": (torch.float16, (len(prompts.image_embedding), side, side)),
+        "points_sam": (torch.float32, (count, 2)),
+        "point_labels": (torch.int64, (count,)),
+        "similarity": (torch.float16, (side, side)),
+        "first_point_sam": (torch.float32, (2,)),
+        "region_sam": (torch.bool, (size, size)),
+    }
+    for field, (dtype, shape) in wanted.items():
+        value: torch.Tensor = getattr(prompts, field)
+        if value.dtype != dtype or value.shape != shape:
+            raise ValueError(f"{field} is {value.dtype} of shape {tuple(value.shape)}")
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{field} holds values that are no numbers")
+    if not bool(((prompts.point_labels == 0) | (prompts.point_labels == 1)).all()):
+        raise ValueError("a label of a point is neither 0 nor 1")
 
 
 def _digest(key: str, payload: bytes) -> bytes:

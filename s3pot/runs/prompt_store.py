@@ -95,9 +95,17 @@ class PromptStore:
         """Read the kept prompts of a face, on the CPU; None if there are none."""
         key = self._key(face, oracle)
         if self._disk is not None:
-            return self._disk.read(key, face.name)
+            kept = self._disk.read(key, face.name)
+            return kept if kept is not None and self._fits_sam(kept) else None
         prompts = self._memory.get(key)
         return None if prompts is None else replace(prompts, name=face.name)
+
+    def _fits_sam(self, prompts: Prompts) -> bool:
+        """Whether prompts have this SAM's sizes: their key says so, but a stranger's may lie."""
+        grid = self.segmenter.sam.grid
+        channels = self.segmenter.sam.sam.prompt_encoder.embed_dim
+        embedding_fits = prompts.image_embedding.shape == (channels, grid.side, grid.side)
+        return embedding_fits and prompts.region_sam.shape == (grid.size, grid.size)
 
     def compute(self, sources: Sequence[PromptSource]) -> list[Prompts]:
         """Give prompts on SAM's device; those that were not kept are computed in one batch."""

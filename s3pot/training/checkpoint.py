@@ -25,6 +25,7 @@ from s3pot.io import atomic_path
 from s3pot.sam.frozen import FrozenSam
 from s3pot.seeding import seed_everything
 from s3pot.training.history import EpochRecord
+from s3pot.types import S3potError
 from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, state_dict_of
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
         )
     try:
         state, trained_with = _training_state_of(content, config)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (S3potError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} holds a damaged training state ({type(error).__name__}: {error}). Go on from "
             f"another checkpoint of the run, or start anew."
