@@ -100,19 +100,7 @@ def _check_zip(stream: BinaryIO) -> None:
         members = read_members(stream)
     except BadArchive as error:
         raise UnsafePickle(f"its zip structure is not as torch.save writes it: {error}") from error
-    top = next(iter(members)).partition("/")[0]
-    storages: dict[str, Member] = {}
-    for name, member in members.items():
-        folder, _, rest = name.partition("/")
-        if folder == top and rest.startswith("data/"):
-            storages[rest[len("data/") :]] = member
-        elif folder != top or not (
-            rest == "data.pkl" or (rest in _SMALL_MEMBERS and member.size <= _MOST_SMALL_BYTES)
-        ):
-            raise UnsafePickle(f"it holds {name!r}, which no checkpoint does")
-    description = members.get(f"{top}/data.pkl")
-    if description is None:
-        raise DamagedPickle("it has no data.pkl")
+    description, storages = _sort_members(members)
     if description.size > MAX_PICKLE_BYTES:
         raise UnsafePickle(f"its data.pkl has {description.size:,} bytes")
     stream.seek(description.start)
@@ -121,12 +109,31 @@ def _check_zip(stream: BinaryIO) -> None:
     if pickle.read(1):
         raise UnsafePickle("something follows the pickle in data.pkl")
     for storage in walk.storages.values():
-        member = storages.get(storage.key)
-        if member is None or member.size != storage.size:
-            held = "nothing" if member is None else f"{member.size:,} bytes"
+        held = storages[storage.key].size if storage.key in storages else 0
+        if held != storage.size:
             raise UnsafePickle(
-                f"storage {storage.key!r} should have {storage.size:,} bytes and has {held}"
+                f"storage {storage.key!r} should have {storage.size:,} bytes and has {held:,}"
             )
+
+
+def _sort_members(members: Mapping[str, Member]) -> tuple[Member, dict[str, Member]]:
+    """Tell the description of the tensors from their bytes, by key; nothing else may be there."""
+    top = next(iter(members), "").partition("/")[0]
+    description: Member | None = None
+    storages: dict[str, Member] = {}
+    for name, member in members.items():
+        folder, _, rest = name.partition("/")
+        if folder != top:
+            raise UnsafePickle(f"it holds {name!r}, which no checkpoint does")
+        if rest == "data.pkl":
+            description = member
+        elif rest.startswith("data/"):
+            storages[rest[len("data/") :]] = member
+        elif rest not in _SMALL_MEMBERS or member.size > _MOST_SMALL_BYTES:
+            raise UnsafePickle(f"it holds {name!r}, which no checkpoint does")
+    if description is None:
+        raise DamagedPickle("it has no data.pkl")
+    return description, storages
 
 
 def _check_old_format(stream: BinaryIO) -> None:

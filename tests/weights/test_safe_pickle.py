@@ -214,7 +214,7 @@ def test_a_tensor_outside_its_storage_is_refused(
 def test_a_storage_of_another_size_is_refused(held: int) -> None:
     with pytest.raises(UnsafePickle, match="should have 16 bytes"):
         check(with_pickle(rebuilt(0, (4,), (1,)), {"0": bytes(held)}))
-    with pytest.raises(UnsafePickle, match="has nothing"):
+    with pytest.raises(UnsafePickle, match="and has 0"):
         check(with_pickle(rebuilt(0, (4,), (1,))))
 
 
@@ -253,6 +253,13 @@ def test_written_by_hand(pickled: bytes, said: str) -> None:
 def test_damaged_by_hand(pickled: bytes) -> None:
     with pytest.raises(DamagedPickle):
         check(with_pickle(pickled))
+
+
+def test_an_empty_archive_is_refused() -> None:
+    stream = io.BytesIO()
+    zipfile.ZipFile(stream, "w").close()
+    with pytest.raises(DamagedPickle):
+        check(stream.getvalue())
 
 
 def test_other_members_are_refused() -> None:
