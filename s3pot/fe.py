@@ -1,4 +1,4 @@
-"""FE, feature enhancement by token contrast (paper section 3.2; ALGORITHM section 2)."""
+"""FE, feature enhancement by token contrast (paper section 3.2)."""
 
 from __future__ import annotations
 
