@@ -18,6 +18,7 @@ from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, ReferenceGenerator
+from s3pot.quality import QualityLimits
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.detect import FaceDetector
 from s3pot.rg.inverter import Inverter, load_e4s
@@ -191,6 +192,15 @@ def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
         else:
             hashes[model] = checked_sha256(path, expected=None)
     return hashes
+
+
+def quality_limits(config: Config) -> QualityLimits:
+    """When a result is called doubtful."""
+    return QualityLimits(
+        min_score=config.quality.min_score,
+        min_likeness=config.quality.min_likeness,
+        strict=config.quality.strict,
+    )
 
 
 def weights_folder(config: Config) -> Path | None:

@@ -96,6 +96,15 @@ class MaskConfig:
 
 
 @dataclass(frozen=True)
+class QualityConfig:
+    """When a result is called doubtful; quality.py has the bounds that fit all models."""
+
+    min_score: float = _number(0.75, low=0, high=1)  # the detector is unsure below
+    min_likeness: float = _number(0.0, low=0, high=1)  # image and reference differ below; 0: off
+    strict: bool = False  # a doubtful face counts as failed
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """The three objectives (paper section 3.4)."""
 
@@ -172,6 +181,7 @@ class Config:
     sam: SamConfig = field(default_factory=SamConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     per_image: PerImageConfig = field(default_factory=PerImageConfig)

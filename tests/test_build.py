@@ -9,6 +9,7 @@ import torch
 from s3pot import build
 from s3pot.config import Config, load_config
 from s3pot.occlusion_decision import OcclusionDecision
+from s3pot.quality import QualityLimits
 from s3pot.types import S3potError
 
 CPU = torch.device("cpu")
@@ -106,6 +107,8 @@ def test_settings_follow_the_config() -> None:
     assert not found.attended
     assert not found.align_corners
     assert found.decision == OcclusionDecision(sliver_width=0.1, min_piece=0.2, min_share=0.3)
+    limits = build.quality_limits(load_config(None, ["quality.strict=true"]))
+    assert limits == QualityLimits(min_score=0.75, min_likeness=0, strict=True)
     assert build.pipeline_settings(load_config("paper")).decision == OcclusionDecision()
 
 

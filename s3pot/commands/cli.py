@@ -114,6 +114,17 @@ def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setti
     )
 
 
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add ``--strict``, short for ``quality.strict=true``."""
+    parser.add_argument(
+        "--strict",
+        dest="quality.strict",
+        action="store_const",
+        const="true",
+        help="a doubtful face counts as failed (quality.strict)",
+    )
+
+
 def config_from(args: argparse.Namespace) -> Config:
     """Merge defaults < ``--config`` < short options < ``key.sub=value``."""
     short_options = [

@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--save_vis", action="store_true", help="also write pictures and index.html")
     add("--to_photo", action="store_true", help="also write the masks in the photo's own frame")
     add("--overwrite", action="store_true", help="also do faces that are finished")
+    cli.add_strict(parser)
     add("--shard", metavar="I/N", help="do part I of N of the faces, I from 0 to N - 1")
     return parser
 

@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)")
     add("--resume", action="store_true", help="keep faces that are finished")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
+    cli.add_strict(parser)
     add("--shard", metavar="I/N", help="do part I of N of the faces, I from 0 to N - 1")
     return parser
 

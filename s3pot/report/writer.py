@@ -41,6 +41,7 @@ class ResultRow:
     Attributes:
         name: Of the face; sub-folders are kept.
         occluded: "yes" or "no".
+        quality: "ok", or "doubtful: " and why.
         occluded_share: Of the region, in [0, 1].
         occluded_share_skin: Of this part of the face; None if the parser saw no such part.
         occluded_share_eyes: As above.
@@ -62,6 +63,7 @@ class ResultRow:
 
     name: str
     occluded: str
+    quality: str
     occluded_share: float
     occluded_share_skin: float | None
     occluded_share_eyes: float | None
@@ -88,12 +90,16 @@ def result_row(
     result: SegmentedFace,
     truth: np.ndarray | None,
     *,
+    quality: str,
     seconds_prompts: float,
     seconds_segment: float,
     sha256_sam: str,
     sha256_adapter: str | None,
 ) -> ResultRow:
-    """Sum up a face; ``truth`` is its true occlusion, bool (H, W), or None."""
+    """Sum up a face; ``truth`` is its true occlusion, bool (H, W), or None.
+
+    The other arguments are columns as they are, see ``ResultRow``.
+    """
     masks = result.masks
     occluded_pixels = int(masks.occlusion.sum())
     region_pixels = occluded_pixels + int(masks.face.sum())
@@ -106,6 +112,7 @@ def result_row(
     return ResultRow(
         name=result.face.name,
         occluded="yes" if occluded_pixels else "no",
+        quality=quality,
         occluded_share=round(occluded_pixels / max(region_pixels, 1), 6),
         occluded_share_skin=by_part["skin"],
         occluded_share_eyes=by_part["eyes"],

@@ -9,11 +9,12 @@ import torch
 from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
-from s3pot.build import build_segmenter, weights_path
+from s3pot.build import build_segmenter, quality_limits, weights_path
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
+from s3pot.quality import QualityLimits
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.prompt_store import PromptStore
@@ -66,6 +67,7 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         adapter_sha256=file_sha256(checkpoint),
         output_dir=options.output_dir,
         options=options.results,
+        quality=quality_limits(config),
     )
     outcome = run_folder(job, faces, keep_finished=not options.overwrite, shard=options.shard)
     outcome.require_some(job.unit)
@@ -81,6 +83,7 @@ class InferenceJob(SegmentFaces):
         adapter_sha256: Hash of its file.
         output_dir: Where results go.
         options: What is written beside the masks.
+        quality: When a result is called doubtful.
     """
 
     def __init__(
@@ -90,8 +93,9 @@ class InferenceJob(SegmentFaces):
         adapter_sha256: str,
         output_dir: Path,
         options: ResultOptions,
+        quality: QualityLimits,
     ) -> None:
-        super().__init__(store, output_dir, options)
+        super().__init__(store, output_dir, options, quality)
         self.adapter = adapter
         self.adapter_sha256 = adapter_sha256
 

@@ -16,7 +16,9 @@ from s3pot.adapter import PromptAdapter
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
 from s3pot.data.truth import load_truth
 from s3pot.geometry import Alignment
+from s3pot.io import read_json
 from s3pot.pipeline import split_region
+from s3pot.quality import Evidence, QualityLimits, find_doubts, quality_text
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.folder_run import write_failures
@@ -37,7 +39,8 @@ class FaceInput:
         face: Image, parsing and reference.
         source: Its prompts, if they were kept, or what they are computed from.
         truth: True occlusion, bool (H, W); None if it is not known.
-        alignment: The way to the photo; None if masks are not wanted there.
+        alignment: Where the face lies in its photo; None if that is not known.
+        looked_for_face: Whether a detector looked for it there.
         seconds: What reading took.
     """
 
@@ -46,6 +49,7 @@ class FaceInput:
     source: PromptSource
     truth: np.ndarray | None
     alignment: Alignment | None
+    looked_for_face: bool
     seconds: float
 
 
@@ -96,13 +100,17 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         store: Where prompts come from.
         output_dir: Where results go.
         options: What is written beside the masks.
+        quality: When a result is called doubtful.
     """
 
-    def __init__(self, store: PromptStore, output_dir: Path, options: ResultOptions) -> None:
+    def __init__(
+        self, store: PromptStore, output_dir: Path, options: ResultOptions, quality: QualityLimits
+    ) -> None:
         self.store = store
         self.segmenter = store.segmenter
         self.output_dir = output_dir
         self.options = options
+        self.quality = quality
         self.batch_size = store.batch_size
 
     @abstractmethod
@@ -132,9 +140,8 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             "reference": item.reference,
             "parsing": item.parsing,
             "truth": item.occlusion_truth,
+            "alignment": item.align,
         }
-        if self.options.to_photo:
-            paths["alignment"] = item.align
         adapter = self.adapter_provenance()
         return replace(
             adapter,
@@ -142,6 +149,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             settings={
                 "prompts": self.store.settings,
                 "options": asdict(self.options),
+                "quality": asdict(self.quality),
                 **adapter.settings,
             },
         )
@@ -154,12 +162,14 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         if source is None:
             source = self.segmenter.prepare(face)
         seconds = time.perf_counter() - start
+        alignment, looked_for_face = _placement_of(item, is_needed=self.options.to_photo)
         return FaceInput(
             files=item,
             face=face,
             source=source,
             truth=_truth_if_usable(item),
-            alignment=_alignment_of(item) if self.options.to_photo else None,
+            alignment=alignment,
+            looked_for_face=looked_for_face,
             seconds=seconds,
         )
 
@@ -207,21 +217,47 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     @override
     def write(self, output: FaceOutput, provenance: ItemProvenance) -> Written:
         entry = output.input
+        doubts = self._doubts(output)
         if isinstance(entry.source, SamInputs):
             self.store.keep(entry.files, output.result.prompts)
         adapter = self.write_adapter(output)
         files = write_result(
-            self.output_dir, output.result, entry.truth, entry.alignment, self.options.save_vis
+            self.output_dir,
+            output.result,
+            entry.truth,
+            entry.alignment if self.options.to_photo else None,
+            self.options.save_vis,
         )
         row = result_row(
             output.result,
             entry.truth,
+            quality=quality_text(doubts),
             seconds_prompts=output.seconds_prompts,
             seconds_segment=output.seconds_segment,
             sha256_sam=self.store.sam_sha256,
             sha256_adapter=adapter.sha256,
         )
         return Written(files=[*files, *adapter.files], content={"row": row.to_dict()})
+
+    def _doubts(self, output: FaceOutput) -> list[str]:
+        """List what speaks against a result; in strict runs that is an error."""
+        evidence = Evidence(
+            face=output.result.face,
+            similarity=output.result.prompts.similarity.float().numpy(),
+            alignment=output.input.alignment,
+            looked_for_face=output.input.looked_for_face,
+        )
+        doubts = find_doubts(evidence, self.quality)
+        if doubts and self.quality.strict:
+            raise S3potError(
+                f"the result would be doubtful ({'; '.join(doubts)}), which counts as a failure "
+                "here; without --strict (quality.strict) it is written and marked"
+            )
+        if doubts:
+            logger.warning(
+                "%s: the result is doubtful: %s", output.result.face.name, "; ".join(doubts)
+            )
+        return doubts
 
     @override
     def summarize(self, outcome: Outcome) -> None:
@@ -241,10 +277,24 @@ def _truth_if_usable(face: FaceFiles) -> np.ndarray | None:
         return None
 
 
-def _alignment_of(face: FaceFiles) -> Alignment:
+def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, bool]:
+    """Read where a face lies in its photo, and whether a detector looked for it there.
+
+    Raises:
+        S3potError: It is needed, and not known.
+    """
     if face.align is None:
-        raise S3potError(
-            f"{face.name} has no _align.json, which says where it lies in its photo. Run "
-            "generate_reference.py, which writes one, or leave out --to_photo."
-        )
-    return Alignment.read(face.align)
+        if is_needed:
+            raise S3potError(
+                f"{face.name} has no _align.json, which says where it lies in its photo. Run "
+                "generate_reference.py, which writes one, or leave out --to_photo."
+            )
+        return None, False
+    try:
+        models = read_json(face.align).get("provenance", {}).get("models", {})
+        return Alignment.read(face.align), "detector" in models
+    except (S3potError, AttributeError) as error:
+        if is_needed:
+            raise
+        logger.warning("%s: its alignment is not known: %s", face.name, error)
+        return None, False

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from typing_extensions import override
 
-from s3pot.build import build_segmenter
+from s3pot.build import build_segmenter, quality_limits
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles
 from s3pot.device import pick_device
@@ -72,7 +72,7 @@ class PerImageJob(SegmentFaces):
     """Fit an adapter to each face and segment it; see ``SegmentFaces``."""
 
     def __init__(self, config: Config, store: PromptStore, options: PerImageOptions) -> None:
-        super().__init__(store, options.output_dir, options.results)
+        super().__init__(store, options.output_dir, options.results, quality_limits(config))
         self.config = config
         self.init_checkpoint = options.init_checkpoint
         self.start_sha256 = file_sha256(self.init_checkpoint) if self.init_checkpoint else ""

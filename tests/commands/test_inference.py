@@ -12,8 +12,9 @@ import torch
 
 import inference
 import s3pot.runs.segment_faces as engine
-from s3pot.data.image import read_rgb
-from s3pot.io import write_npy
+from s3pot.data.image import read_rgb, write_png
+from s3pot.geometry import Alignment, as_quad, image_corners
+from s3pot.io import write_json, write_npy
 from s3pot.runs.inference import InferenceJob
 from s3pot.weights.registry import weight_files
 
@@ -208,6 +209,35 @@ def test_an_unusable_truth_costs_the_score_not_the_mask(tmp_path, data, run, cap
     assert [row["occlusion_iou"] == "" for row in rows] == [False, True, False]
     assert any(m.startswith("face_01: no score") for m in caplog.messages)
     assert (tmp_path / "out" / "face_01_occlusion.png").is_file()
+
+
+def test_a_doubtful_face_is_marked_and_with_strict_it_fails(tmp_path, data, run, caplog):
+    write_png(data / "face_01.png", np.zeros((64, 64, 3), np.uint8))
+    assert run() == 0
+    qualities = [row["quality"] for row in rows_of(tmp_path / "out")]
+    assert "nothing to be seen in the face region" in qualities[1]
+    assert all("nothing to be seen" not in quality for quality in (qualities[0], qualities[2]))
+    assert "face_01: the result is doubtful: " in caplog.text
+    # The faces of the tests are plain ovals of skin without eyes: none passes.
+    assert run("--strict", "--overwrite") == 2
+    assert "--strict" in caplog.text
+
+
+def test_what_is_known_of_the_alignment_counts(tmp_path, data, run, caplog):
+    values = Alignment(as_quad(image_corners((64, 64))), (64, 64), (64, 64)).to_dict()
+    records = {
+        "face_00": {**values, "provenance": {"models": {"detector": "aa"}}},
+        "face_01": {**values, "provenance": {"models": {}}},
+        "face_02": ["no alignment"],
+    }
+    for name, record in records.items():
+        write_json(data / f"{name}_align.json", record)
+    assert run() == 0
+    not_found = [
+        "no face found in the photo" in row["quality"] for row in rows_of(tmp_path / "out")
+    ]
+    assert not_found == [True, False, False]
+    assert "face_02: its alignment is not known" in caplog.text
 
 
 def test_processes_share_the_faces_and_a_last_call_sums_up(tmp_path, data, run, monkeypatch):

@@ -59,6 +59,7 @@ def row_of(result: SegmentedFace, truth: np.ndarray | None = None) -> dict[str, 
     row = result_row(
         result,
         truth,
+        quality="ok",
         seconds_prompts=0.51234567,
         seconds_segment=0.25,
         sha256_sam="aa",
@@ -105,6 +106,9 @@ def test_row(truth: np.ndarray) -> None:
     iou = (occlusion & truth).sum() / (occlusion | truth).sum()
     assert row["occlusion_iou"] == pytest.approx(iou)
     assert row["true_share"] == pytest.approx(truth.sum() / (truth | region).sum(), abs=1e-6)
+    assert row["quality"] == "ok"
+    assert row["occluded_share_skin"] == row["occluded_share"]  # the face is nothing but skin
+    assert row["occluded_share_eyes"] is row["occluded_share_glasses"] is None
     assert json.loads(json.dumps(row)) == row
 
 

@@ -1,0 +1,168 @@
+"""Whether a result can be believed: what speaks against there being a face where one was parsed.
+
+A parser finds a face in anything. On a picture of something else its region is a blob, the
+reference is a face that resembles the picture nowhere, and the difference of the two is called an
+occlusion. What follows looks at the photo's alignment, the region and the reference, and says why a
+result is doubtful. It does not change the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from s3pot.geometry import Alignment
+from s3pot.labels import CLASSES, region_of, resize_labels
+from s3pot.types import AlignedFace
+
+OK = "ok"
+DOUBTFUL = "doubtful: "
+
+# Bounds that the region of an aligned face keeps, occluded or not. Portraits and drawn faces stay
+# well inside of them: 0.14 to 0.62 of the image, solidity 0.87 up, width by height 0.64 to 1.2.
+REGION_SHARE = (0.04, 0.8)  # of the image
+MIN_LARGEST_PIECE = 0.5  # share of the region in one piece; an occluder may cut it
+MIN_SOLIDITY = 0.65  # area by that of the convex hull
+ASPECT = (0.4, 1.6)  # width by height of the bounding box
+CENTER_X = (0.25, 0.75)  # of the region, as shares of the image
+CENTER_Y = (0.25, 0.85)
+MIN_CONTRAST = 3.0  # standard deviation of the gray values in the region, of 255
+MIN_INSIDE = 0.6  # share of the crop that has to lie in the photo
+LIKENESS_QUANTILE = 0.75  # a quarter of the region may be all that is visible
+
+_FEATURES = ("eyebrows", "eyes", "nose", "lip", "mouth", "eye_glass")
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """Bounds that depend on the models.
+
+    Attributes:
+        min_score: Detector confidence below which an alignment is unsure.
+        min_likeness: Similarity of image and reference, see ``likeness``, below which there is
+            hardly a face; 0 asks for none.
+        strict: Whether a doubtful face counts as failed.
+    """
+
+    min_score: float = 0.0
+    min_likeness: float = 0.0
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a result's quality is judged by.
+
+    Attributes:
+        face: Working image, parsing and reference.
+        similarity: FE's token cosines, float (G, G) in [-1, 1].
+        alignment: Where the working image lies in the photo; None if it is not known.
+        looked_for_face: Whether a detector looked for a face in the photo.
+    """
+
+    face: AlignedFace
+    similarity: np.ndarray
+    alignment: Alignment | None = None
+    looked_for_face: bool = False
+
+
+def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
+    """List what speaks against a result, in a few words each; empty if nothing does."""
+    region = region_of(evidence.face.parsing)
+    doubts = []
+    if evidence.alignment is not None:
+        doubts += _alignment_doubts(evidence.alignment, evidence.looked_for_face, limits)
+    doubts += _region_doubts(region)
+    if not region.any():
+        return doubts
+    if not np.isin(evidence.face.parsing, [CLASSES.index(name) for name in _FEATURES]).any():
+        doubts.append("no eyes, nose or mouth")
+    if _contrast(evidence.face.image, region) < MIN_CONTRAST:
+        doubts.append("nothing to be seen in the face region")
+    elif likeness(evidence.similarity, region) < limits.min_likeness:
+        doubts.append("the reference resembles the image hardly anywhere")
+    return doubts
+
+
+def quality_text(doubts: list[str]) -> str:
+    """What the summary says: ``ok``, or ``doubtful: `` and why."""
+    return DOUBTFUL + "; ".join(doubts) if doubts else OK
+
+
+def likeness(similarity: np.ndarray, region: np.ndarray) -> float:
+    """How well the reference fits where it fits best.
+
+    A face keeps some visible skin under almost any occluder, and there its reference agrees with
+    it. So this is the upper quartile of the similarity in the region.
+
+    Args:
+        similarity: Token cosines, (G, G) in [-1, 1].
+        region: Any size of the same frame, bool (H, W).
+
+    Returns:
+        In [-1, 1]; -1 where no token's center lies in the region.
+    """
+    inside = similarity[resize_labels(region, similarity.shape)]
+    return float(np.quantile(inside, LIKENESS_QUANTILE)) if inside.size else -1.0
+
+
+def _alignment_doubts(
+    alignment: Alignment, looked_for_face: bool, limits: QualityLimits
+) -> list[str]:
+    doubts = []
+    if looked_for_face and alignment.score is None:
+        doubts.append("no face found in the photo")
+    if alignment.score is not None and alignment.score < limits.min_score:
+        doubts.append(f"unsure alignment (detector {alignment.score:.2f})")
+    height, width = alignment.photo_size
+    if alignment.is_whole and height != width:
+        doubts.append(f"the photo is {width} x {height} and was not aligned")
+    if _share_inside(alignment) < MIN_INSIDE:
+        doubts.append("much of the face lies outside the photo")
+    return doubts
+
+
+def _share_inside(alignment: Alignment) -> float:
+    """Share of the crop that lies in the photo, in [0, 1]."""
+    height, width = alignment.photo_size
+    photo = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
+    crop = alignment.corners.astype(np.float32)
+    area, _ = cv2.intersectConvexConvex(photo, crop)
+    return float(area) / max(float(cv2.contourArea(crop)), 1e-6)
+
+
+def _region_doubts(region: np.ndarray) -> list[str]:
+    """What is odd about a region, bool (H, W)."""
+    share = float(region.mean())
+    if share < REGION_SHARE[0]:
+        return ["no face region" if share == 0 else f"small face region ({share:.1%} of the image)"]
+    doubts = []
+    if share > REGION_SHARE[1]:
+        doubts.append(f"large face region ({share:.0%} of the image)")
+    count, pieces, boxes, centers = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    largest = 1 + int(np.argmax(boxes[1:, cv2.CC_STAT_AREA]))
+    if boxes[largest, cv2.CC_STAT_AREA] < MIN_LARGEST_PIECE * region.sum():
+        doubts.append(f"the face region is in {count - 1} pieces")
+    aspect = boxes[largest, cv2.CC_STAT_WIDTH] / boxes[largest, cv2.CC_STAT_HEIGHT]
+    if not ASPECT[0] <= aspect <= ASPECT[1] or _solidity(pieces == largest) < MIN_SOLIDITY:
+        doubts.append("odd shape of the face region")
+    center_x, center_y = centers[largest] / region.shape[::-1]
+    if not (CENTER_X[0] <= center_x <= CENTER_X[1] and CENTER_Y[0] <= center_y <= CENTER_Y[1]):
+        doubts.append("the face region lies at the edge of the image")
+    return doubts
+
+
+def _solidity(piece: np.ndarray) -> float:
+    """Area of a piece, bool (H, W), by that of its convex hull."""
+    contours = cv2.findContours(piece.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.convexHull(contours[-2][0])
+    filled = cv2.fillConvexPoly(np.zeros(piece.shape, np.uint8), hull, 1)
+    return float(piece.sum() / filled.sum())
+
+
+def _contrast(image: np.ndarray, region: np.ndarray) -> float:
+    """Standard deviation of the gray values of an image, uint8 (H, W, 3), in a region of it."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return float(gray[resize_labels(region, gray.shape)].std())
