@@ -129,7 +129,7 @@ def new_prompts(sam: Sam, points: int, seed: int) -> Prompts:
     prompts = Prompts(
         name=f"face {seed}",
         image_embedding=(torch.randn(width, side, side, generator=generator) * 0.2).half(),
-        points_sam=grid.centres(cells),
+        points_sam=grid.centers(cells),
         point_labels=labels,
         similarity=torch.zeros(side, side).half(),
         first_point_sam=torch.zeros(2),

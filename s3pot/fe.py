@@ -67,7 +67,7 @@ def enhance(
     similarity = cosine_map(image_tokens[None], reference_tokens[None])[0]
     index = first_token(similarity, region_grid, pick)
     token = torch.tensor([index], device=image_tokens.device)
-    point = sam.grid.centres(token) if anchor == "center" else sam.grid.corners(token)
+    point = sam.grid.centers(token) if anchor == "center" else sam.grid.corners(token)
     if attended:
         prompt_tokens = sam.embed_points(point[None], torch.ones_like(token)[None])
         both = torch.stack((image_tokens, reference_tokens))

@@ -30,7 +30,7 @@ class Grid:
         return self.size // self.side
 
     def on_grid(self, mask_sam: Tensor) -> Tensor:
-        """Sample a mask at the token centres.
+        """Sample a mask at the token centers.
 
         Args:
             mask_sam: (..., S, S), any dtype.
@@ -41,8 +41,8 @@ class Grid:
         half = self.patch // 2
         return mask_sam[..., half :: self.patch, half :: self.patch]
 
-    def centres(self, index: Tensor) -> Tensor:
-        """Pixel at the centre of each token.
+    def centers(self, index: Tensor) -> Tensor:
+        """Pixel at the center of each token.
 
         Args:
             index: Flat row-major token indices, int64 (N,).
@@ -53,7 +53,7 @@ class Grid:
         return self.corners(index) + self.patch // 2
 
     def corners(self, index: Tensor) -> Tensor:
-        """Top-left pixel of each token, float (N, 2), x, y; see ``centres``."""
+        """Top-left pixel of each token, float (N, 2), x, y; see ``centers``."""
         cells = torch.stack((index % self.side, index // self.side), dim=-1)
         return (cells * self.patch).to(torch.float32)
 

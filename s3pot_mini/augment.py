@@ -39,7 +39,7 @@ def normal(count: int, spread: float, device: torch.device, channels: int = 1) -
 
 
 def coordinates(size: int, device: torch.device) -> Tensor:
-    """Pixel centres from -1 to 1, (S, S, 2), x and y."""
+    """Pixel centers from -1 to 1, (S, S, 2), x and y."""
     axis = (torch.arange(size, device=device) + 0.5) * 2 / size - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack((x, y), dim=-1)

@@ -93,7 +93,7 @@ def compared(
 def all_centers(trainee: Trainee, count: int) -> Tensor:
     """The centers of all tokens for each picture, (B, T, 2)."""
     index = torch.arange(trainee.grid.side**2, device=trainee.device)
-    return trainee.grid.centres(index).expand(count, -1, -1)
+    return trainee.grid.centers(index).expand(count, -1, -1)
 
 
 def masks(trainee: Trainee, tokens: Tensor, points: Tensor, labels: Tensor) -> Tensor:
@@ -117,6 +117,6 @@ def _region_masks(trainee: Trainee, tokens: Tensor, region: Tensor, labels: Tens
         index = inside.nonzero()[:, 0]
         if not len(index):
             index = torch.zeros(1, dtype=torch.long, device=trainee.device)
-        points = trainee.grid.centres(index)[None]
+        points = trainee.grid.centers(index)[None]
         answers.append(masks(trainee, row[None], points, label[index][None])[0])
     return torch.stack(answers)

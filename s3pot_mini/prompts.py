@@ -76,7 +76,7 @@ def dense_points(grid: Grid, target: Tensor, allowed: Tensor, count: int) -> Poi
         count: Points per picture.
     """
     cells = choose_cells(allowed, count)
-    points = grid.centres(cells.flatten()).view(*cells.shape, 2)
+    points = grid.centers(cells.flatten()).view(*cells.shape, 2)
     if float(torch.rand(())) > CENTERED:
         half = grid.patch / 2
         points = points + (torch.rand_like(points) * 2 - 1) * half
@@ -213,5 +213,5 @@ def selected_points(grid: Grid, matched: Tensor, region: Tensor, target: Tensor)
         target: The visible face, (B, S, S) in [0, 1].
     """
     cells = choose_cells(region.flatten(1), point_count())
-    points = grid.centres(cells.flatten()).view(*cells.shape, 2)
+    points = grid.centers(cells.flatten()).view(*cells.shape, 2)
     return PointPrompts(points, matched.gather(1, cells).long(), target)

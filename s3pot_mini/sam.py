@@ -141,7 +141,7 @@ def face_points(
     grid, device = trainee.grid, pairs.raw.device
     count = len(pairs.raw)
     cells = choose_cells(region_grid.flatten(1), point_count())
-    points = grid.centres(cells.flatten()).view(*cells.shape, 2)
+    points = grid.centers(cells.flatten()).view(*cells.shape, 2)
     hidden = grid.on_grid(pairs.occluder).flatten(1)
     rate = torch.rand(count, 1, device=device) * MISSED
     rate = rate * (torch.rand(count, 1, device=device) < 0.5)

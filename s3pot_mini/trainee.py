@@ -83,7 +83,7 @@ class Trainee:
         similarity = cosine_map(raw, ref).detach()
         allowed = region_grid | ~region_grid.flatten(1).any(1)[:, None, None]
         index = similarity.masked_fill(~allowed, -torch.inf).flatten(1).argmax(1)
-        prompts = self.embed(self.grid.centres(index)[:, None], torch.ones_like(index)[:, None])
+        prompts = self.embed(self.grid.centers(index)[:, None], torch.ones_like(index)[:, None])
         both = self.attend(torch.cat((raw, ref)), prompts.repeat(2, 1, 1)).image.float()
         attended_raw, attended_ref = both.chunk(2)
         return attended_raw, attended_ref

@@ -62,4 +62,4 @@ def select_points(
     positive = (inside & matched).nonzero()[:, 0]
     negative = (inside & ~matched).nonzero()[:, 0]
     labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))
-    return grid.centres(torch.cat((positive, negative))), labels
+    return grid.centers(torch.cat((positive, negative))), labels

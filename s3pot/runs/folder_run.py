@@ -81,8 +81,7 @@ def run_folder(
         KeyboardInterrupt: After what was computed is written.
     """
     shard = shard or Shard()
-    own = shard.of(items)
-    run = _Run(job, own, keep_finished, log_failures)
+    run = _Run(job, shard.of(items), keep_finished, log_failures)
     try:
         with logging_redirect_tqdm([logging.getLogger("s3pot")]):
             run.do_all(progress)

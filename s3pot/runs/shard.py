@@ -47,13 +47,13 @@ def find_shard(text: str | None) -> Shard:
     """
     if text is None:
         return Shard(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not int(found.group(1)) < int(found.group(2)):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or int(match.group(1)) >= int(match.group(2)):
         raise S3potError(
             f"--shard is {text!r}; expected i/n, the part and the number of parts, with i from 0 "
             "to n - 1. A job array of four runs --shard 0/4, 1/4, 2/4 and 3/4."
         )
-    return Shard(int(found.group(1)), int(found.group(2)))
+    return Shard(index=int(match.group(1)), count=int(match.group(2)))
 
 
 def local_rank() -> int:

@@ -73,23 +73,23 @@ def load_rows(config: Config, suite: Suite) -> list[LoadedRow]:
     stores: dict[Any, PromptStore] = {}
     loaded = []
     for row in suite.rows:
-        own_config = _with_overrides(config, row.overrides)
-        sam_key = (own_config.model, own_config.sam, own_config.run)
+        row_config = _with_overrides(config, row.overrides)
+        sam_key = (row_config.model, row_config.sam, row_config.run)
         if sam_key not in segmenters:
-            device = pick_device(own_config.run.device, local_rank())
-            segmenters[sam_key] = build_segmenter(own_config, device)
-        segmenter = segmenters[sam_key].with_settings(pipeline_settings(own_config))
-        prompt_key = (sam_key, own_config.prompt)
+            device = pick_device(row_config.run.device, local_rank())
+            segmenters[sam_key] = build_segmenter(row_config, device)
+        segmenter = segmenters[sam_key].with_settings(pipeline_settings(row_config))
+        prompt_key = (sam_key, row_config.prompt)
         if prompt_key not in stores:
-            stores[prompt_key] = PromptStore(segmenter, own_config, suite.datapath)
-        adapter_path = _adapter_path(own_config, row)
+            stores[prompt_key] = PromptStore(segmenter, row_config, suite.datapath)
+        adapter_path = _adapter_path(row_config, row)
         adapter = None
-        hashes = model_hashes(own_config, ["sam"])
+        hashes = model_hashes(row_config, ["sam"])
         if row.adapter != "none":
-            adapter = new_adapter(own_config, segmenter.sam, adapter_path).eval()
+            adapter = new_adapter(row_config, segmenter.sam, adapter_path).eval()
         if adapter_path is not None:
             hashes["adapter"] = file_sha256(adapter_path)
-        loaded.append(LoadedRow(row, own_config, segmenter, stores[prompt_key], adapter, hashes))
+        loaded.append(LoadedRow(row, row_config, segmenter, stores[prompt_key], adapter, hashes))
     return loaded
 
 

@@ -42,7 +42,7 @@ def test_a_picture_of_sams_size_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (500, 333), (1, 1)])
-def test_region_is_sampled_at_pixel_centres(height: int, width: int) -> None:
+def test_region_is_sampled_at_pixel_centers(height: int, width: int) -> None:
     labels = np.random.default_rng(1).integers(0, 12, (height, width), dtype=np.uint8)
     pixels = np.zeros((4, 9, 3), np.uint8)
     size = 64
