@@ -42,12 +42,12 @@ def test_negative_similarities_stay_in_the_region() -> None:
     assert first_token(similarity, region, "product") == 2  # Release: a zero outside wins
 
 
-def test_the_point_is_a_centre_or_a_corner(tiny_sam: FrozenSam, tokens) -> None:
+def test_the_point_is_a_center_or_a_corner(tiny_sam: FrozenSam, tokens) -> None:
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[5, 2] = True
-    centre = enhance(tiny_sam, *tokens, region)
+    center = enhance(tiny_sam, *tokens, region)
     corner = enhance(tiny_sam, *tokens, region, anchor="corner")
-    assert centre.first_point_sam.tolist() == [20, 44]
+    assert center.first_point_sam.tolist() == [20, 44]
     assert corner.first_point_sam.tolist() == [16, 40]
 
 
@@ -57,7 +57,7 @@ def test_attended_tokens_are_those_of_sams_transformer(tiny_sam: FrozenSam, toke
     decoder, encoder = tiny_sam.sam.mask_decoder, tiny_sam.sam.prompt_encoder
     prompt = tiny_sam.embed_points(found.first_point_sam[None, None], torch.ones(1, 1))
     queries = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight, prompt[0]))[None]
-    for source, got in zip(tokens, (found.raw, found.reference)):
+    for source, got in zip(tokens, (found.image_tokens, found.reference_tokens)):
         dense = source[None] + encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         want = decoder.transformer(dense, encoder.get_dense_pe(), queries)[1][0].T.reshape(32, 8, 8)
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
@@ -65,5 +65,5 @@ def test_attended_tokens_are_those_of_sams_transformer(tiny_sam: FrozenSam, toke
 
 def test_without_attention_the_tokens_stay(tiny_sam: FrozenSam, tokens) -> None:
     found = enhance(tiny_sam, *tokens, torch.ones(8, 8, dtype=torch.bool), attended=False)
-    assert torch.equal(found.raw, tokens[0])
-    assert torch.equal(found.reference, tokens[1])
+    assert torch.equal(found.image_tokens, tokens[0])
+    assert torch.equal(found.reference_tokens, tokens[1])

@@ -8,47 +8,46 @@ import pytest
 import torch
 from torch import Tensor
 
-from s3pot.adapter import PromptAdapter
-from s3pot.build import build_sam, weights_path
+from s3pot.build import build_segmenter, weights_path
 from s3pot.config import load_config
-from s3pot.data.face_folder import make_pair
-from s3pot.pipeline import PipelineSettings, prepare, segment
 from s3pot.sam.frozen import FrozenSam
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.sam.speed import has_compiler, prepare_encoder, tensor_float32
 from s3pot.training.checkpoint import new_adapter
-from s3pot.types import Pair, Reference
+from s3pot.types import AlignedFace
 from s3pot_synthetic import draw_face
 
 MINI = ["model.set=mini", "model.sam=mini", "align.mode=never", "run.device=cpu"]
 CPU = torch.device("cpu")
 
 
-def visible_faces(speed: str, pairs: list[Pair]) -> list[Tensor]:
+def visible_faces(speed: str, faces: list[AlignedFace]) -> list[Tensor]:
     """Masks of the bundled models, bool (S, S) each."""
     config = load_config(overrides=[*MINI, f"run.speed={speed}"])
-    sam = build_sam(config, CPU)
-    adapter: PromptAdapter = new_adapter(config, sam, weights_path(config, "adapter")).eval()
+    segmenter = build_segmenter(config, CPU)
+    adapter = new_adapter(config, segmenter.sam, weights_path(config, "adapter")).eval()
     masks = []
     with torch.no_grad():
-        for pair in pairs:
-            (prompts,) = prepare(sam, [pair], PipelineSettings())
-            masks.append(segment(sam, adapter, prompts, PipelineSettings()).logits_sam > 0)
+        for face in faces:
+            (prompts,) = segmenter.select_prompts([segmenter.prepare(face)])
+            masks.append(segmenter.predict_visible_face(adapter, prompts).logits_sam > 0)
     return masks
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[Pair]:
-    faces = [draw_face(index, 256, "bench") for index in range(4)]
+def faces() -> list[AlignedFace]:
+    samples = [draw_face(index, 256, "bench") for index in range(4)]
     return [
-        make_pair(f"face_{index}", Reference(face.raw, face.clean, face.labels), 256)
-        for index, face in enumerate(faces)
+        AlignedFace(
+            f"face_{index}", image=sample.raw, parsing=sample.labels, reference=sample.clean
+        )
+        for index, sample in enumerate(samples)
     ]
 
 
-def test_fast_masks_agree_with_exact_ones(pairs: list[Pair]) -> None:
+def test_fast_masks_agree_with_exact_ones(faces: list[AlignedFace]) -> None:
     scores = []
-    for exact, fast in zip(visible_faces("exact", pairs), visible_faces("fast", pairs)):
+    for exact, fast in zip(visible_faces("exact", faces), visible_faces("fast", faces)):
         assert exact.float().mean() > 0.05
         scores.append(float((exact & fast).sum() / (exact | fast).sum()))
     assert sum(scores) / len(scores) >= 0.99, scores
