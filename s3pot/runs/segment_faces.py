@@ -54,16 +54,33 @@ class FaceInput:
 
 
 @dataclass(frozen=True)
+class OtherAdapter:
+    """What an adapter that was not fitted makes of a face.
+
+    Attributes:
+        name: Of the adapter, see ``before_after``.
+        prediction: Its visible face, on the CPU.
+        loss: Total loss at the face's prompt points.
+    """
+
+    name: str
+    prediction: Prediction
+    loss: float
+
+
+@dataclass(frozen=True)
 class FittedAdapter:
     """An adapter that was fitted to one face.
 
     Attributes:
         adapter: The adapter.
         history: Of the fitting.
+        others: What it is compared with.
     """
 
     adapter: PromptAdapter
     history: Sequence[FitRecord]
+    others: Sequence[OtherAdapter] = ()
 
 
 @dataclass(frozen=True)

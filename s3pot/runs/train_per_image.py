@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from typing_extensions import override
 
-from s3pot.build import build_segmenter, quality_limits
+from s3pot.adapter import PromptAdapter
+from s3pot.build import build_segmenter, quality_limits, weights_path
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles
+from s3pot.data.image import write_png
 from s3pot.device import pick_device
-from s3pot.io import file_sha256
+from s3pot.io import file_sha256, write_csv
+from s3pot.pipeline import split_region
+from s3pot.report.vis import overlay
 from s3pot.report.writer import ResultOptions
+from s3pot.runs.before_after import FITTED, FRESH, GENERAL, AdapterResult, result_of, table
+from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
-from s3pot.runs.segment_faces import AdapterFiles, FaceOutput, FittedAdapter, SegmentFaces
+from s3pot.runs.segment_faces import (
+    AdapterFiles,
+    FaceOutput,
+    FittedAdapter,
+    OtherAdapter,
+    SegmentFaces,
+)
 from s3pot.runs.shard import Shard, local_rank
 from s3pot.training.checkpoint import new_adapter, save_checkpoint
 from s3pot.training.curve import write_curve
 from s3pot.training.history import write_history
-from s3pot.training.per_image import fit_adapter
+from s3pot.training.per_image import adapter_loss, fit_adapter
 from s3pot.types import Prediction, Prompts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,23 +77,37 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
         S3potError: Nothing can be done: missing weights, or an adapter that does not fit.
     """
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
-    new_adapter(config, segmenter.sam, options.init_checkpoint)  # what does not fit, fails here
-    save_config(config, options.output_dir)
     job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
+    save_config(config, options.output_dir)
     outcome = run_folder(job, options.faces, keep_finished=options.resume, shard=options.shard)
     outcome.require_some(job.unit)
     return len(outcome.failures)
 
 
 class PerImageJob(SegmentFaces):
-    """Fit an adapter to each face and segment it; see ``SegmentFaces``."""
+    """Fit an adapter to each face and segment it; see ``SegmentFaces``.
+
+    Each face is also segmented with a fresh adapter and, if one is known, with a general one, to
+    show what fitting changed.
+
+    Raises:
+        S3potError: The adapter to start from does not fit.
+    """
 
     def __init__(self, config: Config, store: PromptStore, options: PerImageOptions) -> None:
         super().__init__(store, options.output_dir, options.results, quality_limits(config))
         self.config = config
-        self.init_checkpoint = options.init_checkpoint
-        self.start_sha256 = file_sha256(self.init_checkpoint) if self.init_checkpoint else ""
         self.batch_size = 1
+        sam = self.segmenter.sam
+        self.start_sha256 = ""
+        self.adapters = {FRESH: new_adapter(config, sam)}
+        self.start = FRESH
+        if options.init_checkpoint is not None:
+            self.start_sha256 = file_sha256(options.init_checkpoint)
+            self.adapters[GENERAL] = new_adapter(config, sam, options.init_checkpoint)
+            self.start = GENERAL
+        elif config.model.set == "mini":
+            self.adapters[GENERAL] = new_adapter(config, sam, weights_path(config, "adapter"))
 
     @override
     def adapter_provenance(self) -> ItemProvenance:
@@ -92,11 +123,69 @@ class PerImageJob(SegmentFaces):
 
     @override
     def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
-        adapter = new_adapter(self.config, self.segmenter.sam, self.init_checkpoint)
+        others = [self._try(name, adapter, prompts) for name, adapter in self.adapters.items()]
+        adapter = deepcopy(self.adapters[self.start])
         history = fit_adapter(self.segmenter, prompts, adapter, self.config)
         with torch.no_grad():
             prediction = self.segmenter.predict_visible_face(adapter, prompts)
-        return prediction, FittedAdapter(adapter, history)
+        return prediction, FittedAdapter(adapter, history, others)
+
+    @torch.no_grad()
+    def _try(self, name: str, adapter: PromptAdapter, prompts: Prompts) -> OtherAdapter:
+        """Segment a face with an adapter as it is."""
+        prediction = self.segmenter.predict_visible_face(adapter, prompts)
+        loss = adapter_loss(self.segmenter, prompts, adapter, self.config)
+        return OtherAdapter(name, prediction.to("cpu"), loss.total)
+
+    @override
+    def write(self, output: FaceOutput, provenance: ItemProvenance) -> Written:
+        written = super().write(output, provenance)
+        if output.fitted is None:
+            return written
+        results, pictures = self._compare(output, output.fitted)
+        name = output.result.face.name
+        logger.info("%s: %s", name, "; ".join(str(result) for result in results))
+        return Written(
+            files=[*written.files, *pictures],
+            content={**written.content, "adapters": [result.to_dict() for result in results]},
+        )
+
+    def _compare(
+        self, output: FaceOutput, fitted: FittedAdapter
+    ) -> tuple[list[AdapterResult], list[Path]]:
+        """Score the adapters and draw the face by the one that fitting started from."""
+        face = output.result.face
+        truth = output.input.truth
+        results: list[AdapterResult] = []
+        pictures: list[Path] = []
+        for other in fitted.others:
+            masks = split_region(
+                other.prediction,
+                face.parsing,
+                face.image.shape[:2],
+                self.segmenter.settings.decision,
+            )
+            results.append(result_of(other.name, other.loss, masks, truth))
+            if other.name == self.start and self.options.save_vis:
+                path = Path(f"{self.output_dir / face.name}_before.png")
+                write_png(path, overlay(face.image, masks.occlusion))
+                pictures.append(path)
+        loss = min(record.losses.total for record in fitted.history)
+        results.append(result_of(FITTED, loss, output.result.masks, truth))
+        return results, pictures
+
+    @override
+    def summarize(self, outcome: Outcome) -> None:
+        super().summarize(outcome)
+        rows: list[dict[str, Any]] = []
+        results: list[AdapterResult] = []
+        for content in outcome.contents:
+            for values in content.get("adapters", ()):  # a face without points has none
+                rows.append({"name": content["row"]["name"], **values})
+                results.append(AdapterResult.from_dict(values))
+        if rows:
+            write_csv(self.output_dir / "adapters.csv", rows)
+            logger.info("the adapters, means over the faces:\n%s", table(results))
 
     @override
     def write_adapter(self, output: FaceOutput) -> AdapterFiles:

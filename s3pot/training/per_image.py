@@ -7,7 +7,7 @@ from s3pot.config import Config
 from s3pot.distributed import Process
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.training.early_stopping import BestWeights, EarlyStopping
-from s3pot.training.history import FitRecord
+from s3pot.training.history import FitRecord, MeanLosses
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 
@@ -47,3 +47,11 @@ def fit_adapter(
     if best.weights is not None:
         adapter.load_state_dict(best.weights)
     return history
+
+
+def adapter_loss(
+    segmenter: OcclusionSegmenter, prompts: Prompts, adapter: PromptAdapter, config: Config
+) -> MeanLosses:
+    """The losses of an adapter on one image, as ``fit_adapter`` sees them, without training."""
+    trainer = AdapterTrainer(segmenter, adapter, config, 1, Process(segmenter.device))
+    return trainer.validate(lambda _: prompts, 1)

@@ -122,6 +122,58 @@ def test_files_or_a_folder(given: list[str], mini_options: list[str], capsys) ->
     assert "--parsing_mask, or --datapath" in capsys.readouterr().err
 
 
+def test_before_and_after_beside_each_other(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path, capsys
+) -> None:
+    folder, output = processed_folder(2), tmp_path / "out"
+    (folder / "face_01_occlusion.png").unlink()
+    assert run(folder, output, mini_options, "--lr", "1e-2") == 0
+    text = capsys.readouterr().err
+    with (output / "adapters.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["name"], row["adapter"]) for row in rows] == [
+        (name, adapter)
+        for name in ("face_00", "face_01")
+        for adapter in ("fresh", "general", "fitted")
+    ]
+    fresh, _, fitted, *without_truth = rows
+    with (output / "face_00_history.csv").open() as file:
+        losses = [float(row["total"]) for row in csv.DictReader(file)]
+    assert float(fresh["loss"]) == pytest.approx(losses[0], abs=1e-6)
+    assert float(fitted["loss"]) == min(losses)
+    (summary, _) = json.loads((output / "summary.json").read_text())
+    assert float(fitted["occluded_share"]) == summary["occluded_share"]
+    assert float(fitted["occlusion_iou"]) == pytest.approx(summary["occlusion_iou"])
+    assert all(row["occlusion_iou"] == "" for row in without_truth)
+    for adapter in ("fresh", "general", "fitted"):
+        assert f"| {adapter} | 2 | " in text
+    assert f"face_00: fresh loss {losses[0]:.4f}" in text
+    assert (output / "face_00_before.png").is_file()
+    assert "face_00_before.png" in (output / "index.html").read_text(encoding="utf-8")
+    record = json.loads((output / "face_00_result.json").read_text())
+    assert {"face_00_before.png", "face_00_adapter.pth"} <= set(record["files"])
+    assert [entry["adapter"] for entry in record["adapters"]] == ["fresh", "general", "fitted"]
+    # From the general adapter on: the same three, and "before" is the general one.
+    start = ["--init_checkpoint", str(mini_dir / "adapter.pth"), "--lr", "0"]
+    assert run(folder, tmp_path / "general", mini_options, *start) == 0
+    with (tmp_path / "general" / "adapters.csv").open() as file:
+        again = list(csv.DictReader(file))
+    for column in ("loss", "occluded_share", "occlusion_iou"):  # nothing was learnt
+        assert float(again[1][column]) == pytest.approx(float(again[2][column]), abs=1e-6)
+
+
+def test_the_table_is_complete_after_a_resume(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder, output = processed_folder(2), tmp_path / "out"
+    assert run(folder, output, mini_options) == 0
+    before = (output / "adapters.csv").read_bytes()
+    (output / "face_01_before.png").unlink()  # so it is done again; the other one is kept
+    assert run(folder, output, mini_options, "--resume") == 0
+    assert (output / "adapters.csv").read_bytes() == before
+    assert (output / "face_01_before.png").is_file()
+
+
 def test_start_from_a_general_adapter(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path
 ) -> None:

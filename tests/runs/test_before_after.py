@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from s3pot.runs.before_after import AdapterResult, result_of, table
+from s3pot.types import Masks
+
+
+def masks(occluded: int) -> Masks:
+    """A region of 10 pixels of which the first ones are occluded."""
+    occlusion = np.zeros((2, 8), bool)
+    occlusion.flat[:occluded] = True
+    region = np.zeros((2, 8), bool)
+    region.flat[:10] = True
+    return Masks(occlusion=occlusion, face=region & ~occlusion, parsing=np.zeros((2, 8), np.uint8))
+
+
+def test_share_is_of_the_region_and_iou_of_the_truth() -> None:
+    truth = np.zeros((2, 8), bool)
+    truth.flat[1:5] = True
+    result = result_of("fresh", -0.5, masks(3), truth)
+    assert result == AdapterResult("fresh", -0.5, 0.3, pytest.approx(2 / 5))
+    assert result_of("fresh", -0.5, masks(3), None).occlusion_iou is None
+    assert AdapterResult.from_dict(result.to_dict()) == result
+
+
+def test_a_line_an_adapter_with_means_over_the_faces() -> None:
+    results = [
+        AdapterResult("fitted", -0.75, 0.25, 0.5),
+        AdapterResult("fresh", -0.25, 0.5, 0.25),
+        AdapterResult("fitted", -0.25, 0.75, None),
+    ]
+    assert table(results).splitlines()[2:] == [
+        "| fresh | 1 | -0.2500 | 50.0% | 0.250 |",
+        "| fitted | 2 | -0.5000 | 50.0% | 0.500 |",
+    ]
+
+
+def test_without_a_truth_there_is_no_score() -> None:
+    assert table([AdapterResult("fresh", 0.0, 0.5, None)]).endswith("| 50.0% | - |")
