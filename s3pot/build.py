@@ -95,7 +95,8 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
         sam = build_mini_sam(MiniSamSize(**checkpoint["size"]))
     else:
         checkpoint = read_checkpoint(weights_path(config, "sam"))
-        sam = sam_model_registry[config.model.sam]()
+        with torch.device("meta"):  # no time for weights that are replaced, no memory for two sets
+            sam = sam_model_registry[config.model.sam]()
     load_strict(sam, checkpoint, str(weights_path(config, "sam")))
     if config.run.speed == "max" and not has_compiler():
         raise S3potError(

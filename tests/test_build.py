@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
 
 from s3pot import build
 from s3pot.config import Config, load_config
@@ -126,3 +133,39 @@ def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypa
         own = parser.net.state_dict()
         assert all(torch.equal(value, own[key]) for key, value in net.state_dict().items())
         assert len(parser.table) == 19
+
+
+def small_official_sam() -> Sam:
+    """A SAM of the official parts at a tenth of their size."""
+    encoder = ImageEncoderViT(
+        img_size=128,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        out_chans=32,
+        use_rel_pos=True,
+        window_size=5,
+        global_attn_indexes=(1,),
+    )
+    prompts = PromptEncoder(32, (8, 8), (128, 128), mask_in_chans=4)
+    transformer = TwoWayTransformer(depth=2, embedding_dim=32, num_heads=4, mlp_dim=32)
+    decoder = MaskDecoder(transformer_dim=32, transformer=transformer)
+    return Sam(encoder, prompts, decoder, pixel_mean=[120.0, 110, 100], pixel_std=[58.0, 57, 56])
+
+
+@pytest.mark.parametrize("speed", ["exact", "fast"])
+def test_official_sam_encodes_as_pips(tmp_path: Path, monkeypatch, speed: str) -> None:
+    torch.manual_seed(0)
+    sam = small_official_sam()
+    for parameter in sam.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save(sam.state_dict(), tmp_path / "sam.pth")
+    monkeypatch.setitem(build.sam_model_registry, "vit_b", small_official_sam)
+    monkeypatch.setattr(build, "locate", lambda piece, folder: tmp_path / "sam.pth")
+    built = build.build_sam(load_config(None, ["model.sam=vit_b", f"run.speed={speed}"]), CPU)
+    assert not any(value.is_meta for value in [*built.parameters(), *built.buffers()])
+    images = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        want = sam.image_encoder(sam.preprocess(images[0] * 255)[None])
+    cosine = torch.nn.functional.cosine_similarity(built.encode(images), want, dim=1)
+    assert float(cosine.min()) > (0.999999 if speed == "exact" else 0.99)

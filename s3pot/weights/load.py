@@ -197,7 +197,8 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
     and blur kernels (buffers called ``kernel``, constants of StyleGAN2).
 
     Args:
-        module: The model; weights are converted to its dtype and device.
+        module: The model; weights are converted to its dtype and device. One on the meta device,
+            which has no memory of its own, gets the given tensors themselves.
         state_dict: State dict or whole checkpoint, see ``state_dict_of``.
         source: Where it came from, for messages.
 
@@ -213,7 +214,12 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
     if differences:
         raise WeightMismatch(f"{source} does not fit:{_mixed_up(given, wanted)}{differences}")
     refuse_non_finite(given, source)
-    module.load_state_dict({**wanted, **given})
+    weights = {**wanted, **given}
+    if any(value.is_meta for value in wanted.values()):
+        weights = {key: value.to(wanted[key].dtype) for key, value in weights.items()}
+        module.load_state_dict(weights, assign=True)
+    else:
+        module.load_state_dict(weights)
 
 
 def _differences(

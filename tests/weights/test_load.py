@@ -153,6 +153,17 @@ def test_load_strict_copies_everything(prefix: str, boxed: bool) -> None:
     assert same(net.state_dict(), state)
 
 
+def test_a_model_without_memory_gets_the_tensors_themselves() -> None:
+    state = {key: value.half() for key, value in random_state().items()}
+    with torch.device("meta"):
+        net = Net()
+    load_strict(net, state, "file")
+    assert {value.device.type for value in net.state_dict().values()} == {"cpu"}
+    assert net.body.weight.dtype == torch.float32
+    assert isinstance(net.body.weight, nn.Parameter)
+    assert torch.equal(net.body.weight, state["body.weight"].float())
+
+
 def test_half_precision_becomes_the_modules_own() -> None:
     state = {key: value.half() for key, value in random_state().items()}
     net = Net()
