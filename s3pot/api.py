@@ -66,7 +66,7 @@ class FaceSegmenter:
         Raises:
             S3potError: The image cannot be read, or there is no face in it.
         """
-        photo = read_rgb(image)
+        photo = read_rgb(image, self.config.run.max_pixels)
         alignment = self.aligner.align(photo)[0]
         result = self.pipeline.segment(crop(photo, alignment))
         size = result.face.image.shape[:2]

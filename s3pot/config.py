@@ -166,6 +166,11 @@ class RunConfig:
     speed: str = _choice("exact", "fast", "max")  # of SAM: float32; bfloat16; compiled, too
     max_megapixels: float = _number(179, low=1)  # larger photos are refused before they are decoded
 
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest photo that is read."""
+        return round(self.max_megapixels * 1e6)
+
 
 @dataclass(frozen=True)
 class Config:

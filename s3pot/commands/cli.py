@@ -40,6 +40,7 @@ class Setting:
 DEVICE = Setting("--device", "run.device", "auto, cpu, cuda, cuda:N or mps")
 LEARNING_RATE = Setting("--lr", "train.lr", "learning rate of AdamW")
 SEED = Setting("--seed", "train.seed", "seed of everything random")
+LABELS = Setting("--labels", "truth.labels", "LabelMe labels that count as occluders, with commas")
 
 
 class CommandParser(argparse.ArgumentParser):

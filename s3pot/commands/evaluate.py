@@ -25,7 +25,7 @@ from s3pot.types import S3potError
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = cli.new_parser(__doc__)
+    parser = cli.new_parser(__doc__, settings=(cli.LABELS,))
     add = parser.add_argument
     add("--datapath", type=Path, help="faces with truth; with --suite instead of the suite's own")
     add("--results", type=Path, help="what inference.py or train_per_image.py wrote")
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.suite:
             return run_suite(args, config)
         if args.datapath and args.results:
-            return run_results(args)
+            return run_results(args, config)
         raise S3potError("give --datapath and --results, or --suite; see --help")
 
     return cli.run(args, body)
@@ -69,12 +69,14 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
     return evaluation.failed
 
 
-def run_results(args: argparse.Namespace) -> int:
+def run_results(args: argparse.Namespace, config: Config) -> int:
     """Score a result folder; returns how many faces failed."""
+    from s3pot.data.labelme import LabelPolicy
     from s3pot.report.tables import markdown, save, save_plot
     from s3pot.runs.evaluate_results import evaluate_results
 
-    evaluation = evaluate_results(args.datapath, args.results, args.meta)
+    policy = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
+    evaluation = evaluate_results(args.datapath, args.results, args.meta, policy)
     output_dir = args.output_dir or args.results
     save(output_dir, evaluation)
     save_plot(output_dir, evaluation)

@@ -23,18 +23,19 @@ FACE_PARSER = cli.Setting("--faceParser_name", "model.parser", "face parser: bis
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = cli.new_parser(__doc__, "./dataset/processed_data", (FACE_PARSER,))
+    parser = cli.new_parser(__doc__, "./dataset/processed_data", (FACE_PARSER, cli.LABELS))
     add = parser.add_argument
     add(
         "--input_dir",
         type=Path,
         default=Path("./dataset/raw_images"),
-        help="folder of photos (default: ./dataset/raw_images)",
+        help="folder of photos, or one photo (default: ./dataset/raw_images)",
     )
     add(
         "--truth_dir",
         type=Path,
-        help="folder with <stem>_occlusion.png and <stem>_clean.png, if known",
+        help="folder of truths, if known: <stem>_occlusion.png, <stem>.png or LabelMe <stem>.json; "
+        "and <stem>_clean.png",
     )
     add("--all_faces", action="store_true", help="every face of a photo, not only the largest")
     add("--overwrite", action="store_true", help="also do photos that are finished")

@@ -109,7 +109,7 @@ def try_truth(face: FaceFiles, policy: LabelPolicy | None = None) -> np.ndarray 
     try:
         return load_truth(face, policy)
     except S3potError as error:
-        logger.warning("%s: its truth cannot be used, so it is not scored: %s", face.name, error)
+        logger.warning("%s: no score, for its truth cannot be used: %s", face.name, error)
         return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from s3pot.data.image import read_rgb
+from s3pot.data.masks import read_mask
 from s3pot.io import write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import doubt_of, headline_facts, is_occluded
@@ -141,7 +141,7 @@ def _pair(first: Run, second: Run, name: str) -> Pair:
 
 def _read_mask(path: Path) -> np.ndarray | None:
     """A mask of a result folder, bool (H, W); None where there is none."""
-    return read_rgb(path)[..., 0] > 127 if path.is_file() else None
+    return read_mask(path) if path.is_file() else None
 
 
 def _read_settings(path: Path) -> dict[str, str]:

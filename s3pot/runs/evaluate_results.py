@@ -11,7 +11,8 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.data.face_folder import FaceFiles
-from s3pot.data.image import read_rgb
+from s3pot.data.labelme import LabelPolicy
+from s3pot.data.masks import read_mask
 from s3pot.data.truth import faces_with_truth, truth_and_region
 from s3pot.metrics import mask_scores
 from s3pot.report.rows import Evaluation, FaceScore, make_row
@@ -24,7 +25,12 @@ from s3pot.types import S3potError
 ALL = "all"  # name of the row of all faces
 
 
-def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) -> Evaluation:
+def evaluate_results(
+    datapath: Path,
+    results: Path,
+    meta: Path | None = None,
+    label_policy: LabelPolicy | None = None,
+) -> Evaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth of a data folder.
 
     Args:
@@ -32,6 +38,7 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
         results: What inference or per-image training wrote for them.
         meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for one in
             ``datapath``.
+        label_policy: Which labels of LabelMe files count; None for the default.
 
     Raises:
         S3potError: No face can be scored.
@@ -40,7 +47,7 @@ def evaluate_results(datapath: Path, results: Path, meta: Path | None = None) ->
         raise S3potError(f"--results {results} is no folder; run inference.py first")
     kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)
-    outcome = run_folder(ScoreJob(results), faces)
+    outcome = run_folder(ScoreJob(results, label_policy), faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
     provenance = provenance_of_results(results)
@@ -81,8 +88,9 @@ class MaskInput:
 class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
     """Score the masks of a result folder; nothing is written for a face."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, label_policy: LabelPolicy | None = None) -> None:
         self.results = results
+        self.label_policy = label_policy
 
     @override
     def name(self, item: FaceFiles) -> str:
@@ -90,9 +98,9 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
 
     @override
     def read(self, item: FaceFiles) -> MaskInput:
-        truth, region = truth_and_region(item)
+        truth, region = truth_and_region(item, self.label_policy)
         path = self.results / f"{item.name}_occlusion.png"
-        prediction = read_rgb(path)[..., 0] > 127
+        prediction = read_mask(path)
         if prediction.shape != truth.shape:
             raise S3potError(
                 f"{path} is {prediction.shape}, but the truth is {truth.shape}; run inference.py "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from typing_extensions import override
 
 from s3pot.build import build_aligner, build_reference_generator, model_hashes, weights_path
 from s3pot.config import Config, save_config
-from s3pot.data.face_folder import ALIGN, CLEAN, OCCLUSION, output_files
+from s3pot.data.face_folder import ALIGN, CLEAN, output_files
 from s3pot.data.image import read_rgb, write_png
-from s3pot.data.truth import load_truth
+from s3pot.data.labelme import LabelPolicy
+from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
+from s3pot.data.truth import find_truth, read_truth
 from s3pot.device import pick_device
 from s3pot.geometry import Alignment
 from s3pot.io import file_sha256, write_npy
@@ -24,7 +26,6 @@ from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.folder_run import run_folder, write_failures
-from s3pot.runs.photos import PhotoFile, find_photos
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
 from s3pot.runs.shard import Shard, local_rank
 from s3pot.seeding import use_determinism
@@ -38,10 +39,10 @@ class ReferenceOptions:
     """What to do.
 
     Attributes:
-        input_dir: Photos, also in sub-folders.
+        input_dir: Photos, also in sub-folders, or one photo.
         output_dir: Where the folder contract goes.
-        truth_dir: Holds ``<stem>_occlusion.png`` and ``<stem>_clean.png``; None if nothing is
-            known.
+        truth_dir: Holds masks ``<stem>_occlusion.png`` or ``<stem>.png`` or LabelMe files
+            ``<stem>.json``, and ``<stem>_clean.png``; None if nothing is known.
         all_faces: Every face of a photo instead of the largest.
         overwrite: Also do photos that are finished.
         shard: The share of this process.
@@ -68,11 +69,13 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
     if options.truth_dir is not None and not options.truth_dir.is_dir():
         raise S3potError(
             f"--truth_dir {options.truth_dir} is no folder; give the folder that holds "
-            "<stem>_occlusion.png, or leave the option out"
+            "<stem>_occlusion.png or <stem>.json, or leave the option out"
         )
-    job = ReferenceJob(config, options)
+    job = ReferenceJob(config, options, photos)
     save_config(config, options.output_dir)
-    outcome = run_folder(job, photos, keep_finished=not options.overwrite, shard=options.shard)
+    outcome = run_folder(
+        job, photos.photos, keep_finished=not options.overwrite, shard=options.shard
+    )
     outcome.require_some(job.unit)
     return len(outcome.failures)
 
@@ -88,7 +91,7 @@ class PhotoInput:
         clean: The true clean face, uint8 (H, W, 3); None if it is not known.
     """
 
-    photo: PhotoFile
+    photo: Photo
     pixels: np.ndarray
     truth: np.ndarray | None
     clean: np.ndarray | None
@@ -115,7 +118,7 @@ class PhotoOutput:
     faces: Sequence[PlacedFace]
 
 
-class ReferenceJob(FolderJob[PhotoFile, PhotoInput, PhotoOutput]):
+class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
     """Make the folder contract's files of each photo.
 
     Several faces of one photo are one item, which the record of the first face closes.
@@ -123,8 +126,11 @@ class ReferenceJob(FolderJob[PhotoFile, PhotoInput, PhotoOutput]):
 
     unit = "photos"
 
-    def __init__(self, config: Config, options: ReferenceOptions) -> None:
+    def __init__(self, config: Config, options: ReferenceOptions, photos: PhotoFolder) -> None:
         self.options = options
+        self.photos = photos
+        self.max_pixels = config.run.max_pixels
+        self.label_policy = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
         self.output_dir = options.output_dir
         self.models = model_hashes(config, ("parser", "generator"))
         self.aligner: FaceAligner = build_aligner(config)
@@ -135,45 +141,45 @@ class ReferenceJob(FolderJob[PhotoFile, PhotoInput, PhotoOutput]):
             "reference": asdict(config.reference),
             "all_faces": options.all_faces,
         }
+        if options.truth_dir is not None:
+            self.settings["truth"] = asdict(config.truth)
         use_determinism(config.run.deterministic)
         device = pick_device(config.run.device, local_rank())
         self.generator: ReferenceGenerator = build_reference_generator(config, device)
 
     @override
-    def name(self, item: PhotoFile) -> str:
+    def name(self, item: Photo) -> str:
         return str(item.path)
 
     @override
-    def record_path(self, item: PhotoFile) -> Path:
+    def record_path(self, item: Photo) -> Path:
         return self.output_dir / (item.name + ALIGN)
 
     @override
-    def provenance(self, item: PhotoFile) -> ItemProvenance:
+    def provenance(self, item: Photo) -> ItemProvenance:
         paths = {
             "photo": item.path,
-            "truth": self._truth_path(item, OCCLUSION),
-            "clean": self._truth_path(item, CLEAN),
+            "truth": self._truth_path(item),
+            "clean": self._clean_path(item),
         }
         return ItemProvenance(hash_inputs(paths), self.models, self.settings)
 
     @override
-    def read(self, item: PhotoFile) -> PhotoInput:
-        if item.claimed_by is not None:
-            raise S3potError(
-                f"it would overwrite files of {item.claimed_by}; rename one of the two"
-            )
-        truth_path = self._truth_path(item, OCCLUSION)
-        clean_path = self._truth_path(item, CLEAN)
+    def read(self, item: Photo) -> PhotoInput:
+        self.photos.check(item)
+        truth_path = self._truth_path(item)
+        clean_path = self._clean_path(item)
         if self.options.truth_dir is not None and truth_path is None and clean_path is None:
-            logger.warning(
-                "%s: no truth %s", item.name, self.options.truth_dir / (item.name + OCCLUSION)
-            )
-        files = output_files(self.output_dir, item.name)
+            logger.warning("%s: no truth in %s", item.name, self.options.truth_dir)
+        pixels = read_rgb(item.path, self.max_pixels)
+        truth: np.ndarray | None = None
+        if truth_path is not None:
+            truth = read_truth(truth_path, pixels.shape, self.label_policy, self.max_pixels)
         return PhotoInput(
             photo=item,
-            pixels=read_rgb(item.path),
-            truth=load_truth(replace(files, raw=item.path, occlusion_truth=truth_path)),
-            clean=None if clean_path is None else read_rgb(clean_path),
+            pixels=pixels,
+            truth=truth,
+            clean=None if clean_path is None else read_rgb(clean_path, self.max_pixels),
         )
 
     @override
@@ -183,8 +189,9 @@ class ReferenceJob(FolderJob[PhotoFile, PhotoInput, PhotoOutput]):
     def _faces(self, entry: PhotoInput) -> list[PlacedFace]:
         faces = []
         alignments = self.aligner.align(entry.pixels, self.options.all_faces)
+        self.photos.check(entry.photo, len(alignments))
         for number, alignment in enumerate(alignments, 1):
-            name = entry.photo.name if number == 1 else f"{entry.photo.name}_face{number}"
+            name = face_name(entry.photo.name, number)
             face = self.generator.generate(crop(entry.pixels, alignment), name)
             faces.append(PlacedFace(face, alignment))
         return faces
@@ -221,11 +228,17 @@ class ReferenceJob(FolderJob[PhotoFile, PhotoInput, PhotoOutput]):
         total = done + len(outcome.failures)
         logger.info("%d of %d photos are in %s", done, total, self.output_dir)
 
-    def _truth_path(self, photo: PhotoFile, ending: str) -> Path | None:
-        """Find a file of ``--truth_dir``; None if it is not there."""
+    def _truth_path(self, photo: Photo) -> Path | None:
+        """Find the truth of a photo; None if none is known."""
         if self.options.truth_dir is None:
             return None
-        path = self.options.truth_dir / (photo.name + ending)
+        return find_truth(self.options.truth_dir, photo.name, photo.path)
+
+    def _clean_path(self, photo: Photo) -> Path | None:
+        """Find the true clean face of a photo; None if none is known."""
+        if self.options.truth_dir is None:
+            return None
+        path = self.options.truth_dir / f"{photo.name}{CLEAN}"
         return path if path.is_file() else None
 
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter, quality_limits, weights_path
-from s3pot.config import Config, save_config
+from s3pot.config import Config, TruthConfig, save_config
 from s3pot.data.face_folder import find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
@@ -68,6 +68,7 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         output_dir=options.output_dir,
         options=options.results,
         quality=quality_limits(config),
+        truth=config.truth,
     )
     outcome = run_folder(job, faces, keep_finished=not options.overwrite, shard=options.shard)
     outcome.require_some(job.unit)
@@ -84,6 +85,7 @@ class InferenceJob(SegmentFaces):
         output_dir: Where results go.
         options: What is written beside the masks.
         quality: When a result is called doubtful.
+        truth: Which labels of LabelMe files count as occluders.
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class InferenceJob(SegmentFaces):
         output_dir: Path,
         options: ResultOptions,
         quality: QualityLimits,
+        truth: TruthConfig,
     ) -> None:
-        super().__init__(store, output_dir, options, quality)
+        super().__init__(store, output_dir, options, quality, truth)
         self.adapter = adapter
         self.adapter_sha256 = adapter_sha256
 

@@ -13,8 +13,10 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
+from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
-from s3pot.data.truth import load_truth
+from s3pot.data.labelme import LabelPolicy
+from s3pot.data.truth import try_truth
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region
@@ -118,12 +120,20 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         output_dir: Where results go.
         options: What is written beside the masks.
         quality: When a result is called doubtful.
+        truth: Which labels of LabelMe files count as occluders.
     """
 
     def __init__(
-        self, store: PromptStore, output_dir: Path, options: ResultOptions, quality: QualityLimits
+        self,
+        store: PromptStore,
+        output_dir: Path,
+        options: ResultOptions,
+        quality: QualityLimits,
+        truth: TruthConfig,
     ) -> None:
         self.store = store
+        self.truth = truth
+        self.label_policy = LabelPolicy.from_text(truth.labels, truth.ignore)
         self.segmenter = store.segmenter
         self.output_dir = output_dir
         self.options = options
@@ -167,6 +177,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
                 "prompts": self.store.settings,
                 "options": asdict(self.options),
                 "quality": asdict(self.quality),
+                "truth": asdict(self.truth),
                 **adapter.settings,
             },
         )
@@ -184,7 +195,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             files=item,
             face=face,
             source=source,
-            truth=_truth_if_usable(item),
+            truth=try_truth(item, self.label_policy),
             alignment=alignment,
             looked_for_face=looked_for_face,
             seconds=seconds,
@@ -283,15 +294,6 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         write_failures(self.output_dir, outcome.failures)
         total = len(rows) + len(outcome.failures)
         logger.info("%d of %d faces are in %s", len(rows), total, self.output_dir)
-
-
-def _truth_if_usable(face: FaceFiles) -> np.ndarray | None:
-    """Read the truth; one that cannot be used costs the score, not the mask."""
-    try:
-        return load_truth(face)
-    except S3potError as error:
-        logger.warning("%s: no score, for its truth cannot be used: %s", face.name, error)
-        return None
 
 
 def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, bool]:

@@ -134,6 +134,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
             "threshold": loaded.row.threshold,
             "prompts": loaded.store.settings,
             "pipeline": asdict(loaded.segmenter.settings),
+            "truth": asdict(loaded.config.truth),
         }
         if loaded.row.is_fitted:
             settings["loss"] = asdict(loaded.config.loss)
@@ -147,7 +148,8 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
 
     @override
     def read(self, item: RowFace) -> RowFaceInput:
-        return RowFaceInput(item, self._faces.get(_face_key(item), lambda: _read_face(item)))
+        key = (*_face_key(item), item.loaded.label_policy)
+        return RowFaceInput(item, self._faces.get(key, lambda: _read_face(item)))
 
     @override
     def compute(self, inputs: Sequence[RowFaceInput]) -> list[RowFaceOutput]:
@@ -205,7 +207,7 @@ def _face_key(item: RowFace) -> tuple[int, bool, FaceFiles]:
 
 def _read_face(item: RowFace) -> FaceData:
     is_oracle = item.loaded.row.is_oracle
-    truth, region = truth_and_region(item.files)
+    truth, region = truth_and_region(item.files, item.loaded.label_policy)
     face = load_aligned_face(item.files, is_oracle)
     source: PromptSource | None = item.loaded.store.find(item.files, is_oracle)
     if source is None:

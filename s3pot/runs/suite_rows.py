@@ -15,6 +15,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.baselines import BASELINES, Case
 from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
 from s3pot.config import Config, config_from_dict, config_to_dict
+from s3pot.data.labelme import LabelPolicy
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
 from s3pot.pipeline import OcclusionSegmenter, split_region
@@ -45,6 +46,11 @@ class LoadedRow:
     store: PromptStore
     adapter: PromptAdapter | None
     hashes: Mapping[str, str]
+
+    @property
+    def label_policy(self) -> LabelPolicy:
+        """Which labels of LabelMe files count as occluders."""
+        return LabelPolicy.from_text(self.config.truth.labels, self.config.truth.ignore)
 
     def predict(self, face: AlignedFace, prompts: Prompts) -> np.ndarray:
         """Mark the occlusion of a face, bool (H, W)."""

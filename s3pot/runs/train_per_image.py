@@ -95,7 +95,9 @@ class PerImageJob(SegmentFaces):
     """
 
     def __init__(self, config: Config, store: PromptStore, options: PerImageOptions) -> None:
-        super().__init__(store, options.output_dir, options.results, quality_limits(config))
+        super().__init__(
+            store, options.output_dir, options.results, quality_limits(config), config.truth
+        )
         self.config = config
         self.batch_size = 1
         sam = self.segmenter.sam

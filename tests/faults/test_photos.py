@@ -1,0 +1,225 @@
+"""What a folder of photos holds besides photos, and which names its faces take.
+
+Reported at sortphotos #100, photoprism #3083, aves #1045 (sidecars), at Hierarchical-Localization
+#283, fastai #2270, datumaro #1255 (links) and at inselect #155, yolov5 #5248 (further faces).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from s3pot.data.face_folder import find_faces
+from s3pot.data.folders import walk
+from s3pot.data.image import write_png
+from s3pot.data.photos import PhotoFolder, face_name, find_photos
+from s3pot.types import S3potError
+
+needs_links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+
+
+def photo(path: Path, seed: int = 0, size: tuple[int, int] = (20, 30)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    form = {".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower())
+    Image.fromarray(pixels).save(path, form or path.suffix[1:] if path.suffix else "PNG")
+
+
+def names(found: PhotoFolder) -> list[str]:
+    return [entry.name for entry in found.photos if entry.problem is None]
+
+
+def problems(found: PhotoFolder) -> dict[str, str]:
+    return {entry.path.name: entry.problem for entry in found.photos if entry.problem is not None}
+
+
+def find(folder: Path) -> PhotoFolder:
+    return find_photos(folder / "in", folder / "out")
+
+
+SIDECARS = {
+    "IMG_1.AAE": b"<plist/>",
+    "IMG_1.json": json.dumps({"shapes": []}).encode(),
+    "IMG_1.xmp": b"<x:xmpmeta/>",
+    "IMG_1.txt": b"0 0.5 0.5 0.1 0.1\n",
+    "IMG_1.MOV": b"\0\0\0\x14ftypqt  " + bytes(40),
+    "Thumbs.db": b"\xd0\xcf\x11\xe0" * 8,
+    "labels.npy": b"\x93NUMPY",
+    "notes.pdf": b"%PDF-1.4",
+    "empty": b"",
+}
+
+
+def test_sidecars_claim_no_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    photo(tmp_path / "in" / "IMG_1.JPG")
+    photo(tmp_path / "in" / "b.webp")
+    for name, content in SIDECARS.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    found = find(tmp_path)
+    assert names(found) == ["IMG_1", "b"] and problems(found) == {}
+    (message,) = [line for line in caplog.messages if "passed over" in line]
+    assert "IMG_1.AAE" in message and message.endswith("and 5 more")
+
+
+@pytest.mark.parametrize("name", ["x.CR2", "x.NEF", "x.dng", "x.HEIC"])
+def test_of_raw_and_jpeg_the_readable_one_is_taken(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    photo(tmp_path / "in" / "x.jpg")
+    (tmp_path / "in" / name).write_bytes(b"II*\0" + bytes(100))
+    found = find(tmp_path)
+    assert names(found) == ["x"] and problems(found) == {}
+    assert found.photos[0].path.name == "x.jpg"
+    assert f"{name}" in caplog.text
+
+
+def test_a_damaged_image_claims_no_name(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png", 1)
+    photo(tmp_path / "in" / "a.jpg", 1)
+    content = (tmp_path / "in" / "a.jpg").read_bytes()
+    (tmp_path / "in" / "a.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "in" / "b.png").write_text("no image")
+    found = find(tmp_path)
+    assert [entry.path.name for entry in found.photos] == ["a.jpg", "a.png", "b.png"]
+    assert "a.jpg is not a readable image" in problems(found)["a.jpg"]
+    assert names(found) == ["a", "b"]  # what is alone is read when its turn comes
+
+
+def test_two_images_of_one_name_stay_an_error(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "a.b.png", "sub/a.png"):
+        photo(tmp_path / "in" / name)
+    found = find(tmp_path)
+    assert names(found) == ["a.b", "a", "sub/a"]
+    assert "a.jpg, which has the same name but for its ending" in problems(found)["a.png"]
+    with pytest.raises(S3potError, match="would overwrite"):
+        found.check(next(entry for entry in found.photos if entry.path.name == "a.png"))
+
+
+def test_our_own_files_are_no_photos(tmp_path: Path) -> None:
+    for name in (
+        "a.png",
+        "a_occlusion.png",
+        "a_ref.png",
+        "a_clean.png",
+        "a_occlusion.jpg",
+        "alone_occlusion.png",
+        "a_face.png",
+        "photo_occlusion.jpg",
+    ):
+        photo(tmp_path / "in" / name)
+    assert names(find(tmp_path)) == ["a", "a_face", "photo_occlusion"]
+
+
+def test_one_photo_may_be_given(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpeg")
+    assert names(find_photos(tmp_path / "a.jpeg", tmp_path / "out")) == ["a"]
+
+
+def test_nothing_to_do_says_why(tmp_path: Path) -> None:
+    with pytest.raises(S3potError, match="in does not exist"):
+        find(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("x")
+    with pytest.raises(S3potError, match="holds no photos"):
+        find(tmp_path)
+    with pytest.raises(S3potError, match="is the input folder"):
+        find_photos(tmp_path / "in", tmp_path / "in")
+
+
+@needs_links
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    photo(tmp_path / "far" / "person" / "x.png")
+    photo(tmp_path / "in" / "local.png")
+    photo(tmp_path / "in" / "real" / "y.png")
+    (tmp_path / "in" / "person").symlink_to(tmp_path / "far" / "person")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in" / "real")
+    (tmp_path / "in" / "real" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "up").symlink_to(tmp_path)
+    (tmp_path / "in" / "self").symlink_to("self")
+    photo(tmp_path / "out" / "old.png")
+    (tmp_path / "in" / "results").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "z.png").symlink_to(tmp_path / "far" / "person" / "x.png")
+    assert names(find(tmp_path)) == ["local", "person/x", "real/y", "z"]
+
+
+@needs_links
+def test_dead_links_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photo(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "dead.png").symlink_to("/nonexistent/y.png")
+    (tmp_path / "in" / "folder").symlink_to("/nonexistent/folder")
+    found = find(tmp_path)
+    assert names(found) == ["a"]
+    assert "a link to /nonexistent/y.png, which does not exist" in problems(found)["dead.png"]
+    assert "links to nothing are passed over" in caplog.text and "in/folder" in caplog.text
+
+
+@needs_links
+def test_faces_are_found_behind_links(
+    processed_folder: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = processed_folder(2, "far")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "linked").symlink_to(far)
+    (data / "loop").symlink_to(data)
+    (data / "dead").symlink_to("/nonexistent")
+    assert [face.name for face in find_faces(data)] == ["linked/face_00", "linked/face_01"]
+    assert "1 links lead to nothing" in caplog.text
+
+
+@needs_links
+def test_a_folder_of_links_to_each_other_ends(tmp_path: Path) -> None:
+    for index in range(12):
+        folder = tmp_path / "in" / f"d{index}"
+        folder.mkdir(parents=True)
+        for other in range(12):
+            (folder / f"to{other}").symlink_to(tmp_path / "in" / f"d{other}")
+    photo(tmp_path / "in" / "d3" / "a.png")
+    assert len(walk(tmp_path / "in").folders) == 13
+    assert names(find(tmp_path)) == ["d3/a"]
+
+
+def test_further_faces_never_take_the_name_of_another_photo(tmp_path: Path) -> None:
+    for name in ("g.png", "g_face2.png", "h.png", "k_face3.jpg"):
+        photo(tmp_path / "in" / name)
+    found = find(tmp_path)
+    by_name = {entry.name: entry for entry in found.photos}
+    for name in by_name:
+        found.check(by_name[name])
+    with pytest.raises(S3potError, match=r"face 2 would be called g_face2 .*in/g_face2\.png"):
+        found.check(by_name["g"], faces=2)
+    found.check(by_name["h"], faces=5)
+    found.check(by_name["g_face2"], faces=2)
+    photo(tmp_path / "in" / "k.png")
+    found = find(tmp_path)
+    k = next(entry for entry in found.photos if entry.name == "k")
+    found.check(k, faces=2)
+    with pytest.raises(S3potError, match="face 3 would be called k_face3"):
+        found.check(k, faces=3)
+    assert [face_name("g", number) for number in (1, 2, 3)] == ["g", "g_face2", "g_face3"]
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    # Reported at internetarchive #284, ownphotos #112.
+    photo(tmp_path / "in" / "a.png")
+    odd = os.fsencode(tmp_path / "in") + b"/m\xe9lange.png"
+    try:
+        with open(odd, "wb") as stream:  # noqa: PTH123
+            Image.new("RGB", (5, 4)).save(stream, "PNG")
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 only")
+    found = find(tmp_path)
+    assert [os.fsencode(name) for name in names(found)] == [b"a", b"m\xe9lange"]
+    write_png(tmp_path / "out" / f"{found.photos[1].name}_ref.png", np.zeros((2, 2, 3), np.uint8))
+    assert (os.fsencode(tmp_path / "out") + b"/m\xe9lange_ref.png") in [
+        os.fsencode(path) for path in (tmp_path / "out").iterdir()
+    ]
