@@ -23,6 +23,7 @@ COMMANDS = {
         "s3pot.commands.evaluate", "score results, or run a table of variants and baselines"
     ),
     "compare": Command("s3pot.commands.compare", "two result folders side by side"),
+    "figure": Command("s3pot.commands.figure", "figures for a paper from result folders"),
     "weights": Command("s3pot.weights.__main__", "list, download and verify the official weights"),
     "data": Command("s3pot.commands.data", "draw faces, bring in other data sets"),
 }

@@ -374,9 +374,7 @@ def split_region(
     region = region_of(parsing)
     face = region
     if prediction is not None:
-        logits_sam = prediction.logits_sam.detach().float()[None, None]
-        logits = F.interpolate(logits_sam, size=size, mode="bilinear", align_corners=False)[0, 0]
-        face = region & (logits > 0).cpu().numpy()
+        face = region & (aligned_logits(prediction, size) > 0)
     occlusion = region & ~face
     if decision is not None:
         occlusion = decide(occlusion, region, decision)
@@ -385,6 +383,13 @@ def split_region(
         face=region & ~occlusion,
         parsing=np.where(occlusion, np.uint8(OCCLUSION), parsing),
     )
+
+
+def aligned_logits(prediction: Prediction, size: tuple[int, ...]) -> np.ndarray:
+    """Bring visible-face logits to the working image's height and width: float (H, W)."""
+    logits_sam = prediction.logits_sam.detach().float()[None, None]
+    logits = F.interpolate(logits_sam, size=size, mode="bilinear", align_corners=False)
+    return np.asarray(logits[0, 0].cpu().numpy())
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, help="trained adapter (default: the mini set's own)")
     add("--save_vis", action="store_true", help="also write pictures and index.html")
     add("--to_photo", action="store_true", help="also write the masks in the photo's own frame")
+    add("--save_logits", action="store_true", help="also write the face logits, for thresholds")
     add("--overwrite", action="store_true", help="also do faces that are finished")
     cli.add_strict(parser)
     add("--shard", metavar="I/N", help="do part I of N of the faces, I from 0 to N - 1")
@@ -47,7 +48,9 @@ def main(argv: list[str] | None = None) -> int:
             datapath=args.datapath,
             output_dir=args.output_dir,
             checkpoint=args.checkpoint,
-            results=ResultOptions(save_vis=args.save_vis, to_photo=args.to_photo),
+            results=ResultOptions(
+                save_vis=args.save_vis, to_photo=args.to_photo, save_logits=args.save_logits
+            ),
             overwrite=args.overwrite,
             shard=find_shard(args.shard),
         )

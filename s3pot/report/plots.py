@@ -96,7 +96,7 @@ def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
     from matplotlib.figure import Figure
 
     with publication_style():
-        height = 0.6 + 0.2 * max(len(bars), 1)
+        height = 0.6 + 0.2 * max(len(bars), 3)
         figure = Figure(figsize=(TEXT_WIDTH * 0.75, height), layout="constrained")
         axes = figure.add_subplot(xlabel=label)
         for position, bar in enumerate(bars):

@@ -15,6 +15,7 @@ from s3pot.io import write_csv, write_json, write_npy
 from s3pot.labels import resize_labels
 from s3pot.metrics import mask_scores
 from s3pot.occlusion_decision import occluded_share_by_part
+from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
 from s3pot.report.gallery import write_gallery
 from s3pot.rg.warp import to_photo
@@ -28,10 +29,12 @@ class ResultOptions:
     Attributes:
         save_vis: Pictures and the gallery.
         to_photo: The masks in the original photo's frame too.
+        save_logits: The visible-face logits, for other thresholds than 0.
     """
 
     save_vis: bool = False
     to_photo: bool = False
+    save_logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def write_result(
     result: SegmentedFace,
     truth: np.ndarray | None,
     alignment: Alignment | None,
-    save_vis: bool,
+    options: ResultOptions,
 ) -> list[Path]:
     """Write masks and pictures of one face as ``<output_dir>/<name>_*``.
 
@@ -152,7 +155,7 @@ def write_result(
         result: The face, its tensors on the CPU.
         truth: True occlusion, bool (H, W); None if it is not known.
         alignment: The way to the photo, for masks in its frame; None leaves them out.
-        save_vis: Write pictures too.
+        options: What is written besides.
 
     Returns:
         All files.
@@ -161,11 +164,16 @@ def write_result(
     if alignment is not None:
         pictures["occlusion_photo"] = to_photo(result.masks.occlusion, alignment)
         pictures["face_photo"] = to_photo(result.masks.face, alignment)
-    if save_vis:
+    if options.save_vis:
         pictures.update(draw_pictures(result, truth))
     parsing_path = output_dir / f"{result.face.name}_parsing.npy"
     write_npy(parsing_path, result.masks.parsing)
     files = [parsing_path]
+    if options.save_logits and result.prediction is not None:
+        logits = aligned_logits(result.prediction, result.masks.occlusion.shape)
+        logits_path = output_dir / f"{result.face.name}_logits.npy"
+        write_npy(logits_path, logits.astype(np.float16))
+        files.append(logits_path)
     for kind, pixels in pictures.items():
         path = output_dir / f"{result.face.name}_{kind}.png"
         write_png(path, pixels)

@@ -254,7 +254,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             output.result,
             entry.truth,
             entry.alignment if self.options.to_photo else None,
-            self.options.save_vis,
+            self.options,
         )
         row = result_row(
             output.result,

@@ -16,7 +16,7 @@ from s3pot.geometry import Alignment
 from s3pot.io import write_csv
 from s3pot.labels import REGION_CLASSES
 from s3pot.pipeline import split_region
-from s3pot.report.writer import result_row, write_result, write_summary
+from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.types import AlignedFace, Prediction, Prompts, SegmentedFace
 
 
@@ -77,7 +77,7 @@ def truth() -> np.ndarray:
 
 def test_masks_as_files(tmp_path: Path) -> None:
     result = result_of()
-    files = write_result(tmp_path, result, None, None, save_vis=False)
+    files = write_result(tmp_path, result, None, None, ResultOptions())
     endings = ("parsing.npy", "occlusion.png", "face.png")
     assert sorted(files) == sorted(tmp_path / f"face_00_{ending}" for ending in endings)
     assert sorted(files) == sorted(tmp_path.iterdir())
@@ -123,7 +123,7 @@ def test_row_of_a_bare_face_and_without_truth() -> None:
 
 def test_no_region_and_no_points_give_an_empty_result(tmp_path: Path) -> None:
     result = result_of(points=0, parsing_class=0, with_prediction=False)
-    files = write_result(tmp_path, result, None, None, save_vis=True)
+    files = write_result(tmp_path, result, None, None, ResultOptions(save_vis=True))
     row = row_of(result)
     assert (row["occluded"], row["occluded_share"], row["region_pixels"]) == ("no", 0.0, 0)
     assert not read_rgb(tmp_path / "face_00_occlusion.png").any()
@@ -134,7 +134,7 @@ def test_no_region_and_no_points_give_an_empty_result(tmp_path: Path) -> None:
 
 def test_pictures(tmp_path: Path, truth: np.ndarray) -> None:
     result = result_of()
-    files = write_result(tmp_path, result, truth, None, save_vis=True)
+    files = write_result(tmp_path, result, truth, None, ResultOptions(save_vis=True))
     assert sorted(files) == sorted(tmp_path.iterdir())
     assert read_rgb(tmp_path / "face_00_overlay.png").shape == (64, 64, 3)
     assert read_rgb(tmp_path / "face_00_pair.png").shape == (64, 132, 3)
@@ -151,7 +151,7 @@ def test_pictures(tmp_path: Path, truth: np.ndarray) -> None:
 def test_masks_go_back_to_the_photo(tmp_path: Path) -> None:
     quad = ((19.5, 9.5), (19.5, 73.5), (83.5, 73.5), (83.5, 9.5))
     alignment = Alignment(quad, (64, 64), (100, 120))
-    files = write_result(tmp_path, result_of(), None, alignment, save_vis=False)
+    files = write_result(tmp_path, result_of(), None, alignment, ResultOptions())
     assert tmp_path / "face_00_face_photo.png" in files
     working = read_rgb(tmp_path / "face_00_occlusion.png")[..., 0]
     photo = read_rgb(tmp_path / "face_00_occlusion_photo.png")[..., 0]
@@ -172,3 +172,16 @@ def test_summary_files(tmp_path):
     write_summary(tmp_path, rows, gallery=False)
     assert json.loads((tmp_path / "summary.json").read_text()) == rows
     assert not (tmp_path / "index.html").exists()
+
+
+def test_logits_at_the_size_of_the_image(tmp_path: Path) -> None:
+    result = result_of()
+    files = write_result(tmp_path, result, None, None, ResultOptions(save_logits=True))
+    assert tmp_path / "face_00_logits.npy" in files
+    logits = np.load(tmp_path / "face_00_logits.npy")
+    assert logits.dtype == np.float16 and logits.shape == (64, 64)
+    region = np.isin(result.face.parsing, REGION_CLASSES)
+    np.testing.assert_array_equal(region & ~(logits > 0), result.masks.occlusion)
+    empty = result_of(points=0, with_prediction=False)
+    files = write_result(tmp_path / "b", empty, None, None, ResultOptions(save_logits=True))
+    assert not any("logits" in path.name for path in files)

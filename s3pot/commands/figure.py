@@ -1,0 +1,62 @@
+r"""Make figures for a paper from result folders, as PNG and PDF.
+
+    s3pot figure ./results --output_dir ./figures
+    s3pot figure ./results --faces test_01 test_07 --columns raw reference overlay truth error
+    s3pot figure ./results/general ./results/fitted --datapath ./dataset/processed_data/val
+
+faces.*: faces in rows, by default the best, the median and the worst (of the first folder; needs
+inference with --save_vis). iou_histogram.*, iou_by_share.*: needs a truth beside the faces.
+iou_by_kind.*: needs --meta. precision_recall.*: needs --datapath and inference with --save_logits.
+What cannot be made is named with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from s3pot.commands import cli
+from s3pot.config import Config
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = cli.new_parser(__doc__, "./figures", configurable=False)
+    add = parser.add_argument
+    add("results", type=Path, nargs="+", help="what inference.py or train_per_image.py wrote")
+    add("--faces", nargs="+", help="names of faces (default: best, median and worst)")
+    add("--each", type=int, default=2, help="how many best, median and worst faces (default: 2)")
+    add(
+        "--columns", nargs="+", help="pictures of a row: raw classes reference points attention ..."
+    )
+    add("--datapath", type=Path, help="the faces' data folder, for precision and recall")
+    add("--meta", type=Path, help="meta.jsonl of drawn faces, for the kinds of occluders")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = build_parser().parse_args(argv)
+
+    def body(_: Config) -> int:
+        # Here, not above: --help should not wait for Matplotlib.
+        from s3pot.report.figures import DEFAULT_COLUMNS
+        from s3pot.runs.figures import FigureOptions, write_figures
+
+        options = FigureOptions(
+            results=args.results,
+            output_dir=args.output_dir,
+            faces=args.faces or (),
+            each=args.each,
+            columns=args.columns or DEFAULT_COLUMNS,
+            datapath=args.datapath,
+            meta=args.meta,
+        )
+        for figure in write_figures(options):
+            logger.info("%s.png and .pdf", figure)
+        return 0
+
+    return cli.run(args, body)

@@ -1,0 +1,289 @@
+"""Figures for papers from result folders: faces in rows, distributions of the scores, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s3pot.data.image import read_rgb
+from s3pot.report.plots import (
+    COLUMN_WIDTH,
+    CYCLE,
+    GRAY,
+    TEXT_WIDTH,
+    Bar,
+    plot_intervals,
+    publication_style,
+)
+from s3pot.statistics import bootstrap_interval
+from s3pot.types import S3potError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Columns of the figure of faces: picture ``<stem>_<key>.png`` and its heading.
+FACE_COLUMNS: Mapping[str, str] = {
+    "raw": "photo",
+    "classes": "parsing",
+    "reference": "reference",
+    "points": "points",
+    "attention": "attention",
+    "overlay": "occlusion",
+    "truth": "truth",
+    "error": "error",
+}
+DEFAULT_COLUMNS = ("raw", "classes", "reference", "points", "overlay", "truth", "error")
+IOU_BINS = np.linspace(0, 1, 21).tolist()
+SHARE_BINS = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])
+LOGIT_LIMIT = 20.0  # beyond it a probability is 0 or 1 to nine digits
+LOGIT_BINS = 4001  # an odd number: no bin's edge lies at 0
+
+
+@dataclass(frozen=True)
+class ScoredFace:
+    """One face with true occlusion.
+
+    Attributes:
+        name: Of the face.
+        iou: Occlusion IoU.
+        true_share: How much of the face is truly occluded; None if that is not known.
+        kinds: Kinds of occluders, where they are known.
+    """
+
+    name: str
+    iou: float
+    true_share: float | None = None
+    kinds: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class LogitFace:
+    """One face for a precision-recall curve; all arrays (H, W).
+
+    Attributes:
+        logits: Visible-face logits, float.
+        region: Where an occlusion can be predicted, bool.
+        truth: True occlusion, bool, also outside the region.
+    """
+
+    logits: np.ndarray
+    region: np.ndarray
+    truth: np.ndarray
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Pixels of all faces together, by the threshold below which a logit means occlusion.
+
+    Attributes:
+        thresholds: Rising, (K,).
+        precision: (K,); 1 where nothing is predicted.
+        recall: (K,), never falling.
+        average_precision: Area below the curve, as a sum over its steps.
+    """
+
+    thresholds: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    average_precision: float
+
+    def at(self, threshold: float) -> tuple[float, float]:
+        """Recall and precision at a threshold."""
+        index = int(np.abs(self.thresholds - threshold).argmin())
+        return float(self.recall[index]), float(self.precision[index])
+
+
+def choose_faces(faces: Sequence[ScoredFace], each: int) -> list[str]:
+    """Names of the best, the median and the worst faces by IoU, ``each`` of them, without doubles.
+
+    Raises:
+        S3potError: No face has a score.
+    """
+    if not faces:
+        raise S3potError("no face has a score to choose by; name the faces with --faces")
+    ranked = sorted(faces, key=lambda face: (-face.iou, face.name))
+    start = max(0, (len(ranked) - each) // 2)
+    chosen = [*ranked[:each], *ranked[start : start + each], *ranked[-each:]]
+    return list(dict.fromkeys(face.name for face in chosen))
+
+
+def faces_figure(
+    folder: Path,
+    names: Sequence[str],
+    columns: Sequence[str] = DEFAULT_COLUMNS,
+    captions: Mapping[str, str] | None = None,
+) -> Figure:
+    """Show faces in rows, with a picture in each column.
+
+    Args:
+        folder: Result folder with pictures.
+        names: Faces, from the top.
+        columns: Keys of ``FACE_COLUMNS``. A column that no face has a picture for is left out.
+        captions: Face → what stands to the left of its row.
+
+    Raises:
+        S3potError: A column is not known, or there is no picture at all.
+    """
+    from matplotlib.figure import Figure
+
+    unknown = [column for column in columns if column not in FACE_COLUMNS]
+    if unknown:
+        raise S3potError(
+            f"there is no column {unknown[0]!r}; choose from {', '.join(FACE_COLUMNS)}"
+        )
+    files = {(name, key): folder / f"{name}_{key}.png" for name in names for key in columns}
+    used = [key for key in columns if any(files[name, key].is_file() for name in names)]
+    if not used:
+        raise S3potError(
+            f"{folder} holds no pictures of {', '.join(names) or 'any face'}; "
+            "run inference with --save_vis"
+        )
+    side = TEXT_WIDTH / len(used)
+    with publication_style():
+        figure = Figure(figsize=(TEXT_WIDTH, side * len(names) + 0.2))
+        grid = figure.subplots(
+            len(names),
+            len(used),
+            squeeze=False,
+            gridspec_kw={"wspace": 0.03, "hspace": 0.03, "left": 0.03, "right": 0.999},
+        )
+        figure.subplots_adjust(bottom=0.002, top=1 - 0.18 / figure.get_figheight())
+        for row, name in enumerate(names):
+            for column, key in enumerate(used):
+                _show_picture(grid[row, column], files[name, key])
+                if row == 0:
+                    grid[row, column].set_title(FACE_COLUMNS[key], pad=2)
+            grid[row, 0].set_ylabel(_plain((captions or {}).get(name, "")), labelpad=2, fontsize=6)
+    return figure
+
+
+def iou_histogram(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
+    """Show how the IoU is distributed over the faces, a line for each run."""
+    figure, axes = _single_axes(xlabel="occlusion IoU", ylabel="faces")
+    with publication_style():
+        for (label, faces), color in zip(runs.items(), _colors(len(runs))):
+            ious = [face.iou for face in faces]
+            axes.hist(ious, IOU_BINS, histtype="stepfilled", alpha=0.25, color=color)
+            axes.hist(ious, IOU_BINS, histtype="step", color=color, label=_plain(label))
+            axes.axvline(float(np.mean(ious)), color=color, linestyle="--", linewidth=0.8)
+        axes.set_xlim(0, 1)
+        _legend(axes, len(runs))
+    return figure
+
+
+def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
+    """Show the IoU against how much is occluded: faces as dots, means of bins with intervals."""
+    figure, axes = _single_axes(xlabel="occluded share of the face", ylabel="occlusion IoU")
+    with publication_style():
+        for (label, faces), color in zip(runs.items(), _colors(len(runs))):
+            known = [face for face in faces if face.true_share is not None]
+            shares = np.array([face.true_share for face in known], dtype=float)
+            ious = np.array([face.iou for face in known])
+            axes.plot(shares, ious, ".", color=color, markersize=2.5, alpha=0.35)
+            centers, means, lows, highs = [], [], [], []
+            for low, high in zip(SHARE_BINS[:-1], SHARE_BINS[1:]):
+                inside = (shares > low) & (shares <= high)
+                interval = bootstrap_interval(ious[inside].tolist())
+                if interval is not None:
+                    centers.append(float(shares[inside].mean()))
+                    means.append(interval.mean)
+                    lows.append(interval.low)
+                    highs.append(interval.high)
+            axes.plot(centers, means, "o-", color=color, markersize=3, label=_plain(label))
+            axes.vlines(centers, lows, highs, color=color, linewidth=0.8)
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+        _legend(axes, len(runs))
+    return figure
+
+
+def iou_by_kind(faces: Sequence[ScoredFace]) -> Figure:
+    """Show the mean IoU of each kind of occluder with its interval, the best at the top."""
+    bars = []
+    for kind in sorted({kind for face in faces for kind in face.kinds}):
+        interval = bootstrap_interval([face.iou for face in faces if kind in face.kinds])
+        if interval is not None:
+            count = sum(1 for face in faces if kind in face.kinds)
+            name = f"{kind.replace('_', ' ')} ({count})"
+            bars.append(Bar(name, interval.mean, interval.low, interval.high))
+    bars.sort(key=lambda bar: -bar.mean)
+    return plot_intervals(bars, "mean occlusion IoU, 95 % interval (number of faces)")
+
+
+def precision_recall(faces: Iterable[LogitFace]) -> PrecisionRecall:
+    """Count pixels by threshold, those of all faces together.
+
+    Raises:
+        S3potError: No pixel is truly occluded.
+    """
+    edges = np.linspace(-LOGIT_LIMIT, LOGIT_LIMIT, LOGIT_BINS + 1)
+    true_counts = np.zeros(LOGIT_BINS, dtype=np.int64)
+    false_counts = np.zeros(LOGIT_BINS, dtype=np.int64)
+    total = 0
+    for face in faces:
+        inside = np.clip(face.logits[face.region].astype(np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+        is_true = face.truth[face.region]
+        true_counts += np.histogram(inside[is_true], edges)[0]
+        false_counts += np.histogram(inside[~is_true], edges)[0]
+        total += int(face.truth.sum())
+    if not total:
+        raise S3potError("no pixel is truly occluded: there is no precision-recall curve")
+    hits = true_counts.cumsum()
+    predicted = hits + false_counts.cumsum()
+    precision = np.where(predicted > 0, hits / np.maximum(predicted, 1), 1.0)
+    recall = hits / total
+    steps = np.diff(recall, prepend=0.0)
+    return PrecisionRecall(edges[1:], precision, recall, float((steps * precision).sum()))
+
+
+def precision_recall_figure(curves: Mapping[str, PrecisionRecall]) -> Figure:
+    """Draw precision against recall; a dot marks the threshold 0, which masks are made with."""
+    figure, axes = _single_axes(xlabel="recall", ylabel="precision")
+    with publication_style():
+        for (label, curve), color in zip(curves.items(), _colors(len(curves))):
+            name = f"{_plain(label)} (AP {curve.average_precision:.3f})"
+            axes.plot(curve.recall, curve.precision, color=color, label=name)
+            axes.plot(*curve.at(0.0), "o", color=color, markersize=4)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.01)
+        axes.legend(loc="lower left")
+    return figure
+
+
+def _show_picture(axes: Axes, path: Path) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if path.is_file():
+        axes.imshow(read_rgb(path))
+
+
+def _single_axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    with publication_style():
+        figure = Figure(figsize=(COLUMN_WIDTH, COLUMN_WIDTH * 0.75), layout="constrained")
+        axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+        axes.grid(linewidth=0.4, color="#dddddd")
+        axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _colors(count: int) -> list[str]:
+    return [CYCLE[index] if index < len(CYCLE) else GRAY for index in range(count)]
+
+
+def _legend(axes: Axes, count: int) -> None:
+    if count > 1:
+        axes.legend()
+
+
+def _plain(text: str) -> str:
+    """A text in which Matplotlib sees no formula."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,174 @@
+"""Figures of result folders: what a folder has data for is drawn, the rest is named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s3pot.data.truth import faces_with_truth, truth_and_region
+from s3pot.io import read_npy
+from s3pot.report.compare import Run, read_run
+from s3pot.report.figures import (
+    LogitFace,
+    ScoredFace,
+    choose_faces,
+    faces_figure,
+    iou_by_kind,
+    iou_by_share,
+    iou_histogram,
+    precision_recall,
+    precision_recall_figure,
+)
+from s3pot.report.plots import save_figure
+from s3pot.runs.evaluate_results import read_kinds
+from s3pot.types import S3potError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """What to draw.
+
+    Attributes:
+        results: Result folders.
+        output_dir: Where figures go.
+        faces: Names of the faces in rows; empty for the best, the median and the worst.
+        each: How many of these.
+        columns: Their pictures.
+        datapath: Data folder of the faces, for precision and recall.
+        meta: ``meta.jsonl`` of drawn faces, for the kinds of occluders.
+    """
+
+    results: Sequence[Path]
+    output_dir: Path
+    faces: Sequence[str]
+    each: int
+    columns: Sequence[str]
+    datapath: Path | None = None
+    meta: Path | None = None
+
+
+def write_figures(options: FigureOptions) -> list[Path]:
+    """Draw what there is data for, as ``<output_dir>/<name>.png`` and ``.pdf``.
+
+    Returns:
+        The figures, without the endings of their files.
+
+    Raises:
+        S3potError: A folder is no result folder, or nothing can be drawn.
+    """
+    if options.each < 1:
+        raise S3potError(f"--each is {options.each}; at least one face is needed")
+    runs = [read_run(folder) for folder in options.results]
+    kinds = {} if options.meta is None else read_kinds(options.meta, options.meta.parent)
+    labels = _labels(runs)
+    scored = {label: scored_faces(run, kinds) for label, run in zip(labels, runs)}
+    first = scored[labels[0]]
+    drawers: dict[str, Callable[[], Figure]] = {
+        "faces": lambda: _faces(options, runs[0], first),
+        "iou_histogram": lambda: iou_histogram(_with_scores(scored)),
+        "iou_by_share": lambda: iou_by_share(_with_scores(scored)),
+        "iou_by_kind": lambda: iou_by_kind(_with_kinds(first)),
+        "precision_recall": lambda: _precision_recall(options, runs),
+    }
+    written = []
+    for name, draw in drawers.items():
+        try:
+            figure = draw()
+        except S3potError as error:
+            logger.warning("no figure %s: %s", name, error)
+            continue
+        save_figure(figure, options.output_dir / name)
+        written.append(options.output_dir / name)
+    if not written:
+        raise S3potError("no figure could be made; the messages above say what each one needs")
+    return written
+
+
+def scored_faces(run: Run, kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
+    """The faces of a run that are truly occluded and scored."""
+    return [
+        ScoredFace(
+            name=name,
+            iou=float(row["occlusion_iou"]),
+            true_share=row.get("true_share"),
+            kinds=sorted(kinds.get(Path(name).name, ())),
+        )
+        for name, row in run.rows.items()
+        if row.get("occlusion_iou") is not None and row.get("true_share") != 0
+    ]
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """The folders' names, or their paths where two have the same name."""
+    names = [run.folder.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _faces(options: FigureOptions, run: Run, scored: Sequence[ScoredFace]) -> Figure:
+    names = list(options.faces) or choose_faces(scored, options.each)
+    missing = [name for name in names if name not in run.rows]
+    if missing:
+        raise S3potError(f"{run.folder} has no face {missing[0]!r}; it has {', '.join(run.rows)}")
+    ious = {face.name: f"IoU {face.iou:.2f}" for face in scored}
+    return faces_figure(run.folder, names, options.columns, ious)
+
+
+def _with_scores(scored: Mapping[str, Sequence[ScoredFace]]) -> Mapping[str, Sequence[ScoredFace]]:
+    for folder, faces in scored.items():
+        if not faces:
+            raise S3potError(
+                f"{folder} has no scores; a truth beside the faces (generate_reference.py "
+                "--truth_dir) gives them"
+            )
+    return scored
+
+
+def _with_kinds(faces: Sequence[ScoredFace]) -> Sequence[ScoredFace]:
+    if not any(face.kinds for face in faces):
+        raise S3potError("the kinds of occluders are not known; give --meta META.JSONL")
+    return faces
+
+
+def _precision_recall(options: FigureOptions, runs: Sequence[Run]) -> Figure:
+    if options.datapath is None:
+        raise S3potError("it needs the truth; give --datapath")
+    datapath = options.datapath
+    curves = {
+        label: precision_recall(read_logits(run, datapath))
+        for label, run in zip(_labels(runs), runs)
+    }
+    return precision_recall_figure(curves)
+
+
+def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
+    """Read logits, region and truth of the faces of a run, one by one.
+
+    Raises:
+        S3potError: No face of the run has logits and truth, or they do not fit.
+    """
+    found = False
+    for files in faces_with_truth(datapath):
+        path = run.folder / f"{files.name}_logits.npy"
+        if not path.is_file():
+            continue
+        found = True
+        truth, region = truth_and_region(files)
+        logits = read_npy(path)
+        if logits.shape != truth.shape:
+            raise S3potError(
+                f"{path} is {logits.shape}, but the truth is {truth.shape}; run inference.py "
+                "--save_logits on this --datapath"
+            )
+        yield LogitFace(logits, region, truth)
+    if not found:
+        raise S3potError(
+            f"{run.folder} has no logits of a face with truth; run inference.py --save_logits"
+        )
