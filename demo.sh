@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
 # From nothing to a table: an environment, drawn faces, the commands of README.md with the bundled mini models.
-# No GPU, no other download. Run it again at any time: what is finished is reused.
+# No GPU, no other download. Everything goes into ./demo. Run it again at any time: what is finished is reused.
 #   PYTHON=...      Python to build the environment with (>= 3.9)
 #   S3POT_VENV=...  where the environment goes (default .venv); an active environment is used as it is
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+root="$PWD"
 # shellcheck source=tools/environment.sh
 source tools/environment.sh
 prepare_environment requirements.txt
+case "$PY" in
+    /*) ;;
+    *) PY="$root/$PY" ;; # of an environment beside this file
+esac
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+mkdir -p demo
+cd demo
 
+# step TITLE SCRIPT|-m MODULE ARGUMENTS...: runs one of the programs in ./demo and says how long it took.
 step() {
     local title="$1" start=$SECONDS
     shift
+    [ "$1" = -m ] || set -- "../$1" "${@:2}"
     echo
     echo "== $title"
     echo "   python $*"
@@ -29,7 +39,7 @@ pick_test_face() {
     cp "dataset/truth/val/${stem}_clean.png" dataset/truth/test_01_clean.png
 }
 
-mini=(--config configs/mini.yaml)
+mini=(--config mini)
 
 step "draw 8 faces to train on" -m s3pot_synthetic \
     --out ./dataset --subdir train --count 8 --seed 0 --split train
@@ -47,7 +57,7 @@ step "3. adapter of one image" train_per_image.py --target_img ./dataset/process
 step "4. masks of the held-out faces" inference.py --datapath ./dataset/processed_data/val \
     --checkpoint ./checkpoint/train_general/model_epoch_50.pth --output_dir ./results --save_vis "${mini[@]}"
 step "5. scores" evaluate.py --datapath ./dataset/processed_data/val --results ./results "${mini[@]}"
-step "6. table: baselines, ablations, true references" evaluate.py --suite configs/tables/demo.yaml \
+step "6. table: baselines, ablations, true references" evaluate.py --suite ../configs/tables/demo.yaml \
     --output_dir results/demo "${mini[@]}"
 
 echo

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 
@@ -11,7 +13,9 @@ from s3pot.config import ConfigError
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """Turn a device's name into one that this machine has.
+    """Turn a device's name into one that this machine has; every use of a model begins here.
+
+    From here on a forked worker calculates with one thread, see ``survive_forks``.
 
     Args:
         name: auto, cpu, cuda, cuda:N or mps. ``auto`` prefers CUDA, then MPS.
@@ -20,6 +24,7 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     Raises:
         ConfigError: This machine has no such device; another one is never taken instead.
     """
+    survive_forks()
     available = available_devices()
     wanted = name
     if name == "auto" and "cuda:0" not in available:
@@ -63,3 +68,18 @@ def _are_denormals_flushed() -> bool:
     """Whether they are now; PyTorch can set this, but not tell it."""
     denormal = torch.full((), 1e-39)
     return bool(denormal * 0.5 == 0)
+
+
+@lru_cache(maxsize=1)  # a second call would register it twice
+def survive_forks() -> None:
+    """Let models that the parent process used work in its forked workers too.
+
+    A fork copies PyTorch's pool of threads without its threads, and a calculation that is shared
+    out among them would wait forever. So a forked process calculates with one thread.
+    """
+    if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+        os.register_at_fork(after_in_child=_use_one_thread)
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)

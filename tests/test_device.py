@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from s3pot.device import flushed_denormals, pick_device
 from s3pot.seeding import epoch_order
 from s3pot.types import S3potError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -68,3 +75,29 @@ def test_denormals_are_zero_inside_the_block_only() -> None:
     with pytest.raises(ZeroDivisionError), flushed_denormals():
         raise ZeroDivisionError
     assert halved() > 0
+
+
+# Calculates with two threads, then does the same in a forked worker.
+FORK = """
+import multiprocessing
+import torch
+from s3pot.device import pick_device
+
+def calculate(_=None):
+    layer = torch.nn.Conv2d(16, 16, 3).requires_grad_(False)
+    return len(layer(torch.ones(4, 16, 128, 128))), torch.get_num_threads()
+
+pick_device("cpu")  # without it the worker waits forever
+torch.set_num_threads(2)
+print(calculate(), flush=True)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.map(calculate, [0]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_worker_calculates_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["(4, 2)", "[(4, 1)]"], done.stderr

@@ -92,6 +92,68 @@ def test_active_environment_is_used_as_it_is(tmp_path: Path) -> None:
     assert "installing" not in done.stdout and not (tmp_path / ".venv").exists()
 
 
+FAKE_PYTHON = """\
+#!/bin/sh
+[ "$1" = - ] && exit 0  # the look for missing packages
+printf '%s: %s\\n' "$(basename "$PWD")" "$*" >>"$LOG"
+if [ "$2" = s3pot_synthetic ]; then
+    mkdir -p dataset/raw_images/val dataset/truth/val
+    touch dataset/raw_images/val/a.png
+    touch dataset/truth/val/a_occlusion.png dataset/truth/val/a_clean.png
+fi
+"""
+
+
+@needs_bash
+def test_the_demo_stays_in_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    for name in ("demo.sh", "tools/environment.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    python = fake_python(tmp_path / "mine" / "bin" / "python", "3.12.0", answer=0)
+    python.write_text(FAKE_PYTHON, encoding="utf-8")
+    for name in ("dataset/raw_images", "results", "checkpoint/train_general"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "mine.txt").write_text("mine", encoding="utf-8")
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    log = tmp_path / "commands.log"
+    done = subprocess.run(
+        ["bash", str(tmp_path / "demo.sh")],
+        cwd="/",
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "VIRTUAL_ENV": str(tmp_path / "mine"),
+            "LOG": str(log),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert [line.split(" --")[0] for line in lines[-8:]] == [
+        "demo: -m s3pot_synthetic",
+        "demo: -m s3pot_synthetic",
+        "demo: ../generate_reference.py",
+        "demo: ../train_general.py",
+        "demo: ../train_per_image.py",
+        "demo: ../inference.py",
+        "demo: ../evaluate.py",
+        "demo: ../evaluate.py",
+    ]
+    after = {path for path in tmp_path.rglob("*") if path.is_file()}
+    added = {path.relative_to(tmp_path).parts[0] for path in after - before}
+    assert added == {"demo", "commands.log"}
+    assert (tmp_path / "demo" / "dataset" / "raw_images" / "test_01.png").is_file()
+
+
+def test_the_wheel_needs_what_requirements_txt_lists() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = re.search(r"^dependencies = \[.*?\n(.*?)^\]", pyproject, re.M | re.S)
+    assert block is not None
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+    assert re.findall(r'"([^"]+)"', block[1]) == lines
+
+
 def test_every_requirement_is_looked_for_in_an_active_environment() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
     names = {re.split(r"[<>=!~]", line)[0] for line in lines}
