@@ -19,9 +19,10 @@ from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, ReferenceGenerator
 from s3pot.quality import QualityLimits
-from s3pot.rg.align import FaceAligner
-from s3pot.rg.detect import FaceDetector
+from s3pot.rg.align import FFHQ_FRAMING, MINI_FRAMING, FaceAligner
+from s3pot.rg.detect import Detector, FaceDetector
 from s3pot.rg.inverter import Inverter, load_e4s
+from s3pot.rg.mini_detector import load_mini_detector
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.rg.nets.segnext import SegNeXt
@@ -42,14 +43,18 @@ GENERATOR_SIZE = 512  # side of the official generator's input
 
 def build_aligner(config: Config) -> FaceAligner:
     """What finds the crops of a photo; the detector is loaded only when the config aligns."""
-    detector = None
-    if config.align.mode != "never":
+    is_mini = config.model.set == "mini"
+    detector: Detector | None = None
+    if config.align.mode != "never" and is_mini:
+        detector = load_mini_detector(weights_folder(config), config.align.min_score)
+    elif config.align.mode != "never":
         detector = FaceDetector(weights_path(config, "detector"), config.align.min_score)
     return FaceAligner(
         detector=detector,
         size=config.align.size,
         borders=config.align.borders,
         may_be_aligned=config.align.mode == "auto",
+        framing=MINI_FRAMING if is_mini else FFHQ_FRAMING,
     )
 
 
