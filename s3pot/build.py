@@ -172,10 +172,10 @@ def weights_path(config: Config, model: str) -> Path:
         S3potError: The file is missing or not the one it should be, or the set has no such model.
     """
     folder = weights_folder(config)
-    if model == "detector":
-        return locate("yunet", folder)
     if config.model.set == "mini":
         return mini_path(model, folder)
+    if model == "detector":
+        return locate("yunet", folder)
     if model == "sam":
         return locate(f"sam_{config.model.sam}", folder)
     if model == "parser":

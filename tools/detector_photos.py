@@ -37,10 +37,10 @@ from tools.photo_truth import LABEL, PARTS, read_parts
 logger = logging.getLogger("s3pot.tools.detector_photos")
 Row = Mapping[str, Union[str, int, float]]
 
-CANVAS = 960  # side of a canvas, pixels
+CANVAS = 720  # side of a canvas, pixels
 FOUND = 0.1  # of the crop's side: mean distance of the landmarks up to which a face is found
-ANGLES = (-45, -30, -15, 15, 30, 45)  # degrees
-SMALL = (24, 40, 64, 100)  # height of the small faces, pixels
+ANGLES = (-45, -20, 20, 45)  # degrees
+SMALL = (20, 40, 80)  # height of the small faces, pixels
 TILE = 240
 
 
@@ -140,25 +140,25 @@ def make_canvases(portraits: Sequence[Portrait], seed: int) -> list[Canvas]:
     ]
     for portrait in portraits:
         for degrees in ANGLES:
-            canvas, center = draw_background(rng, CANVAS), rng.uniform(380, 580, 2)
-            landmarks = put(canvas, portrait, rng.uniform(200, 420), degrees, center)
+            canvas, center = draw_background(rng, CANVAS), rng.uniform(300, 420, 2)
+            landmarks = put(canvas, portrait, rng.uniform(180, 360), degrees, center)
             canvases.append(Canvas("turned", canvas, [portrait.name], landmarks[None]))
         for height in SMALL:
-            canvas, center = draw_background(rng, CANVAS), rng.uniform(150, 810, 2)
+            canvas, center = draw_background(rng, CANVAS), rng.uniform(120, 600, 2)
             landmarks = put(canvas, portrait, height, rng.normal(0, 8), center)
             canvases.append(Canvas(f"small {height}", canvas, [portrait.name], landmarks[None]))
     for _ in range(len(portraits)):
         chosen = [portraits[int(number)] for number in rng.choice(len(portraits), 4, False)]
         canvas = draw_background(rng, CANVAS)
         faces = []
-        for portrait, (x, y) in zip(chosen, ((240, 240), (720, 240), (240, 720), (720, 720))):
-            center = np.array([x, y]) + rng.uniform(-60, 60, 2)
-            faces.append(put(canvas, portrait, rng.uniform(60, 240), rng.normal(0, 15), center))
+        for portrait, (x, y) in zip(chosen, ((180, 180), (540, 180), (180, 540), (540, 540))):
+            center = np.array([x, y]) + rng.uniform(-40, 40, 2)
+            faces.append(put(canvas, portrait, rng.uniform(40, 180), rng.normal(0, 15), center))
         names = [portrait.name for portrait in chosen]
         canvases.append(Canvas("several", canvas, names, np.stack(faces)))
     for number in range(len(portraits)):
         empty = np.zeros((0, 5, 2))
-        canvases.append(Canvas("no face", draw_background(rng, 400 + 40 * number), [], empty))
+        canvases.append(Canvas("no face", draw_background(rng, 320 + 30 * number), [], empty))
     return canvases
 
 

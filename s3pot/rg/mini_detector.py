@@ -20,7 +20,8 @@ from s3pot.weights.locate import mini_path
 from s3pot.weights.mini_set import read_mini
 
 # Longest sides in pixels at which a photo is searched. The network knows faces from 10 to 200 px:
-# those that fill the photo are found at the first. The last is tried only if nothing was found.
+# those that fill the photo are found at the first. A photo without a sure face is searched once
+# more at FAR_SIDE.
 SEARCH_SIDES = (160, 320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
@@ -50,8 +51,9 @@ class MiniFaceDetector:
         for side in SEARCH_SIDES:
             if side == SEARCH_SIDES[0] or side / longest <= LARGEST_ENLARGEMENT:
                 faces += self.search(image, side / longest)
-        if not faces and longest > SEARCH_SIDES[-1]:
-            faces = self.search(image, min(1.0, FAR_SIDE / longest))
+        best = max((face.score for face in faces), default=0.0)
+        if best < MIN_SCORE and longest > SEARCH_SIDES[-1]:
+            faces += self.search(image, min(1.0, FAR_SIDE / longest))
         return sorted(without_repeats(faces), key=lambda face: -face.box[2] * face.box[3])
 
     def search(self, image: np.ndarray, scale: float) -> list[Face]:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from s3pot.rg.align import (
+    MINI_FRAMING,
     find_alignments,
     from_landmarks,
     identity,
     looks_aligned,
+    looks_like_portrait,
     quad_from_landmarks,
 )
 from s3pot.rg.detect import Face, FaceDetector, NoFace
@@ -124,3 +126,48 @@ def test_aligned_picture_is_left_alone() -> None:
 def test_no_face() -> None:
     with pytest.raises(NoFace, match="400 x 300.*align.mode=never"):
         find_alignments(np.zeros((300, 400, 3), np.uint8), DrawnDetector(), 64, "reflect")
+
+
+@pytest.mark.parametrize(
+    ("degrees", "scale", "place", "expected"),
+    [
+        (0, 1.0, (0.5, 0.5), True),
+        (15, 0.8, (0.55, 0.5), True),
+        (0, 1.4, (0.5, 0.5), True),
+        (40, 1.0, (0.5, 0.5), False),  # turned too far
+        (180, 1.0, (0.5, 0.5), False),
+        (0, 0.5, (0.5, 0.5), False),  # too small
+        (0, 1.0, (0.9, 0.5), False),  # at the edge
+    ],
+)
+def test_looks_like_portrait(
+    degrees: float, scale: float, place: tuple[float, float], expected: bool
+) -> None:
+    points = turned(FFHQ, degrees, 200 * scale, (200 * place[0], 200 * place[1]))
+    assert looks_like_portrait((200, 200), points) == expected
+    assert not looks_like_portrait((200, 201), points)
+
+
+def test_mini_models_need_a_hint_of_a_face_in_a_square_picture(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    square = np.zeros((200, 200, 3), np.uint8)
+    unsure = face_at(turned(FFHQ, 0, 60, (50, 50)), 0.3)
+    (way,) = find_alignments(square, DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING)
+    assert way.is_whole and way.score == 0.3 and "no face is found for certain" in caplog.text
+    for faces in ([], [face_at(FFHQ * 200, 0.05)]):
+        with pytest.raises(NoFace, match="200 x 200; align.mode=never takes any picture"):
+            find_alignments(square, DrawnDetector(*faces), 64, "reflect", framing=MINI_FRAMING)
+    with pytest.raises(NoFace, match="300 x 200"):
+        oblong = np.zeros((200, 300, 3), np.uint8)
+        find_alignments(oblong, DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING)
+
+
+def test_an_unsure_face_is_no_crop_beside_a_sure_one() -> None:
+    photo = np.zeros((200, 300, 3), np.uint8)
+    sure = face_at(turned(FFHQ, 0, 60, (50, 50)), 0.9)
+    unsure = face_at(turned(FFHQ, 0, 100, (200, 100)), 0.3)
+    ways = find_alignments(
+        photo, DrawnDetector(unsure, sure), 64, "reflect", all_faces=True, framing=MINI_FRAMING
+    )
+    assert [way.score for way in ways] == [0.9]
