@@ -362,6 +362,8 @@ def measure(
     for scene in scenes:
         wanted += len(scene.boxes)
         for face in detector.search(scene.image, 1.0):
+            if face.score < min_score:
+                continue
             box = torch.tensor([face.box], dtype=torch.float32)
             if _best(box, scene.ignored)[1] > 0.2:
                 continue

@@ -25,18 +25,23 @@ from s3pot.weights.mini_set import read_mini
 SEARCH_SIDES = (160, 320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
-MIN_SCORE = 0.5  # finds below it are dropped
+MIN_SCORE = 0.5  # finds below it are no more than hints at a face
+HINT_SCORE = 0.2  # and those below this are dropped
 MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same face again
 
 
 class MiniFaceDetector:
-    """Finds faces with the bundled network."""
+    """Finds faces with the bundled network.
+
+    Args:
+        net: In evaluation mode.
+        min_score: Faces that it is less sure of are given only as hints, if there are no others.
+    """
 
     sure_score: float = 0.0  # until it is measured for this network, photos are taken as upright
     likely_score: float = 1.0
 
     def __init__(self, net: FaceDetectorNet, min_score: float = MIN_SCORE) -> None:
-        """Take a network in evaluation mode; faces below ``min_score`` are dropped."""
         self.net = net
         self.min_score = min_score
 
@@ -44,7 +49,8 @@ class MiniFaceDetector:
         """Find the faces of a photo of any size, uint8 RGB (H, W, 3).
 
         Returns:
-            Faces in the photo frame, largest first; empty if there is none.
+            Faces in the photo frame, largest first; if none is sure, hints with a score from
+            HINT_SCORE to ``min_score``; empty if there is no hint of a face either.
         """
         longest = max(image.shape[:2])
         faces: list[Face] = []
@@ -52,12 +58,14 @@ class MiniFaceDetector:
             if side == SEARCH_SIDES[0] or side / longest <= LARGEST_ENLARGEMENT:
                 faces += self.search(image, side / longest)
         best = max((face.score for face in faces), default=0.0)
-        if best < MIN_SCORE and longest > SEARCH_SIDES[-1]:
+        if best < self.min_score and longest > SEARCH_SIDES[-1]:
             faces += self.search(image, min(1.0, FAR_SIDE / longest))
-        return sorted(without_repeats(faces), key=lambda face: -face.box[2] * face.box[3])
+        faces = without_repeats(faces)
+        sure = [face for face in faces if face.score >= self.min_score]
+        return sorted(sure or faces, key=lambda face: -face.box[2] * face.box[3])
 
     def search(self, image: np.ndarray, scale: float) -> list[Face]:
-        """Find faces at one scale; arguments and result as of `detect`."""
+        """Find faces and hints at faces at one scale, surest first; the image as for `detect`."""
         height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -80,7 +88,7 @@ class MiniFaceDetector:
         pixels = torch.from_numpy(image).to(weight.device).permute(2, 0, 1)[None]
         cells: CellFaces = self.net(pixels.to(weight.dtype).div(255))
         scores = cells.logits[0].sigmoid()
-        sure = torch.nonzero(scores >= self.min_score)[:, 0]
+        sure = torch.nonzero(scores >= min(HINT_SCORE, self.min_score))[:, 0]
         boxes = cells.boxes[0, sure].double().cpu().numpy()
         landmarks = cells.landmarks[0, sure].double().cpu().numpy()
         values = scores[sure].double().cpu().numpy()

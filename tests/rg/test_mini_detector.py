@@ -12,15 +12,9 @@ from s3pot.rg.mini_detector import (
     FAR_SIDE,
     SEARCH_SIDES,
     MiniFaceDetector,
-    load_mini_detector,
     without_repeats,
 )
 from s3pot.rg.nets.face_detector import CellFaces, FaceDetectorNet, FaceDetectorSize
-from s3pot.weights.locate import mini_path
-from s3pot_synthetic import draw_face
-from s3pot_synthetic.crowd import draw_crowd
-from s3pot_synthetic.crowd_backgrounds import draw_background
-from s3pot_synthetic.crowd_bank import Bank, draw_person
 
 
 class SpotNetwork(nn.Module):
@@ -114,53 +108,18 @@ def test_a_larger_network_has_the_sizes_asked_for() -> None:
     assert (cells.logits.sigmoid() < 0.2).all()  # untrained, it sees nothing
 
 
-@pytest.fixture(scope="module")
-def bundled() -> MiniFaceDetector:
-    return load_mini_detector()
+def test_hints_are_given_only_without_a_sure_face() -> None:
+    class TwoSpots(SpotNetwork):
+        logits = torch.tensor([[2.0, -0.5]])
 
+        def forward(self, images: Tensor) -> CellFaces:
+            boxes = torch.tensor([[[10.0, 10, 20, 20], [60, 10, 40, 40]]])
+            return CellFaces(self.logits, boxes, torch.zeros(1, 2, 5, 2))
 
-def test_bundled_file_is_small() -> None:
-    assert mini_path("detector").stat().st_size < 1_000_000
-
-
-def test_drawn_portraits_are_found(bundled: MiniFaceDetector) -> None:
-    errors = []
-    for index in range(20):
-        sample = draw_face(index, size=256, split="bench")
-        faces = bundled.detect(sample.clean)
-        if faces:
-            errors.append(np.linalg.norm(faces[0].landmarks - sample.landmarks, axis=1).mean())
-    assert len(errors) >= 19
-    assert np.mean(errors) < 0.04 * 256 and np.max(errors) < 0.1 * 256
-
-
-def test_scenes_with_several_faces(bundled: MiniFaceDetector) -> None:
-    people = [draw_person(index, seed=9) for index in range(6)]
-    places = [draw_background(np.random.default_rng([9, index]), 200) for index in range(4)]
-    names = ("people", "whole", "occluders", "landmarks", "outlines")
-    stacked = {name: np.stack([person[name] for person in people]) for name in names}
-    bank = Bank(places=np.stack(places), **stacked)
-    wanted = hits = 0
-    for index in range(12):
-        scene = draw_crowd(np.random.default_rng([9, index]), bank, 320)
-        found = [face.landmarks for face in bundled.detect(scene.image)]
-        for box, truth in zip(scene.boxes, scene.landmarks):
-            if box[2:].max() < 24:
-                continue
-            wanted += 1
-            near = [np.linalg.norm(points - truth, axis=1).mean() for points in found]
-            hits += bool(near) and min(near) < 0.15 * box[2:].max()
-    assert wanted >= 12 and hits >= 0.75 * wanted
-
-
-def test_there_is_no_face_where_there_is_none(bundled: MiniFaceDetector) -> None:
-    for value in (0, 128, 255):
-        assert bundled.detect(np.full((300, 300, 3), value, np.uint8)) == []
-    places = [draw_background(np.random.default_rng([3, index]), 300) for index in range(15)]
-    assert sum(bool(bundled.detect(place)) for place in places) <= 1
-
-
-def test_same_photo_same_faces(bundled: MiniFaceDetector) -> None:
-    photo = draw_face(3, size=256).clean
-    first, second = bundled.detect(photo), bundled.detect(photo)
-    assert [face.box for face in first] == [face.box for face in second]
+    photo = np.zeros((50, 79, 3), np.uint8)  # searched at one size alone
+    both = detector_with(TwoSpots(0.5))
+    assert [round(face.score, 2) for face in both.detect(photo)] == [0.88]
+    TwoSpots.logits = torch.tensor([[-1.0, -0.5]])
+    assert [round(face.score, 2) for face in both.detect(photo)] == [0.38, 0.27]  # largest first
+    TwoSpots.logits = torch.tensor([[-2.0, -3.0]])
+    assert both.detect(photo) == []
