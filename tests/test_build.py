@@ -169,3 +169,13 @@ def test_official_sam_encodes_as_pips(tmp_path: Path, monkeypatch, speed: str) -
         want = sam.image_encoder(sam.preprocess(images[0] * 255)[None])
     cosine = torch.nn.functional.cosine_similarity(built.encode(images), want, dim=1)
     assert float(cosine.min()) > (0.999999 if speed == "exact" else 0.99)
+
+
+def test_missing_detectors_are_named_with_their_cure(tmp_path: Path, mini_options) -> None:
+    mini = load_config(None, [*mini_options, "align.mode=auto"])
+    with pytest.raises(S3potError, match="mini detector: the file .*python -m s3pot_mini"):
+        build.build_aligner(mini)
+    official = load_config(None, [f"model.weights_dir={tmp_path}"])
+    with pytest.raises(S3potError, match="download yunet"):
+        build.build_aligner(official)
+    assert build.build_aligner(load_config(None, mini_options)).detector is None

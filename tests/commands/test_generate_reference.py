@@ -237,4 +237,4 @@ def test_output_inside_the_input_is_left_out(tmp_path, run):
 def test_missing_detector_says_what_to_do(tmp_path, run, caplog):
     photo(tmp_path / "in" / "a.png")
     assert run("align.mode=auto") == 2
-    assert "s3pot.weights download yunet" in caplog.text
+    assert "mini detector: the file" in caplog.text
