@@ -11,28 +11,50 @@ The arrays are those that the commands write, bit for bit.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from s3pot.build import build_aligner, build_reference_generator, build_segmenter, weights_path
+from s3pot.build import (
+    build_aligner,
+    build_reference_generator,
+    build_segmenter,
+    quality_limits,
+    weights_path,
+)
 from s3pot.config import Config, load_config
-from s3pot.data.image import ImageSource, read_rgb
+from s3pot.data.image import ImageSource, read_rgb, write_png
 from s3pot.device import pick_device
 from s3pot.geometry import Alignment
+from s3pot.io import write_npy
+from s3pot.labels import resize_labels
+from s3pot.occlusion_decision import occluded_share, occluded_share_by_part
 from s3pot.pipeline import S3POT
+from s3pot.quality import OK, Evidence, find_doubts, quality_text
+from s3pot.report import vis
+from s3pot.report.result_view import ResultView, result_figure, result_html
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.warp import crop
+from s3pot.rg.warp import crop, to_photo
 from s3pot.seeding import use_determinism
 from s3pot.training.checkpoint import new_adapter
-from s3pot.types import Masks
+from s3pot.types import Masks, S3potError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Segmentation(Masks):
     """A segmented face; all arrays in the working frame: the image or the aligned crop of it.
+
+    A notebook shows it with its pictures; ``plot`` gives them as a figure.
 
     Attributes:
         raw: The working image, uint8 (H, W, 3).
@@ -40,6 +62,9 @@ class Segmentation(Masks):
         points: Prompt points, float (N, 2), x, y, pixels.
         labels: 1 is visible face, 0 is occlusion, int64 (N,).
         alignment: The way back to the image, for ``s3pot.rg.warp.to_photo``.
+        parts: Part of the face → share of it that is occluded, in [0, 1]; None if the parser saw no
+            such part.
+        quality: ``ok``, or ``doubtful: `` and why.
     """
 
     raw: np.ndarray
@@ -47,6 +72,82 @@ class Segmentation(Masks):
     points: np.ndarray
     labels: np.ndarray
     alignment: Alignment
+    parts: Mapping[str, float | None]
+    quality: str
+
+    @property
+    def is_occluded(self) -> bool:
+        """Whether anything is occluded."""
+        return bool(self.occlusion.any())
+
+    @property
+    def occluded_share(self) -> float:
+        """Share of the face region that is occluded, in [0, 1]."""
+        return occluded_share(self.occlusion, self.occlusion | self.face)
+
+    def __repr__(self) -> str:
+        height, width = self.occlusion.shape
+        return f"Segmentation({width} x {height}, {self._verdict()})"
+
+    def overlay(self) -> np.ndarray:
+        """The working image with the occlusion tinted and outlined, uint8 (H, W, 3)."""
+        return vis.overlay(self.raw, self.occlusion)
+
+    def in_photo(self) -> PhotoMasks:
+        """The masks in the frame of the photo that was segmented."""
+        return PhotoMasks(
+            occlusion=to_photo(self.occlusion, self.alignment),
+            face=to_photo(self.face, self.alignment),
+        )
+
+    def plot(self) -> Figure:
+        """Photo, reference, points and occlusion as a Matplotlib figure."""
+        return result_figure(self._view())
+
+    def save(self, folder: str | Path, name: str = "face") -> list[Path]:
+        """Write ``<name>_occlusion.png``, ``_face.png``, ``_parsing.npy`` and ``_overlay.png``.
+
+        Returns:
+            The files.
+        """
+        stem = Path(folder) / name
+        pictures = {"occlusion": self.occlusion, "face": self.face, "overlay": self.overlay()}
+        files = {key: stem.with_name(f"{stem.name}_{key}.png") for key in pictures}
+        for key, pixels in pictures.items():
+            write_png(files[key], pixels)
+        parsing_path = stem.with_name(f"{stem.name}_parsing.npy")
+        write_npy(parsing_path, self.parsing)
+        return [*files.values(), parsing_path]
+
+    def _repr_html_(self) -> str:
+        return result_html(self._view())
+
+    def _verdict(self) -> str:
+        share = f"{self.occluded_share:.1%} occluded" if self.is_occluded else "not occluded"
+        return share if self.quality == OK else f"{share}, {self.quality}"
+
+    def _view(self) -> ResultView:
+        return ResultView(
+            image=self.raw,
+            reference=self.reference,
+            points=self.points,
+            point_labels=self.labels,
+            occlusion=self.occlusion,
+            caption=self._verdict(),
+        )
+
+
+@dataclass(frozen=True)
+class PhotoMasks:
+    """The masks of a face in the photo's own frame, bool (H, W).
+
+    Attributes:
+        occlusion: Hidden parts of the face.
+        face: Its visible parts.
+    """
+
+    occlusion: np.ndarray
+    face: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,7 +165,8 @@ class FaceSegmenter:
             image: A path, a PIL image, or an array, uint8 (H, W, 3), RGB.
 
         Raises:
-            S3potError: The image cannot be read, or there is no face in it.
+            S3potError: The image cannot be read, there is no face in it, or, with
+                ``quality.strict``, the result is doubtful.
         """
         photo = read_rgb(image, self.config.run.max_pixels)
         alignment = self.aligner.align(photo)[0]
@@ -73,6 +175,21 @@ class FaceSegmenter:
         prompts = result.prompts.to("cpu")
         side = self.pipeline.segmenter.sam.grid.size
         points = (prompts.points_sam + 0.5) * torch.tensor(size[::-1]) / side - 0.5
+        evidence = Evidence(
+            face=result.face,
+            similarity=prompts.similarity.float().numpy(),
+            alignment=alignment,
+            looked_for_face=self.aligner.detector is not None,
+        )
+        limits = quality_limits(self.config)
+        doubts = find_doubts(evidence, limits)
+        if doubts and limits.strict:
+            raise S3potError(
+                f"the result would be doubtful: {'; '.join(doubts)}; quality.strict=false gives it "
+                "all the same"
+            )
+        if doubts:
+            logger.warning("the result is doubtful: %s", "; ".join(doubts))
         return Segmentation(
             occlusion=result.masks.occlusion,
             face=result.masks.face,
@@ -82,6 +199,10 @@ class FaceSegmenter:
             points=points.numpy(),
             labels=prompts.point_labels.numpy(),
             alignment=alignment,
+            parts=occluded_share_by_part(
+                result.masks.occlusion, resize_labels(result.face.parsing, size)
+            ),
+            quality=quality_text(doubts),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import inference
 import s3pot
 from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
+from s3pot.geometry import Alignment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,6 +120,46 @@ def test_errors(tmp_path, model, monkeypatch):
         s3pot.load("paper", device="cpu")
     with pytest.raises(s3pot.S3potError, match="none.yaml"):
         s3pot.load(tmp_path / "none.yaml")
+
+
+def test_result_shows_itself(tmp_path, model, pixels):
+    result = model.segment(pixels)
+    assert result.is_occluded == result.occlusion.any()
+    region = result.occlusion | result.face
+    assert result.occluded_share == pytest.approx(result.occlusion.sum() / max(region.sum(), 1))
+    assert set(result.parts) == {"skin", "eyes", "brows", "nose", "lips_and_mouth", "glasses"}
+    assert result.quality.startswith("doubtful: ")  # noise is no face
+    assert len(repr(result)) < 300 and repr(result).startswith("Segmentation(80 x 50, ")
+    assert result._repr_html_().count("<img") == 4
+    assert result.overlay().shape == (50, 80, 3)
+    assert len(result.plot().axes) == 4
+    files = result.save(tmp_path / "out", "a")
+    assert sorted(path.name for path in files) == [
+        "a_face.png",
+        "a_occlusion.png",
+        "a_overlay.png",
+        "a_parsing.npy",
+    ]
+    assert ((read_rgb(tmp_path / "out" / "a_occlusion.png")[..., 0] > 0) == result.occlusion).all()
+
+
+def test_masks_in_the_photo(model, pixels):
+    result = model.segment(pixels)
+    masks = result.in_photo()
+    np.testing.assert_array_equal(masks.occlusion, result.occlusion)  # it was taken as it is
+    quad = ((9.5, 4.5), (9.5, 54.5), (89.5, 54.5), (89.5, 4.5))
+    placed = replace(result, alignment=Alignment(quad, (50, 80), (70, 100)))
+    masks = placed.in_photo()
+    np.testing.assert_array_equal(masks.face[5:55, 10:90], result.face)
+    assert masks.face.shape == (70, 100) and masks.face.sum() == result.face.sum()
+
+
+def test_strict_refuses_what_is_doubtful(model, pixels, caplog):
+    model.segment(pixels)
+    assert "the result is doubtful" in caplog.text
+    config = replace(model.config, quality=replace(model.config.quality, strict=True))
+    with pytest.raises(s3pot.S3potError, match="doubtful"):
+        replace(model, config=config).segment(pixels)
 
 
 def test_named_configs_are_the_files():

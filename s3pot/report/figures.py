@@ -251,7 +251,7 @@ def precision_recall_figure(curves: Mapping[str, PrecisionRecall]) -> Figure:
             axes.plot(*curve.at(0.0), "o", color=color, markersize=4)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.01)
-        axes.legend(loc="lower left")
+        axes.legend(loc="lower left").set_in_layout(False)
     return figure
 
 
@@ -281,7 +281,7 @@ def _colors(count: int) -> list[str]:
 
 def _legend(axes: Axes, count: int) -> None:
     if count > 1:
-        axes.legend()
+        axes.legend().set_in_layout(False)  # a long name does not squeeze the axes
 
 
 def _plain(text: str) -> str:
