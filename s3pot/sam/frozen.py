@@ -6,6 +6,8 @@ to ``MaskDecoder.forward`` of segment-anything with ``multimask_output=False``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -137,9 +139,16 @@ class FrozenSam(nn.Module):
             raise ValueError(f"pictures are {tuple(images.shape[-2:])}; SAM takes {size} x {size}")
         if self.normalize:
             images = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
-        fast = self.speed != "exact"
-        with tensor_float32(fast), torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
+        with self._precision():
             return self.sam.image_encoder(images).float()
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Compute in float32 or bfloat16, as ``speed`` says, for a while."""
+        fast = self.speed != "exact"
+        device_type = self.sam.device.type
+        with tensor_float32(fast), torch.autocast(device_type, torch.bfloat16, enabled=fast):
+            yield
 
     def embed_points(self, points_sam: Tensor, labels: Tensor) -> Tensor:
         """Prompt tokens of points; as SAM does where no box is given, one "not a point" follows.
@@ -171,8 +180,8 @@ class FrozenSam(nn.Module):
         if self.dense_position is None:
             self.dense_position = self.sam.prompt_encoder.get_dense_pe()
         dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        with tensor_float32(self.speed != "exact"):
-            return attend(
+        with self._precision():
+            attended = attend(
                 self.sam.mask_decoder,
                 image_tokens,
                 self.dense_position,
@@ -180,11 +189,13 @@ class FrozenSam(nn.Module):
                 dense,
                 prompt_mask,
             )
+        return Attended(attended.outputs.float(), attended.image.float())
 
     def decode(
         self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None
     ) -> Decoded:
         """One mask an image: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""
         attended = self.attend(image_tokens, prompt_tokens, prompt_mask)
-        with tensor_float32(self.speed != "exact"):
-            return mask_from(self.sam.mask_decoder, attended)
+        with self._precision():
+            decoded = mask_from(self.sam.mask_decoder, attended)
+        return Decoded(decoded.logits.float(), decoded.iou.float(), attended)

@@ -1,14 +1,16 @@
 """How fast and how exact SAM's networks run: ``exact``, ``fast`` or ``max``.
 
-======  =======================================================  ==================
-speed   image encoder                                            other float32 work
-======  =======================================================  ==================
-exact   float32                                                  float32
-fast    bfloat16 products and attention, float32 between blocks  TF32, on a GPU
-max     as fast, compiled by ``torch.compile``                   TF32, on a GPU
-======  =======================================================  ==================
+======  ============================  ===================================================
+speed   numbers                       beyond that
+======  ============================  ===================================================
+exact   float32
+fast    bfloat16 in products and      TF32 where a GPU is left with float32
+        attention, float32 between
+max     as fast                       the image encoder is compiled by ``torch.compile``
+======  ============================  ===================================================
 
-All three use fused attention; see ``s3pot.sam.attention``.
+All three use fused attention, see ``s3pot.sam.attention``. The adapter, losses and everything
+outside of SAM stay in float32.
 """
 
 from __future__ import annotations

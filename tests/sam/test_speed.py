@@ -10,6 +10,8 @@ from torch import Tensor
 
 from s3pot.build import build_segmenter, weights_path
 from s3pot.config import load_config
+from s3pot.losses import point_losses
+from s3pot.pipeline import batch_prompts
 from s3pot.sam.frozen import FrozenSam
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.sam.speed import has_compiler, prepare_encoder, tensor_float32
@@ -52,6 +54,27 @@ def test_fast_masks_agree_with_exact_ones(faces: list[AlignedFace]) -> None:
         scores.append(float((exact & fast).sum() / (exact | fast).sum()))
     assert sum(scores) / len(scores) >= 0.99, scores
     assert min(scores) >= 0.97, scores
+
+
+def test_fast_training_goes_the_same_way(faces: list[AlignedFace]) -> None:
+    totals, gradients = [], []
+    for speed in ("exact", "fast"):
+        config = load_config(overrides=[*MINI, f"run.speed={speed}"])
+        segmenter = build_segmenter(config, CPU)
+        adapter = new_adapter(config, segmenter.sam)
+        if not totals:
+            prompts = segmenter.select_prompts([segmenter.prepare(face) for face in faces[:2]])
+        batch = batch_prompts(prompts)
+        low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
+        assert low_res_logits.dtype == torch.float32
+        point_logits = segmenter.logits_at_points(low_res_logits, batch)
+        total = point_losses(point_logits, batch.point_labels).total.mean()
+        total.backward()
+        totals.append(float(total.detach()))
+        parts = [p.grad.flatten() for p in adapter.parameters() if p.grad is not None]
+        gradients.append(torch.cat(parts))
+    assert totals[1] == pytest.approx(totals[0], abs=0.01)
+    assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) > 0.98
 
 
 @pytest.mark.slow
