@@ -72,13 +72,20 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
 def run_results(args: argparse.Namespace, config: Config) -> int:
     """Score a result folder; returns how many faces failed."""
     from s3pot.data.labelme import LabelPolicy
+    from s3pot.report.gallery import update_gallery
     from s3pot.report.tables import markdown, save, save_plot
-    from s3pot.runs.evaluate_results import evaluate_results
+    from s3pot.runs.evaluate_results import evaluate_results, read_kinds
 
     policy = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
     evaluation = evaluate_results(args.datapath, args.results, args.meta, policy)
     output_dir = args.output_dir or args.results
     save(output_dir, evaluation)
     save_plot(output_dir, evaluation)
+    kinds = read_kinds(args.meta, args.datapath)
+    update_gallery(
+        args.results,
+        scores={score.face: score.scores for score in evaluation.faces},
+        kinds={score.face: kinds.get(Path(score.face).name, ()) for score in evaluation.faces},
+    )
     sys.stdout.write(markdown(evaluation.rows))
     return evaluation.failed

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s3pot.io import read_json
+from s3pot.metrics import MaskScores
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
 from s3pot.statistics import bootstrap_interval
 
@@ -16,10 +20,10 @@ VIEWS = (
     View("classes", "parsing"),
     View("points", "points"),
     View("attention", "attention"),
+    View("before", "before fitting", shown=True),
     View("overlay", "occlusion", shown=True),
     View("truth", "truth"),
     View("error", "error map", shown=True),
-    View("before", "before fitting", shown=True),
     View("loss_curve", "loss curve", shown=True),
 )
 SORTS = (
@@ -27,7 +31,27 @@ SORTS = (
     Sort("iou_best", "IoU, best first", descending=True),
     Sort("share", "occluded share, largest first", descending=True),
     Sort("doubt", "doubtful first", descending=True),
+    Sort("gain", "fitting, gained most first", descending=True),
 )
+ADAPTERS = "adapters.csv"  # of per-image training: a row for each face and adapter
+_FITTED = "fitted"
+
+
+@dataclass(frozen=True)
+class AdapterScore:
+    """What an adapter made of a face, before or after fitting.
+
+    Attributes:
+        adapter: Its name; ``fitted`` is the face's own.
+        loss: At the prompt points.
+        occluded_share: Of the region.
+        iou: Against the truth; None if there is none.
+    """
+
+    adapter: str
+    loss: float
+    occluded_share: float
+    iou: float | None
 
 
 def write_gallery(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -38,14 +62,43 @@ def write_gallery(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: Of its summary. ``name``, ``occluded`` and ``occluded_share`` are needed; the rest
             (scores, points, ``quality``, ``kinds``, ...) is shown where it is there.
     """
+    adapters = _read_adapters(folder / ADAPTERS)
     page = Page(
         title="S³POT: occluded faces",
         facts=headline_facts(rows),
         views=VIEWS,
         sorts=SORTS,
-        cards=[_card(folder, row) for row in sorted(rows, key=lambda row: str(row["name"]))],
+        cards=[
+            _card(folder, row, adapters.get(str(row["name"]), ()))
+            for row in sorted(rows, key=lambda row: str(row["name"]))
+        ],
     )
     write_page(folder / "index.html", page)
+
+
+def update_gallery(
+    folder: Path, scores: Mapping[str, MaskScores], kinds: Mapping[str, Iterable[str]]
+) -> None:
+    """Write a gallery anew with scores and kinds that came later; without a gallery do nothing.
+
+    Args:
+        folder: Result folder.
+        scores: Face → its scores.
+        kinds: Face → kinds of its occluders, where they are known.
+    """
+    summary = folder / "summary.json"
+    if not (folder / "index.html").is_file() or not summary.is_file():
+        return
+    rows = []
+    for row in read_json(summary):
+        name = str(row["name"])
+        updated = {**row, "kinds": " ".join(sorted(kinds.get(name, ())))}
+        if name in scores:
+            updated["occlusion_iou"] = scores[name].iou
+            if not scores[name].occluded:
+                updated["true_share"] = 0.0
+        rows.append(updated)
+    write_gallery(folder, rows)
 
 
 def headline_facts(rows: Sequence[Mapping[str, Any]]) -> list[Fact]:
@@ -85,16 +138,21 @@ def doubt_of(row: Mapping[str, Any]) -> str:
     return "" if quality == "ok" else quality.partition(": ")[2] or quality
 
 
-def _card(folder: Path, row: Mapping[str, Any]) -> Card:
+def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterScore]) -> Card:
     name = str(row["name"])
     files = {view.key: folder / f"{name}_{view.key}.png" for view in VIEWS}
     doubt = doubt_of(row)
     order = {"share": float(row["occluded_share"]), "doubt": float(bool(doubt))}
     if row.get("occlusion_iou") is not None:
         order["iou"] = order["iou_best"] = float(row["occlusion_iou"])
+    if _are_of(row, adapters):
+        order["gain"] = _gain(adapters)
+        facts = [*_facts(row), *(_adapter_fact(score) for score in adapters)]
+    else:
+        facts = _facts(row)
     return Card(
         name=name,
-        facts=_facts(row),
+        facts=facts,
         pictures={
             key: relative_link(file, folder) for key, file in files.items() if file.is_file()
         },
@@ -103,6 +161,45 @@ def _card(folder: Path, row: Mapping[str, Any]) -> Card:
         doubt=doubt,
         kinds=str(row.get("kinds") or "").split(),
     )
+
+
+def _read_adapters(path: Path) -> dict[str, list[AdapterScore]]:
+    """Read what adapters made of each face; empty without such a file."""
+    if not path.is_file():
+        return {}
+    by_face: dict[str, list[AdapterScore]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            score = AdapterScore(
+                adapter=row["adapter"],
+                loss=float(row["loss"]),
+                occluded_share=float(row["occluded_share"]),
+                iou=float(row["occlusion_iou"]) if row["occlusion_iou"] else None,
+            )
+            by_face.setdefault(row["name"], []).append(score)
+    return by_face
+
+
+def _are_of(row: Mapping[str, Any], adapters: Sequence[AdapterScore]) -> bool:
+    """Whether adapters' scores belong to a row, not to an earlier run in the same folder."""
+    fitted = [score for score in adapters if score.adapter == _FITTED]
+    return bool(fitted) and fitted[0].occluded_share == row["occluded_share"]
+
+
+def _gain(adapters: Sequence[AdapterScore]) -> float:
+    """How much better the fitted adapter is than the others: in IoU, without truth in loss."""
+    fitted = next(score for score in adapters if score.adapter == _FITTED)
+    others = [score for score in adapters if score.adapter != _FITTED]
+    ious = [score.iou for score in others if score.iou is not None]
+    if fitted.iou is not None and ious:
+        return fitted.iou - max(ious)
+    return min((score.loss for score in others), default=fitted.loss) - fitted.loss
+
+
+def _adapter_fact(score: AdapterScore) -> Fact:
+    iou = "" if score.iou is None else f", IoU {score.iou:.3f}"
+    text = f"loss {score.loss:.3f}, {score.occluded_share:.1%}{iou}"
+    return Fact(f"{score.adapter} adapter", text)
 
 
 def _facts(row: Mapping[str, Any]) -> list[Fact]:

@@ -178,7 +178,6 @@ class PerImageJob(SegmentFaces):
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        super().summarize(outcome)
         rows: list[dict[str, Any]] = []
         results: list[AdapterResult] = []
         for content in outcome.contents:
@@ -188,6 +187,7 @@ class PerImageJob(SegmentFaces):
         if rows:
             write_csv(self.output_dir / "adapters.csv", rows)
             logger.info("the adapters, means over the faces:\n%s", table(results))
+        super().summarize(outcome)  # last, for the gallery reads the file above
 
     @override
     def write_adapter(self, output: FaceOutput) -> AdapterFiles:

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from s3pot.data.image import write_png
-from s3pot.report.gallery import VIEWS, doubt_of, headline_facts, write_gallery
+from s3pot.io import write_csv, write_json
+from s3pot.metrics import mask_scores
+from s3pot.report.gallery import (
+    VIEWS,
+    doubt_of,
+    headline_facts,
+    update_gallery,
+    write_gallery,
+)
 from s3pot.report.page import relative_link
 from s3pot.statistics import bootstrap_interval
 
@@ -130,6 +138,42 @@ def test_headline_without_truth_has_no_scores() -> None:
 )
 def test_doubt_is_the_reason(quality: str | None, doubt: str) -> None:
     assert doubt_of({"quality": quality}) == doubt
+
+
+def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
+    rows = [row("a"), row("b"), row("c", 0.9)]
+    write_json(tmp_path / "summary.json", rows)
+    update_gallery(tmp_path, {}, {})
+    assert not (tmp_path / "index.html").exists()  # none was asked for
+    write_gallery(tmp_path, rows)
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    scores = {"a": mask_scores(truth, truth), "b": mask_scores(truth, truth & False)}
+    update_gallery(tmp_path, scores, {"a": {"hand", "cup"}})
+    page = read(tmp_path / "index.html")
+    assert [entry.get("data-sort-iou") for entry in page.articles] == ["1.0", "0.0", "0.9"]
+    assert [entry["data-kinds"] for entry in page.articles] == ["cup hand", "", ""]
+    assert "of 1 bare faces; mean share 12.3%" in page.text
+
+
+def test_before_and_after_fitting(tmp_path: Path) -> None:
+    rows = [row("a", 0.75), row("b"), row("old run", 0.5)]
+    lines = [
+        ("a", "fresh", -0.2, 0.4, 0.5),
+        ("a", "general", -0.5, 0.2, 0.625),
+        ("a", "fitted", -0.75, 0.123, 0.75),
+        ("b", "fresh", -0.25, 0.4, None),
+        ("b", "fitted", -0.75, 0.123, None),
+        ("old run", "fitted", -0.75, 0.999, 0.75),
+    ]
+    keys = ("name", "adapter", "loss", "occluded_share", "occlusion_iou")
+    write_csv(tmp_path / "adapters.csv", [dict(zip(keys, line)) for line in lines])
+    write_gallery(tmp_path, rows)
+    page = read(tmp_path / "index.html")
+    assert [entry.get("data-sort-gain") for entry in page.articles] == ["0.125", "0.5", None]
+    assert "loss -0.500, 20.0%, IoU 0.625" in page.text
+    assert "loss -0.250, 40.0%" in page.text
+    assert page.text.count("fitted adapter") == 2
 
 
 def test_page_is_light_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
