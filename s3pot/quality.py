@@ -8,6 +8,7 @@ result is doubtful. It does not change the result.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +16,9 @@ import numpy as np
 
 from s3pot.geometry import Alignment
 from s3pot.labels import CLASSES, region_of, resize_labels
-from s3pot.types import AlignedFace
+from s3pot.types import AlignedFace, S3potError
+
+logger = logging.getLogger(__name__)
 
 OK = "ok"
 DOUBTFUL = "doubtful: "
@@ -57,13 +60,13 @@ class Evidence:
 
     Attributes:
         face: Working image, parsing and reference.
-        similarity: FE's token cosines, float (G, G) in [-1, 1].
+        similarity: FE's token cosines, float (G, G) in [-1, 1]; None before SAM is asked.
         alignment: Where the working image lies in the photo; None if it is not known.
         looked_for_face: Whether a detector looked for a face in the photo.
     """
 
     face: AlignedFace
-    similarity: np.ndarray
+    similarity: np.ndarray | None = None
     alignment: Alignment | None = None
     looked_for_face: bool = False
 
@@ -81,9 +84,31 @@ def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
         doubts.append("no eyes, nose or mouth")
     if _contrast(evidence.face.image, region) < MIN_CONTRAST:
         doubts.append("nothing to be seen in the face region")
-    elif likeness(evidence.similarity, region) < limits.min_likeness:
+    elif evidence.similarity is not None and (
+        likeness(evidence.similarity, region) < limits.min_likeness
+    ):
         doubts.append("the reference resembles the image hardly anywhere")
     return doubts
+
+
+def judge(evidence: Evidence, limits: QualityLimits) -> str:
+    """Judge a result: a doubtful one is a warning in the log or, in strict runs, an error.
+
+    Returns:
+        ``ok``, or ``doubtful: `` and why.
+
+    Raises:
+        S3potError: It is doubtful, and the limits are strict.
+    """
+    doubts = find_doubts(evidence, limits)
+    if doubts and limits.strict:
+        raise S3potError(
+            f"the result would be doubtful ({'; '.join(doubts)}), which counts as a failure here; "
+            "without --strict (quality.strict) it is written and marked"
+        )
+    if doubts:
+        logger.warning("%s: the result is doubtful: %s", evidence.face.name, "; ".join(doubts))
+    return quality_text(doubts)
 
 
 def quality_text(doubts: list[str]) -> str:

@@ -17,9 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from s3pot.config import Config, config_to_dict, load_config
 from s3pot.types import S3potError
+
+if TYPE_CHECKING:
+    from s3pot.runs.selection import Selection
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +128,28 @@ def add_strict(parser: argparse.ArgumentParser) -> None:
         const="true",
         help="a doubtful face counts as failed (quality.strict)",
     )
+
+
+def add_selection(parser: argparse.ArgumentParser, unit: str) -> None:
+    """Add the options that choose among the items of a folder; see ``selection_from``.
+
+    Args:
+        parser: Of a command.
+        unit: What the items are, in the plural.
+    """
+    choice = parser.add_argument_group(f"which {unit}")
+    add = choice.add_argument
+    add("--limit", type=int, default=0, metavar="N", help=f"only the first N {unit}; 0 for all")
+    add("--retry_failed", action="store_true", help=f"only {unit} that failed in the last run")
+    add("--shard", metavar="I/N", help=f"do part I of N of the {unit}, I from 0 to N - 1")
+
+
+def selection_from(args: argparse.Namespace) -> Selection:
+    """Read what ``add_selection`` added."""
+    from s3pot.runs.selection import Selection
+    from s3pot.runs.shard import find_shard
+
+    return Selection(find_shard(args.shard), limit=args.limit, only_failed=args.retry_failed)
 
 
 def config_from(args: argparse.Namespace) -> Config:

@@ -39,7 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--all_faces", action="store_true", help="every face of a photo, not only the largest")
     add("--overwrite", action="store_true", help="also do photos that are finished")
-    add("--shard", metavar="I/N", help="do part I of N of the photos, I from 0 to N - 1")
+    cli.add_strict(parser)
+    cli.add_selection(parser, "photos")
     return parser
 
 
@@ -50,7 +51,6 @@ def main(argv: list[str] | None = None) -> int:
     def body(config: Config) -> int:
         # Here, not above: --help should not wait for PyTorch.
         from s3pot.runs.generate_reference import ReferenceOptions, run_generate_reference
-        from s3pot.runs.shard import find_shard
 
         options = ReferenceOptions(
             input_dir=args.input_dir,
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             truth_dir=args.truth_dir,
             all_faces=args.all_faces,
             overwrite=args.overwrite,
-            shard=find_shard(args.shard),
+            selection=cli.selection_from(args),
         )
         return run_generate_reference(config, options)
 

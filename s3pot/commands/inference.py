@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--save_logits", action="store_true", help="also write the face logits, for thresholds")
     add("--overwrite", action="store_true", help="also do faces that are finished")
     cli.add_strict(parser)
-    add("--shard", metavar="I/N", help="do part I of N of the faces, I from 0 to N - 1")
+    cli.add_selection(parser, "faces")
     return parser
 
 
@@ -42,7 +42,6 @@ def main(argv: list[str] | None = None) -> int:
         # Here, not above: --help should not wait for PyTorch.
         from s3pot.report.writer import ResultOptions
         from s3pot.runs.inference import InferenceOptions, run_inference
-        from s3pot.runs.shard import find_shard
 
         options = InferenceOptions(
             datapath=args.datapath,
@@ -52,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
                 save_vis=args.save_vis, to_photo=args.to_photo, save_logits=args.save_logits
             ),
             overwrite=args.overwrite,
-            shard=find_shard(args.shard),
+            selection=cli.selection_from(args),
         )
         return run_inference(config, options)
 

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="keep faces that are finished")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
     cli.add_strict(parser)
-    add("--shard", metavar="I/N", help="do part I of N of the faces, I from 0 to N - 1")
+    cli.add_selection(parser, "faces")
     return parser
 
 
@@ -65,7 +65,6 @@ def options_from(args: argparse.Namespace) -> PerImageOptions:
     """
     from s3pot.data.face_folder import face_from, find_faces
     from s3pot.report.writer import ResultOptions
-    from s3pot.runs.shard import find_shard
     from s3pot.runs.train_per_image import PerImageOptions
 
     files = (args.target_img, args.ref_img, args.parsing_mask)
@@ -86,5 +85,5 @@ def options_from(args: argparse.Namespace) -> PerImageOptions:
         init_checkpoint=args.init_checkpoint,
         results=ResultOptions(save_vis=True, to_photo=args.to_photo),
         resume=args.resume,
-        shard=find_shard(args.shard),
+        selection=cli.selection_from(args),
     )

@@ -80,13 +80,13 @@ class FeatureCache:
         return prompts
 
     def write(self, key: str, prompts: Prompts) -> None:
-        """Write an entry, whole or not at all; a folder that takes none is a warning."""
+        """Write an entry, whole or not at all.
+
+        Raises:
+            OSError: The folder takes none.
+        """
         payload = _pack(prompts.to("cpu"))
-        try:
-            write_bytes(self._path(key), _digest(key, payload) + payload)
-        except OSError as error:
-            logger.warning("no feature cache in %s: %s", self.folder, error.strerror)
-            return
+        write_bytes(self._path(key), _digest(key, payload) + payload)
         self._total += len(payload) + DIGEST_BYTES
         if self._total > self.max_bytes:
             self._make_room()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from s3pot.io import write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import doubt_of, headline_facts, is_occluded
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
+from s3pot.report.summary import SUMMARY, read_summary
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
 
@@ -86,14 +86,13 @@ def read_run(folder: Path) -> Run:
     Raises:
         S3potError: It is none.
     """
-    path = folder / "summary.json"
+    path = folder / SUMMARY
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = {str(row["name"]): row for row in content}
-        for row in content:
+        rows = {str(row["name"]): row for row in read_summary(folder).rows}
+        for row in rows.values():
             is_occluded(row)
             float(row["occluded_share"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (S3potError, ValueError, LookupError, TypeError) as error:
         raise S3potError(
             f"{folder} is no result folder: {path.name} cannot be used ({error!r}); "
             "inference and train-per-image write one"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import numpy as np
 
 from s3pot.data.image import write_png
 from s3pot.geometry import Alignment
-from s3pot.io import write_csv, write_json, write_npy
+from s3pot.io import write_npy
 from s3pot.labels import resize_labels
 from s3pot.metrics import mask_scores
 from s3pot.occlusion_decision import occluded_share_by_part
 from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
 from s3pot.report.gallery import write_gallery
+from s3pot.report.summary import Failure, Summary, write_summary_files
 from s3pot.rg.warp import to_photo
 from s3pot.types import Masks, SegmentedFace
 
@@ -212,15 +213,20 @@ def draw_pictures(result: SegmentedFace, truth: np.ndarray | None) -> dict[str, 
     return pictures
 
 
-def write_summary(output_dir: Path, rows: Sequence[dict[str, Any]], gallery: bool) -> None:
-    """Write ``summary.csv``, ``summary.json`` and, where pictures are, the page ``index.html``.
+def write_summary(
+    output_dir: Path,
+    rows: Sequence[Mapping[str, Any]],
+    gallery: bool,
+    failures: Sequence[Failure] = (),
+) -> None:
+    """Write the summary and, where pictures are, the page ``index.html``.
 
     Args:
         output_dir: Result folder.
         rows: Of ``ResultRow.to_dict``.
         gallery: Whether pictures were written.
+        failures: Faces without a row.
     """
-    write_json(output_dir / "summary.json", list(rows))
-    write_csv(output_dir / "summary.csv", rows)
+    write_summary_files(output_dir, Summary(rows, failures))
     if gallery:
         write_gallery(output_dir, rows)

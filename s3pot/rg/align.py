@@ -178,6 +178,7 @@ def find_alignments(
     all_faces: bool = False,
     may_be_aligned: bool = True,
     framing: Framing = FFHQ_FRAMING,
+    name: str = "the photo",
 ) -> list[Alignment]:
     """Decide which crops of a photo are worked on: the largest face or all.
 
@@ -192,6 +193,7 @@ def find_alignments(
         may_be_aligned: Keep a photo that looks aligned already as it is, and also a square one
             without a sure face: heavily occluded faces are often missed.
         framing: What looks aligned, and which faces are sure.
+        name: What messages call the photo.
 
     Returns:
         Alignments in the frame of the photo as it is given.
@@ -210,10 +212,16 @@ def find_alignments(
                 f"no face found in a photo of {width} x {height}; align.mode=never takes any photo "
                 "as it is"
             )
-        logger.warning("no sure face found in a square photo, which is taken as aligned")
+        logger.warning("%s: no sure face found in a square photo: taken as aligned", name)
         return [identity(photo, hint)]
     if view.turn:
-        logger.info("the photo is turned by %d degrees until its face stands upright", view.turn)
+        logger.info("%s: turned by %d degrees until its face stands upright", name, view.turn)
+    if len(faces) > 1 and not all_faces:
+        logger.warning(
+            "%s: %d faces; the largest is taken (all of them: --all_faces, segment_all in Python)",
+            name,
+            len(faces),
+        )
     view_size = (view.pixels.shape[0], view.pixels.shape[1])
     alignments = []
     for face in faces if all_faces else faces[:1]:
@@ -295,8 +303,15 @@ class FaceAligner:
     may_be_aligned: bool
     framing: Framing = FFHQ_FRAMING
 
-    def align(self, photo: np.ndarray, all_faces: bool = False) -> list[Alignment]:
+    def align(
+        self, photo: np.ndarray, all_faces: bool = False, name: str = "the photo"
+    ) -> list[Alignment]:
         """Plan the crops of a photo, uint8 (H, W, 3): the largest face, or all, largest first.
+
+        Args:
+            photo: The photo.
+            all_faces: Every face.
+            name: What messages call the photo.
 
         Raises:
             NoFace: There is no face, and the photo does not count as aligned.
@@ -311,4 +326,5 @@ class FaceAligner:
             all_faces=all_faces,
             may_be_aligned=self.may_be_aligned,
             framing=self.framing,
+            name=name,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from s3pot.report.summary import Failure
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError
 
@@ -72,21 +73,6 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
         """Write what belongs to all items together; also called when a run is interrupted."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An item that could not be done.
-
-    Attributes:
-        name: Of the item.
-        stage: read, compute or write.
-        reason: One line or more.
-    """
-
-    name: str
-    stage: str
-    reason: str
-
-
 @dataclass
 class Outcome:
     """What came of a run so far.
@@ -95,10 +81,12 @@ class Outcome:
         contents: ``Written.content`` of the items that are finished, in the items' order, whether
             they were made now or before.
         failures: In the items' order.
+        left_out: Names of the folder's items that were not to be done in this run.
     """
 
     contents: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    left_out: frozenset[str] = frozenset()
 
     def require_some(self, unit: str) -> None:
         """Raise an S3potError if all items failed; ``unit`` is what it calls them."""

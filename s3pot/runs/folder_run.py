@@ -19,16 +19,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import cv2
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from s3pot.io import write_csv
-from s3pot.runs.folder_job import Failure, FolderJob, Input, Item, Outcome, Output
+from s3pot.report.summary import Failure
+from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.records import ItemProvenance, read_finished, write_record
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
@@ -62,6 +61,7 @@ def run_folder(
     *,
     keep_finished: bool = True,
     shard: Shard | None = None,
+    left_out: Sequence[Item] = (),
     progress: bool = True,
     log_failures: bool = True,
 ) -> Outcome:
@@ -73,6 +73,8 @@ def run_folder(
         keep_finished: Leave items alone that are finished and would come out the same.
         shard: The share of this process. Only a run of all items is summarized: a last call
             without a shard finds the others finished.
+        left_out: Items of the folder that are not to be done now; the summary keeps what is known
+            of them.
         progress: Show a progress bar.
         log_failures: Name failures in the log; if not, the caller says something about them.
 
@@ -87,6 +89,7 @@ def run_folder(
             run.do_all(progress)
     finally:
         outcome = run.outcome()
+        outcome.left_out = frozenset(job.name(item) for item in left_out)
         if shard.is_whole:
             job.summarize(outcome)
     if not shard.is_whole:
@@ -111,15 +114,6 @@ def _finished(
 ) -> dict[str, Any] | None:
     record = job.record_path(item)
     return None if record is None else read_finished(record, provenance)
-
-
-def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Write ``failures.csv`` with name, stage and reason; without failures there is none."""
-    path = folder / "failures.csv"
-    if failures:
-        write_csv(path, [asdict(failure) for failure in failures])
-    else:
-        path.unlink(missing_ok=True)
 
 
 def describe(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from s3pot.build import build_aligner, build_reference_generator, model_hashes, weights_path
+from s3pot.build import (
+    build_aligner,
+    build_reference_generator,
+    model_hashes,
+    quality_limits,
+    weights_path,
+)
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import ALIGN, CLEAN, output_files
 from s3pot.data.image import read_rgb, write_png
@@ -22,12 +28,14 @@ from s3pot.device import pick_device
 from s3pot.geometry import Alignment
 from s3pot.io import file_sha256, write_npy
 from s3pot.pipeline import ReferenceGenerator
+from s3pot.quality import Evidence, judge
+from s3pot.report.summary import write_summary_files
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
-from s3pot.runs.folder_run import run_folder, write_failures
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
-from s3pot.runs.shard import Shard, local_rank
+from s3pot.runs.selection import Selection, complete_summary, run_selected
+from s3pot.runs.shard import local_rank
 from s3pot.seeding import use_determinism
 from s3pot.types import AlignedFace, S3potError
 
@@ -45,7 +53,7 @@ class ReferenceOptions:
             ``<stem>.json``, and ``<stem>_clean.png``; None if nothing is known.
         all_faces: Every face of a photo instead of the largest.
         overwrite: Also do photos that are finished.
-        shard: The share of this process.
+        selection: Which items are done.
     """
 
     input_dir: Path
@@ -53,7 +61,7 @@ class ReferenceOptions:
     truth_dir: Path | None = None
     all_faces: bool = False
     overwrite: bool = False
-    shard: Shard = field(default_factory=Shard)
+    selection: Selection = field(default_factory=Selection)
 
 
 def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
@@ -73,10 +81,13 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
         )
     job = ReferenceJob(config, options, photos)
     save_config(config, options.output_dir)
-    outcome = run_folder(
-        job, photos.photos, keep_finished=not options.overwrite, shard=options.shard
+    outcome = run_selected(
+        job,
+        photos.photos,
+        options.selection,
+        output_dir=options.output_dir,
+        keep_finished=not options.overwrite,
     )
-    outcome.require_some(job.unit)
     return len(outcome.failures)
 
 
@@ -104,10 +115,12 @@ class PlacedFace:
     Attributes:
         face: What RG made.
         alignment: The way back to the photo.
+        quality: "ok", or "doubtful: " and why.
     """
 
     face: AlignedFace
     alignment: Alignment
+    quality: str
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,10 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
             "align": asdict(config.align),
             "reference": asdict(config.reference),
             "all_faces": options.all_faces,
+            "quality": asdict(config.quality),
         }
+        self.limits = quality_limits(config)
+        self.looked_for_face = config.align.mode != "never"
         if options.truth_dir is not None:
             self.settings["truth"] = asdict(config.truth)
         use_determinism(config.run.deterministic)
@@ -188,13 +204,20 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     def _faces(self, entry: PhotoInput) -> list[PlacedFace]:
         faces = []
-        alignments = self.aligner.align(entry.pixels, self.options.all_faces)
+        alignments = self.aligner.align(
+            entry.pixels, self.options.all_faces, name=str(entry.photo.path)
+        )
         self.photos.check(entry.photo, len(alignments))
         for number, alignment in enumerate(alignments, 1):
             name = face_name(entry.photo.name, number)
             face = self.generator.generate(crop(entry.pixels, alignment), name)
-            faces.append(PlacedFace(face, alignment))
+            faces.append(PlacedFace(face, alignment, self._quality(face, alignment)))
         return faces
+
+    def _quality(self, face: AlignedFace, alignment: Alignment) -> str:
+        """Judge a face by its alignment and region; SAM is not asked yet."""
+        evidence = Evidence(face, alignment=alignment, looked_for_face=self.looked_for_face)
+        return judge(evidence, self.limits)
 
     @override
     def write(self, output: PhotoOutput, provenance: ItemProvenance) -> Written:
@@ -223,7 +246,8 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        write_failures(self.output_dir, outcome.failures)
+        summary = complete_summary(self.output_dir, outcome, ALIGN, _summary_row)
+        write_summary_files(self.output_dir, summary)
         done = len(outcome.contents)
         total = done + len(outcome.failures)
         logger.info("%d of %d photos are in %s", done, total, self.output_dir)
@@ -243,4 +267,19 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
 
 def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:
-    return {**placed.alignment.to_dict(), "source": entry.photo.path.name}
+    return {
+        **placed.alignment.to_dict(),
+        "name": placed.face.name,
+        "source": entry.photo.path.name,
+        "quality": placed.quality,
+    }
+
+
+def _summary_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": record["name"],
+        "photo": record["source"],
+        "quality": record["quality"],
+        "detector_score": record["score"],
+        "turn": record["turn"],
+    }

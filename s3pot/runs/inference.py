@@ -16,11 +16,11 @@ from s3pot.device import pick_device
 from s3pot.io import file_sha256
 from s3pot.quality import QualityLimits
 from s3pot.report.writer import ResultOptions
-from s3pot.runs.folder_run import run_folder
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.segment_faces import AdapterFiles, FaceOutput, FittedAdapter, SegmentFaces
-from s3pot.runs.shard import Shard, local_rank
+from s3pot.runs.selection import Selection, run_selected
+from s3pot.runs.shard import local_rank
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import Prediction, Prompts
 
@@ -35,7 +35,7 @@ class InferenceOptions:
         checkpoint: Trained adapter; None takes the mini set's own.
         results: What is written beside the masks.
         overwrite: Also do faces that are finished.
-        shard: The share of this process.
+        selection: Which items are done.
     """
 
     datapath: Path
@@ -43,7 +43,7 @@ class InferenceOptions:
     checkpoint: Path | None = None
     results: ResultOptions = field(default_factory=ResultOptions)
     overwrite: bool = False
-    shard: Shard = field(default_factory=Shard)
+    selection: Selection = field(default_factory=Selection)
 
 
 def run_inference(config: Config, options: InferenceOptions) -> int:
@@ -70,8 +70,13 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         quality=quality_limits(config),
         truth=config.truth,
     )
-    outcome = run_folder(job, faces, keep_finished=not options.overwrite, shard=options.shard)
-    outcome.require_some(job.unit)
+    outcome = run_selected(
+        job,
+        faces,
+        options.selection,
+        output_dir=options.output_dir,
+        keep_finished=not options.overwrite,
+    )
     return len(outcome.failures)
 
 

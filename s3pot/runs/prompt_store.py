@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +17,13 @@ from s3pot.config import Config, config_to_dict
 from s3pot.data.cache import FeatureCache, entry_key
 from s3pot.data.face_folder import FaceFiles, cache_folder, load_aligned_face
 from s3pot.pipeline import OcclusionSegmenter
-from s3pot.runs.folder_job import Failure, FolderJob, Written
+from s3pot.report.summary import Failure
+from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import Prompts, SamInputs
+
+logger = logging.getLogger(__name__)
 
 # Prompts that were kept, or what they are computed from.
 PromptSource = Union[Prompts, SamInputs]
@@ -56,9 +61,13 @@ class PromptStore:
         if segmenter.device.type != "cpu":
             self.batch_size = max(1, config.sam.batch // 2)  # an image and a reference each
         self._disk: FeatureCache | None = None
+        self._disk_refuses = False
         if config.cache.mode == "disk" and datapath is not None:
             self._disk = FeatureCache(cache_folder(datapath), int(config.cache.max_gb * 2**30))
-        self._in_memory = self._disk is None and config.cache.mode != "off"
+        self._room: float = 0  # bytes that prompts in memory may still take
+        if self._disk is None and config.cache.mode != "off":
+            self._room = math.inf
+        self._room_without_disk = config.cache.memory_gb * 2**30
         self._memory: dict[str, Prompts] = {}
         self._keys: dict[tuple[FaceFiles, bool], str] = {}
         self._writing = threading.Lock()
@@ -94,11 +103,13 @@ class PromptStore:
     def find(self, face: FaceFiles, oracle: bool = False) -> Prompts | None:
         """Read the kept prompts of a face, on the CPU; None if there are none."""
         key = self._key(face, oracle)
+        prompts = self._memory.get(key)
+        if prompts is not None:
+            return replace(prompts, name=face.name)
         if self._disk is not None:
             kept = self._disk.read(key, face.name)
             return kept if kept is not None and self._fits_sam(kept) else None
-        prompts = self._memory.get(key)
-        return None if prompts is None else replace(prompts, name=face.name)
+        return None
 
     def _fits_sam(self, prompts: Prompts) -> bool:
         """Whether prompts have this SAM's sizes: their key says so, but a stranger's may lie."""
@@ -117,13 +128,27 @@ class PromptStore:
         ]
 
     def keep(self, face: FaceFiles, prompts: Prompts, oracle: bool = False) -> None:
-        """Keep the prompts of a face, if ``cache.mode`` says so."""
+        """Keep the prompts of a face, if ``cache.mode`` says so.
+
+        If the disk takes no more, they are kept in memory from then on, up to ``cache.memory_gb``.
+        """
         key = self._key(face, oracle)
-        if self._disk is not None:
-            with self._writing:
-                self._disk.write(key, prompts)
-        elif self._in_memory:
-            self._memory[key] = prompts.to("cpu")
+        with self._writing:
+            if self._disk is not None and not self._disk_refuses:
+                try:
+                    self._disk.write(key, prompts)
+                    return
+                except OSError as error:
+                    self._disk_refuses = True
+                    self._room = self._room_without_disk
+                    logger.warning(
+                        "no feature cache in %s (%s); features stay in memory for this run",
+                        self._disk.folder,
+                        error.strerror or error,
+                    )
+            if prompts.nbytes <= self._room:
+                self._room -= prompts.nbytes
+                self._memory[key] = prompts.to("cpu")
 
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
         """Compute and keep what is missing.

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from s3pot.config import Config, config_to_dict, load_config
-from s3pot.io import read_json
 from s3pot.report.rows import Provenance
+from s3pot.report.summary import read_summary
 from s3pot.types import S3potError
 from s3pot.version import __version__
 
@@ -45,7 +45,7 @@ def provenance_of_results(results: Path) -> Provenance:
         return Provenance()
     try:
         config = load_config(path)
-        rows = read_json(results / "summary.json")
+        rows = read_summary(results).rows
         weights = {
             key.replace("sha256_", "", 1): str(value)
             for key, value in rows[0].items()

@@ -20,16 +20,18 @@ from s3pot.data.truth import try_truth
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region
-from s3pot.quality import Evidence, QualityLimits, find_doubts, quality_text
+from s3pot.quality import Evidence, QualityLimits, judge
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
-from s3pot.runs.folder_run import write_failures
 from s3pot.runs.prompt_store import PromptSource, PromptStore
 from s3pot.runs.records import ItemProvenance, hash_inputs
+from s3pot.runs.selection import complete_summary
 from s3pot.training.history import FitRecord
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
 
 logger = logging.getLogger(__name__)
+
+RECORD = "_result.json"
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     @override
     def record_path(self, item: FaceFiles) -> Path:
-        return self.output_dir / f"{item.name}_result.json"
+        return self.output_dir / f"{item.name}{RECORD}"
 
     @override
     def provenance(self, item: FaceFiles) -> ItemProvenance:
@@ -245,7 +247,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     @override
     def write(self, output: FaceOutput, provenance: ItemProvenance) -> Written:
         entry = output.input
-        doubts = self._doubts(output)
+        quality = self._quality(output)
         if isinstance(entry.source, SamInputs):
             self.store.keep(entry.files, output.result.prompts)
         adapter = self.write_adapter(output)
@@ -259,7 +261,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         row = result_row(
             output.result,
             entry.truth,
-            quality=quality_text(doubts),
+            quality=quality,
             seconds_prompts=output.seconds_prompts,
             seconds_segment=output.seconds_segment,
             sha256_sam=self.store.sam_sha256,
@@ -267,33 +269,28 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         )
         return Written(files=[*files, *adapter.files], content={"row": row.to_dict()})
 
-    def _doubts(self, output: FaceOutput) -> list[str]:
-        """List what speaks against a result; in strict runs that is an error."""
+    def _quality(self, output: FaceOutput) -> str:
+        """Judge a result; in strict runs a doubtful one is an error."""
         evidence = Evidence(
             face=output.result.face,
             similarity=output.result.prompts.similarity.float().numpy(),
             alignment=output.input.alignment,
             looked_for_face=output.input.looked_for_face,
         )
-        doubts = find_doubts(evidence, self.quality)
-        if doubts and self.quality.strict:
-            raise S3potError(
-                f"the result would be doubtful ({'; '.join(doubts)}), which counts as a failure "
-                "here; without --strict (quality.strict) it is written and marked"
-            )
-        if doubts:
-            logger.warning(
-                "%s: the result is doubtful: %s", output.result.face.name, "; ".join(doubts)
-            )
-        return doubts
+        return judge(evidence, self.quality)
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        rows = [content["row"] for content in outcome.contents]
-        write_summary(self.output_dir, rows, self.options.save_vis)
-        write_failures(self.output_dir, outcome.failures)
-        total = len(rows) + len(outcome.failures)
-        logger.info("%d of %d faces are in %s", len(rows), total, self.output_dir)
+        summary = complete_summary(
+            self.output_dir, outcome, RECORD, lambda content: dict(content["row"])
+        )
+        write_summary(self.output_dir, summary.rows, self.options.save_vis, summary.failures)
+        done = len(outcome.contents)
+        total = done + len(outcome.failures)
+        logger.info("%d of %d faces are in %s", done, total, self.output_dir)
+        others = len(summary.rows) - done
+        if others:
+            logger.info("the summary has %d more, which other runs left there", others)
 
 
 def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, bool]:

@@ -16,9 +16,10 @@ from s3pot.config import Config, save_config
 from s3pot.data.truth import faces_with_truth
 from s3pot.metrics import MaskScores
 from s3pot.report.rows import Evaluation, FaceScore, TableRow, make_row
+from s3pot.report.summary import Failure, write_failures
 from s3pot.report.tables import save, save_plot
-from s3pot.runs.folder_job import Failure, Outcome
-from s3pot.runs.folder_run import finished_content, run_folder, write_failures
+from s3pot.runs.folder_job import Outcome
+from s3pot.runs.folder_run import finished_content, run_folder
 from s3pot.runs.provenance import provenance_of
 from s3pot.runs.shard import Shard
 from s3pot.runs.suite_file import Suite

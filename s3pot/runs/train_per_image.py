@@ -24,7 +24,6 @@ from s3pot.report.vis import overlay
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.before_after import FITTED, FRESH, GENERAL, AdapterResult, result_of, table
 from s3pot.runs.folder_job import Outcome, Written
-from s3pot.runs.folder_run import run_folder
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.segment_faces import (
@@ -34,7 +33,8 @@ from s3pot.runs.segment_faces import (
     OtherAdapter,
     SegmentFaces,
 )
-from s3pot.runs.shard import Shard, local_rank
+from s3pot.runs.selection import Selection, run_selected
+from s3pot.runs.shard import local_rank
 from s3pot.training.checkpoint import new_adapter, save_checkpoint
 from s3pot.training.curve import write_curve
 from s3pot.training.history import write_history
@@ -55,7 +55,7 @@ class PerImageOptions:
         init_checkpoint: Adapter to start from; None for a fresh one.
         results: What is written beside the masks.
         resume: Keep faces that are finished.
-        shard: The share of this process.
+        selection: Which items are done.
     """
 
     faces: Sequence[FaceFiles]
@@ -64,7 +64,7 @@ class PerImageOptions:
     init_checkpoint: Path | None = None
     results: ResultOptions = field(default_factory=lambda: ResultOptions(save_vis=True))
     resume: bool = False
-    shard: Shard = field(default_factory=Shard)
+    selection: Selection = field(default_factory=Selection)
 
 
 def run_train_per_image(config: Config, options: PerImageOptions) -> int:
@@ -79,8 +79,13 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
     save_config(config, options.output_dir)
-    outcome = run_folder(job, options.faces, keep_finished=options.resume, shard=options.shard)
-    outcome.require_some(job.unit)
+    outcome = run_selected(
+        job,
+        options.faces,
+        options.selection,
+        output_dir=options.output_dir,
+        keep_finished=options.resume,
+    )
     return len(outcome.failures)
 
 

@@ -39,7 +39,7 @@ def run(tmp_path, mini_options):
 
 def files_of(folder: Path) -> set[str]:
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    return found - {"config.yaml"}
+    return found - {"config.yaml", "summary.json", "summary.csv"}
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -135,6 +135,40 @@ def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
     for name in ("text.png", "cut.png"):
         assert any(name in message and "failed" in message for message in caplog.messages)
     assert not any(".hidden" in message for message in caplog.messages)
+    summary = json.loads((out / "summary.json").read_text())
+    assert [Path(item["name"]).name for item in summary if "failed" in item] == [
+        "cut.png",
+        "text.png",
+    ]
+    (good,) = [item for item in summary if "failed" not in item]
+    assert (good["name"], good["photo"]) == ("good", "good.png")
+    record = json.loads((out / "good_align.json").read_text())
+    assert good["quality"] == record["quality"] != ""
+
+
+def test_failed_photos_are_tried_again(tmp_path, run):
+    photo(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "late.png").write_text("not fetched yet")
+    assert run() == 1
+    photo(tmp_path / "in" / "late.png", 1)
+    photo(tmp_path / "in" / "new.png", 2)
+    before = stamps(tmp_path / "out")
+    assert run("--retry_failed", "--overwrite") == 0
+    after = stamps(tmp_path / "out")
+    assert {name for name in after if name not in before} == {f"late{end}" for end in SUFFIXES}
+    assert all(after[name] == before[name] for name in before if name.startswith("good"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [item["name"] for item in summary] == ["good", "late"]
+
+
+def test_doubtful_faces_are_recorded_and_with_strict_they_fail(tmp_path, run, caplog):
+    photo(tmp_path / "in" / "wide.png", size=(40, 56))
+    assert run() == 0
+    record = json.loads((tmp_path / "out" / "wide_align.json").read_text())
+    assert record["quality"].startswith("doubtful: ")
+    assert "the photo is 56 x 40 and was not aligned" in record["quality"]
+    assert "wide: the result is doubtful" in caplog.text
+    assert run("--strict") == 2
 
 
 def test_photos_that_would_overwrite_each_other(tmp_path, run, caplog):

@@ -144,8 +144,43 @@ def test_bad_faces_are_named_and_the_rest_is_done(tmp_path, data, run, caplog):
     write_npy(data / "face_01_parsing_mask.npy", np.full((4, 4), 77, np.uint8))
     assert run() == 1
     assert [row["name"] for row in rows_of(tmp_path / "out")] == ["face_02"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [item["name"] for item in summary] == ["face_00", "face_01", "face_02"]
+    assert [item.get("failed", {}).get("stage") for item in summary] == ["read", "read", None]
+    assert "face_00_ref.png" in summary[0]["failed"]["reason"]
     for name in ("face_00", "face_01"):
         assert any(f"failed: {name}: " in message for message in caplog.messages)
+
+
+def test_failed_faces_are_tried_again(tmp_path, data, run):
+    reference = (data / "face_01_ref.png").read_bytes()
+    (data / "face_01_ref.png").unlink()
+    (data / "face_02_ref.png").unlink()
+    assert run("--save_vis") == 1
+    out = tmp_path / "out"
+    stamp = (out / "face_00_occlusion.png").stat().st_mtime_ns
+    (data / "face_01_ref.png").write_bytes(reference)
+    assert run("--retry_failed", "--overwrite", "--save_vis") == 1
+    assert (out / "face_00_occlusion.png").stat().st_mtime_ns == stamp
+    assert [row["name"] for row in rows_of(out)] == ["face_00", "face_01"]
+    page = (out / "index.html").read_text()
+    assert "face_00_overlay.png" in page and "face_01_overlay.png" in page
+    (failure,) = [
+        item for item in json.loads((out / "summary.json").read_text()) if "failed" in item
+    ]
+    assert failure["name"] == "face_02"
+
+
+def test_a_summary_covers_the_faces_of_other_runs(tmp_path, data, run, processed_folder):
+    other = processed_folder(1, name="other")
+    for path in other.glob("face_00*"):
+        path.rename(path.with_name(path.name.replace("face_00", "guest")))
+    assert run("--limit", "2") == 0
+    out = tmp_path / "out"
+    assert [row["name"] for row in rows_of(out)] == ["face_00", "face_01"]
+    assert run("--datapath", str(other), "--save_vis") == 0
+    assert [row["name"] for row in rows_of(out)] == ["face_00", "face_01", "guest"]
+    assert "guest_overlay.png" in (out / "index.html").read_text()
 
 
 def test_faces_without_region_or_points(tmp_path, data, run, caplog):

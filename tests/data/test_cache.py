@@ -88,10 +88,10 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_takes_no_files_is_a_warning(tmp_path: Path, caplog) -> None:
+def test_a_folder_that_takes_no_files_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    FeatureCache(tmp_path / "file", 1 << 30).write(KEY, prompts())
-    assert "no feature cache" in caplog.text
+    with pytest.raises(OSError):
+        FeatureCache(tmp_path / "file", 1 << 30).write(KEY, prompts())
 
 
 def test_oldest_entries_go_first(tmp_path: Path) -> None:

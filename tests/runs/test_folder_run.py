@@ -16,7 +16,8 @@ import pytest
 from s3pot.runs import folder_run
 from s3pot.runs.each import run_each
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
-from s3pot.runs.folder_run import run_folder, write_failures
+from s3pot.report.summary import write_failures
+from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError

@@ -89,6 +89,37 @@ def test_a_damaged_entry_is_computed_again(processed_folder: Make, mini_options:
     assert again.encoded == 2
 
 
+def test_a_cache_that_cannot_be_written_is_one_warning_and_memory(
+    processed_folder: Make, mini_options: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = processed_folder(3)
+    faces = find_faces(folder)
+    want = [Counted(mini_options, None, "cache.mode=off").store.get(face) for face in faces]
+    (folder / ".s3pot_cache").write_text("in the way")
+    counted = Counted(mini_options, folder)
+    counted.store.fill(faces)
+    for _ in range(2):
+        assert all(same(counted.store.get(face), prompts) for face, prompts in zip(faces, want))
+    assert counted.encoded == 6
+    assert [message for message in caplog.messages if "no feature cache" in message] == [
+        f"no feature cache in {folder.resolve() / '.s3pot_cache'} (File exists); features stay in "
+        "memory for this run"
+    ]
+
+
+def test_memory_in_the_place_of_a_cache_has_a_limit(
+    processed_folder: Make, mini_options: list[str]
+) -> None:
+    folder = processed_folder(3)
+    faces = find_faces(folder)
+    (folder / ".s3pot_cache").write_text("in the way")
+    room = 1.5 * Counted(mini_options, None).store.get(faces[0]).nbytes / 2**30
+    counted = Counted(mini_options, folder, f"cache.memory_gb={room}")
+    counted.store.fill(faces)
+    counted.store.fill(faces)
+    assert counted.encoded == 6 + 4  # one of the three was kept
+
+
 def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options: list[str]) -> None:
     folder = processed_folder(5)
     write_npy(folder / "face_01_parsing_mask.npy", np.zeros((64, 64), np.uint8))

@@ -1,0 +1,131 @@
+"""The summary of a folder: a row for each item that is finished, a reason for each that failed.
+
+``summary.json`` is one list, sorted by name. A finished item is its row; a failed one is
+``{"name": ..., "failed": {"stage": ..., "reason": ...}}``. ``summary.csv`` has the finished ones,
+``failures.csv`` the others; without failures there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from s3pot.io import read_json, write_csv, write_json
+from s3pot.types import S3potError
+
+SUMMARY = "summary.json"
+FAILURES = "failures.csv"
+FAILED = "failed"  # key of a failed item's stage and reason
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that could not be done.
+
+    Attributes:
+        name: Of the item.
+        stage: read, compute or write.
+        reason: One line or more.
+    """
+
+    name: str
+    stage: str
+    reason: str
+
+    def to_row(self) -> dict[str, Any]:
+        """Give the item of ``summary.json``."""
+        return {"name": self.name, FAILED: {"stage": self.stage, "reason": self.reason}}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a folder says about its items.
+
+    Attributes:
+        rows: Of the finished ones.
+        failures: Of the others.
+    """
+
+    rows: Sequence[Row] = ()
+    failures: Sequence[Failure] = ()
+
+
+def write_summary_files(folder: Path, summary: Summary) -> None:
+    """Write ``summary.json``, ``summary.csv`` and ``failures.csv``, each whole or not at all."""
+    rows = sorted(summary.rows, key=_name)
+    items = [*rows, *(failure.to_row() for failure in summary.failures)]
+    write_json(folder / SUMMARY, sorted(items, key=_name))
+    write_csv(folder / "summary.csv", rows)
+    write_failures(folder, summary.failures)
+
+
+def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
+    """Write ``failures.csv`` with name, stage and reason; without failures there is none."""
+    path = folder / FAILURES
+    if failures:
+        write_csv(path, [asdict(failure) for failure in failures])
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_summary(folder: Path) -> Summary:
+    """Read ``summary.json``.
+
+    Raises:
+        S3potError: It is missing or holds something else.
+    """
+    path = folder / SUMMARY
+    items = read_json(path)
+    try:
+        failures = [
+            Failure(str(item["name"]), str(item[FAILED]["stage"]), str(item[FAILED]["reason"]))
+            for item in items
+            if FAILED in item
+        ]
+        rows = [item for item in items if FAILED not in item and str(item["name"])]
+    except (LookupError, TypeError) as error:
+        raise S3potError(
+            f"{path} is no summary of s3pot ({error!r}); expected a list with a name for each item"
+        ) from error
+    return Summary(rows, failures)
+
+
+def with_other_records(
+    folder: Path, summary: Summary, ending: str, row_of: Callable[[Row], Row]
+) -> Summary:
+    """Add the faces of a folder that the summary does not name: other runs wrote them.
+
+    Args:
+        folder: Where the records are. Folders of other runs that lie inside it stay apart, for
+            there a record's name is not its path.
+        summary: Of this run.
+        ending: Of the records' names, such as ``_result.json``.
+        row_of: Gives the row of a record's content.
+    """
+    known = {str(row["name"]) for row in summary.rows}
+    known |= {failure.name for failure in summary.failures}
+    others = []
+    for path in sorted(folder.rglob(f"*{ending}")):
+        name = path.relative_to(folder).as_posix()[: -len(ending)]
+        if name not in known:
+            row = _row_of_record(path, row_of)
+            if row is not None and row["name"] == name:
+                others.append(row)
+    return Summary([*summary.rows, *others], summary.failures)
+
+
+def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
+    """Read the row of a record; None if it is damaged or another program's."""
+    try:
+        row = row_of(read_json(path))
+        return row if "name" in row else None
+    except (S3potError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _name(item: Row) -> str:
+    return str(item["name"])

@@ -1,0 +1,66 @@
+"""Summaries: what is written is read again, and records of other runs are found."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3pot.io import write_json
+from s3pot.report.summary import (
+    Failure,
+    Summary,
+    read_summary,
+    with_other_records,
+    write_summary_files,
+)
+from s3pot.types import S3potError
+
+ROWS = [{"name": "c", "occluded": "yes"}, {"name": "a", "occluded": "no"}]
+FAILURES = [Failure("b", "read", "it is cut off"), Failure("m\udce9lange", "write", "denied")]
+
+
+def test_one_list_holds_what_is_finished_and_what_failed(tmp_path: Path) -> None:
+    write_summary_files(tmp_path, Summary(ROWS, FAILURES))
+    items = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert [item["name"] for item in items] == ["a", "b", "c", "m\udce9lange"]
+    assert items[1] == {"name": "b", "failed": {"stage": "read", "reason": "it is cut off"}}
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["a", "c"]
+    with (tmp_path / "failures.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["stage"] for row in csv.DictReader(file)] == ["read", "write"]
+    summary = read_summary(tmp_path)
+    assert list(summary.rows) == [ROWS[1], ROWS[0]]
+    assert list(summary.failures) == FAILURES
+    write_summary_files(tmp_path, Summary(ROWS))
+    assert not (tmp_path / "failures.csv").exists()
+    assert not read_summary(tmp_path).failures
+
+
+@pytest.mark.parametrize("content", ["{}x", "[1]", '[{"failed": {}}]', '[{"row": 1}]'])
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(S3potError, match=r"summary\.json"):
+        read_summary(tmp_path)
+
+
+def test_records_of_other_runs_are_added(tmp_path: Path) -> None:
+    def row_of(record: Any) -> Any:
+        return record["row"]
+
+    for name in ("a", "b", "sub/d", "old"):
+        write_json(tmp_path / f"{name}_result.json", {"row": {"name": name, "value": 1}})
+    write_json(tmp_path / "per_image" / "a_result.json", {"row": {"name": "a", "value": 9}})
+    write_json(tmp_path / "odd_result.json", ["no record"])
+    (tmp_path / "cut_result.json").write_text('{"row": ')
+    summary = Summary([{"name": "a", "value": 2}], [Failure("b", "read", "gone")])
+    complete = with_other_records(tmp_path, summary, "_result.json", row_of)
+    assert [(row["name"], row["value"]) for row in complete.rows] == [
+        ("a", 2),
+        ("old", 1),
+        ("sub/d", 1),
+    ]
+    assert complete.failures == summary.failures

@@ -1,0 +1,97 @@
+"""Which items of a folder are done, and that its summary stays whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from s3pot.report.summary import Summary, read_summary, write_summary_files
+from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.records import ItemProvenance
+from s3pot.runs.selection import Selection, complete_summary, run_selected
+from s3pot.types import S3potError
+
+
+class DoubleJob(FolderJob[int, int, int]):
+    """Doubles numbers; some are bad."""
+
+    unit = "numbers"
+
+    def __init__(self, folder: Path, bad: Sequence[int] = ()) -> None:
+        self.folder = folder
+        self.bad = bad
+        self.computed: list[int] = []
+
+    def name(self, item: int) -> str:
+        return f"n{item}"
+
+    def record_path(self, item: int) -> Path:
+        return self.folder / f"n{item}_double.json"
+
+    def read(self, item: int) -> int:
+        if item in self.bad:
+            raise S3potError("a bad number")
+        return item
+
+    def compute(self, inputs: Sequence[int]) -> list[int]:
+        self.computed += inputs
+        return [2 * number for number in inputs]
+
+    def write(self, output: int, provenance: ItemProvenance) -> Written:
+        return Written(content={"name": f"n{output // 2}", "double": output})
+
+    def summarize(self, outcome: Outcome) -> None:
+        summary = complete_summary(self.folder, outcome, "_double.json", lambda record: record)
+        write_summary_files(self.folder, summary)
+
+
+def run(
+    folder: Path, count: int = 5, bad: Sequence[int] = (), limit: int = 0, retry: bool = False
+) -> list[int]:
+    """Run the job over so many numbers; returns those that it computed."""
+    job = DoubleJob(folder, bad)
+    selection = Selection(limit=limit, only_failed=retry)
+    run_selected(job, list(range(count)), selection, output_dir=folder, keep_finished=True)
+    return job.computed
+
+
+def names(summary: Summary) -> tuple[list[str], list[str]]:
+    rows = [row["name"] for row in summary.rows]
+    return rows, [failure.name for failure in summary.failures]
+
+
+def test_only_what_failed_is_tried_again(tmp_path: Path) -> None:
+    assert run(tmp_path, bad=(1, 3)) == [0, 2, 4]
+    assert names(read_summary(tmp_path)) == (["n0", "n2", "n4"], ["n1", "n3"])
+    (tmp_path / "n0_double.json").unlink()  # not finished any more, but it did not fail
+    assert run(tmp_path, count=6, bad=(3,), retry=True) == [1]
+    assert names(read_summary(tmp_path)) == (["n1", "n2", "n4"], ["n3"])
+    assert run(tmp_path, bad=(3,), retry=True) == []  # all that was to be done failed again
+    assert run(tmp_path, retry=True) == [3]
+    assert run(tmp_path, retry=True) == []
+    assert run(tmp_path) == [0]
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n3", "n4"], [])
+
+
+def test_a_retry_needs_a_run_before(tmp_path: Path) -> None:
+    with pytest.raises(S3potError, match="without --retry_failed first"):
+        run(tmp_path, retry=True)
+
+
+def test_a_limit_takes_the_first_and_forgets_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path, bad=(1, 4), limit=3) == [0, 2]
+    assert names(read_summary(tmp_path)) == (["n0", "n2"], ["n1"])
+    assert run(tmp_path, bad=(1, 4)) == [3]
+    assert run(tmp_path, limit=2) == [1]
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n3"], ["n4"])
+    with pytest.raises(S3potError, match="--limit is -1"):
+        run(tmp_path, limit=-1)
+
+
+def test_all_failed_is_an_error_but_not_in_a_retry(tmp_path: Path) -> None:
+    with pytest.raises(S3potError, match="none of the 2 numbers"):
+        run(tmp_path, count=2, bad=(0, 1))
+    assert names(read_summary(tmp_path)) == ([], ["n0", "n1"])
+    assert run(tmp_path, count=2, bad=(0, 1), retry=True) == []
