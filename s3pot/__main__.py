@@ -8,6 +8,9 @@ from s3pot import __version__
 from s3pot.commands.dispatch import Command, dispatch
 
 COMMANDS = {
+    "segment": Command(
+        "s3pot.commands.segment", "photos → what is hidden of their faces, in one step"
+    ),
     "generate-reference": Command(
         "s3pot.commands.generate_reference",
         "photos → aligned faces, their parsing and clean references",

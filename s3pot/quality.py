@@ -91,8 +91,13 @@ def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
     return doubts
 
 
-def judge(evidence: Evidence, limits: QualityLimits) -> str:
+def judge(evidence: Evidence, limits: QualityLimits, quiet: bool = False) -> str:
     """Judge a result: a doubtful one is a warning in the log or, in strict runs, an error.
+
+    Args:
+        evidence: What it is judged by.
+        limits: Bounds.
+        quiet: Leave the warning out, for the result is judged again later.
 
     Returns:
         ``ok``, or ``doubtful: `` and why.
@@ -106,7 +111,7 @@ def judge(evidence: Evidence, limits: QualityLimits) -> str:
             f"the result would be doubtful ({'; '.join(doubts)}), which counts as a failure here; "
             "without --strict (quality.strict) it is written and marked"
         )
-    if doubts:
+    if doubts and not quiet:
         logger.warning("%s: the result is doubtful: %s", evidence.face.name, "; ".join(doubts))
     return quality_text(doubts)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from s3pot.runs.selection import Selection
 
 logger = logging.getLogger(__name__)
+
+_OVERRIDE = re.compile(r"[A-Za-z_]+\.[A-Za-z_]+=")
 
 FAILED = 1
 NOTHING_DONE = 2
@@ -60,6 +63,7 @@ def new_parser(
     output_dir: str | None = None,
     settings: Sequence[Setting] = (),
     configurable: bool = True,
+    takes_photos: bool = False,
 ) -> CommandParser:
     """Make a parser with the options that every command has.
 
@@ -70,6 +74,7 @@ def new_parser(
         output_dir: Default of ``--output_dir``; None leaves the option out.
         settings: Short names of config values besides ``--device``.
         configurable: Whether config values can be given; if not, the defaults hold.
+        takes_photos: Whether photos stand on the command line, beside the overrides.
     """
     parser = CommandParser(
         prog=Path(sys.argv[0]).name,  # "s3pot inference" after the console command's dispatch
@@ -86,6 +91,15 @@ def new_parser(
         )
     if configurable:
         _add_configuration(parser, settings)
+        if takes_photos:
+            parser.add_argument(
+                "overrides",
+                nargs="+",
+                metavar="PHOTO | key.sub=value",
+                help="photos, folders or patterns; and config values, such as align.mode=always",
+            )
+        else:
+            _add_overrides(parser)
     else:
         parser.set_defaults(config=None, overrides=())
     messages = parser.add_argument_group("messages")
@@ -111,12 +125,32 @@ def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setti
             metavar=name.upper(),
             help=f"{setting.help} ({setting.key}; default: {defaults[section][name]})",
         )
-    configuration.add_argument(
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key.sub=value",
         help="any config value, such as train.epochs=20; s3pot/config.py says what each means",
     )
+
+
+def split_photos(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell photos and ``key.sub=value`` overrides apart.
+
+    Args:
+        words: As typed. A word that looks like an override is one, unless a file is called so.
+
+    Returns:
+        The photos and the overrides.
+    """
+    photos: list[str] = []
+    overrides: list[str] = []
+    for word in words:
+        is_override = _OVERRIDE.match(word) is not None and not Path(word).exists()
+        (overrides if is_override else photos).append(word)
+    return photos, overrides
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:

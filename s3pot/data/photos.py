@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -92,33 +94,85 @@ def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
     Raises:
         S3potError: There is no such folder, no photo in it, or it is the output folder too.
     """
-    if not input_dir.exists():
-        raise S3potError(f"The folder --input_dir {input_dir} does not exist.")
-    if input_dir.resolve() == output_dir.resolve():
-        raise S3potError(
-            f"--output_dir is the input folder {input_dir}; choose another one, or results and "
-            "photos would mix."
-        )
     root = input_dir.parent if input_dir.is_file() else input_dir
-    if input_dir.is_file():
-        files: Sequence[Path] = [input_dir]
-        dead_links: Sequence[Path] = []
+    photos = _find_below([input_dir], root, output_dir)
+    if not photos:
+        raise S3potError(
+            f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
+            "in sub-folders."
+        )
+    return PhotoFolder(tuple(photos), _owners(photos))
+
+
+def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
+    """Find the photos that a command line names, as ``find_photos`` does for a folder.
+
+    The names of a single input's photos are their paths below it; those of several inputs are their
+    paths below the folder that holds all inputs.
+
+    Args:
+        inputs: Photos, folders, and patterns such as ``trip/*.jpg`` or ``trip/**/*.jpg``.
+        output_dir: Where the faces will go.
+
+    Raises:
+        S3potError: An input does not exist, or there is no photo in any.
+    """
+    paths = list(dict.fromkeys(path for given in inputs for path in _expanded(given)))
+    if len(paths) == 1 and paths[0].is_dir():
+        root = paths[0]
     else:
-        tree = walk(input_dir, leave_out=output_dir)
-        files = tree.files
-        dead_links = tree.dead_links
+        root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+        paths = [path.absolute() for path in paths]
+    photos = _find_below(paths, root, output_dir)
+    if not photos:
+        raise S3potError(
+            f"There is no photo in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
+            "folders of them."
+        )
+    return PhotoFolder(tuple(photos), _owners(photos))
+
+
+def _expanded(given: str) -> list[Path]:
+    """The paths that an input stands for: itself if it exists, else what fits the pattern."""
+    path = Path(given)
+    if path.exists() or path.is_symlink():
+        return [path]
+    # Not by Path.glob, which takes no absolute pattern.
+    fitting = sorted(Path(match) for match in glob.glob(given, recursive=True))  # noqa: PTH207
+    if not fitting:
+        what = "fits no file" if glob.has_magic(given) else "does not exist"
+        raise S3potError(f"{given} {what}; give a photo, a folder of photos or a pattern.")
+    return fitting
+
+
+def _find_below(inputs: Sequence[Path], root: Path, output_dir: Path) -> list[Photo]:
+    """Find the photos of files and folders, named by their paths below ``root``, sorted."""
+    files: list[Path] = []
+    dead_links: list[Path] = []
+    for path in inputs:
+        if path.resolve() == output_dir.resolve():
+            raise S3potError(
+                f"--output_dir is the input folder {path}; choose another one, or results and "
+                "photos would mix."
+            )
+        if path.is_dir():
+            tree = walk(path, leave_out=output_dir)
+            files += tree.files
+            dead_links += tree.dead_links
+        elif path.is_file():
+            files.append(path)
+        elif path.is_symlink():
+            dead_links.append(path)
+        else:
+            raise S3potError(f"The folder --input_dir {path} does not exist.")
+    files = list(dict.fromkeys(files))
     images = [path for path in files if _looks_like_image(path)]
     stems = {path.with_suffix("") for path in images}
     images = [path for path in images if not _is_ours(path, stems)]
     chosen, replaced = _one_per_name(images, root)
     photos = [*chosen, *_dead_photos(dead_links, root)]
     _tell(files, [photo.path for photo in photos], replaced, dead_links)
-    if not photos:
-        raise S3potError(
-            f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
-            "in sub-folders."
-        )
-    return PhotoFolder(tuple(sorted(photos, key=lambda photo: photo.path)), _owners(photos))
+    return sorted(photos, key=lambda photo: photo.path)
 
 
 def _looks_like_image(path: Path) -> bool:

@@ -22,6 +22,7 @@ VIEWS = (
     View("attention", "attention"),
     View("before", "before fitting", shown=True),
     View("overlay", "occlusion", shown=True),
+    View("overlay_photo", "in the photo", shown=True),
     View("truth", "truth"),
     View("error", "error map", shown=True),
     View("loss_curve", "loss curve", shown=True),

@@ -135,12 +135,25 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
     """Make the folder contract's files of each photo.
 
     Several faces of one photo are one item, which the record of the first face closes.
+
+    Args:
+        config: Models and settings.
+        options: What to do.
+        photos: All photos of the folder.
+        judged_later: Whether the faces are segmented next, and their quality told then.
     """
 
     unit = "photos"
 
-    def __init__(self, config: Config, options: ReferenceOptions, photos: PhotoFolder) -> None:
+    def __init__(
+        self,
+        config: Config,
+        options: ReferenceOptions,
+        photos: PhotoFolder,
+        judged_later: bool = False,
+    ) -> None:
         self.options = options
+        self.judged_later = judged_later
         self.photos = photos
         self.max_pixels = config.run.max_pixels
         self.label_policy = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
@@ -217,7 +230,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
     def _quality(self, face: AlignedFace, alignment: Alignment) -> str:
         """Judge a face by its alignment and region; SAM is not asked yet."""
         evidence = Evidence(face, alignment=alignment, looked_for_face=self.looked_for_face)
-        return judge(evidence, self.limits)
+        return judge(evidence, self.limits, quiet=self.judged_later)
 
     @override
     def write(self, output: PhotoOutput, provenance: ItemProvenance) -> Written:

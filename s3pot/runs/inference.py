@@ -56,20 +56,8 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         S3potError: Nothing can be done: no faces, or missing weights.
     """
     faces = find_faces(options.datapath)
-    weights_path(config, "sam")  # a missing SAM is the first to be named
-    checkpoint = options.checkpoint or weights_path(config, "adapter")
-    segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
-    adapter = new_adapter(config, segmenter.sam, checkpoint).eval()
+    job = build_inference_job(config, options)
     save_config(config, options.output_dir)
-    job = InferenceJob(
-        store=PromptStore(segmenter, config, options.datapath),
-        adapter=adapter,
-        adapter_sha256=file_sha256(checkpoint),
-        output_dir=options.output_dir,
-        options=options.results,
-        quality=quality_limits(config),
-        truth=config.truth,
-    )
     outcome = run_selected(
         job,
         faces,
@@ -78,6 +66,26 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         keep_finished=not options.overwrite,
     )
     return len(outcome.failures)
+
+
+def build_inference_job(config: Config, options: InferenceOptions) -> InferenceJob:
+    """Load SAM and the adapter.
+
+    Raises:
+        S3potError: Missing weights, or an adapter that does not fit.
+    """
+    weights_path(config, "sam")  # a missing SAM is the first to be named
+    checkpoint = options.checkpoint or weights_path(config, "adapter")
+    segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
+    return InferenceJob(
+        store=PromptStore(segmenter, config, options.datapath),
+        adapter=new_adapter(config, segmenter.sam, checkpoint).eval(),
+        adapter_sha256=file_sha256(checkpoint),
+        output_dir=options.output_dir,
+        options=options.results,
+        quality=quality_limits(config),
+        truth=config.truth,
+    )
 
 
 class InferenceJob(SegmentFaces):

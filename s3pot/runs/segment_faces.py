@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -171,18 +172,19 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             "truth": item.occlusion_truth,
             "alignment": item.align,
         }
-        adapter = self.adapter_provenance()
         return replace(
-            adapter,
-            inputs=hash_inputs(paths),
-            settings={
-                "prompts": self.store.settings,
-                "options": asdict(self.options),
-                "quality": asdict(self.quality),
-                "truth": asdict(self.truth),
-                **adapter.settings,
-            },
+            self.adapter_provenance(), inputs=hash_inputs(paths), settings=self.settings()
         )
+
+    def settings(self) -> dict[str, Any]:
+        """Say what a face's results depend on besides its files and the models."""
+        return {
+            "prompts": self.store.settings,
+            "options": asdict(self.options),
+            "quality": asdict(self.quality),
+            "truth": asdict(self.truth),
+            **self.adapter_provenance().settings,
+        }
 
     @override
     def read(self, item: FaceFiles) -> FaceInput:

@@ -13,10 +13,10 @@ from typing import Any, Callable
 
 import pytest
 
+from s3pot.report.summary import write_failures
 from s3pot.runs import folder_run
 from s3pot.runs.each import run_each
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
-from s3pot.report.summary import write_failures
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.shard import Shard

@@ -1,0 +1,220 @@
+"""From photos to masks in one run: reference generation and inference, photo by photo."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.config import Config, save_config
+from s3pot.data.face_folder import output_files
+from s3pot.data.image import write_png
+from s3pot.data.photos import Photo, find_given_photos
+from s3pot.geometry import Alignment
+from s3pot.report.summary import Row
+from s3pot.report.vis import overlay
+from s3pot.report.writer import ResultOptions, write_summary
+from s3pot.rg.warp import to_photo
+from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.generate_reference import (
+    PhotoInput,
+    PhotoOutput,
+    PlacedFace,
+    ReferenceJob,
+    ReferenceOptions,
+)
+from s3pot.runs.inference import InferenceJob, InferenceOptions, build_inference_job
+from s3pot.runs.records import ItemProvenance, write_record
+from s3pot.runs.segment_faces import RECORD, FaceInput, FaceOutput
+from s3pot.runs.selection import Selection, complete_summary, run_selected
+
+logger = logging.getLogger(__name__)
+
+FACES = "faces"  # folder of the aligned faces, below that of the results
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """What to do.
+
+    Attributes:
+        inputs: Photos, folders and patterns.
+        output_dir: Where results go.
+        checkpoint: Trained adapter; None takes the mini set's own.
+        all_faces: Every face of a photo instead of the largest.
+        save_vis: Also write pictures and the gallery.
+        overwrite: Also do photos that are finished.
+        selection: Which photos are done.
+    """
+
+    inputs: Sequence[str]
+    output_dir: Path
+    checkpoint: Path | None = None
+    all_faces: bool = False
+    save_vis: bool = False
+    overwrite: bool = False
+    selection: Selection = field(default_factory=Selection)
+
+
+def run_segment(config: Config, options: SegmentOptions) -> int:
+    """Segment the faces of every photo that is not finished.
+
+    Returns:
+        How many photos failed; each is named in the log.
+
+    Raises:
+        S3potError: Nothing can be done: no photos, or missing weights.
+    """
+    photos = find_given_photos(options.inputs, options.output_dir)
+    faces_dir = options.output_dir / FACES
+    reference_options = ReferenceOptions(
+        input_dir=Path(),
+        output_dir=faces_dir,
+        all_faces=options.all_faces,
+    )
+    inference_options = InferenceOptions(
+        datapath=faces_dir,
+        output_dir=options.output_dir,
+        checkpoint=options.checkpoint,
+        results=ResultOptions(save_vis=options.save_vis, to_photo=True),
+    )
+    inference = build_inference_job(config, inference_options)
+    reference = ReferenceJob(config, reference_options, photos, judged_later=True)
+    save_config(config, options.output_dir)
+    outcome = run_selected(
+        SegmentJob(reference, inference),
+        photos.photos,
+        options.selection,
+        output_dir=options.output_dir,
+        keep_finished=not options.overwrite,
+    )
+    return len(outcome.failures)
+
+
+@dataclass(frozen=True)
+class SegmentedPhoto:
+    """A photo with its references and masks; ``faces`` are in the order of ``photo.faces``."""
+
+    photo: PhotoOutput
+    faces: Sequence[FaceOutput]
+
+
+class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
+    """Do what ``ReferenceJob`` does with a photo, then what ``InferenceJob`` does with its faces.
+
+    Several faces of one photo are one item, which the record of the first face closes.
+    """
+
+    unit = "photos"
+
+    def __init__(self, reference: ReferenceJob, inference: InferenceJob) -> None:
+        self.reference = reference
+        self.inference = inference
+        self.output_dir = inference.output_dir
+
+    @override
+    def name(self, item: Photo) -> str:
+        return self.reference.name(item)
+
+    @override
+    def record_path(self, item: Photo) -> Path:
+        return self.output_dir / f"{item.name}{RECORD}"
+
+    @override
+    def provenance(self, item: Photo) -> ItemProvenance:
+        of_reference = self.reference.provenance(item)
+        settings = {"reference": of_reference.settings, "masks": self.inference.settings()}
+        models = {**of_reference.models, **self.inference.adapter_provenance().models}
+        return ItemProvenance(of_reference.inputs, models, settings)
+
+    @override
+    def read(self, item: Photo) -> PhotoInput:
+        return self.reference.read(item)
+
+    @override
+    def compute(self, inputs: Sequence[PhotoInput]) -> list[SegmentedPhoto]:
+        return [self._segment(entry) for entry in inputs]
+
+    def _segment(self, entry: PhotoInput) -> SegmentedPhoto:
+        start = time.perf_counter()
+        (photo,) = self.reference.compute([entry])
+        seconds = (time.perf_counter() - start) / len(photo.faces)
+        faces = []
+        for placed in photo.faces:
+            faces += self.inference.compute([self._face_input(placed, seconds)])
+        return SegmentedPhoto(photo, faces)
+
+    def _face_input(self, placed: PlacedFace, seconds: float) -> FaceInput:
+        """Hand a face over from one half to the other; ``seconds`` is what its reference took."""
+        return FaceInput(
+            files=output_files(self.reference.output_dir, placed.face.name),
+            face=placed.face,
+            source=self.inference.segmenter.prepare(placed.face),
+            truth=None,
+            alignment=placed.alignment,
+            looked_for_face=self.reference.looked_for_face,
+            seconds=seconds,
+        )
+
+    @override
+    def write(self, output: SegmentedPhoto, provenance: ItemProvenance) -> Written:
+        source = output.photo.input.photo
+        of_reference = self.reference.provenance(source)
+        references = self.reference.write(output.photo, of_reference)
+        align_record = self.reference.record_path(source)
+        write_record(align_record, of_reference, references.files, references.content)
+        files = [*references.files, align_record]
+        rows = []
+        for number, face in enumerate(output.faces):
+            written = self._write_face(output.photo.input.pixels, face, provenance)
+            files += written.files
+            rows.append(written.content["row"])
+            if number > 0:
+                record = self.output_dir / f"{face.result.face.name}{RECORD}"
+                write_record(record, provenance, written.files, written.content)
+                files.append(record)
+        return Written(files, content={"row": rows[0], "rows": rows})
+
+    def _write_face(
+        self, photo: np.ndarray, face: FaceOutput, provenance: ItemProvenance
+    ) -> Written:
+        """Write masks and pictures of a face, in both frames."""
+        written = self.inference.write(face, provenance)
+        alignment: Alignment | None = face.input.alignment
+        if alignment is None:
+            return written
+        path = self.output_dir / f"{face.result.face.name}_overlay_photo.png"
+        write_png(path, overlay(photo, to_photo(face.result.masks.occlusion, alignment)))
+        return Written([*written.files, path], written.content)
+
+    @override
+    def summarize(self, outcome: Outcome) -> None:
+        summary = complete_summary(self.output_dir, outcome, RECORD, _row_of_record)
+        save_vis = self.inference.options.save_vis
+        write_summary(self.output_dir, summary.rows, save_vis, summary.failures)
+        done = len(outcome.contents)
+        total = done + len(outcome.failures)
+        logger.info("%d of %d photos are in %s", done, total, self.output_dir)
+        for row in outcome.contents:
+            for face in row["rows"]:
+                logger.info(_sentence(face))
+
+
+def _row_of_record(record: Mapping[str, Any]) -> Row:
+    return dict(record["row"])
+
+
+def _sentence(row: Row) -> str:
+    """What a run says of a face at its end."""
+    if row["occluded"] == "yes":
+        verdict = f"{row['occluded_share']:.0%} of the face is occluded"
+    else:
+        verdict = "the face is not occluded"
+    doubt = "" if row["quality"] == "ok" else f" ({row['quality']})"
+    return f"{row['name']}: {verdict}{doubt}"

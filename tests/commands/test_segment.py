@@ -1,0 +1,151 @@
+"""From photos to masks in one command, on tiny models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+import generate_reference
+import inference
+import s3pot.runs.generate_reference as reference_run
+from s3pot.commands import segment
+from s3pot.data.face_folder import find_faces
+from s3pot.data.image import read_rgb, write_png
+from s3pot.report.vis import overlay
+from s3pot.rg.align import FaceAligner
+from s3pot.rg.detect import Face
+
+MASKS = ("occlusion.png", "face.png", "occlusion_photo.png", "face_photo.png")
+FILES = (*MASKS, "parsing.npy", "overlay_photo.png", "result.json")
+Run = Callable[..., int]
+
+
+class TwoFaces:
+    """A detector that finds a large and a small face in every photo."""
+
+    sure_score = 0.5
+    likely_score = 0.5
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        near = np.array([[30, 30], [50, 30], [40, 42], [32, 52], [48, 52]], float)
+        far = near / 2 + 60
+        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, far)]
+
+
+def photo(path: Path, seed: int = 0, size: tuple[int, int] = (48, 48)) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+    write_png(path, pixels)
+    return pixels
+
+
+def summary_of(folder: Path) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+@pytest.fixture
+def run(tmp_path: Path, mini_options: list[str]) -> Run:
+    def call(*arguments: str) -> int:
+        return segment.main([*arguments, "--output_dir", str(tmp_path / "out"), *mini_options])
+
+    return call
+
+
+def test_the_same_masks_as_by_two_commands(
+    tmp_path: Path, run: Run, mini_options: list[str]
+) -> None:
+    photos, data, results = tmp_path / "in", tmp_path / "data", tmp_path / "results"
+    pixels = {name: photo(photos / f"{name}.png", seed) for seed, name in enumerate(("a", "sub/b"))}
+    folders = ["--input_dir", str(photos), "--output_dir", str(data)]
+    assert generate_reference.main([*folders, *mini_options]) == 0
+    folders = ["--datapath", str(data), "--output_dir", str(results), "--to_photo"]
+    assert inference.main([*folders, *mini_options]) == 0
+    assert run(str(photos)) == 0
+    out = tmp_path / "out"
+    for name in ("a", "sub/b"):
+        assert all((out / f"{name}_{ending}").is_file() for ending in FILES)
+        for ending in MASKS:
+            ours = (out / f"{name}_{ending}").read_bytes()
+            assert ours == (results / f"{name}_{ending}").read_bytes()
+        mask = read_rgb(out / f"{name}_occlusion_photo.png")[..., 0] > 127
+        drawn = read_rgb(out / f"{name}_overlay_photo.png")
+        assert (drawn == overlay(pixels[name], mask)).all()
+    assert [face.name for face in find_faces(out / "faces")] == ["a", "sub/b"]
+    assert [row["name"] for row in summary_of(out)] == ["a", "sub/b"]
+    assert not (out / "index.html").exists()
+
+
+def test_finished_photos_are_kept_and_failed_ones_named(tmp_path: Path, run: Run) -> None:
+    photo(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("no picture")
+    names = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert run(*names, "--save_vis") == 1
+    out = tmp_path / "out"
+    assert "a_overlay_photo.png" in (out / "index.html").read_text()
+    (failure,) = [item for item in summary_of(out) if "failed" in item]
+    assert Path(failure["name"]).name == "b.png" and failure["failed"]["stage"] == "read"
+    stamp = (out / "a_face.png").stat().st_mtime_ns
+    photo(tmp_path / "b.png", 1)
+    assert run(*names, "--save_vis", "--retry_failed") == 0
+    assert (out / "a_face.png").stat().st_mtime_ns == stamp
+    assert [row["name"] for row in summary_of(out)] == ["a", "b"]
+    (out / "faces" / "a_ref.png").unlink()
+    assert run(*names, "--save_vis") == 0
+    assert (out / "a_face.png").stat().st_mtime_ns > stamp
+
+
+def test_all_faces_of_a_photo(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False)
+    monkeypatch.setattr(reference_run, "build_aligner", lambda config: aligner)
+    photo(tmp_path / "group.png", size=(100, 140))
+    assert run(str(tmp_path / "group.png")) == 0
+    assert any("group.png: 2 faces; the largest is taken" in text for text in caplog.messages)
+    out = tmp_path / "out"
+    assert [row["name"] for row in summary_of(out)] == ["group"]
+    assert run(str(tmp_path / "group.png"), "--all_faces") == 0
+    assert [row["name"] for row in summary_of(out)] == ["group", "group_face2"]
+    assert read_rgb(out / "group_face2_overlay_photo.png").shape == (100, 140, 3)
+    stamp = (out / "group_face2_face.png").stat().st_mtime_ns
+    assert run(str(tmp_path / "group.png"), "--all_faces") == 0
+    assert (out / "group_face2_face.png").stat().st_mtime_ns == stamp
+    (out / "group_face2_face.png").unlink()
+    assert run(str(tmp_path / "group.png"), "--all_faces") == 0
+    assert (out / "group_face2_face.png").is_file()
+
+
+def test_patterns_and_several_inputs(tmp_path: Path, run: Run) -> None:
+    for seed, name in enumerate(("x/a.png", "x/deep/b.png", "y/a.png")):
+        photo(tmp_path / name, seed)
+    inputs = [str(tmp_path / "x" / "**" / "*.png"), str(tmp_path / "y" / "a.png")]
+    assert run(*inputs) == 0
+    assert [row["name"] for row in summary_of(tmp_path / "out")] == ["x/a", "x/deep/b", "y/a"]
+
+
+def test_what_cannot_begin_is_one_line(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run() == 2
+    assert run(str(tmp_path / "none.png")) == 2
+    assert run(str(tmp_path / "*.gif")) == 2
+    (tmp_path / "text.txt").write_text("no photo")
+    assert run(str(tmp_path / "text.txt")) == 2
+    assert [message.split(";")[0] for message in caplog.messages if "error: " in message] == [
+        "error: no photo is given",
+        f"error: {tmp_path / 'none.png'} does not exist",
+        f"error: {tmp_path / '*.gif'} fits no file",
+        f"error: There is no photo in {tmp_path / 'text.txt'}",
+    ]
+
+
+def test_doubtful_photos_fail_with_strict(tmp_path: Path, run: Run) -> None:
+    photo(tmp_path / "wide.png", size=(40, 80))
+    assert run(str(tmp_path / "wide.png")) == 0
+    (row,) = summary_of(tmp_path / "out")
+    assert row["quality"].startswith("doubtful: ")
+    assert run(str(tmp_path / "wide.png"), "--strict") == 2
