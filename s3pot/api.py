@@ -11,8 +11,7 @@ The arrays are those that the commands write, bit for bit.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,19 +34,17 @@ from s3pot.io import write_npy
 from s3pot.labels import resize_labels
 from s3pot.occlusion_decision import occluded_share, occluded_share_by_part
 from s3pot.pipeline import S3POT
-from s3pot.quality import OK, Evidence, find_doubts, quality_text
+from s3pot.quality import OK, Evidence, judge
 from s3pot.report import vis
 from s3pot.report.result_view import ResultView, result_figure, result_html
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop, to_photo
 from s3pot.seeding import use_determinism
 from s3pot.training.checkpoint import new_adapter
-from s3pot.types import Masks, S3potError
+from s3pot.types import Masks, S3potError, SegmentedFace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,6 +146,23 @@ class PhotoMasks:
     occlusion: np.ndarray
     face: np.ndarray
 
+    def overlay(self, photo: ImageSource) -> np.ndarray:
+        """The photo with the occlusion tinted and outlined, uint8 (H, W, 3).
+
+        Args:
+            photo: The photo that was segmented; results do not keep it.
+
+        Raises:
+            S3potError: It cannot be read, or has another size.
+        """
+        pixels = read_rgb(photo)
+        if pixels.shape[:2] != self.occlusion.shape:
+            raise S3potError(
+                f"the photo is (height, width) {pixels.shape[:2]}, but the masks are "
+                f"{self.occlusion.shape}; give the photo that was segmented"
+            )
+        return vis.overlay(pixels, self.occlusion)
+
 
 @dataclass(frozen=True)
 class FaceSegmenter:
@@ -159,18 +173,53 @@ class FaceSegmenter:
     pipeline: S3POT
 
     def segment(self, image: ImageSource) -> Segmentation:
-        """Segment the largest face of an image.
+        """Segment the largest face of an image; further ones are a warning.
 
         Args:
-            image: A path, a PIL image, or an array, uint8 (H, W, 3), RGB.
+            image: A path, an open binary file, a PIL image, or an array, uint8 (H, W, 3), RGB; gray
+                ones and such with alpha are taken too.
 
         Raises:
             S3potError: The image cannot be read, there is no face in it, or, with
                 ``quality.strict``, the result is doubtful.
         """
+        return self._segment(self._crops(image, all_faces=False))[0]
+
+    def segment_all(self, image: ImageSource) -> list[Segmentation]:
+        """Segment every face of an image, the largest first; see ``segment``."""
+        return self._segment(self._crops(image, all_faces=True))
+
+    def segment_batch(self, images: Iterable[ImageSource]) -> list[Segmentation]:
+        """Segment the largest face of each image; on a GPU several go through SAM at once.
+
+        Raises:
+            S3potError: As ``segment``, for the first image that cannot be done.
+        """
+        on_cpu = self.pipeline.segmenter.device.type == "cpu"
+        at_once = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # with its reference each
+        results: list[Segmentation] = []
+        waiting: list[_Crop] = []
+        for image in images:
+            waiting += self._crops(image, all_faces=False)
+            if len(waiting) == at_once:
+                results += self._segment(waiting)
+                waiting = []
+        return results + self._segment(waiting)
+
+    def _crops(self, image: ImageSource, all_faces: bool) -> list[_Crop]:
+        """Cut the faces out of an image: the largest or all."""
+        name = str(image) if isinstance(image, (str, Path)) else "the given image"
         photo = read_rgb(image, self.config.run.max_pixels)
-        alignment = self.aligner.align(photo)[0]
-        result = self.pipeline.segment(crop(photo, alignment))
+        alignments = self.aligner.align(photo, all_faces, name)
+        return [_Crop(name, crop(photo, alignment), alignment) for alignment in alignments]
+
+    def _segment(self, crops: Sequence[_Crop]) -> list[Segmentation]:
+        faces = self.pipeline.segment_batch(
+            [entry.image for entry in crops], [entry.name for entry in crops]
+        )
+        return [self._result(face, entry.alignment) for face, entry in zip(faces, crops)]
+
+    def _result(self, result: SegmentedFace, alignment: Alignment) -> Segmentation:
         size = result.face.image.shape[:2]
         prompts = result.prompts.to("cpu")
         side = self.pipeline.segmenter.sam.grid.size
@@ -181,15 +230,6 @@ class FaceSegmenter:
             alignment=alignment,
             looked_for_face=self.aligner.detector is not None,
         )
-        limits = quality_limits(self.config)
-        doubts = find_doubts(evidence, limits)
-        if doubts and limits.strict:
-            raise S3potError(
-                f"the result would be doubtful: {'; '.join(doubts)}; quality.strict=false gives it "
-                "all the same"
-            )
-        if doubts:
-            logger.warning("the result is doubtful: %s", "; ".join(doubts))
         return Segmentation(
             occlusion=result.masks.occlusion,
             face=result.masks.face,
@@ -202,25 +242,45 @@ class FaceSegmenter:
             parts=occluded_share_by_part(
                 result.masks.occlusion, resize_labels(result.face.parsing, size)
             ),
-            quality=quality_text(doubts),
+            quality=judge(evidence, quality_limits(self.config)),
         )
 
 
+@dataclass(frozen=True)
+class _Crop:
+    """A face cut out of an image: the working image, uint8 (H, W, 3), and the way back."""
+
+    name: str
+    image: np.ndarray
+    alignment: Alignment
+
+
 def load(
-    name: str | Path = "paper", device: str = "auto", checkpoint: str | Path | None = None
+    name: str | Path = "paper",
+    device: str = "auto",
+    checkpoint: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    **settings: object,
 ) -> FaceSegmenter:
     """Load all models.
+
+    Example:
+        model = s3pot.load("mini", overrides=["align.mode=always", "quality.strict=true"])
+        model = s3pot.load("mini", **{"align.mode": "always", "quality.strict": True})
 
     Args:
         name: "mini", the bundled small models; "paper", the official ones; or the path of a config
             file.
         device: auto, cpu, cuda, cuda:N or mps.
         checkpoint: Adapter trained by ``train_general.py``; None takes the mini set's own.
+        overrides: Config values as the commands take them, ``section.key=value``.
+        settings: The same with ``section.key`` as the name of the argument.
 
     Raises:
         S3potError: A weight file is missing, the config is wrong, or there is no adapter.
     """
-    config = load_config(name, [f"run.device={device}"])
+    values = [f"{key}={value}" for key, value in settings.items()]
+    config = load_config(name, [f"run.device={device}", *overrides, *values])
     return load_from_config(config, Path(checkpoint) if checkpoint else None)
 
 

@@ -414,8 +414,27 @@ class S3POT:
             image: The working image, aligned frame, uint8 (H, W, 3), RGB.
             name: What messages call the face.
         """
-        face = self.reference_generator.generate(image, name)
-        prompts = self.segmenter.select_prompts([self.segmenter.prepare(face)])[0]
+        return self.segment_batch([image], [name])[0]
+
+    @torch.no_grad()
+    def segment_batch(
+        self, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[SegmentedFace]:
+        """Find what is hidden of some aligned faces, which go through SAM's encoder at once.
+
+        Args:
+            images: Working images, aligned frame, uint8 (H, W, 3) of any sizes, RGB.
+            names: What messages call the faces.
+        """
+        if not images:
+            return []
+        generate = self.reference_generator.generate
+        faces = [generate(image, name) for image, name in zip(images, names)]
+        prompts = self.segmenter.select_prompts([self.segmenter.prepare(face) for face in faces])
+        return [self._masks(face, of_face) for face, of_face in zip(faces, prompts)]
+
+    def _masks(self, face: AlignedFace, prompts: Prompts) -> SegmentedFace:
+        """Adapter, decoder and region minus face."""
         prediction = None
         if prompts.has_points:
             prediction = self.segmenter.predict_visible_face(self.adapter, prompts)

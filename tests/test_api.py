@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ import s3pot
 from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
+from s3pot.rg.align import FaceAligner
+from s3pot.rg.detect import Face
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -160,6 +164,74 @@ def test_strict_refuses_what_is_doubtful(model, pixels, caplog):
     config = replace(model.config, quality=replace(model.config.quality, strict=True))
     with pytest.raises(s3pot.S3potError, match="doubtful"):
         replace(model, config=config).segment(pixels)
+
+
+class TwoFaces:
+    """A detector that finds a large and a small face in every photo."""
+
+    sure_score = 0.5
+    likely_score = 0.5
+
+    def detect(self, image):
+        near = np.array([[30, 30], [50, 30], [40, 42], [32, 52], [48, 52]], float)
+        far = near / 2 + 60
+        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, far)]
+
+
+def test_every_face_of_a_photo(model, caplog):
+    photo = np.random.default_rng(1).integers(0, 256, (100, 140, 3)).astype(np.uint8)
+    model = replace(model, aligner=FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False))
+    largest = model.segment(photo)
+    assert any("2 faces; the largest is taken" in message for message in caplog.messages)
+    caplog.clear()
+    both = model.segment_all(photo)
+    assert not any("the largest is taken" in message for message in caplog.messages)
+    assert len(both) == 2
+    assert (both[0].parsing == largest.parsing).all()
+    assert both[0].alignment != both[1].alignment
+    assert both[1].in_photo().occlusion.shape == (100, 140)
+
+
+def test_a_batch_is_one_after_the_other(model, pixels):
+    images = [pixels, np.ascontiguousarray(pixels[::-1]), pixels[:40, :40]]
+    alone = [model.segment(image) for image in images]
+    together = model.segment_batch(iter(images))
+    faces = model.pipeline.segment_batch(images, ["a", "b", "c"])  # as on a GPU
+    for one, batched, face in zip(alone, together, faces):
+        assert (one.occlusion == batched.occlusion).all()
+        assert (one.points == batched.points).all()
+        assert (one.occlusion == face.masks.occlusion).all()
+    assert model.segment_batch([]) == []
+
+
+def test_overlay_in_the_photo(model, pixels):
+    masks = model.segment(pixels).in_photo()
+    assert (masks.overlay(pixels) == model.segment(pixels).overlay()).all()
+    with pytest.raises(s3pot.S3potError, match="the photo that was segmented"):
+        masks.overlay(pixels[:-1])
+
+
+def test_config_values_as_arguments(config):
+    model = s3pot.load(config, "cpu", overrides=["mask.min_share=0.25"], **{"quality.strict": True})
+    assert model.config.mask.min_share == 0.25
+    assert model.config.quality.strict
+    with pytest.raises(s3pot.S3potError, match=r"section\.key=value"):
+        s3pot.load(config, "cpu", devices="cpu")
+
+
+def test_the_documented_example_runs(tmp_path, model, monkeypatch):
+    text = (ROOT / "docs" / "USAGE.md").read_text(encoding="utf-8")
+    section = text.split("## From Python")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    face = np.random.default_rng(3).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(face).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(s3pot, "load", lambda name, **settings: model, raising=False)
+    names: dict[str, Any] = {}
+    exec(compile(code, "USAGE.md", "exec"), names)  # noqa: S102
+    assert names["marked"].shape == (64, 64, 3)
+    assert len(names["faces"]) == 1 and len(names["results"]) == 2
+    assert (tmp_path / "face.pdf").is_file() and (tmp_path / "out" / "photo_face.png").is_file()
 
 
 def test_named_configs_are_the_files():

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--meta", type=Path, help="meta.jsonl of drawn faces: also a row per occluder kind")
     add("--suite", type=Path, help="YAML list of rows to run, such as configs/tables/demo.yaml")
     add("--output_dir", type=Path, help="where the table goes (default: that of --results)")
+    add("--limit", type=int, metavar="N", help="only the first N faces; 0 for all")
     add("--overwrite", action="store_true", help="with --suite: also do what is finished")
     add("--shard", metavar="I/N", help="with --suite: do part I of N, I from 0 to N - 1")
     return parser
@@ -60,7 +61,8 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
     from s3pot.runs.suite_file import read_suite
 
     suite = read_suite(args.suite)
-    suite = replace(suite, datapath=args.datapath or suite.datapath)
+    limit = suite.limit if args.limit is None else args.limit
+    suite = replace(suite, datapath=args.datapath or suite.datapath, limit=limit)
     output_dir = args.output_dir or Path("results") / args.suite.stem
     shard = find_shard(args.shard)
     evaluation = evaluate_suite(config, suite, output_dir, args.overwrite, shard)
@@ -77,7 +79,9 @@ def run_results(args: argparse.Namespace, config: Config) -> int:
     from s3pot.runs.evaluate_results import evaluate_results, read_kinds
 
     policy = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
-    evaluation = evaluate_results(args.datapath, args.results, args.meta, policy)
+    evaluation = evaluate_results(
+        args.datapath, args.results, args.meta, policy, limit=args.limit or 0
+    )
     output_dir = args.output_dir or args.results
     save(output_dir, evaluation)
     save_plot(output_dir, evaluation)

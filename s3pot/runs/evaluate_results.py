@@ -30,6 +30,7 @@ def evaluate_results(
     results: Path,
     meta: Path | None = None,
     label_policy: LabelPolicy | None = None,
+    limit: int = 0,
 ) -> Evaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth of a data folder.
 
@@ -39,6 +40,7 @@ def evaluate_results(
         meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for one in
             ``datapath``.
         label_policy: Which labels of LabelMe files count; None for the default.
+        limit: Only the first faces; 0 for all.
 
     Raises:
         S3potError: No face can be scored.
@@ -46,7 +48,7 @@ def evaluate_results(
     if not results.is_dir():
         raise S3potError(f"--results {results} is no folder; run inference.py first")
     kinds = read_kinds(meta, datapath)
-    faces = faces_with_truth(datapath)
+    faces = faces_with_truth(datapath)[: limit or None]
     outcome = run_folder(ScoreJob(results, label_policy), faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]

@@ -22,7 +22,7 @@ class Written:
     """What ``FolderJob.write`` made.
 
     Attributes:
-        files: All files of the item, in the folder of its record or below.
+        files: All files of the item, in the folder of its record, or the job's, or below.
         content: Plain values for the record; a later run that finds the item finished gets them
             from there.
     """
@@ -37,10 +37,13 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
     Attributes:
         unit: What messages call the items.
         batch_size: How many items ``compute`` takes at once.
+        files_folder: What the names of files in records are relative to; None for the folder of
+            the record.
     """
 
     unit = "faces"
     batch_size = 1
+    files_folder: Path | None = None
 
     @abstractmethod
     def name(self, item: Item) -> str:

@@ -113,7 +113,7 @@ def _finished(
     job: FolderJob[Item, Any, Any], item: Item, provenance: ItemProvenance
 ) -> dict[str, Any] | None:
     record = job.record_path(item)
-    return None if record is None else read_finished(record, provenance)
+    return None if record is None else read_finished(record, provenance, job.files_folder)
 
 
 def describe(error: BaseException) -> str:
@@ -229,7 +229,8 @@ class _Run(Generic[Item, Input, Output]):
         written = self.job.write(output, provenance)
         record = self.job.record_path(item)
         if record is not None:
-            write_record(record, provenance, written.files, written.content)
+            folder = self.job.files_folder
+            write_record(record, provenance, written.files, written.content, folder)
         return written.content
 
     def _collect_oldest(self) -> None:

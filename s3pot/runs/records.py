@@ -57,27 +57,41 @@ def code_sha256() -> str:
 
 
 def write_record(
-    record: Path, provenance: ItemProvenance, files: Iterable[Path], content: Mapping[str, Any]
+    record: Path,
+    provenance: ItemProvenance,
+    files: Iterable[Path],
+    content: Mapping[str, Any],
+    folder: Path | None = None,
 ) -> None:
     """Close an item: all of its files are there and whole.
 
     Args:
         record: JSON file to write.
         provenance: What the item was made from.
-        files: Its other files, in the record's folder or below.
+        files: Its other files, in ``folder`` or below.
         content: Plain values that are kept besides; not called ``provenance`` or ``files``.
+        folder: What the files' names are relative to; None for the record's folder.
     """
-    hashes = {path.relative_to(record.parent).as_posix(): file_sha256(path) for path in files}
+    root = folder or record.parent
+    hashes = {path.relative_to(root).as_posix(): file_sha256(path) for path in files}
     write_json(record, {**content, "provenance": provenance.to_dict(), "files": hashes})
 
 
-def read_finished(record: Path, provenance: ItemProvenance) -> dict[str, Any] | None:
+def read_finished(
+    record: Path, provenance: ItemProvenance, folder: Path | None = None
+) -> dict[str, Any] | None:
     """Read the content of an item that is finished.
+
+    Args:
+        record: Its JSON file.
+        provenance: What it would be made from now.
+        folder: As for ``write_record``.
 
     Returns:
         What ``write_record`` was given; None if the item is missing, incomplete, damaged, or was
         made from something else.
     """
+    root = folder or record.parent
     try:
         content = read_json(record)
         if content.pop("provenance") != provenance.to_dict():
@@ -85,7 +99,7 @@ def read_finished(record: Path, provenance: ItemProvenance) -> dict[str, Any] | 
         for name, sha256 in content.pop("files").items():
             path = PurePosixPath(name)
             leads_outside = path.is_absolute() or ".." in path.parts
-            if leads_outside or file_sha256(record.parent / path) != sha256:
+            if leads_outside or file_sha256(root / path) != sha256:
                 return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
         return None

@@ -117,6 +117,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         self.reference = reference
         self.inference = inference
         self.output_dir = inference.output_dir
+        self.files_folder = inference.output_dir  # files of a photo in a/ are in faces/a/ too
 
     @override
     def name(self, item: Photo) -> str:
@@ -177,7 +178,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
             rows.append(written.content["row"])
             if number > 0:
                 record = self.output_dir / f"{face.result.face.name}{RECORD}"
-                write_record(record, provenance, written.files, written.content)
+                write_record(record, provenance, written.files, written.content, self.files_folder)
                 files.append(record)
         return Written(files, content={"row": rows[0], "rows": rows})
 

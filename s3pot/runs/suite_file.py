@@ -15,6 +15,7 @@ MODEL = "model"  # the method itself, beside the baselines
 METHODS = (*BASELINES, MODEL)
 REFERENCES = ("generated", "oracle")
 STARTS = ("fresh", "general")
+ADAPTERS = ("none", "bundled", "per_image")  # or the path of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Row:
         name: First column.
         method: "model", or one of ``BASELINES``.
         reference: "generated", or "oracle": the true clean face, which nobody has for a photo.
-        adapter: Of method model: "none", "bundled", "per_image", or the path of a checkpoint.
+        adapter: Of method model: "none", "bundled", "per_image", or the path of a checkpoint, from
+            the working folder or that of the suite's file.
         init: Where per_image starts: "fresh", or "general": from the bundled adapter.
         faces: Only the first ones; 0 for all.
         threshold: Of the baselines pixel and token, in [0, 1].
@@ -100,7 +102,7 @@ def read_suite(path: Path) -> Suite:
     """
     try:
         tree = read_config_tree(path)
-        rows = _read_rows(tree.pop("rows", None))
+        rows = [_with_adapter(row, path.parent) for row in _read_rows(tree.pop("rows", None))]
         head: _Head = build_dataclass(_Head, tree, "")
         if not head.datapath:
             raise S3potError("datapath, the folder of faces, is missing")
@@ -121,6 +123,19 @@ def _read_rows(values: Any) -> list[Row]:
     if not isinstance(values, list) or not values:
         raise ConfigError("there are no rows")
     return [_read_row(value, number) for number, value in enumerate(values, 1)]
+
+
+def _with_adapter(row: Row, folder: Path) -> Row:
+    """Find a checkpoint that a row names: from the working folder, else from the suite's."""
+    if row.adapter in ADAPTERS or Path(row.adapter).is_file():
+        return row
+    beside = folder / Path(row.adapter).expanduser()
+    if not beside.is_file():
+        raise S3potError(
+            f"row {row.name!r}: adapter is {row.adapter!r}, which is neither a checkpoint in the "
+            f"working folder or in {folder} nor one of {', '.join(ADAPTERS)}"
+        )
+    return replace(row, adapter=str(beside))
 
 
 def _read_row(values: Any, number: int) -> Row:

@@ -300,6 +300,28 @@ def test_other_errors(tmp_path, data, run, caplog):
     assert run([]) == 2
 
 
+def test_an_adapter_is_found_from_the_working_folder_or_the_suites(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("here", "suites"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "here" / "best.pth").write_bytes(b"")
+    (tmp_path / "suites" / "other.pth").write_bytes(b"")
+    rows = [
+        {"name": "a", "adapter": "here/best.pth"},
+        {"name": "b", "adapter": "other.pth"},
+        {"name": "c", "adapter": "bundled"},
+    ]
+    path = tmp_path / "suites" / "s.yaml"
+    path.write_text(yaml.safe_dump({"datapath": "data", "rows": rows}))
+    adapters = [Path(row.adapter) for row in read_suite(path).rows]
+    assert adapters == [Path("here/best.pth"), path.parent / "other.pth", Path("bundled")]
+    path.write_text(
+        yaml.safe_dump({"datapath": "data", "rows": [{"name": "a", "adapter": "no.pth"}]})
+    )
+    with pytest.raises(S3potError, match=r"no\.pth.*neither a checkpoint"):
+        read_suite(path)
+
+
 def test_demo_table_has_the_required_rows():
     suite = read_suite(ROOT / "configs" / "tables" / "demo.yaml")
     names = [row.name for row in suite.rows]
