@@ -96,7 +96,7 @@ def pipeline_settings(config: Config) -> PipelineSettings:
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
     """SAM with its weights, frozen."""
     if config.model.set == "mini":
-        checkpoint = read_mini("sam", weights_folder(config))
+        checkpoint = read_mini(_mini_name(config, "sam"), weights_folder(config))
         sam = build_mini_sam(MiniSamSize(**checkpoint["size"]))
     else:
         checkpoint = read_checkpoint(weights_path(config, "sam"))
@@ -173,7 +173,7 @@ def weights_path(config: Config, model: str) -> Path:
     """
     folder = weights_folder(config)
     if config.model.set == "mini":
-        return mini_path(model, folder)
+        return mini_path(_mini_name(config, model), folder)
     if model == "detector":
         return locate("yunet", folder)
     if model == "sam":
@@ -186,6 +186,13 @@ def weights_path(config: Config, model: str) -> Path:
         f"the official models have no {model}: train one with train_general.py and pass it as "
         f"--checkpoint, or take the mini models with --config configs/mini.yaml"
     )
+
+
+def _mini_name(config: Config, model: str) -> str:
+    """The name of a mini model's file; the generic SAM and its adapter are files of their own."""
+    if config.model.sam == "mini_generic" and model in ("sam", "adapter"):
+        return f"{model}_generic"
+    return model
 
 
 def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:

@@ -37,12 +37,16 @@ def _number(default: float, low: float, high: float = math.inf) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+MINI_SAMS = ("mini", "mini_generic")  # of the mini set
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Which networks are used."""
 
     set: str = _choice("official", "mini")  # published checkpoints, or the bundled small ones
-    sam: str = _choice("vit_h", "vit_l", "vit_b", "mini")  # mini with the mini set
+    # The last two with the mini set: mini has learned of drawn occlusions, mini_generic has not.
+    sam: str = _choice("vit_h", "vit_l", "vit_b", "mini", "mini_generic")
     parser: str = _choice("bisenet", "segnext")
     weights_dir: str = ""  # empty: $S3POT_WEIGHTS_DIR, then ./weights; mini: the bundled files
 
@@ -200,10 +204,10 @@ class Config:
             for entry in dataclasses.fields(values):
                 name = f"{section.name}.{entry.name}"
                 _check_bounds(name, getattr(values, entry.name), entry.metadata)
-        if (self.model.sam == "mini") != (self.model.set == "mini"):
+        if (self.model.sam in MINI_SAMS) != (self.model.set == "mini"):
             raise ConfigError(
                 f"model.sam is {self.model.sam!r}, but model.set is {self.model.set!r}. The mini "
-                "SAM goes with the mini set only; --config configs/mini.yaml sets both."
+                "SAMs go with the mini set only; --config configs/mini.yaml sets both."
             )
         if self.model.set == "mini" and self.model.parser != "bisenet":
             raise ConfigError(

@@ -1,7 +1,11 @@
-"""Recipe of the bundled general adapter: the project's own commands, no occlusion label."""
+"""Recipe of the bundled general adapters: the project's own commands, no occlusion label.
+
+One adapter for each of the two mini SAMs, on the same faces and references.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from s3pot.commands import generate_reference, train_general
@@ -11,34 +15,54 @@ from s3pot_synthetic.__main__ import main as draw
 
 FIRST_FACE = 1_000_000  # faces no other recipe has seen
 FACES = 300
-EPOCHS = 2  # of 1 and 2, at 3e-5 and 1e-4: lowest validation loss (docs/MINI_MODELS.md)
-RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class AdapterSchedule:
+    """How one adapter is trained; lowest validation loss of those tried (docs/MINI_MODELS.md)."""
+
+    sam: str  # ``model.sam`` of the config
+    epochs: int
+    rate: float
+
+
+# By name of the exported file.
+SCHEDULES = {
+    "adapter": AdapterSchedule("mini", epochs=2, rate=1e-4),
+    "adapter_generic": AdapterSchedule("mini_generic", epochs=2, rate=1e-4),
+}
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "mini.yaml"
 
 
 def train(folder: Path, target: Path, device: str) -> None:
-    """Draw, make references, train the general adapter, export it.
+    """Draw, make references, train the general adapters, export them.
 
     Args:
         folder: Work folder.
-        target: Folder of the bundled weights; its other three models are used.
+        target: Folder of the bundled weights; parser, generator and both SAMs are used.
         device: ``--device`` of the commands.
 
     Raises:
         RuntimeError: A command failed; its own message stands above.
     """
-    drawn, processed, run = (folder / f"adapter_{part}" for part in ("faces", "pairs", "run"))
+    drawn, processed = folder / "adapter_faces", folder / "adapter_pairs"
     mini = ["--config", str(CONFIG), "--device", device, f"model.weights_dir={target}"]
     paths = ["--input_dir", str(drawn / "raw_images"), "--output_dir", str(processed)]
-    training = ["--datapath", str(processed), "--output_dir", str(run)]
-    training += ["--epochs", str(EPOCHS), "--lr", str(RATE)]
-    steps = (
-        lambda: draw(["--out", str(drawn), "--count", str(FACES), "--seed", str(FIRST_FACE)]),
-        lambda: generate_reference.main([*paths, *mini]),
-        lambda: train_general.main([*training, "--resume", *mini]),
+    _check(
+        "drawing", draw(["--out", str(drawn), "--count", str(FACES), "--seed", str(FIRST_FACE)])
     )
-    for number, step in enumerate(steps, start=1):
-        if step():
-            raise RuntimeError(f"step {number} of the adapter recipe failed")
-    state = read_checkpoint(run / f"model_epoch_{EPOCHS}.pth")["adapter"]
-    export("adapter", {"width": len(state["norm.weight"]), "heads": 4}, state, target)
+    _check("generate_reference.py", generate_reference.main([*paths, *mini]))
+    for name, schedule in SCHEDULES.items():
+        run = folder / f"{name}_run"
+        training = ["--datapath", str(processed), "--output_dir", str(run), "--resume"]
+        training += ["--epochs", str(schedule.epochs), "--lr", str(schedule.rate)]
+        chosen = [*mini, f"model.sam={schedule.sam}"]
+        _check("train_general.py", train_general.main([*training, *chosen]))
+        checkpoint = run / f"model_epoch_{schedule.epochs}.pth"
+        state = read_checkpoint(checkpoint)["adapter"]
+        export(name, {"width": len(state["norm.weight"]), "heads": 4}, state, target)
+
+
+def _check(step: str, exit_code: int) -> None:
+    if exit_code:
+        raise RuntimeError(f"{step} failed in the adapter recipe with exit code {exit_code}")

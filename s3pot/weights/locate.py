@@ -65,7 +65,7 @@ def mini_path(name: str, folder: Path | None = None) -> Path:
     """Find a mini model.
 
     Args:
-        name: parser, generator, sam, adapter or detector.
+        name: parser, generator, sam, sam_generic, adapter, adapter_generic or detector.
         folder: Where it lies; None for the bundled ones.
 
     Raises:

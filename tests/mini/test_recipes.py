@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,16 @@ SAM = MiniSamSize(
     image=SIZE, patch=8, widths=(8, 16, 16), depths=(1, 1, 1), tokens=32, decoder_mlp=32
 )
 SCHEDULE = loop.Schedule(steps=2, batch=4, lr=1e-3)
+ADAPTERS = {
+    name: replace(schedule, epochs=1) for name, schedule in adapter.SCHEDULES.items()
+}
 SMALL: dict[Any, dict[str, Any]] = {
     pool: {"SHARD": SHARD, "SIZE": SIZE},
     parser: {"INPUT": SIZE, "WIDTH": 4, "SCHEDULE": SCHEDULE},
     generator: {"SIZE": GENERATOR, "IMAGE": SIZE, "SCHEDULE": SCHEDULE},
     sam_generic: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIRS_AT_A_TIME": 4, "PAIR_CAPACITY": 8},
     sam: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIR_CAPACITY": 8, "FIRST_REFILLS": 1},
-    adapter: {"FACES": 3, "EPOCHS": 1},
+    adapter: {"FACES": 3, "SCHEDULES": ADAPTERS},
     detector: {
         "SIZE": FaceDetectorSize(stem=(4, 4), widths=(8, 8, 8), depths=(1, 1, 1), neck=8),
         "SIDE": SIZE,
@@ -178,7 +182,7 @@ def test_finished_shards_are_kept(trained: Path) -> None:
     assert [p.stat().st_mtime_ns for p in shards] == before
 
 
-@pytest.mark.parametrize("name", [*TRAINED, "adapter"])
+@pytest.mark.parametrize("name", [*TRAINED, *ADAPTERS])
 def test_exports_are_half_precision_and_plain(trained: Path, name: str) -> None:
     weights = read_mini(name, trained / "weights")
     kinds = {v.dtype for v in weights["state_dict"].values() if v.is_floating_point()}
