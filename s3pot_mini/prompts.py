@@ -201,17 +201,3 @@ def matched_tokens(raw: Tensor, ref: Tensor, region: Tensor) -> Tensor:
         best = scores.masked_fill(~region.flatten(1)[:, :, None], -3.0) == hold[:, None]
         free = region.flatten(1) & ~best.any(2)
     return hold > -2
-
-
-def selected_points(grid: Grid, matched: Tensor, region: Tensor, target: Tensor) -> PointPrompts:
-    """PS's points on a batch: all tokens of the region, up to as many as the largest region has.
-
-    Args:
-        grid: Geometry of the SAM in training.
-        matched: Tokens that found their like in the reference, bool (B, T).
-        region: bool (B, G, G).
-        target: The visible face, (B, S, S) in [0, 1].
-    """
-    cells = choose_cells(region.flatten(1), point_count())
-    points = grid.centers(cells.flatten()).view(*cells.shape, 2)
-    return PointPrompts(points, matched.gather(1, cells).long(), target)

@@ -51,9 +51,7 @@ SAM = MiniSamSize(
     image=SIZE, patch=8, widths=(8, 16, 16), depths=(1, 1, 1), tokens=32, decoder_mlp=32
 )
 SCHEDULE = loop.Schedule(steps=2, batch=4, lr=1e-3)
-ADAPTERS = {
-    name: replace(schedule, epochs=1) for name, schedule in adapter.SCHEDULES.items()
-}
+ADAPTERS = {name: replace(schedule, epochs=1) for name, schedule in adapter.SCHEDULES.items()}
 SMALL: dict[Any, dict[str, Any]] = {
     pool: {"SHARD": SHARD, "SIZE": SIZE},
     parser: {"INPUT": SIZE, "WIDTH": 4, "SCHEDULE": SCHEDULE},
