@@ -3,9 +3,12 @@ r"""Measure a configuration on real photos of bare faces, with occluders pasted 
     python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/photos
     python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/photos \
         --crop align --detector weights/face_detection_yunet_2023mar.onnx
+    python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/side_lit \
+        --look side_lit
 
 DIR holds <name>.jpg and <name>_label.png in the colours of FASSEG; what counts as the region and
-what is ignored stands in ``photo_truth.py``, how occluders are made in ``photo_paste.py``. Writes
+what is ignored stands in ``photo_truth.py``, how occluders are made in ``photo_paste.py``, and how
+photos are made harder before that in ``photo_looks.py``. Writes
 ``pictures.csv`` (a row each occluded picture), ``photos.csv`` (a row each bare photo) and contact
 sheets, and prints means with 95 % bootstrap intervals over the rows.
 """
@@ -35,6 +38,7 @@ from s3pot.rg.detect import FaceDetector
 from s3pot.runs.each import run_each
 from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
+from tools.photo_looks import LOOKS
 from tools.photo_paste import Pasted, paste
 from tools.photo_truth import LabelledFace, find_photos, read_face
 
@@ -50,6 +54,8 @@ MEASURES = {  # columns of pictures.csv
     "occlusion_iou": "occlusion IoU",
     "precision": "occlusion precision",
     "recall": "occlusion recall",
+    "point_precision": "PS's occlusion points that lie on the occluder",
+    "point_recall": "points on the occluder that PS calls occlusion",
     "share": "hidden share: IoU of marking all of it",
 }
 BARE_MEASURES = {  # columns of photos.csv
@@ -78,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=256, help="side of the working image (256)")
     add("--variants", type=int, default=4, help="occluded pictures of each photo (4)")
     add("--seed", type=int, default=0, help="of the occluders (0)")
+    add("--look", choices=tuple(LOOKS), default="plain", help="what is done to the photos first")
     add("--checkpoint", type=Path, help="adapter; default: the mini set's own")
     return parser
 
@@ -114,6 +121,19 @@ def measure_occluded(
         "occlusion_iou": scores.iou,
         "precision": scores.precision,
         "recall": scores.recall,
+        **measure_points(photo, truth, result),
+    }
+
+
+def measure_points(photo: LabelledFace, truth: np.ndarray, result: Segmentation) -> Row:
+    """How well PS tells hidden from visible at its points outside the ignored zone."""
+    columns, rows = result.points.round().astype(int).clip(0, len(truth) - 1).reshape(-1, 2).T
+    judged = ~photo.ignored[rows, columns]
+    hidden, called = truth[rows, columns] & judged, (result.labels == 0) & judged
+    hits = int((hidden & called).sum())
+    return {
+        "point_precision": hits / max(1, int(called.sum())),
+        "point_recall": hits / max(1, int(hidden.sum())),
     }
 
 
@@ -215,7 +235,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     detector = FaceDetector(args.detector) if args.detector else None
 
     def read(name: str) -> LabelledFace:
-        return read_face(name, *files[name], args.size, detector)
+        return LOOKS[args.look](read_face(name, *files[name], args.size, detector))
 
     faces = {face.name: face for face in run_each({name: name for name in files}, read, "photos")}
     done = measure_photos(faces, model, args)
@@ -225,7 +245,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     write_csv(args.out / "photos.csv", [entry.bare for entry in done])
     write_csv(args.out / "pictures.csv", pictures)
     write_sheets(args.out, [line for entry in done for line in entry.lines])
-    report = [f"{len(done)} bare photos, crop {args.crop}, {args.size} px"]
+    report = [f"{len(done)} bare photos, {args.look}, crop {args.crop}, {args.size} px"]
     report += table([entry.bare for entry in done], BARE_MEASURES)
     report += ["", f"{len(pictures)} occluded pictures, seed {args.seed}"]
     report += table(pictures, MEASURES)

@@ -38,6 +38,7 @@ def tools() -> Iterator[SimpleNamespace]:
             "truth": "tools.photo_truth",
             "paste": "tools.photo_paste",
             "tool": "tools.real_photos",
+            "looks": "tools.photo_looks",
         }
         yield SimpleNamespace(**{k: importlib.import_module(v) for k, v in names.items()})
 
@@ -270,6 +271,54 @@ def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[F
     share = photo.region[: SIZE // 2].sum() / photo.region.sum()
     row = tools.tool.measure_bare(photo, segmentation(half))
     assert row["region_iou"] == 1 and row["false_occlusion"] == pytest.approx(share)
+
+
+def test_points_are_judged_outside_the_ignored_zone(
+    tools: SimpleNamespace, drawn: list[Face]
+) -> None:
+    photo = labelled(tools, drawn[0])
+    truth = photo.region & (np.arange(SIZE)[:, None] < SIZE // 2)
+    places = {
+        "hidden": np.argwhere(truth)[:6],
+        "visible": np.argwhere(photo.region & ~truth)[:6],
+        "ignored": np.argwhere(photo.ignored)[:6],
+    }
+    points = np.concatenate(list(places.values()))[:, ::-1] + 0.4
+    called = [0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    answer = dataclasses.replace(
+        segmentation(photo.parts), points=points, labels=np.array(called, np.int64)
+    )
+    row = tools.tool.measure_points(photo, truth, answer)
+    assert row == {"point_precision": 3 / 4, "point_recall": 3 / 6}
+
+
+@pytest.mark.parametrize("look", ["side_lit", "bearded", "turned"])
+def test_looks_change_the_photo_and_keep_a_truth(
+    tools: SimpleNamespace, drawn: list[Face], look: str
+) -> None:
+    before = [labelled(tools, face, str(i)) for i, face in enumerate(drawn)]
+    for photo in before:
+        after, again = (tools.looks.LOOKS[look](photo) for _ in range(2))
+        assert np.array_equal(after.picture, again.picture)
+        change = abs(after.picture.astype(int) - photo.picture).mean(-1)
+        x, y = photo.place.coordinates(SIZE)
+        if look == "bearded":
+            chin = photo.region & (y > 1.3)
+            assert change[chin].mean() > 8
+            assert change[y < 0.2].max() <= 1
+        elif look == "side_lit":
+            halves = [change[photo.region & side].mean() for side in (x < -0.3, x > 0.3)]
+            assert max(halves) > 2 * min(halves)
+        else:
+            assert after.region.sum() == pytest.approx(photo.region.sum(), rel=0.03)
+            lean = np.degrees(np.arctan2(*after.place.across[::-1]))
+            was = np.degrees(np.arctan2(*photo.place.across[::-1]))
+            assert abs(lean - was) == pytest.approx(tools.looks.TURN, abs=0.1)
+            found = tools.truth.find_place(after.parts)
+            assert np.linalg.norm(found.mouth - after.place.mouth) < 0.03 * SIZE
+            assert after.ignored[0, 0] and after.ignored[-1, -1]
+        if look != "turned":
+            assert np.array_equal(after.region, photo.region)
 
 
 @pytest.fixture
