@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--work_dir", type=Path, default=ROOT / "build" / "mini", help="pool, checkpoints, curves")
     add("--target_dir", type=Path, default=BUNDLED, help="bundled weights")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--faces", type=int, default=8000, help="faces in the pool; half as many scenes")
+    add("--faces", type=int, default=28000, help="faces in the pool; half as many scenes")
     add("--steps", type=int, help="optimizer steps of each stage; default: its recipe's")
     add("--batch", type=int, help="pictures per step; default: the recipe's")
     add("--minutes", type=float, help="clock time of the stage, or of all training together")

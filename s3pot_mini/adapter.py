@@ -14,7 +14,7 @@ from s3pot_mini.loop import export
 from s3pot_synthetic.__main__ import main as draw
 
 FIRST_FACE = 1_000_000  # faces no other recipe has seen
-FACES = 300
+FACES = 150
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class AdapterSchedule:
 
 # By name of the exported file.
 SCHEDULES = {
-    "adapter": AdapterSchedule("mini", epochs=2, rate=1e-4),
-    "adapter_generic": AdapterSchedule("mini_generic", epochs=2, rate=1e-4),
+    "adapter": AdapterSchedule("mini", epochs=3, rate=1e-4),
+    "adapter_generic": AdapterSchedule("mini_generic", epochs=3, rate=1e-4),
 }
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "mini.yaml"
 

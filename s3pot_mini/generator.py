@@ -37,7 +37,7 @@ SIZE = E4SSize(
     mapping_layers=0,
 )
 IMAGE = 256
-SCHEDULE = Schedule(steps=3000, batch=48, lr=6e-3, weight_decay=0.0)
+SCHEDULE = Schedule(steps=367, batch=48, lr=6e-3, weight_decay=0.0)
 OCCLUDED = 0.75  # share of the inputs that show the occluder
 SOFT_CELL = 16  # pixels over which light and beard are compared
 

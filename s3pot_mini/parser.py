@@ -23,7 +23,7 @@ from s3pot_mini.pool import FaceBatch, Pool, constant, region_of
 
 WIDTH = 16
 INPUT = 384
-SCHEDULE = Schedule(steps=4000, batch=48, lr=4e-3)
+SCHEDULE = Schedule(steps=987, batch=48, lr=4e-3)
 OCCLUDED = 0.7  # share of the inputs that show the occluder
 PASTED = 0.6
 REFRESH_EVERY = 50  # steps between looks for newly drawn shards

@@ -40,7 +40,7 @@ from s3pot_mini.tasks import faces_as_scenes, obey_losses, prompt_loss, training
 from s3pot_mini.trainee import Trainee
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=6000, batch=48, lr=1e-3)
+SCHEDULE = Schedule(steps=1453, batch=48, lr=1e-3)
 PAIR_CAPACITY = 12000
 FIRST_REFILLS = 12  # batches of pairs that are drawn before the first step
 REFILL_EVERY = 3  # steps

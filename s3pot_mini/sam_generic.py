@@ -32,7 +32,7 @@ from s3pot_mini.tasks import obey_losses, training_scenes
 from s3pot_mini.trainee import Trainee
 
 SIZE = MiniSamSize()
-SCHEDULE = Schedule(steps=6000, batch=48, lr=1e-3)
+SCHEDULE = Schedule(steps=2266, batch=48, lr=1e-3)
 PLACES = 96  # cells of each picture that are compared
 TEMPERATURE = 0.1
 LARGEST_SHIFT = 4  # cells between the two views

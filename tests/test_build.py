@@ -18,6 +18,7 @@ from s3pot.config import Config, load_config
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.quality import QualityLimits
 from s3pot.types import S3potError
+from s3pot.weights.mini_set import read_mini, write_mini
 
 CPU = torch.device("cpu")
 
@@ -41,6 +42,25 @@ def test_weights_are_those_of_the_file(config: Config, mini_dir: Path) -> None:
     loaded = build.build_sam(config, CPU).sam.state_dict()
     assert loaded.keys() == stored.keys()
     assert all(torch.equal(loaded[key], stored[key].float()) for key in stored)
+
+
+def test_the_generic_sam_and_its_adapter_are_files_of_their_own(
+    config: Config, mini_options: list[str], mini_dir: Path, tmp_path: Path
+) -> None:
+    for piece in ("sam", "adapter"):
+        content = read_mini(piece, mini_dir)
+        other = {key: value + 1 for key, value in content["state_dict"].items()}
+        write_mini(tmp_path, f"{piece}_generic", content["size"], other)
+    options = [*mini_options, "model.sam=mini_generic", f"model.weights_dir={tmp_path}"]
+    generic = load_config(None, options)
+    for piece in ("sam", "adapter"):
+        path = build.weights_path(generic, piece)
+        assert path == tmp_path / f"{piece}_generic.safetensors"
+    assert build.weights_path(config, "sam") == mini_dir / "sam.pth"
+    key = "mask_decoder.iou_token.weight"
+    weights = build.build_sam(generic, CPU).sam.state_dict()[key]
+    tuned = build.build_sam(config, CPU).sam.state_dict()[key]
+    assert torch.allclose(weights, tuned + 1, atol=1e-2)
 
 
 def test_config_reaches_sam(config: Config, mini_options: list[str]) -> None:

@@ -137,6 +137,7 @@ def test_every_number_has_bounds() -> None:
     [
         (["model.set=mini"], "configs/mini.yaml"),
         (["model.sam=mini"], "configs/mini.yaml"),
+        (["model.sam=mini_generic"], "configs/mini.yaml"),
         (["model.set=mini", "model.sam=mini", "model.parser=segnext"], "model.parser=bisenet"),
     ],
 )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from s3pot.grid import Grid
 from s3pot.labels import CLASSES
 from s3pot.ps.greedy import greedy_match
-from s3pot.sam.frozen import Decoded
+from s3pot.sam.frozen import Attended, Decoded
 from s3pot_mini import augment, pasting, prompts, sam, sam_generic, tasks
 from s3pot_mini.pool import FaceBatch, SceneBatch
 
@@ -200,7 +200,7 @@ def test_the_mask_loss_falls_with_a_better_answer() -> None:
 
     def loss(logits: Tensor, asked: Tensor) -> Tensor:
         tokens = torch.zeros(2, 4, 8, 8)
-        return tasks.mask_loss(Decoded(logits, torch.ones(2, 1), tokens), asked)
+        return tasks.mask_loss(Decoded(logits, torch.ones(2, 1), Attended(tokens, tokens)), asked)
 
     assert loss(want * 8, target) < loss(want, target) < loss(want * -8, target)
     assert torch.isfinite(loss(want * 0, target * 0))
