@@ -91,7 +91,8 @@ def segmentation(parsing: np.ndarray) -> Segmentation:
     none = np.zeros((*parsing.shape, 3), np.uint8)
     face = region_of(parsing) & ~occlusion
     points, labels = np.zeros((0, 2)), np.zeros(0, np.int64)
-    return Segmentation(occlusion, face, parsing, none, none, points, labels, identity(none))
+    where = identity(none)
+    return Segmentation(occlusion, face, parsing, none, none, points, labels, where, {}, "ok")
 
 
 def test_parts_are_read_from_colours_that_a_codec_has_mixed(
