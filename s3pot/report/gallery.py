@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3pot.io import read_json
 from s3pot.metrics import MaskScores
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
+from s3pot.report.summary import SUMMARY, Failure, read_summary
 from s3pot.statistics import bootstrap_interval
 
 # Pictures ``<stem>_<key>.png`` of a face.
@@ -55,20 +55,24 @@ class AdapterScore:
     iou: float | None
 
 
-def write_gallery(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_gallery(
+    folder: Path, rows: Sequence[Mapping[str, Any]], failures: Sequence[Failure] = ()
+) -> None:
     """Write ``index.html``, whole or not at all.
 
     Args:
         folder: Result folder; the pictures that lie there are shown.
         rows: Of its summary. ``name``, ``occluded`` and ``occluded_share`` are needed; the rest
             (scores, points, ``quality``, ``kinds``, ...) is shown where it is there.
+        failures: Faces that could not be done; they are named on top.
     """
     adapters = _read_adapters(folder / ADAPTERS)
     page = Page(
         title="S³POT: occluded faces",
-        facts=headline_facts(rows),
+        facts=headline_facts(rows, len(failures)),
         views=VIEWS,
         sorts=SORTS,
+        notes=[f"{entry.name} failed ({entry.stage}): {entry.reason}" for entry in failures],
         cards=[
             _card(folder, row, adapters.get(str(row["name"]), ()))
             for row in sorted(rows, key=lambda row: str(row["name"]))
@@ -87,11 +91,11 @@ def update_gallery(
         scores: Face → its scores.
         kinds: Face → kinds of its occluders, where they are known.
     """
-    summary = folder / "summary.json"
-    if not (folder / "index.html").is_file() or not summary.is_file():
+    if not (folder / "index.html").is_file() or not (folder / SUMMARY).is_file():
         return
+    summary = read_summary(folder)
     rows = []
-    for row in read_json(summary):
+    for row in summary.rows:
         name = str(row["name"])
         updated = {**row, "kinds": " ".join(sorted(kinds.get(name, ())))}
         if name in scores:
@@ -99,16 +103,23 @@ def update_gallery(
             if not scores[name].occluded:
                 updated["true_share"] = 0.0
         rows.append(updated)
-    write_gallery(folder, rows)
+    write_gallery(folder, rows, summary.failures)
 
 
-def headline_facts(rows: Sequence[Mapping[str, Any]]) -> list[Fact]:
-    """Numbers of all faces of a run together."""
+def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[Fact]:
+    """Numbers of all faces of a run together.
+
+    Args:
+        rows: Of the summary.
+        failed: How many faces have none.
+    """
     occluded = [row for row in rows if is_occluded(row)]
     facts = [
         Fact("faces", str(len(rows))),
         Fact("occluded", str(len(occluded)), f"{len(rows) - len(occluded)} not"),
     ]
+    if failed:
+        facts.append(Fact("failed", str(failed)))
     doubtful = [row for row in rows if doubt_of(row)]
     if doubtful:
         facts.append(Fact("doubtful", str(len(doubtful))))

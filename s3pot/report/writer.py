@@ -229,4 +229,4 @@ def write_summary(
     """
     write_summary_files(output_dir, Summary(rows, failures))
     if gallery:
-        write_gallery(output_dir, rows)
+        write_gallery(output_dir, rows, failures)

@@ -21,6 +21,7 @@ from s3pot.report.gallery import (
     write_gallery,
 )
 from s3pot.report.page import relative_link
+from s3pot.report.summary import Failure
 from s3pot.statistics import bootstrap_interval
 
 VOID = ("meta", "img", "input", "link")
@@ -145,6 +146,8 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     write_json(tmp_path / "summary.json", rows)
     update_gallery(tmp_path, {}, {})
     assert not (tmp_path / "index.html").exists()  # none was asked for
+    failure = Failure("bad", "read", "it is <b>cut</b> off")
+    write_json(tmp_path / "summary.json", [*rows, failure.to_row()])
     write_gallery(tmp_path, rows)
     truth = np.zeros((4, 4), bool)
     truth[:2] = True
@@ -154,6 +157,8 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     assert [entry.get("data-sort-iou") for entry in page.articles] == ["1.0", "0.0", "0.9"]
     assert [entry["data-kinds"] for entry in page.articles] == ["cup hand", "", ""]
     assert "of 1 bare faces; mean share 12.3%" in page.text
+    assert "bad failed (read): it is <b>cut</b> off" in page.text
+    assert page.text[page.text.index("failed") + 1] == "1"
 
 
 def test_before_and_after_fitting(tmp_path: Path) -> None:
