@@ -26,7 +26,13 @@ from s3pot.sam.frozen import FrozenSam
 from s3pot.seeding import seed_everything
 from s3pot.training.history import EpochRecord
 from s3pot.types import S3potError
-from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, state_dict_of
+from s3pot.weights.load import (
+    CheckpointError,
+    load_strict,
+    read_checkpoint,
+    refuse_non_finite,
+    state_dict_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +134,7 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
     except (S3potError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} holds a damaged training state ({type(error).__name__}: {error}). Go on from "
-            f"another checkpoint of the run, or start anew."
+            "another checkpoint of the run, or start anew."
         ) from error
     before = {**_decisive_settings(trained_with), "sam_sha256": state.sam_sha256}
     now = {**_decisive_settings(config), "sam_sha256": sam_sha256}
@@ -138,9 +144,10 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
             f"{path} was written with other settings ({'; '.join(changed)}). Keep them, or start "
             f"anew in another --output_dir, with --init_checkpoint {path} if you like."
         )
-    _check_finite(state.adapter, path)
+    refuse_non_finite(state.adapter, str(path))
     for number, slots in state.optimizer["state"].items():
-        _check_finite({f"of the optimizer, {number}.{key}": slots[key] for key in slots}, path)
+        tensors = {key: value for key, value in slots.items() if isinstance(value, Tensor)}
+        refuse_non_finite(tensors, f"{path}, slot {number} of the optimizer,")
     return state
 
 
@@ -199,7 +206,6 @@ def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
         weights = content["adapter"]
     else:
         weights = from_authors(state_dict_of(content, str(path)))
-    _check_finite(weights, path)
     load_strict(adapter, weights, str(path))
     trained_with = content.get("sam_sha256", sam_sha256)
     if trained_with != sam_sha256:
@@ -208,15 +214,6 @@ def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
             path,
             trained_with,
         )
-
-
-def _check_finite(weights: Mapping[str, Any], path: Path) -> None:
-    for name, weight in weights.items():
-        if isinstance(weight, Tensor) and not bool(weight.isfinite().all()):
-            raise CheckpointError(
-                f"{path}: the weight {name} holds values that are no finite numbers: the training "
-                "that wrote it diverged. Use a checkpoint of an earlier epoch."
-            )
 
 
 def _decisive_settings(config: Config) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, config_to_dict, load_config
@@ -63,6 +65,22 @@ def test_the_bundled(mini_dir: Path) -> None:
     state = restored(mini_dir / "adapter.pth")
     stored = torch.load(mini_dir / "adapter.pth", weights_only=True)["state_dict"]
     assert equal(state, {key: value.float() for key, value in stored.items()})
+
+
+def test_safetensors_of_any_of_the_three_kinds(adapter: PromptAdapter, tmp_path: Path) -> None:
+    weights = dict(adapter.state_dict())
+    authors = "module.transformer_decoder.transformer_self_attention_layers_0.0."
+    prefixed = {authors + key: value for key, value in weights.items()}
+    save_file(weights, tmp_path / "plain.safetensors")
+    save_file(prefixed, tmp_path / "authors.safetensors")
+    note = {"s3pot": json.dumps({"format": 1, "model": "mini-adapter", "size": {"width": 32}})}
+    save_file(weights, tmp_path / "ours.safetensors", metadata=note)
+    for name in ("plain", "authors", "ours"):
+        assert equal(restored(tmp_path / f"{name}.safetensors"), weights), name
+    weights["norm.bias"] = torch.full((32,), torch.nan)
+    save_file(weights, tmp_path / "nan.safetensors")
+    with pytest.raises(S3potError, match="nan.safetensors holds values that are no numbers"):
+        restored(tmp_path / "nan.safetensors")
 
 
 def test_what_is_no_adapter_is_refused(
@@ -206,6 +224,6 @@ def test_weights_that_are_no_numbers_are_refused(
     save_checkpoint(tmp_path / "ours.pth", other)
     before = {key: weight.clone() for key, weight in adapter.state_dict().items()}
     for name in ("plain.pth", "ours.pth"):
-        with pytest.raises(S3potError, match=f"{name}: the weight self_attn.out_proj.weight"):
+        with pytest.raises(S3potError, match=f"{name} holds values that are no numbers"):
             restore_adapter(adapter, tmp_path / name, "")
     assert equal(dict(adapter.state_dict()), before)
