@@ -81,7 +81,7 @@ def test_every_data_command_has_a_help(name: str, capsys: pytest.CaptureFixture[
     [
         ([], "no command was given"),
         (["train_general"], "did you mean train-general?"),
-        (["xyz"], "choose from segment, generate-reference"),
+        (["xyz"], f"choose from {', '.join(COMMANDS)}"),
     ],
 )
 def test_a_wrong_command_is_refused_with_a_hint(
