@@ -27,10 +27,10 @@ class Style:
 TRAIN = Style("training", "#0072b2", "-")
 VAL = Style("validation", "#d55e00", "--")
 TERMS = {
-    "total": "total",
-    "face": "face: minus mean p of the face points",
-    "occlusion": "occlusion: mean p of the occlusion points",
-    "hinge": "hinge: mean shortfall of the face points",
+    "total": "",
+    "face": "face\n-mean p of face points",
+    "occlusion": "occlusion\nmean p of occlusion points",
+    "hinge": "hinge\nmean shortfall of face points",
 }
 
 
@@ -54,6 +54,7 @@ def draw_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
         The figure. The epoch of the lowest loss (of validation, if there is any) is marked.
     """
     from matplotlib.figure import Figure  # slow to import
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     axes = figure.subplot_mosaic(
@@ -69,8 +70,10 @@ def draw_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
                 color=style.color,
                 linestyle=style.linestyle,
                 linewidth=1.3,
+                marker="." if len(rows) == 1 else "",  # a single epoch makes no line
             )
-        axes[term].set_title(title.replace(": ", ":\n") if term != "total" else "", fontsize=8)
+        axes[term].set_title(title, fontsize=8)
+        axes[term].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes[term].grid(color="0.9", linewidth=0.6)
         axes[term].tick_params(labelsize=8)
         axes[term].spines[["top", "right"]].set_visible(False)
