@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import yaml
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from s3pot.types import S3potError
 
@@ -47,7 +47,7 @@ def exclusive(path: Path) -> Iterator[None]:
     can be no lock (a read-only folder, a disk without locks, a lock file of another user), the
     block runs without one.
     """
-    lock = FileLock(path, mode=shared_mode(path.parent))
+    lock = _file_lock(path)
     held = False
     try:
         try:
@@ -63,6 +63,16 @@ def exclusive(path: Path) -> Iterator[None]:
     finally:
         if held:
             lock.release()
+
+
+def _file_lock(path: Path) -> BaseFileLock:
+    """Make a lock that the system frees when its holder dies, or that fails at once."""
+    mode = shared_mode(path.parent)
+    try:
+        # A marker file in place of a lock would outlive a process that is killed.
+        return FileLock(path, mode=mode, fallback_to_soft=False)
+    except TypeError:  # older versions have no such fallback
+        return FileLock(path, mode=mode)
 
 
 def shared_mode(folder: Path) -> int:

@@ -54,6 +54,7 @@ from s3pot.types import (
     Prediction,
     PromptBatch,
     Prompts,
+    S3potError,
     SamInputs,
     SegmentedFace,
 )
@@ -369,12 +370,22 @@ def split_region(
         size: Height and width of the working image, and so of the masks.
         decision: What of the difference counts as an occlusion; the rest is visible face. None,
             as in the paper, counts everything.
+
+    Raises:
+        S3potError: The logits are no numbers, so they say nothing.
     """
     parsing = resize_labels(parsing, size)
     region = region_of(parsing)
     face = region
     if prediction is not None:
-        face = region & (aligned_logits(prediction, size) > 0)
+        logits = aligned_logits(prediction, size)
+        if not np.isfinite(logits).all():
+            raise S3potError(
+                "The mask's logits are no numbers (NaN or infinity), so nothing can be said about "
+                "this face. Check the adapter and SAM's weights: python -m s3pot.weights verify. "
+                "On a GPU, try run.speed=exact."
+            )
+        face = region & (logits > 0)
     occlusion = region & ~face
     if decision is not None:
         occlusion = decide(occlusion, region, decision)

@@ -26,8 +26,7 @@ ImageSource = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
 # Pillow can decode more formats; the others are old, rare or run programs.
 FORMATS = (
     "PNG",
-    "JPEG",
-    "MPO",
+    "JPEG",  # and MPO, which several cameras write
     "WEBP",
     "BMP",
     "TIFF",

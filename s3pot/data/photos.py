@@ -48,6 +48,12 @@ class PhotoFolder:
     photos: tuple[Photo, ...]
     owners: Mapping[str, Path]
 
+    def rivals(self, photo: Photo) -> list[str]:
+        """Name the photos that are called like further faces of a photo, ``a_face2`` for ``a``."""
+        return sorted(
+            other.name for other in self.photos if other.name.startswith(f"{photo.name}_face")
+        )
+
     def check(self, photo: Photo, faces: int = 1) -> None:
         """Make sure that a photo can be done without touching the faces of others.
 

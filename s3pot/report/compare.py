@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from s3pot.data.masks import read_mask
-from s3pot.io import write_csv
+from s3pot.io import read_yaml, write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import doubt_of, headline_facts, is_occluded
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
@@ -145,16 +144,16 @@ def _read_mask(path: Path) -> np.ndarray | None:
 
 def _read_settings(path: Path) -> dict[str, str]:
     """``section.key`` → value; empty where no config was kept."""
+    if not path.is_file():
+        return {}
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path)
         return {
             f"{section}.{key}": str(value)
             for section, values in tree.items()
             for key, value in values.items()
         }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+    except (S3potError, AttributeError) as error:
         raise S3potError(f"{path} cannot be read as a config ({error!r})") from error
 
 

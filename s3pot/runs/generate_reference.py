@@ -191,7 +191,10 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
             "truth": self._truth_path(item),
             "clean": self._clean_path(item),
         }
-        return ItemProvenance(hash_inputs(paths), self.models, self.settings)
+        settings = self.settings
+        if self.options.all_faces:  # a photo that comes later may take a further face's name
+            settings = {**settings, "rivals": self.photos.rivals(item)}
+        return ItemProvenance(hash_inputs(paths), self.models, settings)
 
     @override
     def read(self, item: Photo) -> PhotoInput:

@@ -91,10 +91,11 @@ def _text_kind(head: bytes) -> str | None:
 
 def _decoded(head: bytes) -> str | None:
     """Read the beginning of a file as text; None if it is binary."""
-    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        text = decoder.decode(head)  # a character that the end of the head cuts is left out
+        # A character that the end of the head cuts is left out; so is a byte order mark.
+        text = decoder.decode(head).lstrip("\ufeff")
     except UnicodeDecodeError:
         return None
     has_controls = any(ord(char) < 32 and char not in "\t\n\r\f" for char in text)
