@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from s3pot import __version__
 from s3pot.commands.dispatch import Command, dispatch
+from s3pot.version import __version__
 
 COMMANDS = {
     "segment": Command(

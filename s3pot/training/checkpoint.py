@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3pot import __version__
 from s3pot.adapter import PromptAdapter, from_authors
 from s3pot.build import build_adapter, model_hashes
 from s3pot.config import Config, config_from_dict, config_to_dict
@@ -26,6 +25,7 @@ from s3pot.sam.frozen import FrozenSam
 from s3pot.seeding import seed_everything
 from s3pot.training.history import EpochRecord
 from s3pot.types import S3potError
+<<<<<<< HEAD
 from s3pot.weights.load import (
     CheckpointError,
     load_strict,
@@ -33,6 +33,10 @@ from s3pot.weights.load import (
     refuse_non_finite,
     state_dict_of,
 )
+=======
+from s3pot.version import __version__
+from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, state_dict_of
+>>>>>>> cab15f5 (The version comes from its own file: no import runs back up a layer)
 
 logger = logging.getLogger(__name__)
 
