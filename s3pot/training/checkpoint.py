@@ -25,7 +25,7 @@ from s3pot.sam.frozen import FrozenSam
 from s3pot.seeding import seed_everything
 from s3pot.training.history import EpochRecord
 from s3pot.types import S3potError
-<<<<<<< HEAD
+from s3pot.version import __version__
 from s3pot.weights.load import (
     CheckpointError,
     load_strict,
@@ -33,10 +33,6 @@ from s3pot.weights.load import (
     refuse_non_finite,
     state_dict_of,
 )
-=======
-from s3pot.version import __version__
-from s3pot.weights.load import CheckpointError, load_strict, read_checkpoint, state_dict_of
->>>>>>> cab15f5 (The version comes from its own file: no import runs back up a layer)
 
 logger = logging.getLogger(__name__)
 
