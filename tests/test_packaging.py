@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,36 @@ def test_the_demo_stays_in_its_own_folder(tmp_path: Path) -> None:
     added = {path.relative_to(tmp_path).parts[0] for path in after - before}
     assert added == {"demo", "commands.log"}
     assert (tmp_path / "demo" / "dataset" / "raw_images" / "test_01.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The built wheel; nothing is fetched for it."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_all_that_the_package_reads_travels_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    inside = set(wheel.namelist())
+    for package in ("s3pot", "s3pot_synthetic", "s3pot_mini"):
+        for path in (ROOT / package).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                assert path.relative_to(ROOT).as_posix() in inside
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert f"s3pot/{path.relative_to(ROOT).as_posix()}" in inside
+
+
+def test_nothing_else_travels_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    info = f"s3pot-{s3pot.__version__}.dist-info"
+    assert tops == {"s3pot", "s3pot_synthetic", "s3pot_mini", info}
+    entry_points = wheel.read(f"{info}/entry_points.txt").decode()
+    assert "s3pot = s3pot.__main__:main" in entry_points
 
 
 def test_the_wheel_needs_what_requirements_txt_lists() -> None:

@@ -130,3 +130,16 @@ def test_no_thread_is_left_behind() -> None:
     feed.get(FACES[0])
     feed.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_what_is_kept_lies_pinned_on_the_host() -> None:
+    feed = PromptFeed(prompts, torch.device("cuda"), 10 * BYTES)
+    for _ in range(2):
+        given = feed.get(FACES[0])
+        assert given.image_embedding.is_cuda and given.point_labels.is_cuda
+    kept = feed._kept[FACES[0]]
+    assert kept.image_embedding.is_pinned() and not kept.image_embedding.is_cuda
+    assert torch.equal(given.points_sam.cpu(), kept.points_sam)
+    feed.close()
