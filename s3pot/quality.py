@@ -148,7 +148,9 @@ def _alignment_doubts(
         doubts.append(f"unsure alignment (detector {alignment.score:.2f})")
     height, width = alignment.photo_size
     if alignment.is_whole and height != width:
-        doubts.append(f"the photo is {width} x {height} and was not aligned")
+        doubts.append(
+            f"the photo is {width} x {height} and was not aligned (align.mode=auto does it)"
+        )
     if _share_inside(alignment) < MIN_INSIDE:
         doubts.append("much of the face lies outside the photo")
     return doubts

@@ -119,7 +119,11 @@ def test_likeness_counts_the_region_only() -> None:
         (whole(SIZE, SIZE), True, ["no face found in the photo"]),
         (whole(SIZE, SIZE, score=0.9), True, []),
         (whole(SIZE, SIZE, score=0.62), True, ["unsure alignment (detector 0.62)"]),
-        (whole(60, 80), False, ["the photo is 80 x 60 and was not aligned"]),
+        (
+            whole(60, 80),
+            False,
+            ["the photo is 80 x 60 and was not aligned (align.mode=auto does it)"],
+        ),
         (crop_at(10, 10, 50), True, []),
         (crop_at(-10, -10, 50), True, []),
         (crop_at(-30, -30, 50), True, ["much of the face lies outside the photo"]),

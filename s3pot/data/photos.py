@@ -6,7 +6,7 @@ import glob
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
@@ -113,8 +113,8 @@ def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
 def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
     """Find the photos that a command line names, as ``find_photos`` does for a folder.
 
-    The names of a single input's photos are their paths below it; those of several inputs are their
-    paths below the folder that holds all inputs.
+    Photos in a folder are named by their paths below it, other photos by their own names. If two
+    would be named alike, all are named by their paths below the folder that holds all inputs.
 
     Args:
         inputs: Photos, folders, and patterns such as ``trip/*.jpg`` or ``trip/**/*.jpg``.
@@ -124,18 +124,28 @@ def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
         S3potError: An input does not exist, or there is no photo in any.
     """
     paths = list(dict.fromkeys(path for given in inputs for path in _expanded(given)))
-    if len(paths) == 1 and paths[0].is_dir():
-        root = paths[0]
-    else:
-        root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-        paths = [path.absolute() for path in paths]
-    photos = _find_below(paths, root, output_dir)
+    paths = [path.absolute() for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    photos = _with_short_names(_find_below(paths, root, output_dir), paths)
     if not photos:
         raise S3potError(
             f"There is no photo in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
             "folders of them."
         )
     return PhotoFolder(tuple(photos), _owners(photos))
+
+
+def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[Photo]:
+    """Name photos by their paths below the input that holds them, if that tells them apart."""
+    folders = [path for path in inputs if path.is_dir()]
+    short = []
+    for photo in photos:
+        holders = [folder for folder in folders if folder in photo.path.parents]
+        root = holders[0] if holders else photo.path.parent
+        short.append(photo.path.relative_to(root).with_suffix("").as_posix())
+    if len(set(short)) < len({photo.name for photo in photos}):
+        return list(photos)
+    return [replace(photo, name=name) for photo, name in zip(photos, short)]
 
 
 def _expanded(given: str) -> list[Path]:

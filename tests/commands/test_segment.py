@@ -127,6 +127,14 @@ def test_patterns_and_several_inputs(tmp_path: Path, run: Run) -> None:
     assert [row["name"] for row in summary_of(tmp_path / "out")] == ["x/a", "x/deep/b", "y/a"]
 
 
+def test_photos_of_several_places_have_short_names(tmp_path: Path, run: Run) -> None:
+    for seed, name in enumerate(("deep/down/a.png", "other/b.png", "folder/sub/c.png")):
+        photo(tmp_path / name, seed)
+    inputs = [tmp_path / "deep" / "down" / "a.png", tmp_path / "other" / "b.png"]
+    assert run(*map(str, inputs), str(tmp_path / "folder")) == 0
+    assert [row["name"] for row in summary_of(tmp_path / "out")] == ["a", "b", "sub/c"]
+
+
 def test_what_cannot_begin_is_one_line(
     tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
