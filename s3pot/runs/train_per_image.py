@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,13 +27,14 @@ from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.segment_faces import (
+    RECORD,
     AdapterFiles,
     FaceOutput,
     FittedAdapter,
     OtherAdapter,
     SegmentFaces,
 )
-from s3pot.runs.selection import Selection, run_selected
+from s3pot.runs.selection import Selection, complete_summary, run_selected
 from s3pot.runs.shard import local_rank
 from s3pot.training.checkpoint import new_adapter, save_checkpoint
 from s3pot.training.curve import write_curve
@@ -185,9 +186,10 @@ class PerImageJob(SegmentFaces):
     def summarize(self, outcome: Outcome) -> None:
         rows: list[dict[str, Any]] = []
         results: list[AdapterResult] = []
-        for content in outcome.contents:
-            for values in content.get("adapters", ()):  # a face without points has none
-                rows.append({"name": content["row"]["name"], **values})
+        summary = complete_summary(self.output_dir, outcome, RECORD, _adapters_of_record)
+        for face in sorted(summary.rows, key=lambda face: str(face["name"])):
+            for values in face["adapters"]:
+                rows.append({"name": face["name"], **values})
                 results.append(AdapterResult.from_dict(values))
         if rows:
             write_csv(self.output_dir / "adapters.csv", rows)
@@ -213,3 +215,8 @@ class PerImageJob(SegmentFaces):
         for ending in ("history.csv", "history.jsonl", "loss_curve.png"):
             files.append(Path(prefix + ending))
         return AdapterFiles(files, sha256=file_sha256(adapter_path))
+
+
+def _adapters_of_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of the adapters; a face without points has none."""
+    return {"name": record["row"]["name"], "adapters": record.get("adapters", ())}

@@ -174,6 +174,21 @@ def test_the_table_is_complete_after_a_resume(
     assert (output / "face_01_before.png").is_file()
 
 
+def test_a_run_of_some_faces_leaves_the_others_in_summary_and_table(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path
+) -> None:
+    folder, output = processed_folder(2), tmp_path / "out"
+    reference = (folder / "face_01_ref.png").read_bytes()
+    (folder / "face_01_ref.png").unlink()
+    assert run(folder, output, mini_options) == 1
+    (folder / "face_01_ref.png").write_bytes(reference)
+    assert run(folder, output, mini_options, "--retry_failed") == 0
+    with (output / "adapters.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["name"] for row in csv.DictReader(file)} == {"face_00", "face_01"}
+    items = json.loads((output / "summary.json").read_text())
+    assert [item["name"] for item in items if "failed" not in item] == ["face_00", "face_01"]
+
+
 def test_start_from_a_general_adapter(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path
 ) -> None:

@@ -98,6 +98,16 @@ def test_without_truth_and_pictures_there_is_still_a_comparison(tmp_path: Path) 
     assert "--save_vis" in text and "B minus A" not in text
 
 
+def test_faces_that_failed_in_a_run_are_left_out(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+    path = runs[1] / "summary.json"
+    rows = json.loads(path.read_text())
+    rows[0] = {"name": rows[0]["name"], "failed": {"stage": "read", "reason": "it is cut off"}}
+    path.write_text(json.dumps(rows))
+    run = read_run(runs[1])
+    assert rows[0]["name"] not in run.rows and len(run.rows) == len(rows) - 1
+    compare_runs(read_run(runs[0]), run, tmp_path / "out")
+
+
 def test_what_cannot_be_compared_is_named(
     tmp_path: Path, runs: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:

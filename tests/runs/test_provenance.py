@@ -65,6 +65,7 @@ def test_provenance_of_results(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     rows = [
         {"name": "a", "sha256_sam": "b" * 64, "sha256_adapter": "c" * 64},
         {"name": "b", "sha256_sam": "b" * 64, "sha256_adapter": "d" * 64},
+        {"name": "c", "failed": {"stage": "read", "reason": "it is cut off"}},
     ]
     write_json(tmp_path / "summary.json", rows)
     assert provenance_of_results(tmp_path) == Provenance(
