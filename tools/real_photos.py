@@ -51,6 +51,7 @@ MEASURES = {  # columns of pictures.csv
     "region_iou": "region, occluded picture against truth",
     "region_iou_bare": "region, occluded against bare photo",
     "reach": "true occlusion inside the parsed region",
+    "found": "pictures whose occluder is found at all",
     "occlusion_iou": "occlusion IoU",
     "precision": "occlusion precision",
     "recall": "occlusion recall",
@@ -60,6 +61,7 @@ MEASURES = {  # columns of pictures.csv
 }
 BARE_MEASURES = {  # columns of photos.csv
     "region_iou": "region, bare photo against truth",
+    "called_occluded": "photos called occluded",
     "false_occlusion": "share of the region called occluded",
 }
 
@@ -100,6 +102,7 @@ def measure_bare(photo: LabelledFace, result: Segmentation) -> Row:
     return {
         "photo": photo.name,
         "region_iou": mask_scores(region & judged, photo.region).iou,
+        "called_occluded": float(result.is_occluded),
         "false_occlusion": float(result.occlusion.sum() / max(1, region.sum())),
     }
 
@@ -118,6 +121,7 @@ def measure_occluded(
         "region_iou": mask_scores(region & judged, photo.region).iou,
         "region_iou_bare": mask_scores(region, parsed_region(bare)).iou,
         "reach": float((region & truth).sum() / truth.sum()),
+        "found": float(scores.true_positive > 0),
         "occlusion_iou": scores.iou,
         "precision": scores.precision,
         "recall": scores.recall,
