@@ -43,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
 
     def body(config: Config) -> int:
+        if args.limit is not None and args.limit < 0:
+            raise S3potError(f"--limit is {args.limit}; expected a number of faces, 0 for all")
         if args.suite:
             return run_suite(args, config)
         if args.datapath and args.results:

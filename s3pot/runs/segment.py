@@ -36,6 +36,7 @@ from s3pot.runs.selection import Selection, complete_summary, run_selected
 
 logger = logging.getLogger(__name__)
 
+MOST_TOLD = 20  # photos whose results are told at the end; of more the summary tells
 FACES = "faces"  # folder of the aligned faces, below that of the results
 
 
@@ -202,9 +203,10 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         done = len(outcome.contents)
         total = done + len(outcome.failures)
         logger.info("%d of %d photos are in %s", done, total, self.output_dir)
-        for row in outcome.contents:
-            for face in row["rows"]:
-                logger.info(_sentence(face))
+        if done <= MOST_TOLD:
+            for content in outcome.contents:
+                for row in content["rows"]:
+                    logger.info(_sentence(row))
 
 
 def _row_of_record(record: Mapping[str, Any]) -> Row:

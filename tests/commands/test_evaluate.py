@@ -53,6 +53,13 @@ def test_table(results, run, capsys):
     assert capsys.readouterr().out == (results / "table.md").read_text()
 
 
+def test_a_limit_takes_the_first_faces(results, run, caplog):
+    assert run("--limit", "2") == 0
+    assert [row["face"] for row in read(results / "per_image.csv")] == ["face_00", "face_01"]
+    assert run("--limit", "-1") == 2
+    assert "--limit is -1" in caplog.text
+
+
 def test_rows_per_occluder_kind(tmp_path, data, results, run):
     kinds = {"face_00": ["hand"], "face_01": ["hand", "mask"], "face_02": ["mask"], "face_03": []}
     lines = [json.dumps({"stem": name, "kinds": values}) for name, values in kinds.items()]
