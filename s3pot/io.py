@@ -81,9 +81,10 @@ def shared_mode(folder: Path) -> int:
 
 
 def share(path: Path) -> None:
-    """Open a file to all who may write into its folder, as far as the system lets us."""
+    """Open a file or folder to all who may write into its folder, if the system lets us."""
+    mode = shared_mode(path.parent)
     try:
-        path.chmod(shared_mode(path.parent))
+        path.chmod(mode | 0o111 if path.is_dir() else mode)
     except OSError as error:
         logger.debug("%s keeps its permissions: %s", path, error)
 

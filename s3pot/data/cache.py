@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from s3pot.data.face_folder import BadFace, FaceFiles
-from s3pot.io import BadFile, file_sha256, read_npy_stream, write_bytes
+from s3pot.io import BadFile, file_sha256, read_npy_stream, share, write_bytes
 from s3pot.stored_zip import read_members
 from s3pot.types import Prompts, S3potError
 
@@ -86,7 +86,11 @@ class FeatureCache:
             OSError: The folder takes none.
         """
         payload = _pack(prompts.to("cpu"))
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            share(self.folder)
         write_bytes(self._path(key), _digest(key, payload) + payload)
+        share(self._path(key))
         self._total += len(payload) + DIGEST_BYTES
         if self._total > self.max_bytes:
             self._make_room()

@@ -51,7 +51,7 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
             continue
         seen.add(place)
         folders.append(folder)
-        for path in sorted(folder.iterdir()):
+        for path in _entries(folder):
             if path.name.startswith("."):
                 continue
             if path.is_dir():
@@ -61,3 +61,12 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
             elif path.is_symlink():
                 dead_links.append(path)
     return FolderTree(tuple(sorted(folders)), tuple(sorted(files)), tuple(sorted(dead_links)))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """List a folder, sorted; one that may not be entered is a warning."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        logger.warning("the folder %s is left out: %s", folder, error.strerror or error)
+        return []

@@ -17,6 +17,7 @@ from s3pot.types import S3potError
 logger = logging.getLogger(__name__)
 
 NAMES_SHOWN = 4  # of files that are passed over
+_PREVIEW_SUFFIXES = (".thm", ".ithmb")  # small images that cameras and phones put beside photos
 _HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # read only if pillow-heif is installed
 
 
@@ -193,6 +194,8 @@ def _find_below(inputs: Sequence[Path], root: Path, output_dir: Path) -> list[Ph
 
 def _looks_like_image(path: Path) -> bool:
     suffix = path.suffix.lower()
+    if suffix in _PREVIEW_SUFFIXES:
+        return False
     return suffix in IMAGE_SUFFIXES or suffix in RAW_SUFFIXES or is_image(path)
 
 
@@ -212,7 +215,8 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
     """Choose among images of one name.
 
     Returns:
-        The photos, and the RAW and HEIC files in whose place another image is read.
+        The photos, and the files in whose place another image is read: RAW and HEIC files, and
+        images of an unknown ending, such as the ``a.jpg_original`` of a program that edited it.
     """
     by_name: dict[str, list[Path]] = {}
     for path in images:
@@ -225,6 +229,11 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
             photos.append(Photo(paths[0], name))
             continue
         readable = [path for path in paths if _is_readable(path)]
+        if any(_has_known_ending(path) for path in readable):
+            backups = [path for path in paths if not _has_known_ending(path)]
+            replaced += backups
+            paths = [path for path in paths if path not in backups]
+            readable = [path for path in readable if path not in backups]
         for path in paths:
             if path in readable[:1] or not readable:
                 photos.append(Photo(path, name))
@@ -239,6 +248,10 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
             else:
                 photos.append(Photo(path, name, _fault(path)))
     return photos, replaced
+
+
+def _has_known_ending(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES or path.suffix.lower() in RAW_SUFFIXES
 
 
 def _is_readable(path: Path) -> bool:

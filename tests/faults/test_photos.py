@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -82,6 +83,19 @@ def test_of_raw_and_jpeg_the_readable_one_is_taken(
     assert f"{name}" in caplog.text
 
 
+def test_backups_and_previews_are_no_photos_of_their_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    photo(tmp_path / "in" / "a.jpg")
+    content = (tmp_path / "in" / "a.jpg").read_bytes()
+    for name in ("a.jpg_original", "a.THM", "b.thm", "c.original", "nameless"):
+        (tmp_path / "in" / name).write_bytes(content)
+    found = find(tmp_path)
+    assert names(found) == ["a", "c", "nameless"] and problems(found) == {}
+    assert "a.jpg_original" in caplog.text and "b.thm" in caplog.text
+
+
 def test_a_damaged_image_claims_no_name(tmp_path: Path) -> None:
     photo(tmp_path / "in" / "a.png", 1)
     photo(tmp_path / "in" / "a.jpg", 1)
@@ -133,6 +147,23 @@ def test_nothing_to_do_says_why(tmp_path: Path) -> None:
         find(tmp_path)
     with pytest.raises(S3potError, match="is the input folder"):
         find_photos(tmp_path / "in", tmp_path / "in")
+
+
+def test_a_folder_that_may_not_be_entered_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "closed" / "b.png")
+    iterdir = Path.iterdir
+
+    def guarded(folder: Path) -> Iterator[Path]:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    assert names(find(tmp_path)) == ["a"]
+    assert "in/closed is left out: Permission denied" in caplog.text
 
 
 @needs_links

@@ -23,9 +23,10 @@ import pytest
 import torch
 from torch import nn
 
+from s3pot.data.cache import FeatureCache
 from s3pot.io import BadFile, exclusive, shared_mode
 from s3pot.pipeline import split_region
-from s3pot.types import Prediction, S3potError
+from s3pot.types import Prediction, Prompts, S3potError
 from s3pot.weights.__main__ import main
 from s3pot.weights.contents import foreign_kind
 from s3pot.weights.hashing import LOCK_NAME, check_hash
@@ -194,6 +195,24 @@ def test_what_is_written_is_open_to_those_who_may_write_there(tmp_path: Path) ->
         check_hash(lab / "a.pth", None)
         assert shared_mode(lab) == expected
         assert stat.S_IMODE((lab / LOCK_NAME).stat().st_mode) == expected
+
+
+def test_the_cache_of_a_shared_data_folder_is_open_too(tmp_path: Path) -> None:
+    tmp_path.chmod(0o775)
+    prompts = Prompts(
+        name="a",
+        image_embedding=torch.zeros(2, 3, 3, dtype=torch.float16),
+        points_sam=torch.zeros(1, 2),
+        point_labels=torch.ones(1, dtype=torch.int64),
+        similarity=torch.zeros(3, 3, dtype=torch.float16),
+        first_point_sam=torch.zeros(2),
+        region_sam=torch.ones(8, 8, dtype=torch.bool),
+    )
+    cache = FeatureCache(tmp_path / ".s3pot_cache", 1 << 20)
+    cache.write("k" * 64, prompts)
+    (entry,) = (tmp_path / ".s3pot_cache").iterdir()
+    assert stat.S_IMODE((tmp_path / ".s3pot_cache").stat().st_mode) == 0o775
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o664
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
