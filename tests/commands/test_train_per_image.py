@@ -102,7 +102,9 @@ def test_bad_and_empty_faces(
     assert "failed: face_01" in text
     assert "face_00: no prompt point" in text
     rows = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert [(row["name"], row["occluded"] == "yes") for row in rows][0] == ("face_00", False)
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["face_00"]["occluded"] == "no"
+    assert by_name["face_01"]["failed"]["stage"] == "read"
     assert not (tmp_path / "out" / "face_00_adapter.pth").exists()
 
 
