@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -38,7 +39,7 @@ def test_mini_sam_is_frozen_and_float32(config: Config) -> None:
 
 
 def test_weights_are_those_of_the_file(config: Config, mini_dir: Path) -> None:
-    stored = torch.load(mini_dir / "sam.pth", weights_only=True)["state_dict"]
+    stored = load_file(mini_dir / "sam.safetensors")
     loaded = build.build_sam(config, CPU).sam.state_dict()
     assert loaded.keys() == stored.keys()
     assert all(torch.equal(loaded[key], stored[key].float()) for key in stored)
@@ -95,7 +96,7 @@ def test_adapter_has_sams_width(config: Config) -> None:
 
 def test_hashes_are_those_of_the_files(config: Config, mini_dir: Path) -> None:
     want = {
-        piece: hashlib.sha256((mini_dir / f"{piece}.pth").read_bytes()).hexdigest()
+        piece: hashlib.sha256((mini_dir / f"{piece}.safetensors").read_bytes()).hexdigest()
         for piece in ("sam", "parser", "generator", "adapter")
     }
     assert build.model_hashes(config, want) == want
@@ -116,7 +117,8 @@ def test_official_set_has_no_adapter(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_refused(
     mini_options: list[str], mini_dir: Path, tmp_path
 ) -> None:
-    (tmp_path / "sam.pth").write_bytes((mini_dir / "parser.pth").read_bytes())
+    parser = (mini_dir / "parser.safetensors").read_bytes()
+    (tmp_path / "sam.safetensors").write_bytes(parser)
     config = load_config(None, [*mini_options, f"model.weights_dir={tmp_path}"])
     with pytest.raises(S3potError, match="mini-parser"):
         build.build_sam(config, CPU)

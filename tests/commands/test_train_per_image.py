@@ -195,7 +195,7 @@ def test_start_from_a_general_adapter(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path
 ) -> None:
     folder = processed_folder(1)
-    start = ["--init_checkpoint", str(mini_dir / "adapter.pth")]
+    start = ["--init_checkpoint", str(mini_dir / "adapter.safetensors")]
     assert run(folder, tmp_path / "general", mini_options, *start) == 0
     assert run(folder, tmp_path / "fresh", mini_options) == 0
     first = []
@@ -203,7 +203,7 @@ def test_start_from_a_general_adapter(
         with (tmp_path / name / "face_00_history.csv").open() as file:
             first.append(next(csv.DictReader(file))["total"])
     assert first[0] != first[1]
-    broken = ["--init_checkpoint", str(mini_dir / "parser.pth")]
+    broken = ["--init_checkpoint", str(mini_dir / "parser.safetensors")]
     assert run(folder, tmp_path / "broken", mini_options, *broken) == 2
 
 

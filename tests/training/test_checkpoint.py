@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, config_to_dict, load_config
@@ -62,8 +62,8 @@ def test_the_authors(adapter: PromptAdapter, tmp_path: Path) -> None:
 
 
 def test_the_bundled(mini_dir: Path) -> None:
-    state = restored(mini_dir / "adapter.pth")
-    stored = torch.load(mini_dir / "adapter.pth", weights_only=True)["state_dict"]
+    state = restored(mini_dir / "adapter.safetensors")
+    stored = load_file(mini_dir / "adapter.safetensors")
     assert equal(state, {key: value.float() for key, value in stored.items()})
 
 
@@ -83,6 +83,12 @@ def test_safetensors_of_any_of_the_three_kinds(adapter: PromptAdapter, tmp_path:
         restored(tmp_path / "nan.safetensors")
 
 
+def test_metadata_that_claim_to_be_ours(adapter: PromptAdapter, tmp_path: Path) -> None:
+    weights = dict(adapter.state_dict())
+    save_file(weights, tmp_path / "x.safetensors", metadata={"kind": "s3pot-adapter"})
+    assert equal(restored(tmp_path / "x.safetensors"), weights)
+
+
 def test_what_is_no_adapter_is_refused(
     adapter: PromptAdapter, tmp_path: Path, mini_dir: Path
 ) -> None:
@@ -90,7 +96,7 @@ def test_what_is_no_adapter_is_refused(
     (tmp_path / "junk.pth").write_bytes(b"<html>")
     save_checkpoint(tmp_path / "wide.pth", PromptAdapter(64))
     torch.save({"config": 1}, tmp_path / "empty.pth")
-    for path in (*tmp_path.iterdir(), mini_dir / "sam.pth", tmp_path / "none.pth"):
+    for path in (*tmp_path.iterdir(), mini_dir / "sam.safetensors", tmp_path / "none.pth"):
         with pytest.raises(S3potError, match=path.name):
             restore_adapter(adapter, path, "")
     assert equal(before, dict(adapter.state_dict()))
