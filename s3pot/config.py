@@ -257,10 +257,16 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
         ConfigError: The file is missing or unreadable, a key is not known (with a suggestion), or
             a field does not take its value.
     """
-    tree = {} if path is None else read_config_tree(find_config(path))
+    file = None if path is None else find_config(path)
+    tree = {} if file is None else read_config_tree(file)
     for item in overrides:
         _apply_override(tree, item)
-    return config_from_dict(tree)
+    try:
+        return config_from_dict(tree)
+    except ConfigError as error:
+        if file is None:
+            raise
+        raise ConfigError(f"{error} (The config is {file}.)") from error
 
 
 def packaged_configs() -> dict[str, Path]:

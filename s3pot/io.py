@@ -14,8 +14,10 @@ import logging
 import math
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,8 @@ HASH_CHUNK = 1 << 20  # bytes read at once
 MAX_TEXT_BYTES = 64 << 20  # largest JSON or YAML file that is read
 MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
 SECONDS_UNTIL_WAIT_IS_TOLD = 5.0  # for a lock that another process holds
+SECONDS_OF_LONGEST_WRITE = 24 * 3600  # a temporary file that is older has no writer any more
+_TEMPORARY = ".s3pot-"  # beginning of temporary files
 _ZIP_MAGIC = b"PK\x03\x04"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -98,12 +102,25 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".s3pot-{secrets.token_hex(8)}.tmp"
+    _remove_leftovers(target.parent)
+    temporary = target.parent / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache  # once in a process and folder
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes left: those older than any write takes."""
+    oldest = time.time() - SECONDS_OF_LONGEST_WRITE
+    try:
+        for path in folder.glob(f"{_TEMPORARY}*.tmp"):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+    except OSError as error:
+        logger.debug("leftovers in %s stay: %s", folder, error)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -209,7 +226,8 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
             stream.dispose()
     except RecursionError as error:
         raise BadFile(f"{path} is nested too deeply, or an alias in it contains itself.") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number out of range
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # PyYAML reads a tag such as !!timestamp or !!int without looking at the text first.
         raise BadFile(f"{path} is no YAML file: {error}") from error
 
 

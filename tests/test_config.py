@@ -240,3 +240,18 @@ def test_nobody_changes_a_config() -> None:
 def test_a_packaged_config_has_a_name(name: str) -> None:
     folder = Path(__file__).resolve().parents[1] / "configs"
     assert load_config(name) == load_config(folder / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!int 0x", "!!float x", "!!binary '!'"])
+def test_a_tag_that_its_text_does_not_fit_is_named(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"train: {{epochs: {value}}}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="odd.yaml"):
+        load_config(path)
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("train: {epoch: 3}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="epoch.*odd.yaml"):
+        load_config(path)

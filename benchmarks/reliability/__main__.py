@@ -1,0 +1,144 @@
+"""Try the commands under what long jobs meet, and print a table of what held.
+
+    python -m benchmarks.reliability                     # everything, about an hour on one core
+    python -m benchmarks.reliability --only kill --kills 10
+    python -m benchmarks.reliability --quick             # a few of each, two minutes
+
+Models and faces are tiny, files and code paths the real ones. The clock that measures stands still
+in these runs: results hold seconds, which differ between any two runs, and would hide the rest.
+Works on Linux and macOS, for it forks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL
+import torch
+
+from benchmarks.reliability import fuzz, kills, two_workers
+from benchmarks.reliability.children import import_everything
+from benchmarks.reliability.report import Report
+from benchmarks.reliability.workplace import calls, make_inputs
+from s3pot.version import __version__
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is tried.
+
+    Attributes:
+        folder: For all files, which are gone afterwards.
+        inputs: What ``make_inputs`` wrote.
+        kills: Of each command.
+        files: Broken ones of each kind.
+        seed: Of moments and mutations.
+        quick: Only a few of each.
+    """
+
+    folder: Path
+    inputs: Path
+    kills: int
+    files: int
+    seed: int
+    quick: bool
+
+
+def kill(options: Options, report: Report) -> None:
+    """SIGKILL at random moments and at writes; SIGINT and SIGTERM."""
+    for name in calls():
+        base = kills.baseline(options.inputs, options.folder / "base", name)
+        place = options.folder / "killed"
+        trials = kills.kill_trials(options.inputs, place, base, options.kills, options.seed)
+        report.add(f"{name}: SIGKILL", trials)
+        signals = 2 if options.quick else 10
+        interrupted = kills.signal_trials(options.inputs, place, base, signals)
+        report.add(f"{name}: SIGINT, SIGTERM", interrupted)
+        if not options.quick:
+            every = kills.every_write(options.inputs, place, base)
+            report.add(f"{name}: SIGKILL at every write", every)
+
+
+def workers(options: Options, report: Report) -> None:
+    """Two workers of one training, of which one or both die."""
+    place = options.folder / "workers"
+    count = 3 if options.quick else max(12, options.kills // 2)
+    trials = two_workers.worker_trials(options.inputs, place, count, options.seed)
+    report.add("train_general: two workers, SIGKILL", trials)
+    if not options.quick:
+        trials = two_workers.torchrun_trials(options.inputs, place, 4, options.seed)
+        report.add("train_general: torchrun, SIGTERM, SIGINT", trials)
+
+
+def fuzzing(options: Options, report: Report) -> None:
+    """Broken and hostile files of every kind through the commands that read them."""
+    count = 5 if options.quick else options.files
+    place = options.folder / "fuzzed"
+    for name, trials in fuzz.trials(options.inputs, place, count, options.seed):
+        report.add(f"broken files: {name}", trials)
+
+
+GROUPS: dict[str, Callable[[Options, Report], None]] = {
+    "kill": kill,
+    "workers": workers,
+    "fuzz": fuzzing,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the trials; 1 if one had a fault."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reliability",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", choices=GROUPS, nargs="*", default=list(GROUPS), help="groups of trials")
+    add("--kills", type=int, default=60, help="of each command (default: 60)")
+    add("--files", type=int, default=120, help="broken ones of each kind (default: 120)")
+    add("--seed", type=int, default=0, help="of moments and mutations (default: 0)")
+    add("--quick", action="store_true", help="a few of each")
+    add("--out", type=Path, help="folder for reliability.json and reliability.md")
+    args = parser.parse_args(argv)
+    import_everything()
+    report = Report(_facts(args.seed))
+    with tempfile.TemporaryDirectory(prefix="s3pot-reliability-") as name:
+        folder = Path(name)
+        options = Options(
+            folder=folder,
+            inputs=make_inputs(folder / "inputs"),
+            kills=3 if args.quick else args.kills,
+            files=args.files,
+            seed=args.seed,
+            quick=args.quick,
+        )
+        for group in args.only:
+            GROUPS[group](options, report)
+    if args.out is not None:
+        report.write(args.out)
+    return 1 if report.failed else 0
+
+
+def _facts(seed: int) -> dict[str, str]:
+    return {
+        "s3pot": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "opencv": cv2.__version__,
+        "system": platform.platform(),
+        "seed": str(seed),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

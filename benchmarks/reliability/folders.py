@@ -1,0 +1,31 @@
+"""What a command left in a folder, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TEMPORARY = ".tmp"  # ending of the half files that a kill leaves; nothing reads them
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Read all files below a folder by their relative name, but for temporary and lock files."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (TEMPORARY, ".lock")
+    }
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """The half files below a folder."""
+    return sorted(folder.rglob(f"*{TEMPORARY}"))
+
+
+def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
+    """Say how two snapshots differ, a line for each file; empty if they are equal."""
+    lines = [f"missing: {name}" for name in wanted if name not in found]
+    lines += [f"surplus: {name}" for name in found if name not in wanted]
+    lines += [
+        f"differs: {name}" for name in found if name in wanted and found[name] != wanted[name]
+    ]
+    return lines

@@ -1,0 +1,394 @@
+"""Thousands of broken and hostile files through the real commands: each is processed or named.
+
+Files that belong to a folder are the items of one run; the others have a run each. The runs are in
+child processes with a limit of memory, which are watched: a crash, an error that no command should
+let through and a standstill are faults of the file that was in work.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.reliability import mutate
+from benchmarks.reliability.children import CRASHED, Call, Child, run_here
+from benchmarks.reliability.report import Trial
+from benchmarks.reliability.workplace import fresh
+from benchmarks.tiny import tiny_options, write_face
+from s3pot.data.face_folder import CACHE, CONTRACT_ENDINGS
+from s3pot.io import write_bytes
+
+LIMIT = 30.0  # seconds that a single file may take
+BATCH = 60  # items of one folder run
+MEMORY = 3 << 30  # bytes beyond what a child begins with
+CODES = (0, 1, 2)  # that a command may end with
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file and the command that reads it.
+
+    Attributes:
+        name: For the report.
+        place: Where the file lies, relative to the workplace.
+        call: The command.
+        setup: Called in the workplace before the first file, with good files of everything.
+    """
+
+    name: str
+    place: str
+    call: Call
+    setup: Callable[[Path], None]
+
+
+def _limit_memory() -> None:
+    """Let a child fail with MemoryError rather than fill the machine."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+# Folders: the files are items of one run.
+
+
+def photo_trials(inputs: Path, folder: Path, photos: Mapping[str, bytes]) -> Iterator[Trial]:
+    """Photos through generate_reference.py."""
+    arguments = ["--input_dir", "photos", "--output_dir", "out", *tiny_options("weights")]
+    call = Call("generate_reference", arguments)
+    names = list(photos)
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        fresh(inputs, folder)
+        for name in batch:
+            write_bytes(folder / "photos" / name, photos[name])
+        wanted = {name: Path(name).stem for name in batch}
+        yield from _folder_run(folder, call, wanted, "_align.json", "photos/")
+
+
+def face_trials(
+    inputs: Path, folder: Path, ending: str, contents: Sequence[bytes], options: Sequence[str] = ()
+) -> Iterator[Trial]:
+    """Faces with one broken file each, through inference.py.
+
+    Args:
+        inputs: What ``make_inputs`` wrote.
+        folder: The workplace.
+        ending: Of the broken file, such as ``_ref.png``.
+        contents: What it holds, for each face.
+        options: Of the command.
+    """
+    arguments = ["--datapath", "data", "--output_dir", "out", *options, *tiny_options("weights")]
+    call = Call("inference", arguments)
+    for start in range(0, len(contents), BATCH):
+        fresh(inputs, folder)
+        wanted = {}
+        for number, content in enumerate(contents[start : start + BATCH], start):
+            name = f"broken_{number:04d}"
+            write_face(folder / "data", name, seed=number)
+            if ending == ".json":  # LabelMe, in place of the PNG
+                (folder / "data" / f"{name}_occlusion.png").unlink()
+            write_bytes(folder / "data" / f"{name}{ending}", content)
+            wanted[f"{name}{ending}"] = name
+        yield from _folder_run(folder, call, wanted, "_result.json", "")
+
+
+def _folder_run(
+    folder: Path, call: Call, wanted: Mapping[str, str], record: str, prefix: str
+) -> Iterator[Trial]:
+    """Run a folder command once and look for each of its broken files.
+
+    Args:
+        folder: The workplace.
+        call: The command, whose results go to ``out``.
+        wanted: Stem of the results by the name of the broken file.
+        record: Ending of the file that says that an item is done.
+        prefix: What stands before an item's name in ``failures.csv``.
+    """
+    ended = Child(call, folder, _limit_memory).wait(LIMIT + 2 * len(wanted))
+    failed = _failures(folder / "out" / "failures.csv")
+    for name, stem in wanted.items():
+        if ended.timed_out or ended.code not in CODES:
+            how = "standstill" if ended.timed_out else f"code {ended.code}"
+            yield Trial(call.command, name, (f"{how}: {ended.output[-600:]}",))
+            continue
+        is_done = (folder / "out" / f"{stem}{record}").is_file()
+        is_named = prefix + name in failed or stem in failed
+        is_passed_over = not is_done and not is_named and "passed over" in ended.output
+        if is_done or is_named or is_passed_over:
+            note = "done" if is_done else "named" if is_named else "passed over as no image"
+            yield Trial(call.command, name, note=note)
+        else:
+            yield Trial(call.command, name, (f"neither done nor named: {ended.output[-600:]}",))
+
+
+def _failures(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["name"] for row in csv.DictReader(file)}
+
+
+# Single files: a run each.
+
+
+def file_trials(
+    inputs: Path, folder: Path, kind: Kind, contents: Sequence[bytes]
+) -> Iterator[Trial]:
+    """Run a command once for each content of a file; all in as few children as possible."""
+    next_number = 0
+    while next_number < len(contents):
+        fresh(inputs, folder)
+        kind.setup(folder)
+        journal = folder.with_name(f"{folder.name}.journal")
+        journal.write_text("", encoding="utf-8")
+        work = partial(_each_content, kind, contents, next_number, journal)
+        child = Child(work, folder, _limit_memory)
+        how = _watch(child, journal)
+        done = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        for entry in done:
+            yield _judged(kind, entry)
+        next_number += len(done)
+        if next_number < len(contents):  # the child died at this one
+            yield Trial(kind.name, f"{kind.name} {next_number}", (how,))
+            next_number += 1
+
+
+def _each_content(kind: Kind, contents: Sequence[bytes], first: int, journal: Path) -> int:
+    """Be the child that runs the command again and again, and notes what came of it."""
+    place = Path(kind.place)
+    for number in range(first, len(contents)):
+        place.write_bytes(contents[number])
+        stream = io.StringIO()
+        sys.stdout = sys.stderr = stream
+        code = run_here(kind.call)
+        entry = {"number": number, "code": code, "output": stream.getvalue()[-1500:]}
+        with journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+    return 0
+
+
+def _watch(child: Child, journal: Path) -> str:
+    """Wait for a child as long as it gets on; says how it ended."""
+    size = -1
+    since = time.monotonic()
+    while child.is_alive():
+        time.sleep(0.02)
+        now = journal.stat().st_size
+        if now != size:
+            size = now
+            since = time.monotonic()
+        elif time.monotonic() - since > LIMIT:
+            child.kill()
+            child.wait()
+            return f"standstill for {LIMIT:.0f} s"
+    ended = child.wait()
+    return f"the process ended with code {ended.code}: {ended.output[-600:]}"
+
+
+def _judged(kind: Kind, entry: Mapping[str, object]) -> Trial:
+    what = f"{kind.name} {entry['number']}"
+    output = str(entry["output"])
+    if entry["code"] == CRASHED or entry["code"] not in CODES:
+        return Trial(kind.name, what, (f"crash: {output[-900:]}",))
+    if entry["code"] == 2 and Path(kind.place).name not in output:
+        return Trial(kind.name, what, (f"refused without its name: {output}",))
+    return Trial(kind.name, what, note="refused" if entry["code"] == 2 else "taken")
+
+
+def single_files(folder: Path) -> dict[str, Kind]:
+    """The kinds of files that have a run each, by name."""
+    models = tiny_options("weights")
+    data = ["--datapath", "data", "--output_dir", "out", *models]
+    training = [*data, "--epochs", "1", "--resume"]
+    run_once = Call("inference", data)
+    train_once = Call("train_general", training)
+
+    def nothing(place: Path) -> None:
+        pass
+
+    def infer(place: Path) -> None:
+        Child(run_once, place).wait()
+
+    def train(place: Path) -> None:
+        Child(train_once, place).wait()
+
+    def kind(name: str, place: str, command: str, arguments: Sequence[str], setup=nothing) -> Kind:  # type: ignore[no-untyped-def]
+        return Kind(name, place, Call(command, arguments), setup)
+
+    scores = ["--datapath", "data", "--results", "out", "--output_dir", "scores"]
+    strange = ["--checkpoint", "strange.pth"]
+    start = ["--init_checkpoint", "strange.safetensors", "--epochs", "1", "--overwrite"]
+    return {
+        entry.name: entry
+        for entry in (
+            kind("config YAML", "strange.yaml", "inference", [*data, "--config", "strange.yaml"]),
+            kind("suite YAML", "suite.yaml", "evaluate", ["--suite", "suite.yaml", *data[2:]]),
+            kind("adapter .pth", "strange.pth", "inference", [*data, *strange], infer),
+            kind("adapter .safetensors", "strange.safetensors", "train_general", [*data, *start]),
+            kind("training state", "out/last.pth", "train_general", training, train),
+            kind("mini SAM", "weights/sam.safetensors", "inference", data),
+            kind(
+                "mini parser",
+                "weights/parser.safetensors",
+                "generate_reference",
+                ["--input_dir", "photos", "--output_dir", "out", *models],
+            ),
+            kind("result record", "out/face_00_result.json", "inference", data, infer),
+            kind("summary", "out/summary.json", "evaluate", scores, infer),
+            kind("result mask", "out/face_00_occlusion.png", "evaluate", scores, infer),
+        )
+    }
+
+
+def cache_trials(
+    inputs: Path, folder: Path, random: np.random.Generator, count: int
+) -> Iterator[Trial]:
+    """Broken entries of the feature cache, with a digest that fits or not: all are made again."""
+    fresh(inputs, folder)
+    arguments = [
+        "--datapath",
+        "data",
+        "--output_dir",
+        "out",
+        "--overwrite",
+        *tiny_options("weights"),
+    ]
+    call = Call("inference", arguments)
+    Child(call, folder).wait()
+    wanted = _masks(folder)
+    entries = sorted((folder / "data" / CACHE).glob("*.feat"))
+    good = {path: path.read_bytes() for path in entries}
+    size = hashlib.sha256().digest_size
+    for start in range(0, count, len(entries)):
+        for path in entries:
+            payload = mutate.mutated(random, good[path][size:])
+            digest = hashlib.sha256(path.stem.encode() + payload).digest()
+            fits = random.random() < 0.7
+            path.write_bytes((digest if fits else good[path][:size]) + payload)
+        ended = Child(call, folder, _limit_memory).wait(LIMIT + 10)
+        faults = [] if ended.code == 0 else [f"code {ended.code}: {ended.output[-800:]}"]
+        for number, path in enumerate(entries, start):
+            # A changed entry that is whole by its shapes may be used: it is the user's own folder.
+            same = _masks(folder) == wanted
+            yield Trial(
+                "cache", f"{path.name} {number}", tuple(faults), "same masks" if same else ""
+            )
+
+
+def _masks(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "out").glob("*_occlusion.png")}
+
+
+# What is tried, by kind.
+
+
+def trials(
+    inputs: Path, folder: Path, count: int, seed: int
+) -> Iterator[tuple[str, Iterator[Trial]]]:
+    """All kinds of files, about ``count`` of each; gives the name and the trials of each kind."""
+    random = np.random.default_rng((seed, 4))
+    photos = dict(mutate.hostile_images())
+    good = list(mutate.images().items())
+    for number in range(2 * count):
+        ending, content = good[number % len(good)]
+        photos[f"{number:04d}{ending}"] = mutate.mutated(random, content)
+    yield "photos", photo_trials(inputs, folder, photos)
+
+    sample = folder.with_name("sample")
+    files = write_face(sample, "sample", seed=0)
+    for ending in CONTRACT_ENDINGS:
+        path = Path(f"{sample / files.name}{ending}")
+        if ending.endswith(".png") and path.is_file():
+            contents = [mutate.mutated(random, path.read_bytes()) for _ in range(count // 2)]
+            contents += list(mutate.hostile_images().values())
+            yield f"{ending} of a face", face_trials(inputs, folder, ending, contents)
+    maps = list(mutate.class_maps(random, count))
+    yield "class maps", face_trials(inputs, folder, "_parsing_mask.npy", maps)
+    labels = [mutate.mutated_json(random, mutate.labelme_file()) for _ in range(count)]
+    yield "LabelMe files", face_trials(inputs, folder, ".json", labels)
+    yield from _alignments(inputs, folder, random, count)
+    yield "cache entries", cache_trials(inputs, folder, random, count)
+    yield from _single(inputs, folder, random, count)
+
+
+def _alignments(
+    inputs: Path, folder: Path, random: np.random.Generator, count: int
+) -> Iterator[tuple[str, Iterator[Trial]]]:
+    """The records that say where a face lies in its photo."""
+    fresh(inputs, folder)
+    arguments = ["--input_dir", "photos", "--output_dir", "out", *tiny_options("weights")]
+    Child(Call("generate_reference", arguments), folder).wait()
+    good = (folder / "out" / "photo_00_align.json").read_bytes()
+    contents = [mutate.mutated_json(random, good) for _ in range(count)]
+    yield "alignments", face_trials(inputs, folder, "_align.json", contents, ["--to_photo"])
+
+
+def _single(
+    inputs: Path, folder: Path, random: np.random.Generator, count: int
+) -> Iterator[tuple[str, Iterator[Trial]]]:
+    """Files of which a command reads one."""
+    kinds = single_files(folder)
+    for name, kind in kinds.items():
+        fresh(inputs, folder)
+        kind.setup(folder)
+        path = folder / kind.place
+        contents: list[bytes]
+        if name == "config YAML":
+            text = (
+                b"train:\n  lr: 1.0e-4\n  epochs: 3\nmask: {min_piece: 0.1}\nmodel: {set: mini}\n"
+            )
+            contents = mutate.hostile_yaml() + [mutate.mutated(random, text) for _ in range(count)]
+        elif name == "suite YAML":
+            text = path.read_bytes()
+            contents = mutate.hostile_yaml()
+            contents += [mutate.mutated(random, text) for _ in range(count // 2)]
+        elif path.suffix == ".json":
+            good = path.read_bytes()
+            contents = [mutate.mutated_json(random, good) for _ in range(count // 2)]
+        elif path.suffix == ".png":
+            good = path.read_bytes()
+            contents = [mutate.mutated(random, good) for _ in range(count // 2)]
+            contents += list(mutate.hostile_images().values())
+        else:
+            contents = _weights(random, kind, inputs, folder, count)
+        yield name, file_trials(inputs, folder, kind, contents)
+
+
+def _weights(
+    random: np.random.Generator, kind: Kind, inputs: Path, folder: Path, count: int
+) -> list[bytes]:
+    """Broken files of weights like the one that a kind stands for."""
+    good: list[bytes] = []
+    if kind.name == "adapter .pth":
+        good = _adapters(inputs, folder)
+    elif kind.name == "adapter .safetensors":
+        good = [(folder / "weights" / "adapter.safetensors").read_bytes()]
+    else:
+        good = [(folder / kind.place).read_bytes()]
+    return list(mutate.checkpoints(random, good, count))
+
+
+def _adapters(inputs: Path, folder: Path) -> list[bytes]:
+    """A good adapter in torch's own format, as today's and as old versions write it."""
+    import torch
+
+    from s3pot.weights.load import read_checkpoint
+
+    content = read_checkpoint(folder / "weights" / "adapter.safetensors")
+    state = {"kind": "s3pot-adapter", "adapter": content["state_dict"], "config": {}, "epoch": 1}
+    new, old = io.BytesIO(), io.BytesIO()
+    torch.save(state, new)
+    torch.save(state, old, _use_new_zipfile_serialization=False)
+    return [new.getvalue(), old.getvalue()]

@@ -1,0 +1,92 @@
+"""What came of the trials: a line for each group, every fault in full, and all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3pot.io import write_bytes
+
+SHOWN = 5  # faults of a group that are printed in full
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing that was tried.
+
+    Attributes:
+        group: Which line of the table it belongs to.
+        what: What was done.
+        faults: What was not as promised; empty if all was.
+        note: Anything else that is worth to be counted, in a few words.
+    """
+
+    group: str
+    what: str
+    faults: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass
+class Line:
+    """A line of the table."""
+
+    name: str
+    trials: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    notes: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+class Report:
+    """Collects trials and prints the table as it grows.
+
+    Args:
+        facts: What the numbers depend on, for the JSON file.
+    """
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        self.lines: list[Line] = []
+
+    @property
+    def failed(self) -> int:
+        """How many trials had a fault."""
+        return sum(line.failed for line in self.lines)
+
+    def add(self, name: str, trials: Iterable[Trial]) -> None:
+        """Run the trials of a group and print its line."""
+        line = Line(name)
+        self.lines.append(line)
+        start = time.monotonic()
+        for trial in trials:
+            line.trials += 1
+            if trial.note:
+                line.notes[trial.note] = line.notes.get(trial.note, 0) + 1
+            if trial.faults:
+                line.failed += 1
+                line.faults.append(f"{trial.what}: {'; '.join(trial.faults)}")
+        line.seconds = time.monotonic() - start
+        verdict = "ok" if line.failed == 0 else f"{line.failed} FAILED"
+        sys.stdout.write(f"{name:<44} {line.trials:>6} {line.seconds:>8.0f} s  {verdict}\n")
+        for fault in line.faults[:SHOWN]:
+            sys.stdout.write(f"    {fault}\n")
+        for note, count in sorted(line.notes.items()):
+            sys.stdout.write(f"    {count} x {note}\n")
+        sys.stdout.flush()
+
+    def write(self, folder: Path) -> None:
+        """Write ``reliability.json`` and, as a Markdown table, ``reliability.md``."""
+        content = {"facts": self.facts, "groups": [asdict(line) for line in self.lines]}
+        write_bytes(folder / "reliability.json", json.dumps(content, indent=2).encode("utf-8"))
+        rows = ["| trials | number | with a fault | minutes |", "| --- | --- | --- | --- |"]
+        for line in self.lines:
+            minutes = f"{line.seconds / 60:.1f}"
+            rows.append(f"| {line.name} | {line.trials} | {line.failed} | {minutes} |")
+        write_bytes(folder / "reliability.md", ("\n".join(rows) + "\n").encode("utf-8"))
