@@ -383,7 +383,7 @@ def _apply_override(tree: dict[str, Any], item: str) -> None:
         raise ConfigError(f"{item!r} is no override; write section.key=value, e.g. train.lr=1e-4")
     try:
         value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         value = text  # text fields take it; the others say that it is of another type
     branch = _plain(tree.get(section))
     if branch is None:

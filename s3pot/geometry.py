@@ -14,6 +14,7 @@ from s3pot.types import S3potError
 
 BORDERS = ("reflect", "black")
 TURNS = (0, 90, 180, 270)
+MOST_PIXELS = 1_000_000_000  # of a photo or working image that a file may speak of
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,14 @@ class Alignment:
 
         Raises:
             S3potError: A value describes no crop.
-            KeyError, TypeError, ValueError: A value is missing or of another kind.
+            LookupError, TypeError, ValueError, ArithmeticError: A value is missing, or of another
+                kind.
         """
         height, width = values["size"]
         photo_height, photo_width = values["photo_size"]
         score = values["score"]
+        if max(height * width, photo_height * photo_width) > MOST_PIXELS:
+            raise ValueError(f"more than {MOST_PIXELS:,} pixels")
         return cls(
             quad=as_quad(np.reshape(values["quad"], (4, 2))),
             size=(int(height), int(width)),
@@ -107,7 +111,7 @@ class Alignment:
         values = read_json(path)
         try:
             return cls.from_dict(values)
-        except (KeyError, TypeError, ValueError, AttributeError, S3potError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, S3potError) as error:
             raise BadFile(
                 f"{path} is no alignment ({error!r}). Run generate_reference.py again to write it."
             ) from error

@@ -15,7 +15,7 @@ import argparse
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Options:
     Attributes:
         folder: For all files, which are gone afterwards.
         inputs: What ``make_inputs`` wrote.
+        commands: That are killed.
         kills: Of each command.
         files: Broken ones of each kind.
         seed: Of moments and mutations.
@@ -46,6 +47,7 @@ class Options:
 
     folder: Path
     inputs: Path
+    commands: Sequence[str]
     kills: int
     files: int
     seed: int
@@ -54,7 +56,7 @@ class Options:
 
 def kill(options: Options, report: Report) -> None:
     """SIGKILL at random moments and at writes; SIGINT and SIGTERM."""
-    for name in calls():
+    for name in options.commands:
         base = kills.baseline(options.inputs, options.folder / "base", name)
         place = options.folder / "killed"
         trials = kills.kill_trials(options.inputs, place, base, options.kills, options.seed)
@@ -80,7 +82,7 @@ def workers(options: Options, report: Report) -> None:
 
 def fuzzing(options: Options, report: Report) -> None:
     """Broken and hostile files of every kind through the commands that read them."""
-    count = 5 if options.quick else options.files
+    count = 2 if options.quick else options.files
     place = options.folder / "fuzzed"
     for name, trials in fuzz.trials(options.inputs, place, count, options.seed):
         report.add(f"broken files: {name}", trials)
@@ -102,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--only", choices=GROUPS, nargs="*", default=list(GROUPS), help="groups of trials")
+    add("--commands", choices=calls(), nargs="*", default=list(calls()), help="that are killed")
     add("--kills", type=int, default=60, help="of each command (default: 60)")
     add("--files", type=int, default=120, help="broken ones of each kind (default: 120)")
     add("--seed", type=int, default=0, help="of moments and mutations (default: 0)")
@@ -115,6 +118,7 @@ def main(argv: list[str] | None = None) -> int:
         options = Options(
             folder=folder,
             inputs=make_inputs(folder / "inputs"),
+            commands=args.commands,
             kills=3 if args.quick else args.kills,
             files=args.files,
             seed=args.seed,

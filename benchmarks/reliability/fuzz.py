@@ -32,6 +32,7 @@ from s3pot.io import write_bytes
 
 LIMIT = 30.0  # seconds that a single file may take
 BATCH = 60  # items of one folder run
+MANY = 20  # files of a kind from which on the fixed hostile ones are tried everywhere
 MEMORY = 3 << 30  # bytes beyond what a child begins with
 CODES = (0, 1, 2)  # that a command may end with
 
@@ -297,8 +298,16 @@ def _masks(folder: Path) -> dict[str, bytes]:
 def trials(
     inputs: Path, folder: Path, count: int, seed: int
 ) -> Iterator[tuple[str, Iterator[Trial]]]:
-    """All kinds of files, about ``count`` of each; gives the name and the trials of each kind."""
+    """All kinds of files; gives the name and the trials of each kind.
+
+    Args:
+        inputs: What ``make_inputs`` wrote.
+        folder: The workplace.
+        count: About so many of each kind; hostile images are tried as photos alone if it is small.
+        seed: Of all mutations.
+    """
     random = np.random.default_rng((seed, 4))
+    hostile = list(mutate.hostile_images().values()) if count >= MANY else []
     photos = dict(mutate.hostile_images())
     good = list(mutate.images().items())
     for number in range(2 * count):
@@ -312,7 +321,7 @@ def trials(
         path = Path(f"{sample / files.name}{ending}")
         if ending.endswith(".png") and path.is_file():
             contents = [mutate.mutated(random, path.read_bytes()) for _ in range(count // 2)]
-            contents += list(mutate.hostile_images().values())
+            contents += hostile
             yield f"{ending} of a face", face_trials(inputs, folder, ending, contents)
     maps = list(mutate.class_maps(random, count))
     yield "class maps", face_trials(inputs, folder, "_parsing_mask.npy", maps)
@@ -352,7 +361,7 @@ def _single(
             contents = mutate.hostile_yaml() + [mutate.mutated(random, text) for _ in range(count)]
         elif name == "suite YAML":
             text = path.read_bytes()
-            contents = mutate.hostile_yaml()
+            contents = mutate.hostile_yaml() if count >= MANY else []
             contents += [mutate.mutated(random, text) for _ in range(count // 2)]
         elif path.suffix == ".json":
             good = path.read_bytes()
@@ -360,7 +369,7 @@ def _single(
         elif path.suffix == ".png":
             good = path.read_bytes()
             contents = [mutate.mutated(random, good) for _ in range(count // 2)]
-            contents += list(mutate.hostile_images().values())
+            contents += list(mutate.hostile_images().values()) if count >= MANY else []
         else:
             contents = _weights(random, kind, inputs, folder, count)
         yield name, file_trials(inputs, folder, kind, contents)

@@ -319,7 +319,7 @@ def labelme_file(size: int = 64) -> bytes:
         {"label": "_background_", "points": square, "shape_type": "polygon"},
         {"label": "hair", "points": square, "shape_type": "polygon"},
     ]
-    content = {
+    content: dict[str, Any] = {
         "version": "5.5.0",
         "flags": {},
         "shapes": shapes,

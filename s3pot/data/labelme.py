@@ -226,7 +226,7 @@ def _embedded_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(base64.b64decode(data)), formats=("PNG", "JPEG")) as image:
             return image.height, image.width
-    except (OSError, ValueError):
+    except (OSError, ValueError, Image.DecompressionBombError):
         return None
 
 

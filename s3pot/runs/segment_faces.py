@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -309,10 +309,17 @@ def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, b
             )
         return None, False
     try:
-        models = read_json(face.align).get("provenance", {}).get("models", {})
-        return Alignment.read(face.align), "detector" in models
-    except (S3potError, AttributeError) as error:
+        alignment = Alignment.read(face.align)
+        return alignment, _has_detector(read_json(face.align))
+    except S3potError as error:
         if is_needed:
             raise
         logger.warning("%s: its alignment is not known: %s", face.name, error)
         return None, False
+
+
+def _has_detector(record: Mapping[str, Any]) -> bool:
+    """Whether the record of an alignment names a detector; its content may be anything."""
+    provenance = record.get("provenance")
+    models = provenance.get("models") if isinstance(provenance, dict) else None
+    return isinstance(models, dict) and "detector" in models

@@ -64,9 +64,13 @@ def _zip_fault(path: Path, suffix: str) -> str | None:
         return f"cut off: its end is missing after {path.stat().st_size:,} bytes"
     if suffix not in (".pt", ".pth"):
         return "a zip archive and not what its name says"
-    with zipfile.ZipFile(path) as archive:
-        if not any(Path(name).name == "data.pkl" for name in archive.namelist()):
-            return "no checkpoint but a zip archive of other files, which has to be unpacked"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # a damaged directory ends in almost any error, struct.error included
+        return "a damaged archive"
+    if not any(Path(name).name == "data.pkl" for name in names):
+        return "no checkpoint but a zip archive of other files, which has to be unpacked"
     return None
 
 

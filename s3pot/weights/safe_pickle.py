@@ -139,12 +139,12 @@ def _sort_members(members: Mapping[str, Member]) -> tuple[Member, dict[str, Memb
 def _check_old_format(stream: BinaryIO) -> None:
     """Check five pickles (magic number, protocol, system, content, keys) and the storages."""
     stream.seek(0)
-    magic, protocol = (_walk(stream, MAX_PICKLE_BYTES).result for _ in range(2))
+    magic, protocol = (_walk(_Bounded(stream)).result for _ in range(2))
     if magic != _OLD_MAGIC or protocol != _OLD_PROTOCOL:
         raise DamagedPickle("it does not start as a file of torch.save does")
-    _walk(stream, MAX_PICKLE_BYTES)
-    content = _walk(stream, MAX_PICKLE_BYTES)
-    keys = _walk(stream, MAX_PICKLE_BYTES).result
+    _walk(_Bounded(stream))
+    content = _walk(_Bounded(stream))
+    keys = _walk(_Bounded(stream)).result
     if not isinstance(keys, _Container) or keys.kind != "list":
         raise DamagedPickle("its list of storages is missing")
     if sorted(map(repr, keys.items)) != sorted(map(repr, content.storages)):
@@ -220,14 +220,32 @@ _MARK = object()
 _FILLED_BY_KEY = ("dict", "OrderedDict")
 
 
-def _walk(stream: BinaryIO, max_bytes: int | None = None) -> _Walk:
+class _Bounded:
+    """The next ``MAX_PICKLE_BYTES`` of a file: a text in a pickle says itself how long it is."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._left = MAX_PICKLE_BYTES
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes, or as many as there are."""
+        if size > self._left:
+            raise UnsafePickle(f"its pickle is larger than {MAX_PICKLE_BYTES >> 20} MiB")
+        self._left -= size
+        return self._stream.read(size)
+
+    def readline(self) -> bytes:
+        """Read to the next line break."""
+        line = self._stream.readline(self._left)
+        self._left -= len(line)
+        return line
+
+
+def _walk(stream: io.BytesIO | _Bounded) -> _Walk:
     """Walk through one pickle; the stream is left behind it."""
-    start = stream.tell()
     walk = _Walk()
     try:
-        for opcode, argument, position in pickletools.genops(stream):
-            if max_bytes is not None and (position or start) - start > max_bytes:
-                raise UnsafePickle(f"its pickle is larger than {max_bytes >> 20} MiB")
+        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
             walk.step(opcode.name, argument)
     except UnsafePickle:
         raise

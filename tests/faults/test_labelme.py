@@ -10,6 +10,8 @@ import base64
 import io
 import json
 import logging
+import struct
+import zlib
 from pathlib import Path
 from typing import Any, Callable
 
@@ -285,3 +287,17 @@ def test_a_truth_that_cannot_be_used_costs_the_score_only(
     assert "face_00: no score, for its truth cannot be used" in caplog.text
     assert "512 x 512, but its image is 64 x 64" in caplog.text
     assert "face_01" in caplog.text and "face_02" not in caplog.text
+
+
+def test_an_embedded_image_of_absurd_size_is_no_size(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    image = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        image += struct.pack(">I", len(data)) + kind + data + check
+    content = {"shapes": [], "imageData": base64.b64encode(image).decode("ascii")}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    mask = read_labelme(path, (10, 10))
+    assert mask is not None and not mask.any()

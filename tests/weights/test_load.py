@@ -288,3 +288,12 @@ def test_known_holes_of_torch_are_told_once(
     assert len(caplog.records) == bool(holes)
     assert all(hole in caplog.text for hole in holes)
     load._warn_of_known_holes.cache_clear()
+
+
+def test_an_archive_with_a_damaged_directory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save(random_state(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"PK\1\2", b"PK\1\3"))
+    with pytest.raises(CheckpointError, match="a.pth is a damaged archive"):
+        read_checkpoint(path)

@@ -338,3 +338,9 @@ def test_damage_is_refused_or_loads(save: Save, cut: bool) -> None:
         except (UnsafePickle, DamagedPickle):
             refused += 1
     assert refused > 20
+
+
+def test_a_text_that_claims_to_be_longer_than_the_file_takes_no_memory() -> None:
+    for pickled in (b"\x80\2X\xff\xff\xff\xff", b"\x80\2\x8d" + b"\xff" * 7 + b"\x7f"):
+        with pytest.raises((UnsafePickle, DamagedPickle)):
+            check(pickled)
