@@ -186,7 +186,7 @@ def read_json(path: Path) -> Any:
     """
     content = read_bytes(path)
     try:
-        return json.loads(content)
+        return json.loads(content, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise BadFile(
             f"{path} is not encoded in UTF-8 (byte {error.start} does not fit). "
@@ -196,6 +196,10 @@ def read_json(path: Path) -> Any:
         raise BadFile(f"{path} is nested too deeply for a JSON file of its kind.") from error
     except ValueError as error:
         raise BadFile(f"{path} is no JSON file: {error}.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no JSON number")
 
 
 def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:

@@ -41,6 +41,7 @@ class Options:
         commands: That are killed.
         kills: Of each command.
         files: Broken ones of each kind.
+        kinds: Of files; empty for all.
         seed: Of moments and mutations.
         quick: Only a few of each.
     """
@@ -50,6 +51,7 @@ class Options:
     commands: Sequence[str]
     kills: int
     files: int
+    kinds: Sequence[str]
     seed: int
     quick: bool
 
@@ -84,7 +86,7 @@ def fuzzing(options: Options, report: Report) -> None:
     """Broken and hostile files of every kind through the commands that read them."""
     count = 2 if options.quick else options.files
     place = options.folder / "fuzzed"
-    for name, trials in fuzz.trials(options.inputs, place, count, options.seed):
+    for name, trials in fuzz.trials(options.inputs, place, count, options.seed, options.kinds):
         report.add(f"broken files: {name}", trials)
 
 
@@ -106,6 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--only", choices=GROUPS, nargs="*", default=list(GROUPS), help="groups of trials")
     add("--commands", choices=calls(), nargs="*", default=list(calls()), help="that are killed")
     add("--kills", type=int, default=60, help="of each command (default: 60)")
+    add("--kinds", nargs="*", default=(), help="only these kinds of broken files")
     add("--files", type=int, default=120, help="broken ones of each kind (default: 120)")
     add("--seed", type=int, default=0, help="of moments and mutations (default: 0)")
     add("--quick", action="store_true", help="a few of each")
@@ -121,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
             commands=args.commands,
             kills=3 if args.quick else args.kills,
             files=args.files,
+            kinds=args.kinds,
             seed=args.seed,
             quick=args.quick,
         )

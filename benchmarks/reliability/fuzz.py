@@ -21,17 +21,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.reliability import mutate
 from benchmarks.reliability.children import CRASHED, Call, Child, run_here
 from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import fresh
 from benchmarks.tiny import tiny_options, write_face
-from s3pot.data.face_folder import CACHE, CONTRACT_ENDINGS
+from s3pot.data.face_folder import ALIGN, CACHE, CLEAN, OCCLUSION, PARSING, REFERENCE
 from s3pot.io import write_bytes
+from s3pot.weights.load import read_checkpoint
 
 LIMIT = 30.0  # seconds that a single file may take
 BATCH = 60  # items of one folder run
+GOOD_CONFIG = b"train:\n  lr: 1.0e-4\n  epochs: 3\nmask: {min_piece: 0.1}\nmodel: {set: mini}\n"
 MANY = 20  # files of a kind from which on the fixed hostile ones are tried everywhere
 MEMORY = 3 << 30  # bytes beyond what a child begins with
 CODES = (0, 1, 2)  # that a command may end with
@@ -51,7 +54,7 @@ class Kind:
     name: str
     place: str
     call: Call
-    setup: Callable[[Path], None]
+    setup: Callable[[Path], None] = lambda folder: None
 
 
 def _limit_memory() -> None:
@@ -208,49 +211,40 @@ def _judged(kind: Kind, entry: Mapping[str, object]) -> Trial:
     return Trial(kind.name, what, note="refused" if entry["code"] == 2 else "taken")
 
 
-def single_files(folder: Path) -> dict[str, Kind]:
+def single_files() -> dict[str, Kind]:
     """The kinds of files that have a run each, by name."""
     models = tiny_options("weights")
     data = ["--datapath", "data", "--output_dir", "out", *models]
-    training = [*data, "--epochs", "1", "--resume"]
-    run_once = Call("inference", data)
-    train_once = Call("train_general", training)
-
-    def nothing(place: Path) -> None:
-        pass
-
-    def infer(place: Path) -> None:
-        Child(run_once, place).wait()
-
-    def train(place: Path) -> None:
-        Child(train_once, place).wait()
-
-    def kind(name: str, place: str, command: str, arguments: Sequence[str], setup=nothing) -> Kind:  # type: ignore[no-untyped-def]
-        return Kind(name, place, Call(command, arguments), setup)
-
+    photos = ["--input_dir", "photos", "--output_dir", "out", *models]
+    suite = ["--suite", "suite.yaml", "--output_dir", "out", *models]
     scores = ["--datapath", "data", "--results", "out", "--output_dir", "scores"]
-    strange = ["--checkpoint", "strange.pth"]
-    start = ["--init_checkpoint", "strange.safetensors", "--epochs", "1", "--overwrite"]
-    return {
-        entry.name: entry
-        for entry in (
-            kind("config YAML", "strange.yaml", "inference", [*data, "--config", "strange.yaml"]),
-            kind("suite YAML", "suite.yaml", "evaluate", ["--suite", "suite.yaml", *data[2:]]),
-            kind("adapter .pth", "strange.pth", "inference", [*data, *strange], infer),
-            kind("adapter .safetensors", "strange.safetensors", "train_general", [*data, *start]),
-            kind("training state", "out/last.pth", "train_general", training, train),
-            kind("mini SAM", "weights/sam.safetensors", "inference", data),
-            kind(
-                "mini parser",
-                "weights/parser.safetensors",
-                "generate_reference",
-                ["--input_dir", "photos", "--output_dir", "out", *models],
-            ),
-            kind("result record", "out/face_00_result.json", "inference", data, infer),
-            kind("summary", "out/summary.json", "evaluate", scores, infer),
-            kind("result mask", "out/face_00_occlusion.png", "evaluate", scores, infer),
-        )
-    }
+    training = [*data, "--epochs", "1", "--resume"]
+    config = [*data, "--config", "strange.yaml"]
+    checkpoint = [*data, "--checkpoint", "strange.pth"]
+    start = [*data, "--init_checkpoint", "strange.safetensors", "--epochs", "1", "--overwrite"]
+    infer = partial(_run_once, Call("inference", data))
+    train = partial(_run_once, Call("train_general", training))
+    sam = "weights/sam.safetensors"
+    parser = "weights/parser.safetensors"
+    mask = "out/face_00_occlusion.png"
+    record = "out/face_00_result.json"
+    kinds = (
+        Kind("config YAML", "strange.yaml", Call("inference", config)),
+        Kind("suite YAML", "suite.yaml", Call("evaluate", suite)),
+        Kind("adapter .pth", "strange.pth", Call("inference", checkpoint), infer),
+        Kind("adapter .safetensors", "strange.safetensors", Call("train_general", start)),
+        Kind("training state", "out/last.pth", Call("train_general", training), train),
+        Kind("mini SAM", sam, Call("inference", data)),
+        Kind("mini parser", parser, Call("generate_reference", photos)),
+        Kind("result record", record, Call("inference", data), infer),
+        Kind("summary", "out/summary.json", Call("evaluate", scores), infer),
+        Kind("result mask", mask, Call("evaluate", scores), infer),
+    )
+    return {kind.name: kind for kind in kinds}
+
+
+def _run_once(call: Call, folder: Path) -> None:
+    Child(call, folder).wait()
 
 
 def cache_trials(
@@ -292,11 +286,8 @@ def _masks(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "out").glob("*_occlusion.png")}
 
 
-# What is tried, by kind.
-
-
 def trials(
-    inputs: Path, folder: Path, count: int, seed: int
+    inputs: Path, folder: Path, count: int, seed: int, only: Sequence[str] = ()
 ) -> Iterator[tuple[str, Iterator[Trial]]]:
     """All kinds of files; gives the name and the trials of each kind.
 
@@ -305,96 +296,106 @@ def trials(
         folder: The workplace.
         count: About so many of each kind; hostile images are tried as photos alone if it is small.
         seed: Of all mutations.
+        only: Names of kinds; empty for all.
     """
-    random = np.random.default_rng((seed, 4))
-    hostile = list(mutate.hostile_images().values()) if count >= MANY else []
-    photos = dict(mutate.hostile_images())
-    good = list(mutate.images().items())
-    for number in range(2 * count):
-        ending, content = good[number % len(good)]
-        photos[f"{number:04d}{ending}"] = mutate.mutated(random, content)
-    yield "photos", photo_trials(inputs, folder, photos)
-
-    sample = folder.with_name("sample")
-    files = write_face(sample, "sample", seed=0)
-    for ending in CONTRACT_ENDINGS:
-        path = Path(f"{sample / files.name}{ending}")
-        if ending.endswith(".png") and path.is_file():
-            contents = [mutate.mutated(random, path.read_bytes()) for _ in range(count // 2)]
-            contents += hostile
-            yield f"{ending} of a face", face_trials(inputs, folder, ending, contents)
-    maps = list(mutate.class_maps(random, count))
-    yield "class maps", face_trials(inputs, folder, "_parsing_mask.npy", maps)
-    labels = [mutate.mutated_json(random, mutate.labelme_file()) for _ in range(count)]
-    yield "LabelMe files", face_trials(inputs, folder, ".json", labels)
-    yield from _alignments(inputs, folder, random, count)
-    yield "cache entries", cache_trials(inputs, folder, random, count)
-    yield from _single(inputs, folder, random, count)
+    maker = _Maker(inputs, folder, count, np.random.default_rng((seed, 4)))
+    kinds: dict[str, Callable[[], Iterator[Trial]]] = {
+        "photos": maker.photos,
+        "class maps": maker.class_maps,
+        "LabelMe files": maker.labelme_files,
+        "alignments": maker.alignments,
+        "cache entries": maker.cache_entries,
+    }
+    for ending in (".png", REFERENCE, OCCLUSION, CLEAN):
+        kinds[f"{ending} of a face"] = partial(maker.images_of_faces, ending)
+    for name, kind in single_files().items():
+        kinds[name] = partial(maker.single_files, kind)
+    for name, make in kinds.items():
+        if not only or name in only:
+            yield name, make()
 
 
-def _alignments(
-    inputs: Path, folder: Path, random: np.random.Generator, count: int
-) -> Iterator[tuple[str, Iterator[Trial]]]:
-    """The records that say where a face lies in its photo."""
-    fresh(inputs, folder)
-    arguments = ["--input_dir", "photos", "--output_dir", "out", *tiny_options("weights")]
-    Child(Call("generate_reference", arguments), folder).wait()
-    good = (folder / "out" / "photo_00_align.json").read_bytes()
-    contents = [mutate.mutated_json(random, good) for _ in range(count)]
-    yield "alignments", face_trials(inputs, folder, "_align.json", contents, ["--to_photo"])
+class _Maker:
+    """Makes broken files of each kind and tries them."""
+
+    def __init__(self, inputs: Path, folder: Path, count: int, random: np.random.Generator) -> None:
+        self.inputs = inputs
+        self.folder = folder
+        self.count = count
+        self.random = random
+        self.hostile_images: list[bytes] = []
+        self.hostile_yaml: list[bytes] = []
+        if count >= MANY:
+            self.hostile_images = list(mutate.hostile_images().values())
+            self.hostile_yaml = mutate.hostile_yaml()
+
+    def photos(self) -> Iterator[Trial]:
+        files = dict(mutate.hostile_images())
+        good = list(mutate.images().items())
+        for number in range(2 * self.count):
+            ending, content = good[number % len(good)]
+            files[f"{number:04d}{ending}"] = mutate.mutated(self.random, content)
+        return photo_trials(self.inputs, self.folder, files)
+
+    def images_of_faces(self, ending: str) -> Iterator[Trial]:
+        sample = self.folder.with_name("sample")
+        write_face(sample, "sample", seed=0)
+        good = (sample / f"sample{ending}").read_bytes()
+        contents = self._mutated(good, self.count // 2) + self.hostile_images
+        return face_trials(self.inputs, self.folder, ending, contents)
+
+    def class_maps(self) -> Iterator[Trial]:
+        maps = list(mutate.class_maps(self.random, self.count))
+        return face_trials(self.inputs, self.folder, PARSING, maps)
+
+    def labelme_files(self) -> Iterator[Trial]:
+        contents = self._mutated(mutate.labelme_file(), self.count, mutate.mutated_json)
+        return face_trials(self.inputs, self.folder, ".json", contents)
+
+    def alignments(self) -> Iterator[Trial]:
+        fresh(self.inputs, self.folder)
+        arguments = ["--input_dir", "photos", "--output_dir", "out", *tiny_options("weights")]
+        Child(Call("generate_reference", arguments), self.folder).wait()
+        good = (self.folder / "out" / f"photo_00{ALIGN}").read_bytes()
+        contents = self._mutated(good, self.count, mutate.mutated_json)
+        return face_trials(self.inputs, self.folder, ALIGN, contents, ["--to_photo"])
+
+    def cache_entries(self) -> Iterator[Trial]:
+        return cache_trials(self.inputs, self.folder, self.random, self.count)
+
+    def single_files(self, kind: Kind) -> Iterator[Trial]:
+        fresh(self.inputs, self.folder)
+        kind.setup(self.folder)
+        return file_trials(self.inputs, self.folder, kind, self._contents(kind))
+
+    def _contents(self, kind: Kind) -> list[bytes]:
+        path = self.folder / kind.place
+        if kind.name == "config YAML":
+            return self.hostile_yaml + self._mutated(GOOD_CONFIG, self.count)
+        if kind.name == "adapter .pth":
+            return list(mutate.checkpoints(self.random, _adapters(self.folder), self.count))
+        if kind.name == "adapter .safetensors":
+            path = self.folder / "weights" / "adapter.safetensors"
+        good = path.read_bytes()
+        if path.suffix == ".yaml":
+            return self.hostile_yaml + self._mutated(good, self.count // 2)
+        if path.suffix == ".json":
+            return self._mutated(good, self.count // 2, mutate.mutated_json)
+        if path.suffix == ".png":
+            return self.hostile_images + self._mutated(good, self.count // 2)
+        return list(mutate.checkpoints(self.random, [good], self.count))
+
+    def _mutated(
+        self,
+        good: bytes,
+        count: int,
+        change: Callable[[np.random.Generator, bytes], bytes] = mutate.mutated,
+    ) -> list[bytes]:
+        return [change(self.random, good) for _ in range(count)]
 
 
-def _single(
-    inputs: Path, folder: Path, random: np.random.Generator, count: int
-) -> Iterator[tuple[str, Iterator[Trial]]]:
-    """Files of which a command reads one."""
-    kinds = single_files(folder)
-    for name, kind in kinds.items():
-        fresh(inputs, folder)
-        kind.setup(folder)
-        path = folder / kind.place
-        contents: list[bytes]
-        if name == "config YAML":
-            text = (
-                b"train:\n  lr: 1.0e-4\n  epochs: 3\nmask: {min_piece: 0.1}\nmodel: {set: mini}\n"
-            )
-            contents = mutate.hostile_yaml() + [mutate.mutated(random, text) for _ in range(count)]
-        elif name == "suite YAML":
-            text = path.read_bytes()
-            contents = mutate.hostile_yaml() if count >= MANY else []
-            contents += [mutate.mutated(random, text) for _ in range(count // 2)]
-        elif path.suffix == ".json":
-            good = path.read_bytes()
-            contents = [mutate.mutated_json(random, good) for _ in range(count // 2)]
-        elif path.suffix == ".png":
-            good = path.read_bytes()
-            contents = [mutate.mutated(random, good) for _ in range(count // 2)]
-            contents += list(mutate.hostile_images().values()) if count >= MANY else []
-        else:
-            contents = _weights(random, kind, inputs, folder, count)
-        yield name, file_trials(inputs, folder, kind, contents)
-
-
-def _weights(
-    random: np.random.Generator, kind: Kind, inputs: Path, folder: Path, count: int
-) -> list[bytes]:
-    """Broken files of weights like the one that a kind stands for."""
-    good: list[bytes] = []
-    if kind.name == "adapter .pth":
-        good = _adapters(inputs, folder)
-    elif kind.name == "adapter .safetensors":
-        good = [(folder / "weights" / "adapter.safetensors").read_bytes()]
-    else:
-        good = [(folder / kind.place).read_bytes()]
-    return list(mutate.checkpoints(random, good, count))
-
-
-def _adapters(inputs: Path, folder: Path) -> list[bytes]:
+def _adapters(folder: Path) -> list[bytes]:
     """A good adapter in torch's own format, as today's and as old versions write it."""
-    import torch
-
-    from s3pot.weights.load import read_checkpoint
-
     content = read_checkpoint(folder / "weights" / "adapter.safetensors")
     state = {"kind": "s3pot-adapter", "adapter": content["state_dict"], "config": {}, "epoch": 1}
     new, old = io.BytesIO(), io.BytesIO()

@@ -87,7 +87,7 @@ def signal_trials(inputs: Path, folder: Path, base: Baseline, count: int) -> Ite
     """Interrupt a command: exit code 130, a summary, and all files after a re-run."""
     for number in range(count):
         which = (signal.SIGINT, signal.SIGTERM)[number % 2]
-        at_write = number * base.writes // max(count, 1)
+        at_write = 1 + number * (base.writes - 1) // count  # the first one is of no item
         what = f"{which.name} before write {at_write}"
         fresh(inputs, folder)
         ended = run(calls()[base.name], folder, signal_at_write(at_write, which))

@@ -17,6 +17,8 @@ from typing import Any
 from s3pot.io import file_sha256, read_json, write_json
 from s3pot.types import S3potError
 
+DIGEST = "sha256_of_record"  # key of the hash of all the others
+
 
 @dataclass(frozen=True)
 class ItemProvenance:
@@ -69,12 +71,13 @@ def write_record(
         record: JSON file to write.
         provenance: What the item was made from.
         files: Its other files, in ``folder`` or below.
-        content: Plain values that are kept besides; not called ``provenance`` or ``files``.
+        content: Plain values that are kept besides; not called as the record's own keys.
         folder: What the files' names are relative to; None for the record's folder.
     """
     root = folder or record.parent
     hashes = {path.relative_to(root).as_posix(): file_sha256(path) for path in files}
-    write_json(record, {**content, "provenance": provenance.to_dict(), "files": hashes})
+    closed = {**content, "provenance": provenance.to_dict(), "files": hashes}
+    write_json(record, {**closed, DIGEST: _digest(closed)})
 
 
 def read_finished(
@@ -94,6 +97,8 @@ def read_finished(
     root = folder or record.parent
     try:
         content = read_json(record)
+        if content.pop(DIGEST) != _digest(content):
+            return None
         if content.pop("provenance") != provenance.to_dict():
             return None
         for name, sha256 in content.pop("files").items():
@@ -104,3 +109,9 @@ def read_finished(
     except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
         return None
     return dict(content)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """Hash plain values, so that a record that was damaged or edited counts as missing."""
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -133,8 +133,8 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
         state, trained_with = _training_state_of(content, config)
     except (S3potError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} holds a damaged training state ({type(error).__name__}: {error}). Go on from "
-            "another checkpoint of the run, or start anew."
+            f"{path} holds a damaged training state ({type(error).__name__}: {str(error):.200}). "
+            "Go on from another checkpoint of the run, or start anew."
         ) from error
     before = {**_decisive_settings(trained_with), "sam_sha256": state.sam_sha256}
     now = {**_decisive_settings(config), "sam_sha256": sam_sha256}
