@@ -57,7 +57,7 @@ def test_the_generic_sam_and_its_adapter_are_files_of_their_own(
     for piece in ("sam", "adapter"):
         path = build.weights_path(generic, piece)
         assert path == tmp_path / f"{piece}_generic.safetensors"
-    assert build.weights_path(config, "sam") == mini_dir / "sam.pth"
+    assert build.weights_path(config, "sam") == mini_dir / "sam.safetensors"
     key = "mask_decoder.iou_token.weight"
     weights = build.build_sam(generic, CPU).sam.state_dict()[key]
     tuned = build.build_sam(config, CPU).sam.state_dict()[key]
