@@ -47,6 +47,7 @@ def train(folder: Path, target: Path, device: str) -> None:
     """
     drawn, processed = folder / "adapter_faces", folder / "adapter_pairs"
     mini = ["--config", str(CONFIG), "--device", device, f"model.weights_dir={target}"]
+    mini.append("align.mode=never")  # drawn faces are framed as portraits
     paths = ["--input_dir", str(drawn / "raw_images"), "--output_dir", str(processed)]
     _check("drawing", draw(["--out", str(drawn), "--count", str(FACES), "--seed", str(FIRST_FACE)]))
     _check("generate_reference.py", generate_reference.main([*paths, *mini]))

@@ -132,3 +132,10 @@ def test_the_five_commands_run_on_drawn_faces(
     assert (results / "summary.csv").is_file()
     assert (tmp_path / "checkpoint" / "train_general" / "model_epoch_2.pth").is_file()
     assert any((results / "per_image").iterdir())
+
+
+def test_every_file_of_the_packages_stands_in_the_architecture_document() -> None:
+    from tools.file_list import DOCUMENT, updated
+
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert updated(text) == text, "run: python -m tools.file_list"

@@ -156,7 +156,7 @@ def test_before_and_after_beside_each_other(
     assert {"face_00_before.png", "face_00_adapter.pth"} <= set(record["files"])
     assert [entry["adapter"] for entry in record["adapters"]] == ["fresh", "general", "fitted"]
     # From the general adapter on: the same three, and "before" is the general one.
-    start = ["--init_checkpoint", str(mini_dir / "adapter.pth"), "--lr", "0"]
+    start = ["--init_checkpoint", str(mini_dir / "adapter.safetensors"), "--lr", "0"]
     assert run(folder, tmp_path / "general", mini_options, *start) == 0
     with (tmp_path / "general" / "adapters.csv").open() as file:
         again = list(csv.DictReader(file))
