@@ -64,7 +64,9 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 def names(page: Page) -> list[str]:
     """Faces that pass the filters, in the order of the page."""
     cards = "[...document.querySelectorAll('article:not([hidden])')]"
-    return list(page.evaluate(f"{cards}.map((card) => card.querySelector('h2').textContent)"))
+    by_place = "sort((a, b) => a.style.order - b.style.order)"
+    text = "map((card) => card.querySelector('h2').textContent)"
+    return list(page.evaluate(f"{cards}.{by_place}.{text}"))
 
 
 def test_sorts(page: Page) -> None:

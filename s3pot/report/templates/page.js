@@ -30,7 +30,8 @@
       return direction * (first - second) || byName(a, b);
     };
     cards.sort(option.value === "name" ? byName : byValue);
-    main.append(...cards);
+    // Moving a thousand cards in the document takes seconds, giving them another order does not.
+    cards.forEach((card, place) => { card.style.order = place; });
   };
 
   const filterCards = () => {
