@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(0)
     clock = Clock(device, options.minutes)
     limits = clock.limits()
-    report = Report(facts_of(device, options.size, limits), options.json)
+    report = Report(facts_of(clock, options.size, limits), options.json)
     sam = new_sam(options.size, device)
     bench = stages.Bench(
         sizes=sizes_of(options.size),

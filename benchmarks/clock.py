@@ -96,10 +96,15 @@ class Limits:
 
 
 class Clock:
-    """Times calls on one device until the time is up."""
+    """Times calls on one device until the time is up.
+
+    With one thread on a CPU, repeated calls are timed by the processor's own time: what else runs
+    on the machine does not count.
+    """
 
     def __init__(self, device: torch.device, minutes: float) -> None:
         self.device = device
+        self.by_processor = device.type == "cpu" and torch.get_num_threads() == 1
         self.end = time.perf_counter() + 60 * minutes
 
     @property
@@ -114,7 +119,7 @@ class Clock:
         return time.perf_counter()
 
     def measure(self, call: Callable[[], object], seconds: float = 1.0, most: int = 30) -> Timing:
-        """Warm up by one call, then repeat for some seconds, but at least once.
+        """Warm up by one call, then repeat for some seconds by the clock, but at least once.
 
         Args:
             call: What is timed.
@@ -123,17 +128,22 @@ class Clock:
         """
         self._forget_peak()
         start = self.now()
+        started = self._spent()
         call()
         warm = self.now()
         times: list[float] = []
         if warm - start > 8:  # so slow that warming up does not show: the one call has to do
-            times.append(warm - start)
+            times.append(self._spent() - started)
         end = warm + min(seconds, max(self.seconds_left, 0.0))
         while not times or (len(times) < most and self.now() < end):
-            start = self.now()
+            started = self._spent()
             call()
-            times.append(self.now() - start)
+            times.append(self._spent() - started)
         return Timing(statistics.median(times), self._peak(), len(times))
+
+    def _spent(self) -> float:
+        """Seconds of the processor or by the clock; only differences count."""
+        return time.process_time() if self.by_processor else self.now()
 
     def once(self, call: Callable[[], object]) -> Timing:
         """Time a single call without warming up."""
@@ -197,8 +207,9 @@ class Report:
         sys.stdout.flush()
 
 
-def facts_of(device: torch.device, size: str, limits: Limits) -> dict[str, Any]:
+def facts_of(clock: Clock, size: str, limits: Limits) -> dict[str, Any]:
     """What a number needs beside it: device, versions, commit."""
+    device = clock.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
@@ -212,6 +223,9 @@ def facts_of(device: torch.device, size: str, limits: Limits) -> dict[str, Any]:
         "models": size,
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
         "commit": commit or "unknown",
+        "times": "of the processor, of commands by the clock"
+        if clock.by_processor
+        else "by the clock",
         "limit float32": f"{limits.float32 / 1e12:.2f} TFLOP/s",
         "limit bfloat16": f"{limits.bfloat16 / 1e12:.2f} TFLOP/s",
     }

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,8 +37,10 @@ logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-THREADS = 2  # that read, and as many that write; decoders and zlib let others run
-AHEAD = 2  # items beyond a batch that may be read, and that may wait to be written
+# Threads that read, and as many that write: decoders and zlib let others run, and a GPU computes
+# faster than two of them can decode images of 1024 pixels.
+THREADS = max(2, min(4, (os.cpu_count() or 1) // 4))
+AHEAD = THREADS  # items beyond a batch that may be read, and that may wait to be written
 
 # What may be wrong with a single item: its files, too little memory, numbers that fit nowhere.
 # Errors of other types are mistakes in the program and end the run.
