@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import evaluate
+import inference
 from s3pot.data.image import read_rgb, write_png
 
 
@@ -91,3 +92,24 @@ def test_nothing_to_score_is_an_error(tmp_path, data, run, caplog):
     assert run("--results", str(tmp_path / "none")) == 2
     assert evaluate.main([]) == 2
     assert "--suite" in caplog.text
+
+
+@pytest.mark.parametrize("min_share", ["0", "1"])
+def test_a_bare_face_counts_alike_everywhere(tmp_path, data, mini_options, min_share):
+    for path in data.glob("*_occlusion.png"):
+        write_png(path, np.zeros((64, 64), bool))
+    out = tmp_path / "inferred"
+    folders = ["--datapath", str(data), "--output_dir", str(out)]
+    overrides = [*mini_options, f"mask.min_share={min_share}"]
+    assert inference.main([*folders, "--save_vis", *overrides]) == 0
+    assert evaluate.main(["--datapath", str(data), "--results", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    called = [row["occluded"] == "yes" for row in summary]
+    assert [row["occlusion_iou"] for row in summary] == [float(not value) for value in called]
+    (table,) = read(out / "table.csv")
+    assert float(table["false_alarms"]) == pytest.approx(np.mean(called))
+    share = np.mean([row["occluded_share"] for row in summary])
+    assert float(table["false_alarm_share"]) == pytest.approx(share, abs=1e-4)
+    page = (out / "index.html").read_text()
+    assert f"<dt>false alarms</dt><dd>{sum(called)}<small>of 4 bare faces" in page
+    assert any(called) == (min_share == "0")
