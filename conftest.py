@@ -22,13 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=1,
         help="seed those vectors were made with (default: 1)",
     )
-    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--long", action="store_true", help="also run the tests marked long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip slow tests unless they are asked for."""
-    if config.getoption("--slow"):
+    """Skip long tests unless they are asked for."""
+    if config.getoption("--long"):
         return
     for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: runs with --slow"))
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes a minute: runs with --long"))

@@ -18,7 +18,7 @@ check() {
 check ruff check .
 check ruff format --check .
 check mypy
-check pytest
+check pytest -n auto --maxprocesses 8 --dist loadfile
 if [ "${#failed[@]}" -gt 0 ]; then
     echo "failed: ${failed[*]}" >&2
     exit 1

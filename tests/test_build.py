@@ -141,6 +141,7 @@ def test_settings_follow_the_config() -> None:
     assert build.pipeline_settings(load_config("paper")).decision == OcclusionDecision()
 
 
+@pytest.mark.slow
 def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypatch) -> None:
     """The official branches, on random weights of the official sizes; hashes are not theirs."""
     from s3pot.rg.nets.bisenet import BiSeNet

@@ -62,6 +62,7 @@ def test_values_take_the_type_of_their_field(override: str, expected: object) ->
     assert type(value) is type(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "kind"),
     [

@@ -14,6 +14,7 @@ import train_general
 ROOT = Path(train_general.__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_equal_one(
     processed_folder: Callable[..., Path], mini_options: list[str], tmp_path: Path

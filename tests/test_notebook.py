@@ -28,6 +28,7 @@ def outputs_of(notebook: Any, mime: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient = pytest.importorskip(
         "nbclient", reason="needs nbclient and ipykernel: pip install -r requirements-dev.txt"

@@ -14,6 +14,8 @@ import yaml
 
 import s3pot
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("demo.sh", "test.sh", "tools/environment.sh", ".ci/run")
 MODULES = {  # requirement → module it brings

@@ -38,6 +38,7 @@ def test_bootstrap_of_nothing_and_of_one():
     assert (one.mean, one.low, one.high) == (0.25, 0.25, 0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [7, 30, 200])
 def test_bootstrap_agrees_with_scipy(count):
     stats = pytest.importorskip("scipy.stats", reason="needs scipy: pip install scipy")

@@ -51,7 +51,7 @@ use_active() {
     echo "using the active environment $1"
     shift
     local modules="torch torchvision segment_anything numpy cv2 PIL tqdm yaml matplotlib filelock jinja2 safetensors"
-    [ "$1" = requirements.txt ] || modules="$modules pytest ruff mypy"
+    [ "$1" = requirements.txt ] || modules="$modules pytest xdist ruff mypy"
     # shellcheck disable=SC2086  # one argument a module
     "$PY" - $modules <<'PYTHON' || pip_install "$1"
 import importlib.util

@@ -100,6 +100,7 @@ def test_row_and_share() -> None:
     assert str(row) == "| encode | exact | 4 | 500.00 | 8.00 | 25.0 | 1.00 | a note |"
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

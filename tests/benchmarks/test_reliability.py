@@ -24,11 +24,13 @@ def run(*options: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.slow
 def test_killed_commands_end_with_the_same_files() -> None:
     output = run("--only", "kill", "--commands", "inference", "train_general")
     assert output.count(" ok\n") == 4
 
 
+@pytest.mark.slow
 def test_broken_files_are_processed_or_named() -> None:
     kinds = ("photos", "class maps", "LabelMe files", "config YAML", "adapter .pth", "mini SAM")
     output = run("--only", "fuzz", "--kinds", *kinds)
@@ -36,7 +38,7 @@ def test_broken_files_are_processed_or_named() -> None:
 
 
 @pytest.mark.ddp
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_workers() -> None:
     assert "two workers, SIGKILL" in run("--only", "workers")
 

@@ -43,6 +43,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_table(results, run, capsys):
     assert run() == 0
     (row,) = read(results / "table.csv")
@@ -94,6 +95,7 @@ def test_nothing_to_score_is_an_error(tmp_path, data, run, caplog):
     assert "--suite" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("min_share", ["0", "1"])
 def test_a_bare_face_counts_alike_everywhere(tmp_path, data, mini_options, min_share):
     for path in data.glob("*_occlusion.png"):

@@ -27,6 +27,7 @@ def results(tmp_path: Path, data: Path, mini_options: list[str]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_all_figures(tmp_path: Path, data: Path, results: Path) -> None:
     out = tmp_path / "figures"
     options = ["--datapath", str(data), "--meta", str(data / "meta.jsonl"), "--each", "1"]
@@ -36,6 +37,7 @@ def test_all_figures(tmp_path: Path, data: Path, results: Path) -> None:
     assert {path.name for path in out.iterdir()} == expected
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_named(
     tmp_path: Path, data: Path, results: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

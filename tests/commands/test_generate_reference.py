@@ -75,6 +75,7 @@ def test_same_bytes_again_whatever_else_is_done(tmp_path, run, noise):
     assert first == {name: (out / name).read_bytes() for name in files_of(out)}
 
 
+@pytest.mark.slow
 def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
     photo(tmp_path / "in" / "a.png")
     photo(tmp_path / "in" / "b.png", 1)

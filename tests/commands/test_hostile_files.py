@@ -103,6 +103,7 @@ def test_the_trap_works(tmp_path: Path, trap: MakesFolder) -> None:
     assert trap.target.exists()
 
 
+@pytest.mark.slow
 def test_adapters(
     tmp_path: Path, trap: MakesFolder, segment: Run, train: Run, fit: Run, capsys
 ) -> None:
@@ -152,6 +153,7 @@ WRONG_STATES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 def test_training_states_of_other_types(tmp_path: Path, train: Run, capsys) -> None:
     assert train() == 0
     last = tmp_path / "trained" / "last.pth"

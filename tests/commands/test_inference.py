@@ -83,6 +83,7 @@ def test_pictures_and_page(tmp_path, run):
     assert "face_02_attention.png" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_same_bytes_with_and_without_cache(tmp_path, data, run):
     assert run("--save_vis") == 0
     first = contents(tmp_path / "out")

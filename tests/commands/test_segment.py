@@ -55,6 +55,7 @@ def run(tmp_path: Path, mini_options: list[str]) -> Run:
     return call
 
 
+@pytest.mark.slow
 def test_the_same_masks_as_by_two_commands(
     tmp_path: Path, run: Run, mini_options: list[str]
 ) -> None:
@@ -79,6 +80,7 @@ def test_the_same_masks_as_by_two_commands(
     assert not (out / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_finished_photos_are_kept_and_failed_ones_named(tmp_path: Path, run: Run) -> None:
     photo(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no picture")
@@ -98,6 +100,7 @@ def test_finished_photos_are_kept_and_failed_ones_named(tmp_path: Path, run: Run
     assert (out / "a_face.png").stat().st_mtime_ns > stamp
 
 
+@pytest.mark.slow
 def test_all_faces_of_a_photo(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -68,6 +68,7 @@ def history(output: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert run(processed_folder(5), output, mini_options) == 0
@@ -93,6 +94,7 @@ def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_pat
     assert load(output / "best.pth")["epoch"] == int(best["epoch"])
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_same_seed_same_bytes(
     assert any(not torch.equal(one[key], three[key]) for key in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["disk", "memory"])
 def test_the_second_epoch_touches_no_image_encoder(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, mode: str, monkeypatch
@@ -130,6 +133,7 @@ def test_the_second_epoch_touches_no_image_encoder(
     assert sum(calls) == 8  # raw and reference of four faces, once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "call"), [("step", 4), ("history", 2)])
 def test_a_killed_run_resumes_byte_equal(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, where: str, call: int
@@ -152,6 +156,7 @@ def test_a_killed_run_resumes_byte_equal(
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_resume_without_a_checkpoint_starts_anew_and_with_all_done_ends(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:
@@ -163,6 +168,7 @@ def test_resume_without_a_checkpoint_starts_anew_and_with_all_done_ends(
     assert (output / "last.pth").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
     [(["--seed", "4"], "train.seed"), (["sam.normalize=false"], "sam.normalize")],
@@ -181,6 +187,7 @@ def test_resume_with_other_settings_is_refused(
     assert named in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interrupted_keeps_the_last_epoch(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:
@@ -200,6 +207,7 @@ def test_interrupted_keeps_the_last_epoch(
     assert load(output / "last.pth")["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_faces_without_points_are_skipped_with_a_warning(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -263,6 +271,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_image(
     assert (output / "loss_curve.png").is_file()
 
 
+@pytest.mark.slow
 def test_start_from_a_checkpoint(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -275,6 +284,7 @@ def test_start_from_a_checkpoint(
     assert "val_total" not in history(tmp_path / "two")[0]
 
 
+@pytest.mark.slow
 def test_how_many_checkpoints_stay(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -293,6 +303,7 @@ def test_tensorboard_that_is_not_installed_is_named(
     assert "pip install tensorboard" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_columns_of_the_history(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -314,6 +325,7 @@ def test_tensorboard_gets_the_columns_of_the_history(
     ]
 
 
+@pytest.mark.slow
 def test_every_epoch_is_told(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -337,6 +349,7 @@ def test_every_epoch_is_told(
     assert "3 epochs are done" in lines[-2]
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_another_run_is_refused(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -372,6 +385,7 @@ def test_resume_and_overwrite_exclude_each_other(capsys) -> None:
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_features_that_do_not_fit_into_memory_give_the_same_run(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -413,6 +427,7 @@ def test_only_the_adapter_is_trained(
     assert group["weight_decay"] == 1e-6
 
 
+@pytest.mark.slow
 def test_validation_can_be_limited(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, caplog: Any
 ) -> None:

@@ -54,6 +54,7 @@ def test_one_face_by_its_files(
     assert row["sha256_adapter"]
 
 
+@pytest.mark.slow
 def test_a_face_does_not_depend_on_those_before_it(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_face_does_not_depend_on_those_before_it(
         assert both == one
 
 
+@pytest.mark.slow
 def test_resume_keeps_what_is_finished(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:
@@ -91,6 +93,7 @@ def test_resume_keeps_what_is_finished(
     assert fitted == ["face_00", "face_01"]  # other settings: all are done again
 
 
+@pytest.mark.slow
 def test_bad_and_empty_faces(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -124,6 +127,7 @@ def test_files_or_a_folder(given: list[str], mini_options: list[str], capsys) ->
     assert "--parsing_mask, or --datapath" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_before_and_after_beside_each_other(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path, capsys
 ) -> None:
@@ -164,6 +168,7 @@ def test_before_and_after_beside_each_other(
         assert float(again[1][column]) == pytest.approx(float(again[2][column]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_table_is_complete_after_a_resume(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -176,6 +181,7 @@ def test_the_table_is_complete_after_a_resume(
     assert (output / "face_01_before.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_of_some_faces_leaves_the_others_in_summary_and_table(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
@@ -191,6 +197,7 @@ def test_a_run_of_some_faces_leaves_the_others_in_summary_and_table(
     assert [item["name"] for item in items if "failed" not in item] == ["face_00", "face_01"]
 
 
+@pytest.mark.slow
 def test_start_from_a_general_adapter(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path
 ) -> None:
@@ -258,6 +265,7 @@ def test_early_stop(
     assert len(history) == (count if epochs is None else epochs)
 
 
+@pytest.mark.slow
 def test_a_record_names_all_files_of_its_face(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_extreme_sides(tmp_path: Path, size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), want)
 
 
+@pytest.mark.slow
 def test_8k_picture(tmp_path: Path) -> None:
     Image.new("L", (8192, 8192), 7).save(tmp_path / "a.png", compress_level=1)
     got = read_rgb(tmp_path / "a.png")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, Callable
@@ -211,6 +211,7 @@ def alias_bomb(levels: int = 9, width: int = 9) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

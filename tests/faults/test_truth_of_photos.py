@@ -97,6 +97,7 @@ def test_the_json_of_another_tool_is_no_truth(tmp_path: Path, run: Callable[...,
     assert read_mask(tmp_path / "out" / "sub" / "a_occlusion.png").any()
 
 
+@pytest.mark.slow
 def test_the_policy_for_labels_is_part_of_the_result(
     tmp_path: Path, run: Callable[..., int], mini_options: list[str]
 ) -> None:

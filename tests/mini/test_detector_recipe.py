@@ -138,6 +138,7 @@ class Stop(Exception):
     """A kill in the midst of training."""
 
 
+@pytest.mark.slow
 def test_trains_resumes_and_exports(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

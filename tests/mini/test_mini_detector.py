@@ -26,6 +26,7 @@ def test_bundled_file_is_small() -> None:
     assert mini_path("detector").stat().st_size < 1_000_000
 
 
+@pytest.mark.slow
 def test_drawn_portraits_are_found(bundled: MiniFaceDetector) -> None:
     errors = []
     for index in range(20):
@@ -37,6 +38,7 @@ def test_drawn_portraits_are_found(bundled: MiniFaceDetector) -> None:
     assert np.mean(errors) < 0.04 * 256 and np.max(errors) < 0.1 * 256
 
 
+@pytest.mark.slow
 def test_scenes_with_several_faces(bundled: MiniFaceDetector) -> None:
     people = [draw_person(index, seed=9) for index in range(6)]
     places = [draw_background(np.random.default_rng([9, index]), 200) for index in range(4)]
@@ -56,6 +58,7 @@ def test_scenes_with_several_faces(bundled: MiniFaceDetector) -> None:
     assert wanted >= 12 and hits >= 0.75 * wanted
 
 
+@pytest.mark.slow
 def test_there_is_no_face_where_there_is_none(bundled: MiniFaceDetector) -> None:
     for value in (0, 128, 255):
         assert bundled.detect(np.full((300, 300, 3), value, np.uint8)) == []
@@ -75,11 +78,13 @@ def aligner() -> FaceAligner:
     return build_aligner(load_config("mini"))
 
 
+@pytest.mark.slow
 def test_drawn_portraits_are_taken_as_they_are(aligner: FaceAligner) -> None:
     ways = [aligner.align(draw_face(index, 256, "bench").raw)[0] for index in range(20)]
     assert sum(way.is_whole for way in ways) >= 18
 
 
+@pytest.mark.slow
 def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner) -> None:
     errors = []
     for index in range(8):

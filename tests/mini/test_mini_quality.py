@@ -62,6 +62,7 @@ def test_noise_is_no_face(generator: ReferenceGenerator, segmenter: OcclusionSeg
     assert doubts_about(noise, generator, segmenter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(4))
 def test_a_drawn_face_is_believed(
     index: int, generator: ReferenceGenerator, segmenter: OcclusionSegmenter

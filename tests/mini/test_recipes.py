@@ -34,6 +34,8 @@ from s3pot_mini import (
 from s3pot_mini.__main__ import main
 from s3pot_synthetic import draw_face
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SHARD, SIZE = 8, 64
 TRAINED = ("parser", "generator", "sam_generic", "sam")

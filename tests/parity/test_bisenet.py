@@ -36,6 +36,7 @@ def test_contract(contract: Callable) -> None:
     assert ours == contract("bisenet_79999_iter")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["out", "out16", "out32"])
 def test_logits(head: str, logits: ParserLogits, vectors: Callable) -> None:
     want = vectors("bisenet")

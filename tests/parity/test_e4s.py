@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from s3pot.rg.nets.e4s import E4SNet
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 

@@ -198,6 +198,7 @@ def test_step_8_objectives(case: Case, want: dict, logits: Tensor) -> None:
     close(_terms(losses), want["loss_terms"])
 
 
+@pytest.mark.slow
 def test_step_9_gradients_and_course(case: Case, want: dict) -> None:
     state = {key: value.clone() for key, value in case.adapter.state_dict().items()}
     adapter = PromptAdapter()

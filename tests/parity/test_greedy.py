@@ -14,6 +14,7 @@ from s3pot.ps.greedy import greedy_match
 SHAPES = [(5, 9), (9, 5), (64, 64), (200, 64), (300, 4096), (1500, 4096)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "cols"), SHAPES)
 def test_order_of_taking(
     rows: int, cols: int, fill: ModuleType, vectors: Callable, parity_seed: int

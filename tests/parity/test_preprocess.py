@@ -65,6 +65,7 @@ def test_bisenet_input(picture: Tensor, parser: Parser, vectors: Callable) -> No
     np.testing.assert_allclose(got, vectors("preprocess")["bisenet_input"], **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_labels(picture: Tensor, parser: Parser, vectors: Callable) -> None:
     want = vectors("preprocess")
     labels = parser.parse(picture)

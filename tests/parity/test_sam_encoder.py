@@ -4,12 +4,14 @@ from types import ModuleType
 from typing import Callable
 
 import numpy as np
+import pytest
 import torch
 from segment_anything import build_sam_vit_b
 
 from s3pot.sam.frozen import FrozenSam
 
 
+@pytest.mark.slow
 def test_vit_b_encoder_and_normalisation(
     vectors: Callable, fill: ModuleType, contract: Callable, parity_seed: int
 ) -> None:

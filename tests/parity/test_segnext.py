@@ -15,6 +15,8 @@ from s3pot.labels import CELEBAMASKHQ_TO_12
 from s3pot.rg.nets.segnext import SegNeXt
 from s3pot.rg.parser import Parser
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 CLASSES = {"tiny": 150, "small": 19, "base": 150, "large": 150}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def square(center: tuple[float, float], half: float, angle: float) -> tuple[Any,
     return tuple((float(x), float(y)) for x, y in corners @ turn.T + center)
 
 
+@pytest.mark.slow
 @given(
     height=SIDES,
     width=SIDES,
@@ -118,6 +120,7 @@ def test_what_is_written_is_read(
         assert Alignment.read(Path(folder) / "a_align.json") == alignment
 
 
+@pytest.mark.slow
 @given(
     values=st.one_of(
         ODD,

@@ -180,6 +180,7 @@ def same_wishes(side: int) -> Tensor:
     return -(step * side + step[:, None]).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "collide",
     [

@@ -82,6 +82,7 @@ def test_a_perfect_separation_and_extreme_logits() -> None:
         precision_recall([LogitFace(logits, truth, np.zeros((8, 8), bool))])
 
 
+@pytest.mark.slow
 def test_faces_in_rows(tmp_path: Path) -> None:
     for name, shade in (("a", 40), ("b$_^", 220)):
         for key in ("raw", "overlay"):

@@ -147,6 +147,7 @@ def test_latex_compiles(tmp_path: Path, rows: list[TableRow]) -> None:
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_row(tmp_path: Path, rows: list[TableRow]) -> None:
     save_plot(tmp_path, Evaluation(rows, []))
     picture = read_rgb(tmp_path / "table.png")

@@ -40,6 +40,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_every_method(tmp_path, data, run, capsys):
     rows = [{"name": f"m_{method}", "method": method} for method in METHODS]
     rows += [
@@ -87,6 +88,7 @@ def region_share(data, index):
     return (truth & region).sum() / (truth | region).sum()
 
 
+@pytest.mark.slow
 def test_bundled_row_equals_inference(tmp_path, data, run, mini_options):
     import inference
 
@@ -106,6 +108,7 @@ def test_bundled_row_equals_inference(tmp_path, data, run, mini_options):
     }
 
 
+@pytest.mark.slow
 def test_same_numbers_again(tmp_path, run):
     rows = [{"name": "own", "adapter": "per_image"}, {"name": "greedy", "method": "greedy"}]
     tables = []
@@ -138,6 +141,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_finished_table_is_kept_and_a_longer_one_does_what_is_missing(
     tmp_path, data, run, predicted
 ):
@@ -165,6 +169,7 @@ def test_a_finished_table_is_kept_and_a_longer_one_does_what_is_missing(
     assert len(predicted) == 3 * len(more)
 
 
+@pytest.mark.slow
 def test_an_interrupted_suite_goes_on_and_never_shrinks_its_table(
     tmp_path, run, monkeypatch, predicted
 ):
@@ -196,6 +201,7 @@ def test_an_interrupted_suite_goes_on_and_never_shrinks_its_table(
     assert names() == ["none", "bundled", "two", "oracle"]
 
 
+@pytest.mark.slow
 def test_each_face_is_encoded_once_for_all_rows_with_its_prompts(run, monkeypatch):
     encoded = []
     select = OcclusionSegmenter.select_prompts
@@ -215,6 +221,7 @@ def test_each_face_is_encoded_once_for_all_rows_with_its_prompts(run, monkeypatc
     assert encoded == ["face_00", "face_01", "face_02"]
 
 
+@pytest.mark.slow
 def test_processes_share_a_table(tmp_path, run, predicted):
     for part in range(3):
         assert run(ROWS, "--shard", f"{part}/3") == 0

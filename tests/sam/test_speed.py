@@ -47,6 +47,7 @@ def faces() -> list[AlignedFace]:
     ]
 
 
+@pytest.mark.slow
 def test_fast_masks_agree_with_exact_ones(faces: list[AlignedFace]) -> None:
     scores = []
     for exact, fast in zip(visible_faces("exact", faces), visible_faces("fast", faces)):
@@ -56,6 +57,7 @@ def test_fast_masks_agree_with_exact_ones(faces: list[AlignedFace]) -> None:
     assert min(scores) >= 0.97, scores
 
 
+@pytest.mark.slow
 def test_fast_training_goes_the_same_way(faces: list[AlignedFace]) -> None:
     totals, gradients = [], []
     for speed in ("exact", "fast"):
@@ -77,7 +79,7 @@ def test_fast_training_goes_the_same_way(faces: list[AlignedFace]) -> None:
     assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) > 0.98
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
 def test_compiled_tokens_agree_with_fast_ones() -> None:
     """The same arithmetic in another order; a small encoder, as compiling takes a while."""

@@ -97,6 +97,7 @@ def test_hidden_and_cut_faces_are_not_asked_for(bank: Bank) -> None:
     assert counts(person((-70, 0))) == (0, 1)
 
 
+@pytest.mark.slow
 def test_bank_on_disk(tmp_path: Path) -> None:
     with pytest.raises(S3potError, match=r"lacks crowd_people\.npy"):
         open_bank(tmp_path)

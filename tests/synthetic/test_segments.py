@@ -56,6 +56,7 @@ def test_surfaces_have_the_color_asked_for() -> None:
     assert all(not field.flags.writeable for fields in banks().values() for field in fields)
 
 
+@pytest.mark.slow
 def test_scene_segments_are_those_of_the_drawn_face() -> None:
     for index in range(12):
         sample = draw_face(index, SIZE, seed=3)
@@ -72,6 +73,7 @@ def test_scene_segments_are_those_of_the_drawn_face() -> None:
             assert len(np.unique(sample.labels[(scene.parts == number)])) <= 1
 
 
+@pytest.mark.slow
 def test_landmarks_lie_on_their_parts() -> None:
     hits = []
     eye = ("eyes", "eye_glass")

@@ -40,6 +40,7 @@ def as_bytes(sample: FaceSample) -> bytes:
     return b"".join(a.tobytes() for a in arrays) + repr(sample.meta).encode()
 
 
+@pytest.mark.slow
 def test_shapes_and_types(samples: list[FaceSample]) -> None:
     for sample in samples:
         assert sample.raw.shape == sample.clean.shape == (SIZE, SIZE, 3)
@@ -100,6 +101,7 @@ def test_without_occluder_only_the_noise_differs() -> None:
     assert np.abs(sample.raw.astype(int) - sample.clean).mean() < 12
 
 
+@pytest.mark.slow
 def test_same_arguments_same_bytes_in_another_process() -> None:
     code = (
         "import hashlib; from s3pot_synthetic import draw_face\n"
@@ -172,6 +174,7 @@ def test_held_out_registries_are_disjoint() -> None:
     assert len(BENCH_TEXTURES) >= 3
 
 
+@pytest.mark.slow
 def test_train_never_draws_held_out_things(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("a held-out texture or kind was drawn")
@@ -323,6 +326,7 @@ def test_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert folder_bytes(out) == whole
 
 
+@pytest.mark.slow
 def test_workers_write_the_same_bytes(tmp_path: Path) -> None:
     for name, workers in (("one", "1"), ("two", "2")):
         arguments = ["--count", "5", "--size", "48", "--split", "bench", "--workers", workers]

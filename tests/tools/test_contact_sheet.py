@@ -17,6 +17,7 @@ def tool():
     return load_script("tools/contact_sheet.py")
 
 
+@pytest.mark.slow
 def test_lines_are_grades(tool, tmp_path) -> None:
     path = tmp_path / "sheet.png"
     options = ["--count", str(COUNT), "--size", str(SIZE), "--columns", str(COLUMNS), "--by_grade"]

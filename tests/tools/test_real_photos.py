@@ -23,6 +23,8 @@ from s3pot.rg.align import identity
 from s3pot.types import S3potError
 from s3pot_synthetic.face import Face, draw_clean
 
+pytestmark = pytest.mark.slow
+
 SIZE = 128
 PART_OF = {
     "hair": "hair", "eyebrows": "hair", "skin": "skin", "ears": "skin", "belowface": "skin",

@@ -52,6 +52,7 @@ def test_there_are_contracts() -> None:
     assert len(NAMES) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:for .* copying from a non-meta")
 @pytest.mark.parametrize("name", NAMES)
 def test_key_by_key(name: str) -> None:

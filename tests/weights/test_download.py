@@ -287,6 +287,7 @@ def test_new_version_of_a_pinned_file_is_refused(server: Server, tmp_path: Path)
     assert not (tmp_path / "thing.pth").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork")
 def test_two_processes_fetch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
