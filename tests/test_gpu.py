@@ -10,6 +10,7 @@ from typing import Callable
 import numpy as np
 import pytest
 import torch
+from builders import prompts_of
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
@@ -31,7 +32,7 @@ from s3pot.sam.attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 from s3pot.sam.speed import tensor_float32
 from s3pot.training.checkpoint import new_adapter
-from s3pot.types import AlignedFace, Prompts
+from s3pot.types import AlignedFace
 from s3pot_synthetic import draw_face
 from s3pot_synthetic.sample import FaceSample
 
@@ -122,20 +123,6 @@ def cosine_with(want_tokens: Tensor, images: Tensor, speed: str, way: str) -> fl
 @pytest.mark.parametrize("way", ["bias", "channels", "auto"])
 def test_fast_encoder(images: Tensor, want_tokens: Tensor, way: str) -> None:
     assert cosine_with(want_tokens, images, "fast", way) > 0.999
-
-
-def prompts_of(seed: int, count: int) -> Prompts:
-    random = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 2, (count,), generator=random).sort(descending=True).values
-    return Prompts(
-        name=f"face_{seed}",
-        image_embedding=torch.randn(32, 8, 8, generator=random),
-        points_sam=torch.randint(0, 64, (count, 2), generator=random).float(),
-        point_labels=labels,
-        similarity=torch.zeros(8, 8),
-        first_point_sam=torch.zeros(2),
-        region_sam=torch.ones(64, 64, dtype=torch.bool),
-    )
 
 
 def test_masked_decode_and_adapter_step(tiny_sam: FrozenSam) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from builders import prompts_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,20 +23,6 @@ from s3pot.pipeline import (
 )
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import AlignedFace, Prediction, Prompts
-
-
-def prompts_of(seed: int, count: int) -> Prompts:
-    random = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 2, (count,), generator=random).sort(descending=True).values
-    return Prompts(
-        name=f"face_{seed}",
-        image_embedding=torch.randn(32, 8, 8, generator=random),
-        points_sam=torch.randint(0, 64, (count, 2), generator=random).float(),
-        point_labels=labels,
-        similarity=torch.zeros(8, 8),
-        first_point_sam=torch.zeros(2),
-        region_sam=torch.ones(64, 64, dtype=torch.bool),
-    )
 
 
 def face_of(seed: int, parsing_class: int = 6, size: tuple[int, int] = (50, 40)) -> AlignedFace:

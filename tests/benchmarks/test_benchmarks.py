@@ -15,24 +15,15 @@ from benchmarks import plain
 from benchmarks.__main__ import groups_for, main
 from benchmarks.clock import Clock, Limits, Row, Timing
 from benchmarks.models import class_map, encoder_operations, new_prompts, new_sam
+from benchmarks.tiny import TINY_GENERATOR
 from s3pot.adapter import PromptAdapter
 from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match
-from s3pot.rg.nets.e4s import E4SNet, E4SSize
+from s3pot.rg.nets.e4s import E4SNet
 from s3pot.sam.frozen import FrozenSam
 
 CPU = torch.device("cpu")
-GENERATOR = E4SSize(
-    style_dim=16,
-    channels=(16, 16, 16, 8, 8),
-    masked_codes=10,
-    encoder_input=64,
-    encoder_widths=(8, 8, 8, 8, 8),
-    encoder_units=(1, 1, 1, 1),
-    mlp_hidden=16,
-    mapping_layers=0,
-)
 
 
 def test_sorted_loop_is_the_definition_of_matching() -> None:
@@ -60,7 +51,7 @@ def test_plain_training_step_equals_the_packages() -> None:
 
 def test_every_region_everywhere_draws_the_same_image() -> None:
     torch.manual_seed(0)
-    net = E4SNet(GENERATOR).eval()
+    net = E4SNet(TINY_GENERATOR).eval()
     labels = torch.from_numpy(class_map(64).astype(np.int64))[None]
     image = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():

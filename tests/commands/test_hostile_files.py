@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Callable
@@ -12,6 +11,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 import torch
+from builders import MakesFolder
 
 import generate_reference
 import inference
@@ -22,16 +22,6 @@ from s3pot.data.image import write_png
 
 Make = Callable[..., Path]
 Run = Callable[..., int]
-
-
-class MakesFolder:
-    """Makes a folder when it is unpickled the unsafe way."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.target),))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders import MakesFolder
 
 from s3pot.data.cache import FeatureCache
 from s3pot.types import Prompts
 
 KEY = "a" * 64
 ARRAYS = ("image_tokens", "points_sam", "labels", "similarity", "first_point_sam", "region_sam")
-
-
-class MakesFolder:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.target),))
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.tiny import TINY_GENERATOR, TINY_SAM
 from s3pot.build import build_face_parser, build_inverter, build_sam
 from s3pot.config import load_config
-from s3pot.rg.nets.e4s import E4SSize
 from s3pot.rg.nets.face_detector import FaceDetectorSize
-from s3pot.sam.mini import MiniSamSize
 from s3pot.weights.mini_set import read_mini
 from s3pot_mini import (
     adapter,
@@ -39,27 +38,14 @@ pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 SHARD, SIZE = 8, 64
 TRAINED = ("parser", "generator", "sam_generic", "sam")
-GENERATOR = E4SSize(
-    style_dim=16,
-    channels=(16, 16, 16, 8, 8),
-    masked_codes=10,
-    encoder_input=64,
-    encoder_widths=(8, 8, 8, 8, 8),
-    encoder_units=(1, 1, 1, 1),
-    mlp_hidden=16,
-    mapping_layers=0,
-)
-SAM = MiniSamSize(
-    image=SIZE, patch=8, widths=(8, 16, 16), depths=(1, 1, 1), tokens=32, decoder_mlp=32
-)
 SCHEDULE = loop.Schedule(steps=2, batch=4, lr=1e-3)
 ADAPTERS = {name: replace(schedule, epochs=1) for name, schedule in adapter.SCHEDULES.items()}
 SMALL: dict[Any, dict[str, Any]] = {
     pool: {"SHARD": SHARD, "SIZE": SIZE},
     parser: {"INPUT": SIZE, "WIDTH": 4, "SCHEDULE": SCHEDULE},
-    generator: {"SIZE": GENERATOR, "IMAGE": SIZE, "SCHEDULE": SCHEDULE},
-    sam_generic: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIRS_AT_A_TIME": 4, "PAIR_CAPACITY": 8},
-    sam: {"SIZE": SAM, "SCHEDULE": SCHEDULE, "PAIR_CAPACITY": 8, "FIRST_REFILLS": 1},
+    generator: {"SIZE": TINY_GENERATOR, "IMAGE": SIZE, "SCHEDULE": SCHEDULE},
+    sam_generic: {"SIZE": TINY_SAM, "SCHEDULE": SCHEDULE, "PAIRS_AT_A_TIME": 4, "PAIR_CAPACITY": 8},
+    sam: {"SIZE": TINY_SAM, "SCHEDULE": SCHEDULE, "PAIR_CAPACITY": 8, "FIRST_REFILLS": 1},
     adapter: {"FACES": 3, "SCHEDULES": ADAPTERS},
     detector: {
         "SIZE": FaceDetectorSize(stem=(4, 4), widths=(8, 8, 8), depths=(1, 1, 1), neck=8),
@@ -236,7 +222,7 @@ def test_the_package_loads_and_runs_the_exports(trained: Path) -> None:
 
 def test_regions_on_the_whole_picture_draw_what_tiles_draw(small: None) -> None:
     torch.manual_seed(0)
-    net = generator.E4SNet(GENERATOR).eval()
+    net = generator.E4SNet(TINY_GENERATOR).eval()
     coarse = torch.randint(12, (2, 1, 8, 8)).float()
     labels = nn.functional.interpolate(coarse, (SIZE, SIZE), mode="nearest")[:, 0].long()
     image = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
@@ -249,7 +235,7 @@ def test_regions_on_the_whole_picture_draw_what_tiles_draw(small: None) -> None:
 
 def test_the_buffer_keeps_the_newest_pairs(trained: Path) -> None:
     pictures = pool.Pool(trained / "work", CPU)
-    nets = generator.E4SNet(GENERATOR).eval(), parser.BiSeNet(12, 4).eval()
+    nets = generator.E4SNet(TINY_GENERATOR).eval(), parser.BiSeNet(12, 4).eval()
     torch.manual_seed(0)
     buffer = pairs.PairBuffer(pictures, *nets, capacity=8, batch=4)
     for expected in (4, 8, 8):

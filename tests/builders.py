@@ -1,0 +1,36 @@
+"""What tests of different folders build alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s3pot.types import Prompts
+
+
+def prompts_of(seed: int, count: int) -> Prompts:
+    """Random prompts of ``count`` points, positive ones first, for the tiny SAM of 64 pixels."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (count,), generator=random).sort(descending=True).values
+    return Prompts(
+        name=f"face_{seed}",
+        image_embedding=torch.randn(32, 8, 8, generator=random),
+        points_sam=torch.randint(0, 64, (count, 2), generator=random).float(),
+        point_labels=labels,
+        similarity=torch.zeros(8, 8),
+        first_point_sam=torch.zeros(2),
+        region_sam=torch.ones(64, 64, dtype=torch.bool),
+    )
+
+
+class MakesFolder:
+    """Makes a folder when it is unpickled the unsafe way: a harmless stand-in for hostile code."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.target),))
