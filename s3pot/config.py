@@ -146,10 +146,11 @@ class PerImageConfig:
 
 @dataclass(frozen=True)
 class TruthConfig:
-    """Which labels of LabelMe files count as occluders; several are separated by commas."""
+    """What of a truth counts as occluded; several labels of LabelMe are separated by commas."""
 
     labels: str = ""  # only these; empty: all that do not name the face or a part of it
     ignore: str = ""  # left out besides __ignore__
+    glasses: str = _choice("keep", "occlusion", "ignore")  # as the truth says; always; not counted
 
 
 @dataclass(frozen=True)

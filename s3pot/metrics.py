@@ -112,7 +112,10 @@ class Summary:
 
 
 def mask_scores(
-    prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    region: np.ndarray | None = None,
+    ignored: np.ndarray | None = None,
 ) -> MaskScores:
     """Score one predicted occlusion against the true one, also outside the region.
 
@@ -121,6 +124,8 @@ def mask_scores(
         truth: True occlusion, likewise.
         region: Where an occlusion could be predicted, likewise, for ``accuracy``,
             ``visible_iou`` and ``region_pixels``; None means everywhere.
+        ignored: Pixels that count nowhere, likewise; None means that all count. Outlines are not
+            cut there: ``boundary_f1`` leaves out their pixels.
 
     Raises:
         BadMask: One of them holds more than two values, such as probabilities, or is not (H, W).
@@ -132,6 +137,15 @@ def mask_scores(
     if not prediction.shape == truth.shape == region.shape:
         shapes = f"{prediction.shape}, {truth.shape} and {region.shape}"
         raise ValueError(f"prediction, truth and region are {shapes}; expected the same (H, W)")
+    counted = np.ones_like(truth)
+    if ignored is not None:
+        counted = ~as_mask(ignored, "the mask of ignored pixels")
+        if counted.shape != truth.shape:
+            raise ValueError(f"the ignored pixels are {counted.shape}; expected {truth.shape}")
+    boundary_f1 = _boundary_f1(prediction, truth, counted)
+    prediction = prediction & counted
+    truth = truth & counted
+    region = region & counted
     hit = int((prediction & truth).sum())
     extra = int(prediction.sum()) - hit
     missed = int(truth.sum()) - hit
@@ -143,7 +157,7 @@ def mask_scores(
         precision=_share(hit, hit + extra, float(not missed)),
         recall=_share(hit, hit + missed, float(not extra)),
         accuracy=_share(int(((prediction == truth) & region).sum()), int(region.sum())),
-        boundary_f1=_boundary_f1(prediction, truth),
+        boundary_f1=boundary_f1,
         visible_iou=_share(
             int((predicted_face & true_face).sum()), int((predicted_face | true_face).sum())
         ),
@@ -187,21 +201,24 @@ def summarise(scores: Sequence[MaskScores], seed: int = 0) -> Summary:
     )
 
 
-def _boundary_f1(prediction: np.ndarray, truth: np.ndarray) -> float:
-    if not (prediction.any() and truth.any()):
-        return float(prediction.any() == truth.any())
+def _boundary_f1(prediction: np.ndarray, truth: np.ndarray, counted: np.ndarray) -> float:
+    is_predicted = bool((prediction & counted).any())
+    is_true = bool((truth & counted).any())
+    if not (is_predicted and is_true):
+        return float(is_predicted == is_true)
     reach = max(1.0, BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
     predicted_outline = _outline(prediction)
     true_outline = _outline(truth)
-    precision = _share_near(predicted_outline, true_outline, reach)
-    recall = _share_near(true_outline, predicted_outline, reach)
+    precision = _share_near(predicted_outline, true_outline, counted, reach)
+    recall = _share_near(true_outline, predicted_outline, counted, reach)
     return _share(2 * precision * recall, precision + recall, 0.0)
 
 
-def _share_near(outline: np.ndarray, other: np.ndarray, reach: float) -> float:
-    """Share of an outline's pixels, uint8 (H, W), that lie within ``reach`` of another one."""
+def _share_near(outline: np.ndarray, other: np.ndarray, counted: np.ndarray, reach: float) -> float:
+    """Share of an outline's counted pixels, uint8 (H, W), that lie within ``reach`` of another."""
     distance = cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return float((distance[outline > 0] <= reach).mean())
+    is_near = distance[(outline > 0) & counted] <= reach
+    return float(is_near.mean()) if is_near.size else 1.0
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from s3pot.build import build_segmenter
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.data.face_folder import find_faces, load_aligned_face
-from s3pot.data.truth import truth_and_region
+from s3pot.data.truth import require_truth
 from s3pot.device import pick_device
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.types import S3potError
@@ -82,9 +82,12 @@ def tune(config: Config, datapath: Path) -> Iterator[str]:
             continue
         pixel, token = [], []
         for face in tqdm(faces, desc="oracle" if oracle else "generated", disable=None):
-            truth, region = truth_and_region(face)
-            pixel.append((pixel_contrast(load_aligned_face(face, oracle)), truth, region))
-            token.append((token_contrast(store.get(face, oracle), truth.shape), truth, region))
+            truth = require_truth(face)
+            occlusion = truth.occlusion
+            pixels = pixel_contrast(load_aligned_face(face, oracle))
+            tokens = token_contrast(store.get(face, oracle), occlusion.shape)
+            pixel.append((pixels, occlusion, truth.region))
+            token.append((tokens, occlusion, truth.region))
         for name, contrasts in (("pixel", pixel), ("token", token)):
             threshold, iou = best_threshold(contrasts)
             kind = "oracle" if oracle else "generated"

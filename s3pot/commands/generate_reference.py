@@ -34,8 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--truth_dir",
         type=Path,
-        help="folder of truths, if known: <stem>_occlusion.png, <stem>.png or LabelMe <stem>.json; "
-        "and <stem>_clean.png",
+        help="folder of truths, if known: <stem>_occlusion.png, <stem>.png or LabelMe <stem>.json, "
+        "<stem>_visible_face.png, <stem>_ignore.png, <stem>_true_parsing.npy, <stem>_clean.png",
     )
     add("--all_faces", action="store_true", help="every face of a photo, not only the largest")
     add("--overwrite", action="store_true", help="also do photos that are finished")

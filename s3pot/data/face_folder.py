@@ -1,8 +1,10 @@
 """The folder contract: a face's files, their names, and how they are read.
 
 Reference generation writes ``<stem>.png``, ``<stem>_ref.png``, ``<stem>_parsing_mask.npy``,
-``<stem>_align.json`` and, where truth is known, ``<stem>_occlusion.png`` and ``<stem>_clean.png``;
-everything else reads them. The authors' own layout (one numeric folder per image) is read too.
+``<stem>_align.json`` and, as far as the truth is known, ``<stem>_occlusion.png`` or
+``<stem>_visible_face.png``, ``<stem>_ignore.png``, ``<stem>_true_parsing.npy`` and
+``<stem>_clean.png``; everything else reads them. The authors' own layout (one numeric folder per
+image) is read too.
 """
 
 from __future__ import annotations
@@ -26,9 +28,13 @@ REFERENCE = "_ref.png"
 PARSING = "_parsing_mask.npy"
 ALIGN = "_align.json"
 OCCLUSION = "_occlusion.png"
+VISIBLE_FACE = "_visible_face.png"
+IGNORE = "_ignore.png"
+TRUE_PARSING = "_true_parsing.npy"
 CLEAN = "_clean.png"
 LABELME = ".json"
-CONTRACT_ENDINGS = (REFERENCE, PARSING, ALIGN, OCCLUSION, CLEAN)  # that mark a file as ours
+TRUTH_ENDINGS = (OCCLUSION, VISIBLE_FACE, IGNORE, TRUE_PARSING, CLEAN)
+CONTRACT_ENDINGS = (REFERENCE, PARSING, ALIGN, *TRUTH_ENDINGS)  # that mark a file as ours
 CACHE = ".s3pot_cache"
 
 
@@ -47,6 +53,9 @@ class FaceFiles:
         parsing: 12-class map, ``.npy``.
         align: The way back to the photo.
         occlusion_truth: Ground truth, a mask file or LabelMe JSON.
+        visible_face_truth: Mask of the face that can truly be seen; see ``truth``.
+        ignore: Mask of the pixels that no score counts.
+        true_parsing: True 12-class map, ``.npy``.
         clean: True clean face, known for drawn faces only.
     """
 
@@ -56,6 +65,9 @@ class FaceFiles:
     parsing: Path
     align: Path | None = None
     occlusion_truth: Path | None = None
+    visible_face_truth: Path | None = None
+    ignore: Path | None = None
+    true_parsing: Path | None = None
     clean: Path | None = None
 
 
@@ -68,6 +80,9 @@ def output_files(folder: Path, name: str) -> FaceFiles:
         parsing=folder / f"{name}{PARSING}",
         align=folder / f"{name}{ALIGN}",
         occlusion_truth=folder / f"{name}{OCCLUSION}",
+        visible_face_truth=folder / f"{name}{VISIBLE_FACE}",
+        ignore=folder / f"{name}{IGNORE}",
+        true_parsing=folder / f"{name}{TRUE_PARSING}",
         clean=folder / f"{name}{CLEAN}",
     )
 
@@ -94,6 +109,9 @@ def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None
         parsing=parsing,
         align=_existing(raw.with_name(raw.stem + ALIGN)),
         occlusion_truth=truth or _existing(raw.with_name(raw.stem + LABELME)),
+        visible_face_truth=_existing(raw.with_name(raw.stem + VISIBLE_FACE)),
+        ignore=_existing(raw.with_name(raw.stem + IGNORE)),
+        true_parsing=_existing(raw.with_name(raw.stem + TRUE_PARSING)),
         clean=_existing(raw.with_name(raw.stem + CLEAN)),
     )
 

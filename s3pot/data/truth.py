@@ -1,21 +1,82 @@
-"""Ground truth: which file holds that of a face or photo, and how it is read."""
+"""Ground truth: which file holds that of a face or photo, and how it is read.
+
+A truth is one of three, the first that there is:
+
+1. ``<stem>_occlusion.png``: the occlusion itself, also where it lies outside the parsed region.
+2. ``<stem>.json``: an annotation drawn with LabelMe, whose shapes are the occluders.
+3. ``<stem>_visible_face.png``: the face that can be seen. The occlusion is the parsed region
+   without it, which is the method's own rule; so it depends on the parser, and nothing outside the
+   region is asked for.
+
+Beside it, ``<stem>_ignore.png`` marks pixels that no score counts, and ``<stem>_true_parsing.npy``
+says where the parts of the face truly are, of which the glasses are looked at.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from s3pot.data.face_folder import BadFace, FaceFiles, find_faces, load_labels
+from s3pot.data.face_folder import (
+    IGNORE,
+    TRUE_PARSING,
+    VISIBLE_FACE,
+    BadFace,
+    FaceFiles,
+    find_faces,
+    load_labels,
+)
 from s3pot.data.image import IMAGE_SUFFIXES, MAX_PIXELS, read_rgb
 from s3pot.data.labelme import LabelPolicy, holds_shapes, read_labelme
 from s3pot.data.masks import read_mask
-from s3pot.labels import region_of, resize_labels
+from s3pot.labels import CLASSES, region_of, resize_labels
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
+
+GLASSES_KEPT = "keep"  # what the truth says about glasses holds
+GLASSES_OCCLUDE = "occlusion"  # glasses inside the region are occlusions
+GLASSES_IGNORED = "ignore"  # no score counts their pixels
+SUFFIXES_PNG_FIRST = sorted(IMAGE_SUFFIXES, key=lambda suffix: (suffix != ".png", suffix))
+_GLASSES = CLASSES.index("eye_glass")
+
+
+@dataclass(frozen=True)
+class TruthPolicy:
+    """What of a truth counts.
+
+    Attributes:
+        labels: Which labels of a LabelMe file are occluders.
+        glasses: ``GLASSES_KEPT``, ``GLASSES_OCCLUDE`` or ``GLASSES_IGNORED``. Glasses are where the
+            true class map says so or, without one, the parsing.
+    """
+
+    labels: LabelPolicy = field(default_factory=LabelPolicy)
+    glasses: str = GLASSES_KEPT
+
+    @classmethod
+    def from_text(cls, labels: str, ignore: str, glasses: str) -> TruthPolicy:
+        """Read the values of ``truth.labels``, ``truth.ignore`` and ``truth.glasses``."""
+        return cls(LabelPolicy.from_text(labels, ignore), glasses)
+
+
+@dataclass(frozen=True)
+class FaceTruth:
+    """What is truly occluded of a face, in the working frame.
+
+    Attributes:
+        occlusion: bool (H, W).
+        region: Where an occlusion can be asked for, by the parsing, bool (H, W).
+        ignored: Pixels that no score counts, bool (H, W); None if all count.
+    """
+
+    occlusion: np.ndarray
+    region: np.ndarray
+    ignored: np.ndarray | None = None
 
 
 def faces_with_truth(datapath: Path) -> list[FaceFiles]:
@@ -26,13 +87,35 @@ def faces_with_truth(datapath: Path) -> list[FaceFiles]:
     Raises:
         S3potError: There are none.
     """
-    faces = [face for face in find_faces(datapath) if has_truth(face.occlusion_truth)]
+    faces = [face for face in find_faces(datapath) if truth_file(face) is not None]
     if not faces:
         raise S3potError(
-            f"No face in {datapath} has a truth, <stem>_occlusion.png or a LabelMe <stem>.json. "
-            "generate_reference.py --truth_dir brings the truth of photos along."
+            f"No face in {datapath} has a truth, <stem>_occlusion.png, a LabelMe <stem>.json or "
+            f"<stem>{VISIBLE_FACE}. generate_reference.py --truth_dir brings the truth of photos "
+            "along."
         )
     return faces
+
+
+def truth_file(face: FaceFiles) -> Path | None:
+    """Give the file that is the truth of a face; None if there is none."""
+    if has_truth(face.occlusion_truth):
+        return face.occlusion_truth
+    return face.visible_face_truth
+
+
+def truth_files(face: FaceFiles) -> dict[str, Path | None]:
+    """Give all files that the truth of a face is made of, by what they are.
+
+    ``truth`` is always among them, the others only if they exist.
+    """
+    others = {
+        "visible_face": face.visible_face_truth,
+        "ignore": face.ignore,
+        "true_parsing": face.true_parsing,
+    }
+    existing = {role: path for role, path in others.items() if path is not None}
+    return {"truth": face.occlusion_truth, **existing}
 
 
 def has_truth(path: Path | None) -> bool:
@@ -42,54 +125,104 @@ def has_truth(path: Path | None) -> bool:
     return path.suffix.lower() != ".json" or holds_shapes(path)
 
 
-def truth_and_region(
-    face: FaceFiles, policy: LabelPolicy | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read the true occlusion and the parsed region of a face.
+def require_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth:
+    """Read the truth of a face that has one.
 
     Args:
         face: Its files.
-        policy: Which labels of a LabelMe file count; None for the default.
-
-    Returns:
-        Truth and region, both bool (H, W) in the working frame.
+        policy: What counts; None for the default.
 
     Raises:
         S3potError: The face has no truth, or one of its files is damaged or does not fit.
     """
     truth = load_truth(face, policy)
     if truth is None:
-        raise BadFace(f"{face.name} has no truth <stem>_occlusion.png or LabelMe <stem>.json.")
-    return truth, region_of(resize_labels(load_labels(face.parsing), truth.shape))
+        raise BadFace(
+            f"{face.name} has no truth: <stem>_occlusion.png, LabelMe <stem>.json or "
+            f"<stem>{VISIBLE_FACE}."
+        )
+    return truth
 
 
-def load_truth(face: FaceFiles, policy: LabelPolicy | None = None) -> np.ndarray | None:
-    """Read the true occlusion of a face, a mask file or a LabelMe file.
+def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
+    """Read the truth of a face, if it has one.
 
     Args:
         face: Its files.
-        policy: Which labels of a LabelMe file count; None for the default.
+        policy: What counts; None for the default.
 
     Returns:
-        bool (H, W) of the raw face; None if there is no truth.
+        The truth at the size of the raw face; None if there is none.
 
     Raises:
-        S3potError: The truth is damaged, no mask, or of another size or frame.
+        S3potError: One of its files is damaged, no mask, or of another size or frame.
     """
-    if face.occlusion_truth is None:
+    policy = policy or TruthPolicy()
+    path = truth_file(face)
+    if path is None:
         return None
-    return read_truth(face.occlusion_truth, read_rgb(face.raw).shape, policy)
+    height, width = read_rgb(face.raw).shape[:2]
+    size = (height, width)
+    parsing = resize_labels(load_labels(face.parsing), size)
+    region = region_of(parsing)
+    occlusion: np.ndarray | None
+    if path == face.visible_face_truth:
+        occlusion = region & ~read_truth_mask(path, size)
+    else:
+        occlusion = read_truth(path, size, policy.labels)
+    if occlusion is None:  # another tool's JSON
+        return None
+    ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
+    truth = FaceTruth(occlusion, region, ignored)
+    if policy.glasses == GLASSES_KEPT:
+        return truth
+    if face.true_parsing is not None:
+        parsing = resize_labels(load_labels(face.true_parsing), size)
+    return _with_glasses(truth, parsing == _GLASSES, policy.glasses)
+
+
+def _with_glasses(truth: FaceTruth, glasses: np.ndarray, rule: str) -> FaceTruth:
+    """Apply a rule other than ``GLASSES_KEPT`` to the pixels of glasses, bool (H, W)."""
+    if rule == GLASSES_OCCLUDE:
+        return FaceTruth(truth.occlusion | (glasses & truth.region), truth.region, truth.ignored)
+    ignored = glasses if truth.ignored is None else truth.ignored | glasses
+    return FaceTruth(truth.occlusion, truth.region, ignored)
 
 
 def read_truth(
     path: Path,
     size: Sequence[int],
-    policy: LabelPolicy | None = None,
+    labels: LabelPolicy | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray | None:
-    """Read a truth for an image of height ``size[0]`` and width ``size[1]``; see ``load_truth``."""
+    """Read the true occlusion of an image, a mask file or a LabelMe file.
+
+    Args:
+        path: The file.
+        size: Height and width of the image; more values may follow.
+        labels: Which labels of a LabelMe file count; None for the default.
+        max_pixels: Larger masks are refused.
+
+    Returns:
+        bool (H, W); None if it is a JSON file of another tool.
+
+    Raises:
+        S3potError: It is damaged, no mask, or of another size or frame.
+    """
     if path.suffix.lower() == ".json":
-        return read_labelme(path, tuple(size[:2]), policy)
+        return read_labelme(path, tuple(size[:2]), labels)
+    return read_truth_mask(path, size, max_pixels)
+
+
+def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a mask file that belongs to an image of height ``size[0]`` and width ``size[1]``.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        S3potError: It is damaged, no mask, or of another size.
+    """
     mask = read_mask(path, max_pixels=max_pixels)
     if mask.shape != tuple(size[:2]):
         raise BadFace(
@@ -99,12 +232,11 @@ def read_truth(
     return mask
 
 
-def try_truth(face: FaceFiles, policy: LabelPolicy | None = None) -> np.ndarray | None:
-    """Read the true occlusion if it can be used: without one, a mask is still worth having.
+def try_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
+    """Read the truth of a face if it can be used: without one, a mask is still worth having.
 
     Returns:
-        bool (H, W) of the raw face; None if there is none, or one that cannot be used, which is a
-        warning.
+        The truth; None if there is none, or one that cannot be used, which is a warning.
     """
     try:
         return load_truth(face, policy)
@@ -113,8 +245,33 @@ def try_truth(face: FaceFiles, policy: LabelPolicy | None = None) -> np.ndarray 
         return None
 
 
+def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
+    """Say for a table what its faces are scored against.
+
+    Args:
+        faces: Those of the table.
+        policy: What counts.
+    """
+    files = [path for path in (truth_file(face) for face in faces) if path is not None]
+    kinds = []
+    if any(path.name.endswith(VISIBLE_FACE) for path in files):
+        kinds.append("parsed region minus true visible face")
+    if any(path.suffix.lower() == ".json" for path in files):
+        kinds.append("LabelMe shapes")
+    if any(_is_occlusion_mask(path) for path in files):
+        kinds.append("occlusion masks")
+    parts = [" and ".join(kinds), f"glasses {policy.glasses}"]
+    if any(face.ignore is not None for face in faces):
+        parts.append("ignore masks")
+    return "; ".join(parts)
+
+
+def _is_occlusion_mask(path: Path) -> bool:
+    return path.suffix.lower() != ".json" and not path.name.endswith(VISIBLE_FACE)
+
+
 def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | None:
-    """Find the truth of a photo.
+    """Find the true occlusion of a photo.
 
     Args:
         truth_dir: Folder of truths; may be the photos' own.
@@ -125,9 +282,32 @@ def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | 
         The first that exists of ``<name>_occlusion.png`` (or another image), a LabelMe
         ``<name>.json``, and a mask ``<name>.png`` (or another image); None if there is none.
     """
-    suffixes = sorted(IMAGE_SUFFIXES, key=lambda suffix: (suffix != ".png", suffix))
-    candidates = [truth_dir / f"{name}_occlusion{suffix}" for suffix in suffixes]
+    candidates = [truth_dir / f"{name}_occlusion{suffix}" for suffix in SUFFIXES_PNG_FIRST]
     candidates.append(truth_dir / f"{name}.json")
     if photo is None or photo.parent.resolve() != (truth_dir / name).parent.resolve():
-        candidates += [truth_dir / f"{name}{suffix}" for suffix in suffixes]
+        candidates += [truth_dir / f"{name}{suffix}" for suffix in SUFFIXES_PNG_FIRST]
     return next((path for path in candidates if path.is_file() and has_truth(path)), None)
+
+
+def find_further_truths(truth_dir: Path, name: str) -> Mapping[str, Path]:
+    """Find what is known of a photo besides its occlusion.
+
+    Args:
+        truth_dir: Folder of truths.
+        name: The photo's path below its own folder, without its ending.
+
+    Returns:
+        The files that exist of ``VISIBLE_FACE``, ``IGNORE`` and ``TRUE_PARSING``, by these endings.
+        Masks may be of any image format.
+    """
+    found = {}
+    for ending in (VISIBLE_FACE, IGNORE):
+        stem = Path(ending).stem
+        candidates = [truth_dir / f"{name}{stem}{suffix}" for suffix in SUFFIXES_PNG_FIRST]
+        existing = [path for path in candidates if path.is_file()]
+        if existing:
+            found[ending] = existing[0]
+    parsing = truth_dir / f"{name}{TRUE_PARSING}"
+    if parsing.is_file():
+        found[TRUE_PARSING] = parsing
+    return found

@@ -36,12 +36,14 @@ class Provenance:
         commit: Of the code, or its version where it is no checkout.
         config: Hash of the config.
         weights: Names of the models with the hashes of their files.
+        truth: What the faces are scored against, and which rules hold for glasses.
     """
 
     seed: str = ""
     commit: str = ""
     config: str = ""
     weights: str = ""
+    truth: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from s3pot.data.image import write_png
+from s3pot.data.truth import FaceTruth
 from s3pot.geometry import Alignment
 from s3pot.io import write_npy
 from s3pot.labels import resize_labels
@@ -92,7 +93,7 @@ class ResultRow:
 
 def result_row(
     result: SegmentedFace,
-    truth: np.ndarray | None,
+    truth: FaceTruth | None,
     *,
     quality: str,
     seconds_prompts: float,
@@ -100,7 +101,7 @@ def result_row(
     sha256_sam: str,
     sha256_adapter: str | None,
 ) -> ResultRow:
-    """Sum up a face; ``truth`` is its true occlusion, bool (H, W), or None.
+    """Sum up a face; ``truth`` is what is truly occluded of it, or None if that is not known.
 
     The other arguments are columns as they are, see ``ResultRow``.
     """
@@ -127,7 +128,7 @@ def result_row(
         region_pixels=region_pixels,
         positive_points=positive_points,
         negative_points=len(result.prompts.point_labels) - positive_points,
-        occlusion_iou=None if truth is None else mask_scores(masks.occlusion, truth).iou,
+        occlusion_iou=None if truth is None else truth_iou(masks, truth),
         true_share=None if truth is None else _true_share(masks, truth),
         seconds_prompts=round(seconds_prompts, 4),
         seconds_segment=round(seconds_segment, 4),
@@ -136,16 +137,27 @@ def result_row(
     )
 
 
-def _true_share(masks: Masks, truth: np.ndarray) -> float:
+def truth_iou(masks: Masks, truth: FaceTruth) -> float:
+    """IoU of an occlusion mask with the true occlusion."""
+    return mask_scores(masks.occlusion, truth.occlusion, ignored=truth.ignored).iou
+
+
+def _true_share(masks: Masks, truth: FaceTruth) -> float:
     """How much of the region and the truth together is truly occluded; 0 for a bare face."""
-    region = masks.occlusion | masks.face
-    return round(float(truth.sum() / max((region | truth).sum(), 1)), 6)
+    occlusion = _counted(truth.occlusion, truth)
+    either = _counted(masks.occlusion | masks.face | truth.occlusion, truth)
+    return round(float(occlusion.sum() / max(either.sum(), 1)), 6)
+
+
+def _counted(mask: np.ndarray, truth: FaceTruth) -> np.ndarray:
+    """The pixels of a mask, bool (H, W), that scores count."""
+    return mask if truth.ignored is None else mask & ~truth.ignored
 
 
 def write_result(
     output_dir: Path,
     result: SegmentedFace,
-    truth: np.ndarray | None,
+    truth: FaceTruth | None,
     alignment: Alignment | None,
     options: ResultOptions,
 ) -> list[Path]:
@@ -154,7 +166,7 @@ def write_result(
     Args:
         output_dir: Result folder.
         result: The face, its tensors on the CPU.
-        truth: True occlusion, bool (H, W); None if it is not known.
+        truth: What is truly occluded; None if it is not known.
         alignment: The way to the photo, for masks in its frame; None leaves them out.
         options: What is written besides.
 
@@ -182,12 +194,12 @@ def write_result(
     return files
 
 
-def draw_pictures(result: SegmentedFace, truth: np.ndarray | None) -> dict[str, np.ndarray]:
+def draw_pictures(result: SegmentedFace, truth: FaceTruth | None) -> dict[str, np.ndarray]:
     """Draw what the method saw and did: pictures by their key in ``gallery.VIEWS``, and ``pair``.
 
     Args:
         result: The face, its tensors on the CPU.
-        truth: True occlusion, bool (H, W); None if it is not known.
+        truth: What is truly occluded; None if it is not known.
     """
     image = result.face.image
     reference = result.face.reference
@@ -208,8 +220,10 @@ def draw_pictures(result: SegmentedFace, truth: np.ndarray | None) -> dict[str, 
         attention = result.prediction.attention.numpy()
         pictures["attention"] = vis.draw_attention(large, points, attention)
     if truth is not None:
-        pictures["truth"] = vis.overlay(image, truth, vis.HIT)
-        pictures["error"] = vis.error_map(large, result.masks.occlusion, truth)
+        occlusion = _counted(truth.occlusion, truth)
+        prediction = _counted(result.masks.occlusion, truth)
+        pictures["truth"] = vis.overlay(image, occlusion, vis.HIT)
+        pictures["error"] = vis.error_map(large, prediction, occlusion)
     return pictures
 
 

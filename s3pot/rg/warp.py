@@ -21,11 +21,12 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Cut the working image out of a photo, or a mask out of one that belongs to it.
 
     Args:
-        photo: uint8 (H, W, 3), or a mask, bool (H, W), which is empty outside the photo.
+        photo: uint8 (H, W, 3), or a mask, bool (H, W) or uint8 (H, W) from 0 to 255, which is empty
+            outside the photo.
         alignment: Where the working image lies.
 
     Returns:
-        uint8 (h, w, 3) or bool (h, w), like ``photo``.
+        uint8 (h, w, 3), bool (h, w) or uint8 (h, w), like ``photo``.
 
     Raises:
         S3potError: The alignment was made for a photo of another size.
@@ -55,6 +56,32 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     size = alignment.size[::-1]
     working = image.transform(size, Image.Transform.QUAD, quad.ravel().tolist(), BILINEAR)
     return as_array(working, photo)
+
+
+def crop_labels(labels: np.ndarray, alignment: Alignment) -> np.ndarray:
+    """Cut the class map of a working image out of that of a photo.
+
+    Each pixel takes the class that covers most of it; outside the photo is class 0.
+
+    Args:
+        labels: uint8 (H, W).
+        alignment: Where the working image lies.
+
+    Returns:
+        uint8 (h, w).
+
+    Raises:
+        S3potError: The alignment was made for a photo of another size.
+    """
+    classes = np.unique(labels)
+    result = np.zeros(alignment.size, np.uint8)
+    most = np.zeros(alignment.size, np.uint8)
+    for label in classes:
+        coverage = crop((labels == label).astype(np.uint8) * 255, alignment)
+        wins = coverage > most
+        result[wins] = label
+        most[wins] = coverage[wins]
+    return result
 
 
 def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]:

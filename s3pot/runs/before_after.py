@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from s3pot.metrics import mask_scores
+from s3pot.data.truth import FaceTruth
+from s3pot.report.writer import truth_iou
 from s3pot.types import Masks
 
 FRESH = "fresh"
@@ -51,15 +52,15 @@ class AdapterResult:
         return f"{self.adapter} loss {self.loss:.4f}, share {self.occluded_share:.1%}{score}"
 
 
-def result_of(adapter: str, loss: float, masks: Masks, truth: np.ndarray | None) -> AdapterResult:
-    """Sum up the masks of an adapter; ``truth`` is the true occlusion, bool (H, W), or None."""
+def result_of(adapter: str, loss: float, masks: Masks, truth: FaceTruth | None) -> AdapterResult:
+    """Sum up the masks of an adapter; ``truth`` is what is truly occluded, or None."""
     occluded_pixels = int(masks.occlusion.sum())
     region_pixels = occluded_pixels + int(masks.face.sum())
     return AdapterResult(
         adapter=adapter,
         loss=loss,
         occluded_share=round(occluded_pixels / max(region_pixels, 1), 6),
-        occlusion_iou=None if truth is None else mask_scores(masks.occlusion, truth).iou,
+        occlusion_iou=None if truth is None else truth_iou(masks, truth),
     )
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from typing_extensions import override
 
 from s3pot.data.face_folder import FaceFiles
-from s3pot.data.labelme import LabelPolicy
 from s3pot.data.masks import read_mask
-from s3pot.data.truth import faces_with_truth, truth_and_region
-from s3pot.metrics import mask_scores
+from s3pot.data.truth import (
+    FaceTruth,
+    TruthPolicy,
+    describe_truth,
+    faces_with_truth,
+    require_truth,
+)
+from s3pot.metrics import MaskScores, mask_scores
 from s3pot.report.rows import Evaluation, FaceScore, make_row
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
@@ -29,7 +34,7 @@ def evaluate_results(
     datapath: Path,
     results: Path,
     meta: Path | None = None,
-    label_policy: LabelPolicy | None = None,
+    truth_policy: TruthPolicy | None = None,
     limit: int = 0,
 ) -> Evaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth of a data folder.
@@ -39,7 +44,7 @@ def evaluate_results(
         results: What inference or per-image training wrote for them.
         meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for one in
             ``datapath``.
-        label_policy: Which labels of LabelMe files count; None for the default.
+        truth_policy: What of a truth counts; None for the default.
         limit: Only the first faces; 0 for all.
 
     Raises:
@@ -47,12 +52,13 @@ def evaluate_results(
     """
     if not results.is_dir():
         raise S3potError(f"--results {results} is no folder; run inference.py first")
+    policy = truth_policy or TruthPolicy()
     kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]
-    outcome = run_folder(ScoreJob(results, label_policy), faces)
+    outcome = run_folder(ScoreJob(results, policy), faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
-    provenance = provenance_of_results(results)
+    provenance = replace(provenance_of_results(results), truth=describe_truth(faces, policy))
     rows = [make_row(ALL, scores, provenance=provenance)]
     for kind in sorted(set().union(*kinds.values())):
         of_kind = [score for score in scores if kind in kinds.get(Path(score.face).name, ())]
@@ -79,20 +85,19 @@ def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
 
 @dataclass(frozen=True)
 class MaskInput:
-    """A face that is read; all masks are bool (H, W)."""
+    """A face that is read; the prediction is bool (H, W)."""
 
     name: str
     prediction: np.ndarray
-    truth: np.ndarray
-    region: np.ndarray
+    truth: FaceTruth
 
 
 class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
     """Score the masks of a result folder; nothing is written for a face."""
 
-    def __init__(self, results: Path, label_policy: LabelPolicy | None = None) -> None:
+    def __init__(self, results: Path, truth_policy: TruthPolicy) -> None:
         self.results = results
-        self.label_policy = label_policy
+        self.truth_policy = truth_policy
 
     @override
     def name(self, item: FaceFiles) -> str:
@@ -100,23 +105,25 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
 
     @override
     def read(self, item: FaceFiles) -> MaskInput:
-        truth, region = truth_and_region(item, self.label_policy)
+        truth = require_truth(item, self.truth_policy)
         path = self.results / f"{item.name}_occlusion.png"
         prediction = read_mask(path)
-        if prediction.shape != truth.shape:
+        if prediction.shape != truth.occlusion.shape:
             raise S3potError(
-                f"{path} is {prediction.shape}, but the truth is {truth.shape}; run inference.py "
-                "on this --datapath"
+                f"{path} is {prediction.shape}, but the truth is {truth.occlusion.shape}; run "
+                "inference.py on this --datapath"
             )
-        return MaskInput(item.name, prediction, truth, region)
+        return MaskInput(item.name, prediction, truth)
 
     @override
     def compute(self, inputs: Sequence[MaskInput]) -> list[FaceScore]:
-        return [
-            FaceScore(ALL, entry.name, mask_scores(entry.prediction, entry.truth, entry.region))
-            for entry in inputs
-        ]
+        return [FaceScore(ALL, entry.name, _scores(entry)) for entry in inputs]
 
     @override
     def write(self, output: FaceScore, provenance: ItemProvenance) -> Written:
         return Written(content={"score": output})
+
+
+def _scores(entry: MaskInput) -> MaskScores:
+    truth = entry.truth
+    return mask_scores(entry.prediction, truth.occlusion, truth.region, truth.ignored)

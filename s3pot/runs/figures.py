@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s3pot.data.truth import faces_with_truth, truth_and_region
+import numpy as np
+
+from s3pot.data.truth import faces_with_truth, require_truth
 from s3pot.io import read_npy
 from s3pot.report.compare import Run, read_run
 from s3pot.report.figures import (
@@ -160,14 +162,15 @@ def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
         if not path.is_file():
             continue
         found = True
-        truth, region = truth_and_region(files)
+        truth = require_truth(files)
         logits = read_npy(path)
-        if logits.shape != truth.shape:
+        if logits.shape != truth.occlusion.shape:
             raise S3potError(
-                f"{path} is {logits.shape}, but the truth is {truth.shape}; run inference.py "
-                "--save_logits on this --datapath"
+                f"{path} is {logits.shape}, but the truth is {truth.occlusion.shape}; run "
+                "inference.py --save_logits on this --datapath"
             )
-        yield LogitFace(logits, region, truth)
+        counted = np.ones_like(truth.region) if truth.ignored is None else ~truth.ignored
+        yield LogitFace(logits, truth.region & counted, truth.occlusion & counted)
     if not found:
         raise S3potError(
             f"{run.folder} has no logits of a face with truth; run inference.py --save_logits"

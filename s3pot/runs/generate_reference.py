@@ -19,11 +19,11 @@ from s3pot.build import (
     weights_path,
 )
 from s3pot.config import Config, save_config
-from s3pot.data.face_folder import ALIGN, CLEAN, output_files
+from s3pot.data.face_folder import ALIGN, CLEAN, OCCLUSION, TRUE_PARSING, load_labels, output_files
 from s3pot.data.image import read_rgb, write_png
 from s3pot.data.labelme import LabelPolicy
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
-from s3pot.data.truth import find_truth, read_truth
+from s3pot.data.truth import find_further_truths, find_truth, read_truth, read_truth_mask
 from s3pot.device import pick_device
 from s3pot.geometry import Alignment
 from s3pot.io import file_sha256, write_npy
@@ -31,7 +31,7 @@ from s3pot.pipeline import ReferenceGenerator
 from s3pot.quality import Evidence, judge
 from s3pot.report.summary import write_summary_files
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.warp import crop
+from s3pot.rg.warp import crop, crop_labels
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
 from s3pot.runs.selection import Selection, complete_summary, run_selected
@@ -50,7 +50,9 @@ class ReferenceOptions:
         input_dir: Photos, also in sub-folders, or one photo.
         output_dir: Where the folder contract goes.
         truth_dir: Holds masks ``<stem>_occlusion.png`` or ``<stem>.png`` or LabelMe files
-            ``<stem>.json``, and ``<stem>_clean.png``; None if nothing is known.
+            ``<stem>.json``, ``<stem>_visible_face.png``, ``<stem>_ignore.png``,
+            ``<stem>_true_parsing.npy`` and ``<stem>_clean.png``, as far as they are known; None if
+            nothing is known.
         all_faces: Every face of a photo instead of the largest.
         overwrite: Also do photos that are finished.
         selection: Which items are done.
@@ -77,7 +79,7 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
     if options.truth_dir is not None and not options.truth_dir.is_dir():
         raise S3potError(
             f"--truth_dir {options.truth_dir} is no folder; give the folder that holds "
-            "<stem>_occlusion.png or <stem>.json, or leave the option out"
+            "<stem>_occlusion.png, <stem>.json or <stem>_visible_face.png, or leave the option out"
         )
     job = ReferenceJob(config, options, photos)
     save_config(config, options.output_dir)
@@ -98,14 +100,13 @@ class PhotoInput:
     Attributes:
         photo: Where it came from.
         pixels: uint8 (H, W, 3), RGB, upright.
-        truth: True occlusion, bool (H, W); None if it is not known.
-        clean: The true clean face, uint8 (H, W, 3); None if it is not known.
+        truths: What is known of it, by the endings of the folder contract: masks, bool (H, W), the
+            true class map, uint8 (H, W), and the true clean face, uint8 (H, W, 3).
     """
 
     photo: Photo
     pixels: np.ndarray
-    truth: np.ndarray | None
-    clean: np.ndarray | None
+    truths: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         self.limits = quality_limits(config)
         self.looked_for_face = config.align.mode != "never"
         if options.truth_dir is not None:
-            self.settings["truth"] = asdict(config.truth)
+            truth = config.truth  # but the rule for glasses, which only scores follow
+            self.settings["truth"] = {"labels": truth.labels, "ignore": truth.ignore}
         use_determinism(config.run.deterministic)
         device = pick_device(config.run.device, local_rank())
         self.generator: ReferenceGenerator = build_reference_generator(config, device)
@@ -186,10 +188,11 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     @override
     def provenance(self, item: Photo) -> ItemProvenance:
-        paths = {
+        paths: dict[str, Path | None] = {
             "photo": item.path,
             "truth": self._truth_path(item),
             "clean": self._clean_path(item),
+            **self._further_truths(item),
         }
         settings = self.settings
         if self.options.all_faces:  # a photo that comes later may take a further face's name
@@ -199,20 +202,29 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
     @override
     def read(self, item: Photo) -> PhotoInput:
         self.photos.check(item)
-        truth_path = self._truth_path(item)
-        clean_path = self._clean_path(item)
-        if self.options.truth_dir is not None and truth_path is None and clean_path is None:
-            logger.warning("%s: no truth in %s", item.name, self.options.truth_dir)
         pixels = read_rgb(item.path, self.max_pixels)
-        truth: np.ndarray | None = None
+        truths = self._read_truths(item, pixels.shape)
+        if self.options.truth_dir is not None and not truths:
+            logger.warning("%s: no truth in %s", item.name, self.options.truth_dir)
+        return PhotoInput(item, pixels, truths)
+
+    def _read_truths(self, item: Photo, size: Sequence[int]) -> dict[str, np.ndarray]:
+        """Read what is known of a photo of this height and width, see ``PhotoInput.truths``."""
+        truths: dict[str, np.ndarray] = {}
+        truth_path = self._truth_path(item)
         if truth_path is not None:
-            truth = read_truth(truth_path, pixels.shape, self.label_policy, self.max_pixels)
-        return PhotoInput(
-            photo=item,
-            pixels=pixels,
-            truth=truth,
-            clean=None if clean_path is None else read_rgb(clean_path, self.max_pixels),
-        )
+            occlusion = read_truth(truth_path, size, self.label_policy, self.max_pixels)
+            if occlusion is not None:
+                truths[OCCLUSION] = occlusion
+        for ending, path in self._further_truths(item).items():
+            if ending == TRUE_PARSING:
+                truths[ending] = _labels_of_size(path, size)
+            else:
+                truths[ending] = read_truth_mask(path, size, self.max_pixels)
+        clean_path = self._clean_path(item)
+        if clean_path is not None:
+            truths[CLEAN] = read_rgb(clean_path, self.max_pixels)
+        return truths
 
     @override
     def compute(self, inputs: Sequence[PhotoInput]) -> list[PhotoOutput]:
@@ -251,14 +263,18 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         face = placed.face
         files = output_files(self.output_dir, face.name)
         pictures = {files.raw: face.image, files.reference: face.reference}
-        if entry.truth is not None and files.occlusion_truth is not None:
-            pictures[files.occlusion_truth] = crop(entry.truth, placed.alignment)
-        if entry.clean is not None and files.clean is not None:
-            pictures[files.clean] = crop(entry.clean, placed.alignment)
-        write_npy(files.parsing, face.parsing)
+        arrays = {files.parsing: face.parsing}
+        for ending, truth in entry.truths.items():
+            path = self.output_dir / f"{face.name}{ending}"
+            if ending == TRUE_PARSING:
+                arrays[path] = crop_labels(truth, placed.alignment)
+            else:
+                pictures[path] = crop(truth, placed.alignment)
+        for path, array in arrays.items():
+            write_npy(path, array)
         for path, pixels in pictures.items():
             write_png(path, pixels)
-        return [files.parsing, *pictures]
+        return [*arrays, *pictures]
 
     @override
     def summarize(self, outcome: Outcome) -> None:
@@ -274,12 +290,33 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
             return None
         return find_truth(self.options.truth_dir, photo.name, photo.path)
 
+    def _further_truths(self, photo: Photo) -> Mapping[str, Path]:
+        """Find what else is known of a photo, by the endings of the folder contract."""
+        if self.options.truth_dir is None:
+            return {}
+        return find_further_truths(self.options.truth_dir, photo.name)
+
     def _clean_path(self, photo: Photo) -> Path | None:
         """Find the true clean face of a photo; None if none is known."""
         if self.options.truth_dir is None:
             return None
         path = self.options.truth_dir / f"{photo.name}{CLEAN}"
         return path if path.is_file() else None
+
+
+def _labels_of_size(path: Path, size: Sequence[int]) -> np.ndarray:
+    """Read the true class map of a photo of this height and width.
+
+    Raises:
+        S3potError: It is damaged or of another size.
+    """
+    labels = load_labels(path)
+    if labels.shape != tuple(size[:2]):
+        raise S3potError(
+            f"{path} is {labels.shape[1]} x {labels.shape[0]}, but its photo is {size[1]} x "
+            f"{size[0]}; a true class map has the size of its photo."
+        )
+    return labels
 
 
 def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:

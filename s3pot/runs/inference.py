@@ -98,7 +98,7 @@ class InferenceJob(SegmentFaces):
         output_dir: Where results go.
         options: What is written beside the masks.
         quality: When a result is called doubtful.
-        truth: Which labels of LabelMe files count as occluders.
+        truth: What of a truth counts.
     """
 
     def __init__(

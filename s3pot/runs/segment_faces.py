@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
-from s3pot.data.labelme import LabelPolicy
-from s3pot.data.truth import try_truth
+from s3pot.data.truth import FaceTruth, TruthPolicy, truth_files, try_truth
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region
@@ -43,7 +41,7 @@ class FaceInput:
         files: Where it came from.
         face: Image, parsing and reference.
         source: Its prompts, if they were kept, or what they are computed from.
-        truth: True occlusion, bool (H, W); None if it is not known.
+        truth: What is truly occluded; None if it is not known.
         alignment: Where the face lies in its photo; None if that is not known.
         looked_for_face: Whether a detector looked for it there.
         seconds: What reading took.
@@ -52,7 +50,7 @@ class FaceInput:
     files: FaceFiles
     face: AlignedFace
     source: PromptSource
-    truth: np.ndarray | None
+    truth: FaceTruth | None
     alignment: Alignment | None
     looked_for_face: bool
     seconds: float
@@ -123,7 +121,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         output_dir: Where results go.
         options: What is written beside the masks.
         quality: When a result is called doubtful.
-        truth: Which labels of LabelMe files count as occluders.
+        truth: What of a truth counts.
     """
 
     def __init__(
@@ -136,7 +134,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     ) -> None:
         self.store = store
         self.truth = truth
-        self.label_policy = LabelPolicy.from_text(truth.labels, truth.ignore)
+        self.truth_policy = TruthPolicy.from_text(truth.labels, truth.ignore, truth.glasses)
         self.segmenter = store.segmenter
         self.output_dir = output_dir
         self.options = options
@@ -169,7 +167,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             "image": item.raw,
             "reference": item.reference,
             "parsing": item.parsing,
-            "truth": item.occlusion_truth,
+            **truth_files(item),
             "alignment": item.align,
         }
         return replace(
@@ -199,7 +197,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             files=item,
             face=face,
             source=source,
-            truth=try_truth(item, self.label_policy),
+            truth=try_truth(item, self.truth_policy),
             alignment=alignment,
             looked_for_face=looked_for_face,
             seconds=seconds,

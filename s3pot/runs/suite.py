@@ -7,15 +7,16 @@ extended table is finished by doing what is missing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
 from s3pot.config import Config, save_config
-from s3pot.data.truth import faces_with_truth
+from s3pot.data.truth import describe_truth, faces_with_truth
 from s3pot.metrics import MaskScores
-from s3pot.report.rows import Evaluation, FaceScore, TableRow, make_row
+from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, make_row
 from s3pot.report.summary import Failure, write_failures
 from s3pot.report.tables import save, save_plot
 from s3pot.runs.folder_job import Outcome
@@ -148,6 +149,12 @@ class TableJob(SuiteJob):
             failed=len(self.failures),
         )
 
+    def _provenance(self, loaded: LoadedRow) -> Provenance:
+        """Say where the numbers of a row come from, and what its faces are scored against."""
+        faces = [item.files for item in self.items if item.loaded is loaded]
+        provenance = provenance_of(loaded.config, loaded.hashes)
+        return replace(provenance, truth=describe_truth(faces, loaded.truth_policy))
+
     def _table_rows(self, complete: dict[str, list[FaceScore]]) -> list[TableRow]:
         """Sum up rows, compared with the main one as soon as that is complete."""
         table = []
@@ -159,7 +166,7 @@ class TableJob(SuiteJob):
                     name,
                     complete[name],
                     main=() if is_main else complete.get(self.suite.main, ()),
-                    provenance=provenance_of(loaded.config, loaded.hashes),
+                    provenance=self._provenance(loaded),
                     oracle=loaded.row.is_oracle,
                 )
                 table.append(row)

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from typing_extensions import override
 
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
-from s3pot.data.truth import truth_and_region
+from s3pot.data.truth import FaceTruth, require_truth, truth_files
 from s3pot.io import file_sha256
 from s3pot.metrics import MaskScores, mask_scores
 from s3pot.runs.folder_job import FolderJob, Written
@@ -65,14 +64,12 @@ class FaceData:
     Attributes:
         face: Image, parsing and the reference of the row.
         source: Its prompts, if they were kept, or what they are computed from.
-        truth: True occlusion, bool (H, W).
-        region: Where an occlusion can be asked for, bool (H, W).
+        truth: What is truly occluded, and the region.
     """
 
     face: AlignedFace
     source: PromptSource
-    truth: np.ndarray
-    region: np.ndarray
+    truth: FaceTruth
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
             "image": files.raw,
             "reference": files.clean if loaded.row.is_oracle else files.reference,
             "parsing": files.parsing,
-            "truth": files.occlusion_truth,
+            **truth_files(files),
         }
         settings: dict[str, Any] = {
             "code": self.code_sha256,
@@ -148,7 +145,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
 
     @override
     def read(self, item: RowFace) -> RowFaceInput:
-        key = (*_face_key(item), item.loaded.label_policy)
+        key = (*_face_key(item), item.loaded.truth_policy)
         return RowFaceInput(item, self._faces.get(key, lambda: _read_face(item)))
 
     @override
@@ -159,9 +156,10 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
         prompts = self._prompts_of(entry)
         data = entry.data
         start = time.perf_counter()
-        occlusion = entry.item.loaded.predict(data.face, prompts) & data.region
+        truth = data.truth
+        occlusion = entry.item.loaded.predict(data.face, prompts) & truth.region
         seconds = time.perf_counter() - start
-        scores = mask_scores(occlusion, data.truth, data.region)
+        scores = mask_scores(occlusion, truth.occlusion, truth.region, truth.ignored)
         return RowFaceOutput(entry.item, scores, seconds)
 
     def _prompts_of(self, entry: RowFaceInput) -> Prompts:
@@ -207,12 +205,12 @@ def _face_key(item: RowFace) -> tuple[int, bool, FaceFiles]:
 
 def _read_face(item: RowFace) -> FaceData:
     is_oracle = item.loaded.row.is_oracle
-    truth, region = truth_and_region(item.files, item.loaded.label_policy)
+    truth = require_truth(item.files, item.loaded.truth_policy)
     face = load_aligned_face(item.files, is_oracle)
     source: PromptSource | None = item.loaded.store.find(item.files, is_oracle)
     if source is None:
         source = item.loaded.segmenter.prepare(face)
-    return FaceData(face, source, truth, region)
+    return FaceData(face, source, truth)
 
 
 class ReadOnce(Generic[Key, Value]):

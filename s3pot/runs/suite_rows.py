@@ -15,7 +15,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.baselines import BASELINES, Case
 from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
 from s3pot.config import Config, config_from_dict, config_to_dict
-from s3pot.data.labelme import LabelPolicy
+from s3pot.data.truth import TruthPolicy
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
 from s3pot.pipeline import OcclusionSegmenter, split_region
@@ -48,9 +48,10 @@ class LoadedRow:
     hashes: Mapping[str, str]
 
     @property
-    def label_policy(self) -> LabelPolicy:
-        """Which labels of LabelMe files count as occluders."""
-        return LabelPolicy.from_text(self.config.truth.labels, self.config.truth.ignore)
+    def truth_policy(self) -> TruthPolicy:
+        """What of a truth counts."""
+        truth = self.config.truth
+        return TruthPolicy.from_text(truth.labels, truth.ignore, truth.glasses)
 
     def predict(self, face: AlignedFace, prompts: Prompts) -> np.ndarray:
         """Mark the occlusion of a face, bool (H, W)."""

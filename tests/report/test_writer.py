@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from s3pot.data.image import read_rgb
+from s3pot.data.truth import FaceTruth
 from s3pot.geometry import Alignment
 from s3pot.io import write_csv
 from s3pot.labels import REGION_CLASSES
@@ -55,7 +56,11 @@ def result_of(
     return SegmentedFace(face, prompts_of(points), prediction, masks)
 
 
-def row_of(result: SegmentedFace, truth: np.ndarray | None = None) -> dict[str, Any]:
+def as_truth(occlusion: np.ndarray, ignored: np.ndarray | None = None) -> FaceTruth:
+    return FaceTruth(occlusion, np.ones_like(occlusion), ignored)
+
+
+def row_of(result: SegmentedFace, truth: FaceTruth | None = None) -> dict[str, Any]:
     row = result_row(
         result,
         truth,
@@ -93,7 +98,7 @@ def test_masks_as_files(tmp_path: Path) -> None:
 
 def test_row(truth: np.ndarray) -> None:
     result = result_of()
-    row = row_of(result, truth)
+    row = row_of(result, as_truth(truth))
     region = np.isin(result.face.parsing, REGION_CLASSES)
     occlusion = result.masks.occlusion
     assert row["name"] == "face_00"
@@ -112,8 +117,17 @@ def test_row(truth: np.ndarray) -> None:
     assert json.loads(json.dumps(row)) == row
 
 
+def test_ignored_pixels_do_not_count_in_a_row(truth: np.ndarray) -> None:
+    result = result_of()
+    occlusion = result.masks.occlusion
+    row = row_of(result, as_truth(truth, ignored=occlusion ^ truth))
+    assert row["occlusion_iou"] == 1
+    nothing_left = row_of(result, as_truth(truth, ignored=np.ones_like(truth)))
+    assert nothing_left["true_share"] == 0
+
+
 def test_row_of_a_bare_face_and_without_truth() -> None:
-    bare = row_of(result_of(), np.zeros((64, 64), bool))
+    bare = row_of(result_of(), as_truth(np.zeros((64, 64), bool)))
     assert bare["true_share"] == 0
     assert bare["occlusion_iou"] == 0  # something was marked
     unknown = row_of(result_of())
@@ -134,13 +148,13 @@ def test_no_region_and_no_points_give_an_empty_result(tmp_path: Path) -> None:
 
 def test_pictures(tmp_path: Path, truth: np.ndarray) -> None:
     result = result_of()
-    files = write_result(tmp_path, result, truth, None, ResultOptions(save_vis=True))
+    files = write_result(tmp_path, result, as_truth(truth), None, ResultOptions(save_vis=True))
     assert sorted(files) == sorted(tmp_path.iterdir())
     assert read_rgb(tmp_path / "face_00_overlay.png").shape == (64, 64, 3)
     assert read_rgb(tmp_path / "face_00_pair.png").shape == (64, 132, 3)
     for kind in ("points", "attention", "classes"):
         assert read_rgb(tmp_path / f"face_00_{kind}.png").any()
-    write_summary(tmp_path, [row_of(result, truth)], gallery=True)
+    write_summary(tmp_path, [row_of(result, as_truth(truth))], gallery=True)
     page = (tmp_path / "index.html").read_text()
     shown = ("raw", "reference", "classes", "points", "attention", "overlay", "truth", "error")
     for kind in shown:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from s3pot.data.truth import FaceTruth
 from s3pot.runs.before_after import AdapterResult, result_of, table
 from s3pot.types import Masks
 
@@ -19,7 +20,7 @@ def masks(occluded: int) -> Masks:
 def test_share_is_of_the_region_and_iou_of_the_truth() -> None:
     truth = np.zeros((2, 8), bool)
     truth.flat[1:5] = True
-    result = result_of("fresh", -0.5, masks(3), truth)
+    result = result_of("fresh", -0.5, masks(3), FaceTruth(truth, np.ones_like(truth)))
     assert result == AdapterResult("fresh", -0.5, 0.3, pytest.approx(2 / 5))
     assert result_of("fresh", -0.5, masks(3), None).occlusion_iou is None
     assert AdapterResult.from_dict(result.to_dict()) == result
