@@ -12,10 +12,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from s3pot.labels import resize_labels
+from s3pot.labels import region_of, resize_labels
 from s3pot.pipeline import OcclusionSegmenter, split_region
-from s3pot.types import AlignedFace, Prompts
+from s3pot.ps.variants import FIXED, OTSU, otsu_threshold
+from s3pot.sam.mini import MiniImageEncoder
+from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
+
+POINTS_PER_SIDE = 32  # of SAM's automatic masks, as in segment-anything
+POINTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -26,19 +32,28 @@ class Case:
         face: Image, parsing and reference.
         prompts: What FE and PS made of the face, on SAM's device.
         segmenter: For baselines that are parts of the method.
-        threshold: The row's, in [0, 1], for baselines that need one.
+        threshold: The row's, in [0, 2], for baselines that need one.
+        threshold_rule: "fixed" takes ``threshold``; "otsu" finds one for each face, without labels.
+        truth: True occlusion, bool (H, W), for baselines that see it, which no real method does.
     """
 
     face: AlignedFace
     prompts: Prompts
     segmenter: OcclusionSegmenter
     threshold: float = 0.0
+    threshold_rule: str = FIXED
+    truth: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the working image, and so of the mask."""
         height, width = self.face.image.shape[:2]
         return height, width
+
+    @property
+    def region(self) -> np.ndarray:
+        """Where an occlusion can be asked for, bool (H, W)."""
+        return region_of(resize_labels(self.face.parsing, self.size))
 
 
 # From one face to its occlusion, bool (H, W).
@@ -57,12 +72,12 @@ def whole_region(case: Case) -> np.ndarray:
 
 def pixel_threshold(case: Case) -> np.ndarray:
     """Where image and reference differ much in color."""
-    return pixel_contrast(case.face) > case.threshold
+    return _above_threshold(pixel_contrast(case.face), case)
 
 
 def token_threshold(case: Case) -> np.ndarray:
     """Where SAM's encodings of image and reference differ much."""
-    return token_contrast(case.prompts, case.size) > case.threshold
+    return _above_threshold(token_contrast(case.prompts, case.size), case)
 
 
 def single_point(case: Case) -> np.ndarray:
@@ -77,8 +92,78 @@ def single_point(case: Case) -> np.ndarray:
         )
         with torch.no_grad():
             prediction = case.segmenter.predict_visible_face(None, first_point_only)
-    decision = case.segmenter.settings.decision
-    return split_region(prediction, case.face.parsing, case.size, decision).occlusion
+    return _region_minus_face(prediction, case)
+
+
+def region_box(case: Case) -> np.ndarray:
+    """SAM with the box around the region, without points."""
+    rows, columns = case.prompts.region_sam.nonzero(as_tuple=True)
+    if len(rows) == 0:
+        return _region_minus_face(None, case)
+    corners = torch.stack((columns.min(), rows.min(), columns.max(), rows.max())).float()
+    segmenter = case.segmenter
+    with torch.no_grad():
+        prompt_tokens = segmenter.sam.sam.prompt_encoder(
+            points=None, boxes=corners[None], masks=None
+        )[0]
+        embedding = case.prompts.image_embedding.float()[None]
+        low_res_logits = segmenter.sam.decode(embedding, prompt_tokens).logits[:, 0]
+        logits_sam = segmenter.enlarge_logits(low_res_logits)[0]
+    return _region_minus_face(Prediction(logits_sam, attention=None), case)
+
+
+def best_automatic_mask(case: Case) -> np.ndarray:
+    """Of all masks that SAM gives for a grid of points, the one that fits the truth best.
+
+    The truth chooses, and no mask is left out for its quality: this is a bound for every rule that
+    chooses among SAM's automatic masks without looking at the truth.
+
+    Raises:
+        S3potError: The case has no truth.
+    """
+    if case.truth is None:
+        raise S3potError("SAM's automatic masks need the truth, which chooses among them")
+    logits = automatic_logits(case)
+    low_res = logits.shape[-2:]
+    region = _at_low_res(case.region, low_res)
+    truth = _at_low_res(case.truth, low_res)
+    masks = (logits > 0) & region
+    union = (masks | truth).flatten(1).sum(dim=1).clamp_min(1)
+    best = int(((masks & truth).flatten(1).sum(dim=1) / union).argmax())
+    logits_sam = case.segmenter.enlarge_logits(logits[best][None].float())[0]
+    # The mask is the occlusion, so its complement is the face.
+    return _region_minus_face(Prediction(-logits_sam, attention=None), case)
+
+
+def automatic_logits(case: Case) -> Tensor:
+    """SAM's masks for a grid of single points over the whole image.
+
+    Returns:
+        Logits on the CPU, float16 (N, 4G, 4G): three for each point, one with the mini SAMs, which
+        have learned only one.
+    """
+    sam = case.segmenter.sam
+    embedding = case.prompts.image_embedding.float()[None]
+    step = sam.grid.size / POINTS_PER_SIDE
+    places = (torch.arange(POINTS_PER_SIDE, device=embedding.device) + 0.5) * step
+    rows, columns = torch.meshgrid(places, places, indexing="ij")
+    points_sam = torch.stack((columns, rows), dim=-1).reshape(-1, 1, 2)
+    gives_three = not isinstance(sam.sam.image_encoder, MiniImageEncoder)
+    encoder = sam.sam.prompt_encoder
+    dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(embedding)
+    logits = []
+    with torch.no_grad():
+        for some_points in points_sam.split(POINTS_AT_ONCE):
+            labels = torch.ones(len(some_points), 1, dtype=torch.int64, device=embedding.device)
+            masks, _ = sam.sam.mask_decoder(
+                image_embeddings=embedding,
+                image_pe=encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sam.embed_points(some_points, labels),
+                dense_prompt_embeddings=dense.expand(len(some_points), -1, -1, -1),
+                multimask_output=gives_three,
+            )
+            logits.append(masks.flatten(0, 1).half().cpu())
+    return torch.cat(logits)
 
 
 def negative_cells(case: Case) -> np.ndarray:
@@ -96,8 +181,11 @@ BASELINES: dict[str, Baseline] = {
     "pixel": pixel_threshold,
     "token": token_threshold,
     "single_point": single_point,
+    "region_box": region_box,
+    "automatic": best_automatic_mask,
     "greedy": negative_cells,
 }
+SEE_THE_TRUTH = ("automatic",)  # baselines that look at what nobody has for a photo
 
 
 def pixel_contrast(face: AlignedFace) -> np.ndarray:
@@ -109,3 +197,22 @@ def pixel_contrast(face: AlignedFace) -> np.ndarray:
 def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
     """1 - cosine of encoder tokens at the same place, by nearest: ``size``, in [0, 2]."""
     return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
+
+
+def _above_threshold(contrast: np.ndarray, case: Case) -> np.ndarray:
+    """Where a contrast (H, W) is above the threshold; Otsu's rule finds it in the region."""
+    threshold = case.threshold
+    if case.threshold_rule == OTSU:
+        threshold = otsu_threshold(contrast[case.region])
+    return np.asarray(contrast > threshold)
+
+
+def _region_minus_face(prediction: Prediction | None, case: Case) -> np.ndarray:
+    """The last line of the method: occlusion, bool (H, W)."""
+    decision = case.segmenter.settings.decision
+    return split_region(prediction, case.face.parsing, case.size, decision).occlusion
+
+
+def _at_low_res(mask: np.ndarray, size: tuple[int, ...]) -> Tensor:
+    """Bring a mask to the size of SAM's logits by the nearest pixel center, bool (h, w)."""
+    return torch.from_numpy(resize_labels(mask, size).copy())

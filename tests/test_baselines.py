@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from s3pot.baselines import BASELINES, Case
-from s3pot.pipeline import OcclusionSegmenter, split_region
+from s3pot.baselines import BASELINES, POINTS_PER_SIDE, Case, automatic_logits
+from s3pot.pipeline import OcclusionSegmenter, aligned_logits, split_region
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import AlignedFace, Prediction, Prompts
+from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
 
 SIZE = (64, 96)
 
@@ -92,3 +92,58 @@ def test_without_points_nothing_is_marked(
     )
     for name in ("single_point", "greedy"):
         assert not run(name, face, empty, tiny_sam).any()
+
+
+def test_otsu_finds_the_threshold_that_no_label_told(
+    face: AlignedFace, prompts: Prompts, tiny_sam: FrozenSam
+) -> None:
+    expected = np.zeros(SIZE, bool)
+    expected[10:20, 30:40] = True
+    case = Case(face, prompts, OcclusionSegmenter(tiny_sam), threshold_rule="otsu")
+    assert (BASELINES["pixel"](case) == expected).all()
+    cell = np.zeros((8, 8), bool)
+    cell[2, 3] = True
+    tokens = BASELINES["token"](case)
+    assert (tokens == cell.repeat(8, axis=0).repeat(12, axis=1)).all()
+
+
+def test_the_region_box_is_sams_own_box_prompt(
+    face: AlignedFace, prompts: Prompts, tiny_sam: FrozenSam
+) -> None:
+    region = torch.zeros(64, 64, dtype=torch.bool)
+    region[8:40, 16:61] = True
+    boxed = replace(prompts, region_sam=region)
+    sam = tiny_sam.sam
+    with torch.no_grad():
+        sparse, dense = sam.prompt_encoder(
+            points=None, boxes=torch.tensor([[16.0, 8.0, 60.0, 39.0]]), masks=None
+        )
+        low_res, _ = sam.mask_decoder(
+            image_embeddings=prompts.image_embedding.float()[None],
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+    segmenter = OcclusionSegmenter(tiny_sam)
+    prediction = Prediction(segmenter.enlarge_logits(low_res[:, 0])[0], None)
+    expected = split_region(prediction, face.parsing, SIZE).occlusion
+    assert (run("region_box", face, boxed, tiny_sam) == expected).all()
+    nowhere = replace(prompts, region_sam=torch.zeros(64, 64, dtype=torch.bool))
+    assert not run("region_box", face, nowhere, tiny_sam).any()
+
+
+def test_the_best_automatic_mask_is_the_one_that_fits_the_truth(
+    face: AlignedFace, prompts: Prompts, tiny_sam: FrozenSam
+) -> None:
+    plain = Case(face, prompts, OcclusionSegmenter(tiny_sam))
+    with pytest.raises(S3potError, match="truth"):
+        BASELINES["automatic"](plain)
+    logits = automatic_logits(plain)
+    assert logits.shape == (POINTS_PER_SIDE**2, 32, 32)
+    # The truth is one of SAM's masks: that one is found again, whatever the others look like.
+    logits_sam = plain.segmenter.enlarge_logits(logits[77][None].float())[0]
+    truth = aligned_logits(Prediction(logits_sam, None), SIZE) > 0
+    assert 0.1 < truth.mean() < 0.9
+    found = BASELINES["automatic"](replace(plain, truth=truth))
+    assert (found & truth).sum() / (found | truth).sum() > 0.99

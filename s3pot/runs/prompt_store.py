@@ -21,7 +21,7 @@ from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
-from s3pot.types import Prompts, SamInputs
+from s3pot.types import AlignedFace, Prompts, SamInputs
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,11 @@ class PromptStore:
         prompts = self.find(face, oracle)
         if prompts is not None:
             return prompts
-        return self.segmenter.prepare(load_aligned_face(face, oracle))
+        return self.segmenter.prepare(self.aligned_face(face, oracle))
+
+    def aligned_face(self, face: FaceFiles, oracle: bool = False) -> AlignedFace:
+        """Read image, parsing and reference of a face; see ``get``."""
+        return load_aligned_face(face, oracle)
 
     def find(self, face: FaceFiles, oracle: bool = False) -> Prompts | None:
         """Read the kept prompts of a face, on the CPU; None if there are none."""

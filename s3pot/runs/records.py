@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,12 +49,19 @@ def hash_inputs(paths: Mapping[str, Path | None]) -> dict[str, str]:
     }
 
 
-def code_sha256() -> str:
-    """Hash the program: all Python files of this package, by their names."""
+def code_sha256(parts: Sequence[str] = ()) -> str:
+    """Hash the program: the Python files of this package, by their names.
+
+    Args:
+        parts: Only these files and folders of the package (``losses.py``, ``training``); empty for
+            all of it.
+    """
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()} {file_sha256(path)}\n".encode())
+        name = path.relative_to(package)
+        if not parts or name.parts[0] in parts:
+            digest.update(f"{name.as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -50,7 +50,7 @@ def evaluate_suite(
     """
     shard = shard or Shard()
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
-    rows = load_rows(config, suite)
+    rows = load_rows(config, suite, output_dir)
     save_config(config, output_dir)
     plan = [shard.of(items) for items in plan_items(rows, faces)]
     job = TableJob(suite, rows, plan, output_dir, saves=shard.is_whole)
@@ -167,7 +167,7 @@ class TableJob(SuiteJob):
                     complete[name],
                     main=() if is_main else complete.get(self.suite.main, ()),
                     provenance=self._provenance(loaded),
-                    oracle=loaded.row.is_oracle,
+                    oracle=loaded.row.sees_the_truth,
                 )
                 table.append(row)
         return table

@@ -7,15 +7,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from s3pot.baselines import BASELINES
+from s3pot.baselines import BASELINES, SEE_THE_TRUTH
 from s3pot.config import ConfigError, build_dataclass, read_config_tree
+from s3pot.data.altered_reference import ALTERATIONS
+from s3pot.data.mask_folder import POLARITIES, SIZES
+from s3pot.ps.variants import POINT_KINDS, THRESHOLD_RULES, PointVariant
 from s3pot.types import S3potError
 
 MODEL = "model"  # the method itself, beside the baselines
-METHODS = (*BASELINES, MODEL)
-REFERENCES = ("generated", "oracle")
+FOLDER = "folder"  # masks that another program wrote
+METHODS = (*BASELINES, MODEL, FOLDER)
+GENERATED = "generated"
+ORACLE = "oracle"
+OTHER_REFERENCE = "other_reference"
+REFERENCES = (GENERATED, ORACLE, OTHER_REFERENCE, *ALTERATIONS)
 STARTS = ("fresh", "general")
-ADAPTERS = ("none", "bundled", "per_image")  # or the path of a checkpoint
+NO_ADAPTER = "none"
+BUNDLED = "bundled"
+TRAINED = "trained"
+PER_IMAGE = "per_image"
+ADAPTERS = (NO_ADAPTER, BUNDLED, TRAINED, PER_IMAGE)  # or the path of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -24,13 +35,23 @@ class Row:
 
     Attributes:
         name: First column.
-        method: "model", or one of ``BASELINES``.
-        reference: "generated", or "oracle": the true clean face, which nobody has for a photo.
-        adapter: Of method model: "none", "bundled", "per_image", or the path of a checkpoint, from
-            the working folder or that of the suite's file.
+        method: "model", "folder", or one of ``BASELINES``.
+        reference: "generated"; "oracle": the true clean face, which nobody has for a photo;
+            "other_reference": that of the next face; or one of ``ALTERATIONS``.
+        adapter: Of method model: "none", "bundled", "trained": on the suite's training faces, with
+            the row's settings, "per_image", or the path of a checkpoint, from the working folder or
+            that of the suite's file.
         init: Where per_image starts: "fresh", or "general": from the bundled adapter.
         faces: Only the first ones; 0 for all.
-        threshold: Of the baselines pixel and token, in [0, 1].
+        threshold: Of the baselines pixel and token and of the points "threshold", in [0, 2].
+        threshold_rule: "fixed", or "otsu": found for each face, without labels.
+        points: See ``PointVariant``.
+        point_count: How many points are kept; 0 for all.
+        path: Of method folder: where the masks lie, from the working folder or that of the suite's
+            file.
+        polarity: Of method folder: what the masks mark, "occlusion" or "visible_face".
+        size: Of method folder: "exact" refuses masks of another size than the working image,
+            "resize" brings them to it by the nearest pixel.
         overrides: Config values of this row, by ``section.key``.
 
     Raises:
@@ -44,12 +65,32 @@ class Row:
     init: str = STARTS[0]
     faces: int = 0
     threshold: float = 0.0
+    threshold_rule: str = THRESHOLD_RULES[0]
+    points: str = POINT_KINDS[0]
+    point_count: int = 0
+    path: str = ""
+    polarity: str = POLARITIES[0]
+    size: str = SIZES[0]
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check("method", self.method, METHODS)
         self._check("reference", self.reference, REFERENCES)
         self._check("init", self.init, STARTS)
+        self._check("threshold_rule", self.threshold_rule, THRESHOLD_RULES)
+        self._check("points", self.points, POINT_KINDS)
+        self._check("polarity", self.polarity, POLARITIES)
+        self._check("size", self.size, SIZES)
+        if self.point_count < 0:
+            raise S3potError(
+                f"row {self.name!r}: point_count is {self.point_count}; expected a number of "
+                "points, 0 for all"
+            )
+        if (self.method == FOLDER) != bool(self.path):
+            raise S3potError(
+                f"row {self.name!r}: method is {self.method!r} and path is {self.path!r}; a row of "
+                "method folder has a path, the folder of its masks, and no other row has one"
+            )
 
     def _check(self, key: str, word: str, allowed: Sequence[str]) -> None:
         if word not in allowed:
@@ -60,12 +101,36 @@ class Row:
     @property
     def is_oracle(self) -> bool:
         """Whether the true clean face is the reference."""
-        return self.reference == "oracle"
+        return self.reference == ORACLE
+
+    @property
+    def sees_the_truth(self) -> bool:
+        """Whether the row looks at what nobody has for a photo, and so is no rival."""
+        return self.is_oracle or self.method in SEE_THE_TRUTH
 
     @property
     def is_fitted(self) -> bool:
         """Whether an adapter is fitted to each face."""
-        return self.method == MODEL and self.adapter == "per_image"
+        return self.method == MODEL and self.adapter == PER_IMAGE
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether an adapter is trained for the row."""
+        return self.method == MODEL and self.adapter == TRAINED
+
+    def point_variant(self, seed: int) -> PointVariant:
+        """What the row does to the points that PS chose.
+
+        Args:
+            seed: Of all that is random.
+        """
+        return PointVariant(
+            kind=self.points,
+            count=self.point_count,
+            threshold=self.threshold,
+            rule=self.threshold_rule,
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -77,12 +142,16 @@ class Suite:
         rows: At least one; their names differ.
         limit: Only the first faces; 0 for all.
         main: Name of the row that the others are compared with; empty for none.
+        train: Faces that rows train on, labels or not; None if no row does.
+        train_limit: Only the first training faces; 0 for all.
     """
 
     datapath: Path
     rows: Sequence[Row]
     limit: int = 0
     main: str = ""
+    train: Path | None = None
+    train_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +161,8 @@ class _Head:
     datapath: str = ""
     limit: int = 0
     main: str = ""
+    train: str = ""
+    train_limit: int = 0
 
 
 def read_suite(path: Path) -> Suite:
@@ -102,31 +173,57 @@ def read_suite(path: Path) -> Suite:
     """
     try:
         tree = read_config_tree(path)
-        rows = [_with_adapter(row, path.parent) for row in _read_rows(tree.pop("rows", None))]
+        overrides = _read_overrides(tree.pop("overrides", {}), "")
+        rows = _read_rows(tree.pop("rows", None), overrides)
+        rows = [_with_paths(row, path.parent) for row in rows]
         head: _Head = build_dataclass(_Head, tree, "")
-        if not head.datapath:
-            raise S3potError("datapath, the folder of faces, is missing")
+        _check_head(head, rows)
     except S3potError as error:
         raise S3potError(
             f"cannot use the suite {path}: {error}. A suite has datapath, rows (a list) and "
-            "perhaps limit (a number) and main (the name of a row)."
+            "perhaps limit (a number), main (the name of a row), train (a folder), train_limit (a "
+            "number) and overrides (config values of all rows)."
         ) from error
+    return Suite(
+        datapath=Path(head.datapath),
+        rows=rows,
+        limit=head.limit,
+        main=head.main,
+        train=Path(head.train) if head.train else None,
+        train_limit=head.train_limit,
+    )
+
+
+def _check_head(head: _Head, rows: Sequence[Row]) -> None:
+    if not head.datapath:
+        raise S3potError("datapath, the folder of faces, is missing")
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
-        raise S3potError(f"cannot use the suite {path}: two rows have the same name")
+        raise S3potError("two rows have the same name")
     if head.main and head.main not in names:
-        raise S3potError(f"cannot use the suite {path}: main is {head.main!r}, which is no row")
-    return Suite(Path(head.datapath), rows, limit=head.limit, main=head.main)
+        raise S3potError(f"main is {head.main!r}, which is no row")
+    trained = [row.name for row in rows if row.is_trained]
+    if trained and not head.train:
+        raise S3potError(
+            f"row {trained[0]!r} has adapter: trained, but train, the folder of training faces, is "
+            "missing"
+        )
 
 
-def _read_rows(values: Any) -> list[Row]:
+def _read_rows(values: Any, overrides: Mapping[str, Any]) -> list[Row]:
     if not isinstance(values, list) or not values:
         raise ConfigError("there are no rows")
-    return [_read_row(value, number) for number, value in enumerate(values, 1)]
+    return [_read_row(value, number, overrides) for number, value in enumerate(values, 1)]
 
 
-def _with_adapter(row: Row, folder: Path) -> Row:
-    """Find a checkpoint that a row names: from the working folder, else from the suite's."""
+def _with_paths(row: Row, folder: Path) -> Row:
+    """Find the files that a row names: from the working folder, else from the suite's.
+
+    A folder of masks may be missing: the table names each mask that is, and so does a dry run.
+    """
+    beside = folder / Path(row.path).expanduser()
+    if row.path and not Path(row.path).is_dir() and beside.is_dir():
+        row = replace(row, path=str(beside))
     if row.adapter in ADAPTERS or Path(row.adapter).is_file():
         return row
     beside = folder / Path(row.adapter).expanduser()
@@ -138,11 +235,15 @@ def _with_adapter(row: Row, folder: Path) -> Row:
     return replace(row, adapter=str(beside))
 
 
-def _read_row(values: Any, number: int) -> Row:
+def _read_row(values: Any, number: int, suite_overrides: Mapping[str, Any]) -> Row:
     if not isinstance(values, dict) or "name" not in values:
         raise ConfigError(f"row {number} is {values!r}; expected keys and values, and name")
-    overrides = values.pop("overrides", {})
-    if not isinstance(overrides, dict):
-        raise ConfigError(f"rows.{number}.overrides is {overrides!r}; expected keys and values")
+    overrides = _read_overrides(values.pop("overrides", {}), f"rows.{number}.")
     row: Row = build_dataclass(Row, values, f"rows.{number}.")
-    return replace(row, overrides=overrides)
+    return replace(row, overrides={**suite_overrides, **overrides})
+
+
+def _read_overrides(values: Any, prefix: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{prefix}overrides is {values!r}; expected keys and values")
+    return values

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,16 +15,14 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
-from s3pot.data.face_folder import FaceFiles, load_aligned_face
-from s3pot.data.truth import FaceTruth, require_truth, truth_files
+from s3pot.data.face_folder import FaceFiles
 from s3pot.io import file_sha256
 from s3pot.metrics import MaskScores, mask_scores
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import AHEAD
-from s3pot.runs.prompt_store import PromptSource
 from s3pot.runs.records import ItemProvenance, code_sha256
-from s3pot.runs.suite_rows import LoadedRow
-from s3pot.types import AlignedFace, Prompts, SamInputs
+from s3pot.runs.suite_rows import FaceData, LoadedRow
+from s3pot.types import Prompts
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -43,33 +41,18 @@ def plan_items(rows: Sequence[LoadedRow], faces: Sequence[FaceFiles]) -> list[li
 
     In it these rows meet at each face, so that it has to be prepared only once.
     """
-    groups: dict[tuple[int, bool], list[LoadedRow]] = {}
+    groups: dict[Hashable, list[LoadedRow]] = {}
     for loaded in rows:
-        groups.setdefault((id(loaded.store), loaded.row.is_oracle), []).append(loaded)
+        groups.setdefault(loaded.group, []).append(loaded)
     plan = []
     for group in groups.values():
         items = []
-        for position, files in enumerate(faces):
+        for position, files in enumerate(group[0].files_of(faces)):
             for loaded in group:
                 if loaded.row.faces == 0 or position < loaded.row.faces:
                     items.append(RowFace(loaded, files))
         plan.append(items)
     return plan
-
-
-@dataclass(frozen=True)
-class FaceData:
-    """A face that is read.
-
-    Attributes:
-        face: Image, parsing and the reference of the row.
-        source: Its prompts, if they were kept, or what they are computed from.
-        truth: What is truly occluded, and the region.
-    """
-
-    face: AlignedFace
-    source: PromptSource
-    truth: FaceTruth
 
 
 @dataclass(frozen=True)
@@ -82,11 +65,11 @@ class RowFaceInput:
 
 @dataclass(frozen=True)
 class RowFaceOutput:
-    """The scores of one face in one row, and the time of the prediction in seconds."""
+    """The scores of one face in one row, and the seconds of the prediction if it is timed."""
 
     item: RowFace
     scores: MaskScores
-    seconds: float
+    seconds: float | None
 
 
 class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
@@ -103,7 +86,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
         self.code_sha256 = code_sha256()
         self._hashes: dict[Path, str] = {}
         self._faces: ReadOnce[Any, FaceData] = ReadOnce(2 * AHEAD)
-        self._prompts: dict[Any, Prompts] = {}  # of the latest face only
+        self._prompts: dict[Any, Prompts | None] = {}  # of the latest face only
 
     @override
     def name(self, item: RowFace) -> str:
@@ -117,60 +100,38 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
     def provenance(self, item: RowFace) -> ItemProvenance:
         loaded = item.loaded
         files = item.files
-        inputs = {
-            "image": files.raw,
-            "reference": files.clean if loaded.row.is_oracle else files.reference,
-            "parsing": files.parsing,
-            **truth_files(files),
-        }
-        settings: dict[str, Any] = {
-            "code": self.code_sha256,
-            "method": loaded.row.method,
-            "adapter": loaded.row.adapter,
-            "init": loaded.row.init,
-            "threshold": loaded.row.threshold,
-            "prompts": loaded.store.settings,
-            "pipeline": asdict(loaded.segmenter.settings),
-            "truth": asdict(loaded.config.truth),
-        }
-        if loaded.row.is_fitted:
-            settings["loss"] = asdict(loaded.config.loss)
-            settings["train"] = asdict(loaded.config.train)
-            settings["per_image"] = asdict(loaded.config.per_image)
         return ItemProvenance(
-            inputs={role: self._hash(path) for role, path in inputs.items()},
+            inputs={role: self._hash(path) for role, path in loaded.inputs(files).items()},
             models=loaded.hashes,
-            settings=settings,
+            settings={"code": self.code_sha256, **loaded.settings()},
         )
 
     @override
     def read(self, item: RowFace) -> RowFaceInput:
-        key = (*_face_key(item), item.loaded.truth_policy)
-        return RowFaceInput(item, self._faces.get(key, lambda: _read_face(item)))
+        loaded = item.loaded
+        data = self._faces.get((loaded.group, item.files), lambda: loaded.read(item.files))
+        return RowFaceInput(item, data)
 
     @override
     def compute(self, inputs: Sequence[RowFaceInput]) -> list[RowFaceOutput]:
         return [self._score(entry) for entry in inputs]
 
     def _score(self, entry: RowFaceInput) -> RowFaceOutput:
+        loaded = entry.item.loaded
         prompts = self._prompts_of(entry)
         data = entry.data
-        start = time.perf_counter()
         truth = data.truth
-        occlusion = entry.item.loaded.predict(data.face, prompts) & truth.region
-        seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        occlusion = loaded.predict(data, prompts) & truth.region
+        seconds = time.perf_counter() - start if loaded.is_timed else None
         scores = mask_scores(occlusion, truth.occlusion, truth.region, truth.ignored)
         return RowFaceOutput(entry.item, scores, seconds)
 
-    def _prompts_of(self, entry: RowFaceInput) -> Prompts:
+    def _prompts_of(self, entry: RowFaceInput) -> Prompts | None:
         """Give the prompts of a face, computed once for all rows that come after each other."""
-        key = _face_key(entry.item)
+        key = entry.item.loaded.group, entry.item.files
         if key not in self._prompts:
-            loaded = entry.item.loaded
-            prompts = loaded.store.compute([entry.data.source])[0]
-            if isinstance(entry.data.source, SamInputs):
-                loaded.store.keep(entry.item.files, prompts, loaded.row.is_oracle)
-            self._prompts = {key: prompts}
+            self._prompts = {key: entry.item.loaded.prompts(entry.item.files, entry.data)}
         return self._prompts[key]
 
     @override
@@ -196,21 +157,6 @@ def row_folder(name: str) -> str:
     """Name the folder of a row's records: readable, and different for different names."""
     readable = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
     return f"{readable}-{hashlib.sha256(name.encode('utf-8')).hexdigest()[:8]}"
-
-
-def _face_key(item: RowFace) -> tuple[int, bool, FaceFiles]:
-    """What decides a face's data and prompts."""
-    return id(item.loaded.store), item.loaded.row.is_oracle, item.files
-
-
-def _read_face(item: RowFace) -> FaceData:
-    is_oracle = item.loaded.row.is_oracle
-    truth = require_truth(item.files, item.loaded.truth_policy)
-    face = load_aligned_face(item.files, is_oracle)
-    source: PromptSource | None = item.loaded.store.find(item.files, is_oracle)
-    if source is None:
-        source = item.loaded.segmenter.prepare(face)
-    return FaceData(face, source, truth)
 
 
 class ReadOnce(Generic[Key, Value]):

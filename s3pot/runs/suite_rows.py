@@ -1,50 +1,80 @@
-"""The rows of a table with the models and settings that they need."""
+"""The rows of a table with the models and settings that they need.
+
+``LoadedRow`` is what the table asks of a row; ``MethodRow`` is the method or a baseline, and
+``FolderRow`` reads masks that another program wrote.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
 from s3pot.baselines import BASELINES, Case
 from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
 from s3pot.config import Config, config_from_dict, config_to_dict
-from s3pot.data.truth import TruthPolicy
+from s3pot.data.face_folder import FaceFiles
+from s3pot.data.mask_folder import MaskFolder
+from s3pot.data.truth import FaceTruth, TruthPolicy, require_truth, truth_files
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
 from s3pot.pipeline import OcclusionSegmenter, split_region
-from s3pot.runs.prompt_store import PromptStore
+from s3pot.ps.variants import PointVariant
+from s3pot.runs.prompt_store import PromptSource, PromptStore
 from s3pot.runs.shard import local_rank
-from s3pot.runs.suite_file import MODEL, Row, Suite
+from s3pot.runs.suite_file import (
+    BUNDLED,
+    FOLDER,
+    MODEL,
+    NO_ADAPTER,
+    PER_IMAGE,
+    Row,
+    Suite,
+)
+from s3pot.runs.suite_prompts import faces_for, store_for
+from s3pot.runs.suite_training import SuiteTraining, train_adapter
 from s3pot.training.checkpoint import new_adapter
 from s3pot.training.per_image import fit_adapter
-from s3pot.types import AlignedFace, Prompts
+from s3pot.types import AlignedFace, Prompts, SamInputs
 
 
 @dataclass(frozen=True)
-class LoadedRow:
+class FaceData:
+    """A face that is read for a row.
+
+    Attributes:
+        truth: What is truly occluded, and the region.
+        face: Image, parsing and the reference of the row; None for rows that read masks.
+        source: Its prompts, if they were kept, or what they are computed from; likewise.
+        mask: The mask that was read, bool (H, W); None for other rows.
+    """
+
+    truth: FaceTruth
+    face: AlignedFace | None = None
+    source: PromptSource | None = None
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class LoadedRow(ABC):
     """A row with all that it needs.
 
     Attributes:
         row: What the file says.
         config: With the row's overrides.
-        segmenter: With the row's settings.
-        store: Its prompts, shared with the rows that have the same ones.
-        adapter: The row's, or where fitting starts; None for rows without one.
-        hashes: SHA-256 of SAM, and of the adapter if it was read from a file.
+        hashes: SHA-256 of the weights behind it, by model.
     """
 
     row: Row
     config: Config
-    segmenter: OcclusionSegmenter
-    store: PromptStore
-    adapter: PromptAdapter | None
     hashes: Mapping[str, str]
 
     @property
@@ -53,11 +83,129 @@ class LoadedRow:
         truth = self.config.truth
         return TruthPolicy.from_text(truth.labels, truth.ignore, truth.glasses)
 
-    def predict(self, face: AlignedFace, prompts: Prompts) -> np.ndarray:
+    @property
+    def is_timed(self) -> bool:
+        """Whether the time of ``predict`` is that of the method."""
+        return True
+
+    @property
+    @abstractmethod
+    def group(self) -> Hashable:
+        """What rows that share the data and the prompts of their faces have in common."""
+
+    @abstractmethod
+    def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
+        """Give the faces of the table as the row sees them."""
+
+    @abstractmethod
+    def inputs(self, files: FaceFiles) -> dict[str, Path | None]:
+        """Name the files that decide the row's mask of a face, by what they are."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Name all else that decides it, as plain values."""
+
+    @abstractmethod
+    def read(self, files: FaceFiles) -> FaceData:
+        """Read a face. Runs in a thread; rows of one group share the result."""
+
+    @abstractmethod
+    def prompts(self, files: FaceFiles, data: FaceData) -> Prompts | None:
+        """Give the prompts of a face, shared as ``read``; None for rows that need none."""
+
+    @abstractmethod
+    def predict(self, data: FaceData, prompts: Prompts | None) -> np.ndarray:
         """Mark the occlusion of a face, bool (H, W)."""
-        if self.row.method != MODEL:
-            case = Case(face, prompts, self.segmenter, self.row.threshold)
-            return BASELINES[self.row.method](case)
+
+
+@dataclass(frozen=True)
+class MethodRow(LoadedRow):
+    """The method, or a baseline that may use its parts.
+
+    Attributes:
+        segmenter: With the row's settings.
+        store: Its prompts, shared with the rows that have the same ones.
+        variant: What it does to their points.
+        adapter: The row's, or where fitting starts; None for rows without one.
+    """
+
+    segmenter: OcclusionSegmenter
+    store: PromptStore
+    variant: PointVariant
+    adapter: PromptAdapter | None
+
+    @property
+    @override
+    def group(self) -> Hashable:
+        return id(self.store), self.row.reference, self.truth_policy
+
+    @override
+    def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
+        return faces_for(self.row.reference, faces)
+
+    @override
+    def inputs(self, files: FaceFiles) -> dict[str, Path | None]:
+        return {
+            "image": files.raw,
+            "reference": files.clean if self.row.is_oracle else files.reference,
+            "parsing": files.parsing,
+            **truth_files(files),
+        }
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "method": self.row.method,
+            "adapter": self.row.adapter,
+            "init": self.row.init,
+            "threshold": self.row.threshold,
+            "points": asdict(self.variant),
+            "prompts": self.store.settings,
+            "pipeline": asdict(self.segmenter.settings),
+            "truth": asdict(self.config.truth),
+        }
+        if self.row.is_fitted:
+            settings["loss"] = asdict(self.config.loss)
+            settings["train"] = asdict(self.config.train)
+            settings["per_image"] = asdict(self.config.per_image)
+        return settings
+
+    @override
+    def read(self, files: FaceFiles) -> FaceData:
+        truth = require_truth(files, self.truth_policy)
+        face = self.store.aligned_face(files, self.row.is_oracle)
+        source: PromptSource | None = self.store.find(files, self.row.is_oracle)
+        if source is None:
+            source = self.segmenter.prepare(face)
+        return FaceData(truth, face=face, source=source)
+
+    @override
+    def prompts(self, files: FaceFiles, data: FaceData) -> Prompts | None:
+        if data.source is None:
+            return None
+        prompts = self.store.compute([data.source])[0]
+        if isinstance(data.source, SamInputs):
+            self.store.keep(files, prompts, self.row.is_oracle)
+        return prompts
+
+    @override
+    def predict(self, data: FaceData, prompts: Prompts | None) -> np.ndarray:
+        if data.face is None or prompts is None:
+            raise ValueError(f"row {self.row.name!r} needs a face and its prompts")
+        prompts = self.variant.apply(prompts, self.segmenter.sam.grid)
+        if self.row.method == MODEL:
+            return self._segment(data.face, prompts)
+        case = Case(
+            face=data.face,
+            prompts=prompts,
+            segmenter=self.segmenter,
+            threshold=self.row.threshold,
+            threshold_rule=self.row.threshold_rule,
+            truth=data.truth.occlusion if self.row.sees_the_truth else None,
+        )
+        return BASELINES[self.row.method](case)
+
+    def _segment(self, face: AlignedFace, prompts: Prompts) -> np.ndarray:
         prediction = None
         if prompts.has_points:
             adapter = self.adapter
@@ -70,49 +218,162 @@ class LoadedRow:
         return split_region(prediction, face.parsing, face.image.shape[:2], decision).occlusion
 
 
-def load_rows(config: Config, suite: Suite) -> list[LoadedRow]:
+@dataclass(frozen=True)
+class FolderRow(LoadedRow):
+    """Masks that another program wrote, scored as those of all other rows.
+
+    Attributes:
+        masks: Where they are.
+    """
+
+    masks: MaskFolder
+
+    @property
+    @override
+    def is_timed(self) -> bool:
+        return False
+
+    @property
+    @override
+    def group(self) -> Hashable:
+        return self.row.name
+
+    @override
+    def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
+        return faces
+
+    @override
+    def inputs(self, files: FaceFiles) -> dict[str, Path | None]:
+        return {
+            "mask": self.masks.find(files.name),
+            "image": files.raw,
+            "parsing": files.parsing,
+            **truth_files(files),
+        }
+
+    @override
+    def settings(self) -> dict[str, Any]:
+        return {
+            "method": FOLDER,
+            "masks": {"polarity": self.row.polarity, "size": self.row.size},
+            "truth": asdict(self.config.truth),
+        }
+
+    @override
+    def read(self, files: FaceFiles) -> FaceData:
+        truth = require_truth(files, self.truth_policy)
+        return FaceData(truth, mask=self.masks.read(files.name, truth.region.shape))
+
+    @override
+    def prompts(self, files: FaceFiles, data: FaceData) -> Prompts | None:
+        return None
+
+    @override
+    def predict(self, data: FaceData, prompts: Prompts | None) -> np.ndarray:
+        if data.mask is None:
+            raise ValueError(f"row {self.row.name!r} needs a mask")
+        return data.truth.region & ~data.mask if self.masks.marks_the_face else data.mask
+
+
+def load_rows(config: Config, suite: Suite, output_dir: Path) -> list[LoadedRow]:
     """Load what the rows of a suite need; what is the same for several of them, once.
 
+    Args:
+        config: What the rows override.
+        suite: The rows.
+        output_dir: Where adapters go that rows train; those that are there are taken.
+
     Raises:
-        S3potError: Missing weights, or an override that cannot be used.
+        S3potError: Missing weights, an override that cannot be used, or faces that cannot be
+            trained on.
     """
-    segmenters: dict[Any, OcclusionSegmenter] = {}
-    stores: dict[Any, PromptStore] = {}
-    loaded = []
-    for row in suite.rows:
-        row_config = _with_overrides(config, row.overrides)
-        sam_key = (row_config.model, row_config.sam, row_config.run)
-        if sam_key not in segmenters:
-            device = pick_device(row_config.run.device, local_rank())
-            segmenters[sam_key] = build_segmenter(row_config, device)
-        segmenter = segmenters[sam_key].with_settings(pipeline_settings(row_config))
-        prompt_key = (sam_key, row_config.prompt)
-        if prompt_key not in stores:
-            stores[prompt_key] = PromptStore(segmenter, row_config, suite.datapath)
-        adapter_path = _adapter_path(row_config, row)
+    loader = _Loader(suite, output_dir)
+    return [loader.load(row, row_config(config, row)) for row in suite.rows]
+
+
+class _Loader:
+    """Loads rows one after the other; see ``load_rows``."""
+
+    def __init__(self, suite: Suite, output_dir: Path) -> None:
+        self.suite = suite
+        self.output_dir = output_dir
+        self.segmenters: dict[Hashable, OcclusionSegmenter] = {}
+        self.stores: dict[Hashable, PromptStore] = {}
+
+    def load(self, row: Row, config: Config) -> LoadedRow:
+        """Load a row; its config holds its overrides."""
+        if row.method == FOLDER:
+            return FolderRow(row, config, {}, MaskFolder(Path(row.path), row.polarity, row.size))
+        segmenter = self._segmenter(config)
+        variant = row.point_variant(config.train.seed)
+        hashes = model_hashes(config, ["sam"])
+        adapter_path = self._adapter_path(row, config, segmenter, variant)
         adapter = None
-        hashes = model_hashes(row_config, ["sam"])
-        if row.adapter != "none":
-            adapter = new_adapter(row_config, segmenter.sam, adapter_path).eval()
+        if row.adapter != NO_ADAPTER:
+            adapter = new_adapter(config, segmenter.sam, adapter_path).eval()
         if adapter_path is not None:
             hashes["adapter"] = file_sha256(adapter_path)
-        loaded.append(LoadedRow(row, row_config, segmenter, stores[prompt_key], adapter, hashes))
-    return loaded
+        return MethodRow(
+            row=row,
+            config=config,
+            hashes=hashes,
+            segmenter=segmenter,
+            store=self._store(row, config, segmenter, self.suite.datapath),
+            variant=variant,
+            adapter=adapter,
+        )
+
+    def _segmenter(self, config: Config) -> OcclusionSegmenter:
+        key = _sam_key(config)
+        if key not in self.segmenters:
+            device = pick_device(config.run.device, local_rank())
+            self.segmenters[key] = build_segmenter(config, device)
+        return self.segmenters[key].with_settings(pipeline_settings(config))
+
+    def _store(
+        self, row: Row, config: Config, segmenter: OcclusionSegmenter, datapath: Path
+    ) -> PromptStore:
+        new_store = store_for(row.reference, segmenter, config, datapath)
+        key = (_sam_key(config), config.prompt, new_store.settings.get("reference"), datapath)
+        return self.stores.setdefault(key, new_store)
+
+    def _adapter_path(
+        self, row: Row, config: Config, segmenter: OcclusionSegmenter, variant: PointVariant
+    ) -> Path | None:
+        """Find the file of a row's adapter, or train it; None for a fresh one or none."""
+        starts_fresh = row.adapter == PER_IMAGE and row.init == "fresh"
+        if row.adapter == NO_ADAPTER or starts_fresh:
+            return None
+        if row.adapter in (BUNDLED, PER_IMAGE):
+            return weights_path(config, "adapter")
+        if not row.is_trained or self.suite.train is None:
+            return Path(row.adapter)
+        training = SuiteTraining(
+            name=row.name,
+            datapath=self.suite.train,
+            limit=self.suite.train_limit,
+            reference=row.reference,
+            config=config,
+            store=self._store(row, config, segmenter, self.suite.train),
+            segmenter=segmenter,
+            variant=variant,
+        )
+        return train_adapter(training, self.output_dir)
 
 
-def _with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+def _sam_key(config: Config) -> Hashable:
+    """What decides a loaded SAM."""
+    return config.model, config.sam, config.run
+
+
+def row_config(config: Config, row: Row) -> Config:
+    """Give the config with a row's overrides.
+
+    Raises:
+        ConfigError: One of them cannot be used.
+    """
     tree = config_to_dict(config)
-    for key, value in overrides.items():
+    for key, value in row.overrides.items():
         section, _, name = str(key).partition(".")
         tree.setdefault(section, {})[name] = value
     return config_from_dict(tree)
-
-
-def _adapter_path(config: Config, row: Row) -> Path | None:
-    """Find the file of a row's adapter; None for a fresh one or none."""
-    starts_fresh = row.adapter == "per_image" and row.init == "fresh"
-    if row.adapter == "none" or starts_fresh:
-        return None
-    if row.adapter in ("bundled", "per_image"):
-        return weights_path(config, "adapter")
-    return Path(row.adapter)

@@ -136,8 +136,8 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
             f"{path} holds a damaged training state ({type(error).__name__}: {str(error):.200}). "
             "Go on from another checkpoint of the run, or start anew."
         ) from error
-    before = {**_decisive_settings(trained_with), "sam_sha256": state.sam_sha256}
-    now = {**_decisive_settings(config), "sam_sha256": sam_sha256}
+    before = {**decisive_settings(trained_with), "sam_sha256": state.sam_sha256}
+    now = {**decisive_settings(config), "sam_sha256": sam_sha256}
     changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
     if changed:
         raise CheckpointError(
@@ -216,7 +216,7 @@ def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
         )
 
 
-def _decisive_settings(config: Config) -> dict[str, Any]:
+def decisive_settings(config: Config) -> dict[str, Any]:
     """The values that decide the weights, by key."""
     settings: dict[str, Any] = {}
     for section, values in config_to_dict(config).items():

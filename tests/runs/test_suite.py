@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import evaluate
+from s3pot.config import config_to_dict, load_config
 from s3pot.data.image import read_rgb, write_png
 from s3pot.pipeline import OcclusionSegmenter
-from s3pot.runs.suite_file import METHODS, read_suite
-from s3pot.runs.suite_rows import LoadedRow
+from s3pot.runs.suite_file import FOLDER, METHODS, read_suite
+from s3pot.runs.suite_rows import MethodRow
+from s3pot.training.checkpoint import new_adapter, save_checkpoint
+from s3pot.training.general import GeneralTraining
 from s3pot.types import S3potError
+from s3pot.weights.load import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +48,7 @@ def read(path):
 
 @pytest.mark.slow
 def test_every_method(tmp_path, data, run, capsys):
-    rows = [{"name": f"m_{method}", "method": method} for method in METHODS]
+    rows = [{"name": f"m_{method}", "method": method} for method in METHODS if method != FOLDER]
     rows += [
         {"name": "sharp", "method": "pixel", "threshold": 1.0},
         {"name": "oracle", "method": "pixel", "reference": "oracle", "threshold": 0.02},
@@ -123,13 +129,13 @@ def test_same_numbers_again(tmp_path, run):
 def predicted(monkeypatch):
     """Names of row and face, in the order in which they are predicted."""
     names = []
-    predict = LoadedRow.predict
+    predict = MethodRow.predict
 
-    def counted(self, face, prompts):
-        names.append((self.row.name, face.name))
-        return predict(self, face, prompts)
+    def counted(self, data, prompts):
+        names.append((self.row.name, data.face.name))
+        return predict(self, data, prompts)
 
-    monkeypatch.setattr(LoadedRow, "predict", counted)
+    monkeypatch.setattr(MethodRow, "predict", counted)
     return names
 
 
@@ -176,15 +182,15 @@ def test_an_interrupted_suite_goes_on_and_never_shrinks_its_table(
     def names():
         return [row["name"] for row in read(tmp_path / "out" / "table.csv")]
 
-    plain = LoadedRow.predict
+    plain = MethodRow.predict
 
     def interrupt_at(count):
-        def interrupted(self, face, prompts):
+        def interrupted(self, data, prompts):
             if len(predicted) == count:
                 raise KeyboardInterrupt
-            return plain(self, face, prompts)
+            return plain(self, data, prompts)
 
-        monkeypatch.setattr(LoadedRow, "predict", interrupted)
+        monkeypatch.setattr(MethodRow, "predict", interrupted)
 
     interrupt_at(9)  # in the oracle row, which comes last
     assert run(ROWS) == 130
@@ -359,3 +365,180 @@ def test_unreadable_suite(tmp_path):
     (tmp_path / "bad.yaml").write_text("rows: [")
     with pytest.raises(S3potError, match="bad.yaml"):
         read_suite(tmp_path / "bad.yaml")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """How many epochs of training were done, by the name of their output folder."""
+    epochs = []
+    run_epoch = GeneralTraining._run_epoch
+
+    def counted(self, *arguments):
+        epochs.append(self.output_dir.name)
+        return run_epoch(self, *arguments)
+
+    monkeypatch.setattr(GeneralTraining, "_run_epoch", counted)
+    return epochs
+
+
+TRAINED_ROWS = [
+    {"name": "all losses", "adapter": "trained"},
+    {"name": "the same", "adapter": "trained", "faces": 2},
+    {"name": "no hinge", "adapter": "trained", "overrides": {"loss.hinge_weight": 0}},
+]
+
+
+@pytest.mark.slow
+def test_adapters_are_trained_into_the_tables_folder_and_kept(
+    tmp_path, run, trained, processed_folder
+):
+    train = processed_folder(3, "train")
+    more = {"train": str(train), "train_limit": 2, "overrides": {"train.epochs": 1}}
+    assert run(TRAINED_ROWS, **more) == 0
+    assert len(trained) == len(set(trained)) == 2  # two of three rows share an adapter
+    folder = tmp_path / "out" / "adapters" / trained[0]
+    record = json.loads((folder / "training.json").read_text())
+    assert (record["faces"], record["epochs"]) == (2, 1)
+    table = read(tmp_path / "out" / "table.csv")
+    weights = [row["weights"] for row in table]
+    assert weights[0] == weights[1] != weights[2]
+    trained.clear()
+    assert run(TRAINED_ROWS, **more) == 0
+    assert trained == []
+    (folder / "last.pth").unlink()
+    assert run(TRAINED_ROWS, **more) == 0
+    assert trained == [folder.name]
+    assert read(tmp_path / "out" / "table.csv") == table
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on(tmp_path, run, trained, monkeypatch, processed_folder):
+    train = processed_folder(2, "train")
+    more = {"train": str(train), "overrides": {"train.epochs": 2}}
+    write = GeneralTraining._write_files
+
+    def interrupted(self):
+        write(self)
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(GeneralTraining, "_write_files", interrupted)
+    assert run(TRAINED_ROWS[:1], **more) == 130
+    monkeypatch.setattr(GeneralTraining, "_write_files", write)
+    trained.clear()
+    assert run(TRAINED_ROWS[:1], **more) == 0
+    assert len(trained) == 1
+
+
+@pytest.mark.slow
+def test_a_trained_row_equals_train_general(
+    tmp_path, run, mini_options, processed_folder, tiny_sam
+):
+    import train_general
+
+    train = processed_folder(2, "train")
+    assert run(TRAINED_ROWS[:1], train=str(train), overrides={"train.epochs": 1}) == 0
+    (checkpoint,) = (tmp_path / "out" / "adapters").glob("*/last.pth")
+    config = load_config(None, mini_options)
+    fresh, start = new_adapter(config, tiny_sam), tmp_path / "fresh.pth"
+    save_checkpoint(start, fresh, epoch=0, config=config_to_dict(config), sam_sha256="")
+    general = tmp_path / "general"
+    options = ["--datapath", str(train), "--epochs", "1", "--output_dir", str(general)]
+    options += ["--init_checkpoint", str(start), "train.val_fraction=0"]
+    assert train_general.main([*options, *mini_options]) == 0
+    ours = read_checkpoint(checkpoint)["adapter"]
+    theirs = read_checkpoint(general / "last.pth")["adapter"]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not all(torch.equal(ours[name], value) for name, value in fresh.state_dict().items())
+
+
+@pytest.mark.slow
+def test_faces_that_cannot_be_trained_on(tmp_path, run, caplog, processed_folder):
+    train = processed_folder(2, "train")
+    (train / "face_00_ref.png").unlink()
+    more = {"train": str(train), "overrides": {"train.epochs": 1}}
+    assert run(TRAINED_ROWS[:1], **more) == 0
+    assert "face_00_ref.png" in caplog.text
+    (train / "face_01_ref.png").unlink()
+    more["overrides"] = {"train.epochs": 2}
+    assert run(TRAINED_ROWS[:1], **more) == 2
+    assert "none of the 2 faces" in caplog.text
+    assert run(TRAINED_ROWS[:1]) == 2
+    assert "train, the folder of training faces, is missing" in caplog.text
+
+
+@pytest.mark.slow
+def test_references_and_points_of_a_row(tmp_path, data, run):
+    names = ("blurred_image", "other_reference", "blurred_reference", "turned_reference")
+    rows = [
+        {"name": name, "method": "pixel", "threshold": 0.02, "reference": name} for name in names
+    ]
+    rows += [
+        {"name": "random", "points": "random"},
+        {"name": "by threshold", "points": "threshold", "threshold_rule": "otsu"},
+        {"name": "four points", "point_count": 4},
+        {"name": "plain"},
+        {"name": "otsu", "method": "pixel", "threshold_rule": "otsu"},
+        {"name": "best mask", "method": "automatic"},
+    ]
+    assert run(rows) == 0
+    table = read(tmp_path / "out" / "table.csv")
+    iou = {row["name"]: float(row["occlusion_iou"]) for row in table}
+    assert max(iou[name] for name in names) < 0.9 < iou["otsu"]
+    assert len({iou[name] for name in names}) == 4
+    tex = (tmp_path / "out" / "table.tex").read_text()
+    assert tex.rindex("midrule") < tex.index("best mask &")  # it sees the truth
+
+
+@pytest.fixture
+def theirs(tmp_path, data):
+    """True masks of faces 0 and 1, an empty one of face 2; the same as visible faces."""
+    folder = tmp_path / "theirs"
+    for index in range(3):
+        name = f"face_{index:02d}"
+        truth = read_rgb(data / f"{name}_occlusion.png")[..., 0] > 0
+        region = np.load(data / f"{name}_parsing_mask.npy") == 6
+        mask = truth & (index < 2)
+        write_png(folder / "occlusion" / f"{name}.png", mask)
+        write_png(folder / "face" / f"{name}.png", region & ~mask)
+        write_png(folder / "large" / f"{name}.png", mask.repeat(2, axis=0).repeat(2, axis=1))
+    return folder
+
+
+def test_masks_of_another_program_are_scored_as_ours(tmp_path, run, theirs):
+    rows = [
+        {"name": "true", "method": "folder", "path": str(theirs / "occlusion")},
+        {
+            "name": "face",
+            "method": "folder",
+            "path": str(theirs / "face"),
+            "polarity": "visible_face",
+        },
+        {"name": "large", "method": "folder", "path": str(theirs / "large"), "size": "resize"},
+        {"name": "none", "method": "parser"},
+    ]
+    assert run(rows, main="true") == 0
+    table = read(tmp_path / "out" / "table.csv")
+    assert [row["occlusion_iou"] for row in table] == ["0.6667"] * 3 + ["0.0"]
+    assert [row["seconds_per_face"] != "" for row in table] == [False] * 3 + [True]
+    assert table[0]["weights"] == "" and table[1]["difference"] == "0.0"
+
+
+def test_a_folder_needs_no_weights_and_its_faults_are_named(tmp_path, run, theirs, caplog):
+    row = {"name": "theirs", "method": "folder", "path": str(theirs / "occlusion")}
+    assert run([row], f"model.weights_dir={tmp_path / 'nowhere'}") == 0
+    (theirs / "occlusion" / "face_01.png").unlink()
+    assert run([row]) == 1
+    assert "holds no mask of face_01" in caplog.text
+    assert run([{**row, "path": str(theirs / "large")}]) == 2
+    assert "size: resize" in caplog.text
+    assert run([{**row, "path": ""}]) == 2
+    assert "has a path" in caplog.text
+
+
+def test_changed_masks_are_scored_again(tmp_path, run, theirs):
+    row = {"name": "theirs", "method": "folder", "path": str(theirs / "occlusion")}
+    assert run([row]) == 0
+    write_png(theirs / "occlusion" / "face_01.png", np.zeros((64, 64), bool))
+    assert run([row]) == 0
+    assert read(tmp_path / "out" / "table.csv")[0]["occlusion_iou"] == "0.3333"

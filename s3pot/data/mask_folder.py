@@ -1,0 +1,85 @@
+"""Masks of another program, by the names of the faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.masks import read_mask
+from s3pot.labels import resize_labels
+from s3pot.types import S3potError
+
+OCCLUSION = "occlusion"
+VISIBLE_FACE = "visible_face"
+POLARITIES = (OCCLUSION, VISIBLE_FACE)
+EXACT = "exact"
+RESIZE = "resize"
+SIZES = (EXACT, RESIZE)
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """A folder of masks of the working images.
+
+    The mask of a face ``a/b`` is ``a/b_occlusion.*``, for masks of the visible face ``a/b_face.*``,
+    as ``inference.py`` writes them, or else ``a/b.*``, an image of two values.
+
+    Attributes:
+        folder: Where they lie.
+        polarity: What they mark: "occlusion" or "visible_face".
+        size: "exact" refuses masks of another size than their images, "resize" brings them to it.
+    """
+
+    folder: Path
+    polarity: str
+    size: str
+
+    @property
+    def marks_the_face(self) -> bool:
+        """Whether the masks mark what is visible."""
+        return self.polarity == VISIBLE_FACE
+
+    def find(self, name: str) -> Path | None:
+        """Find the mask of a face; None if there is none."""
+        endings = ("_face" if self.marks_the_face else "_occlusion", "")
+        suffixes = sorted(IMAGE_SUFFIXES, key=lambda suffix: (suffix != ".png", suffix))
+        for ending in endings:
+            for suffix in suffixes:
+                path = self.folder / f"{name}{ending}{suffix}"
+                if path.is_file():
+                    return path
+        return None
+
+    def read(self, name: str, size: tuple[int, ...]) -> np.ndarray:
+        """Read the mask of a face.
+
+        Args:
+            name: The face's name.
+            size: Height and width of its working image.
+
+        Returns:
+            bool (H, W), what the mask marks.
+
+        Raises:
+            S3potError: There is none, it is no mask, or it has another size.
+        """
+        path = self.find(name)
+        if path is None:
+            ending = "_face" if self.marks_the_face else "_occlusion"
+            raise S3potError(
+                f"{self.folder} holds no mask of {name}: neither {name}{ending}.png nor {name}.png "
+                "nor one of these in another image format"
+            )
+        mask = read_mask(path)
+        if mask.shape != tuple(size):
+            if self.size != RESIZE:
+                raise S3potError(
+                    f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x "
+                    f"{size[0]}. Write masks of the working images, or say size: resize in "
+                    "the row."
+                )
+            mask = resize_labels(mask, size)
+        return mask

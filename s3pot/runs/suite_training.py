@@ -1,0 +1,170 @@
+"""Adapters that a table's rows train: into the table's folder, kept, and taken again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from s3pot.config import Config
+from s3pot.data.face_folder import FaceFiles, find_faces
+from s3pot.distributed import Process
+from s3pot.pipeline import OcclusionSegmenter
+from s3pot.ps.variants import PointVariant
+from s3pot.runs.folder_run import ITEM_ERRORS, describe
+from s3pot.runs.prompt_store import PromptStore
+from s3pot.runs.records import (
+    ItemProvenance,
+    code_sha256,
+    hash_inputs,
+    read_finished,
+    write_record,
+)
+from s3pot.runs.suite_file import ORACLE
+from s3pot.runs.suite_prompts import faces_for
+from s3pot.training.checkpoint import decisive_settings, new_adapter
+from s3pot.training.general import GeneralTraining
+from s3pot.training.output_folder import LAST
+from s3pot.types import Prompts, S3potError
+
+logger = logging.getLogger(__name__)
+
+ADAPTERS = "adapters"  # folder in the table's
+RECORD = "training.json"
+# The parts of the program that decide an adapter.
+CODE = ("adapter.py", "fe.py", "losses.py", "pipeline.py", "ps", "sam", "training")
+
+
+@dataclass(frozen=True)
+class SuiteTraining:
+    """What a row trains: its reference and its points are those of its faces in the table.
+
+    Attributes:
+        name: Of the row, for messages.
+        datapath: Training faces; their labels are not read.
+        limit: Only the first ones; 0 for all.
+        reference: See ``Row``.
+        config: With the row's overrides; ``train`` and ``loss`` decide.
+        store: Prompts of the training faces.
+        segmenter: With the row's settings.
+        variant: What is done to their points.
+    """
+
+    name: str
+    datapath: Path
+    limit: int
+    reference: str
+    config: Config
+    store: PromptStore
+    segmenter: OcclusionSegmenter
+    variant: PointVariant
+
+    def faces(self) -> Sequence[FaceFiles]:
+        """Find the training faces, with the references of the row."""
+        faces = find_faces(self.datapath)[: self.limit or None]
+        return faces_for(self.reference, faces)
+
+    def load(self, face: FaceFiles) -> Prompts:
+        """Give the prompts of a training face, on the CPU."""
+        prompts = self.store.load(face, self.reference == ORACLE)
+        return self.variant.apply(prompts, self.segmenter.sam.grid)
+
+    def provenance(self, faces: Sequence[FaceFiles]) -> ItemProvenance:
+        """All that decides the adapter; rows that agree in it share it."""
+        digest = hashlib.sha256()
+        for face in faces:
+            reference = face.clean if self.reference == ORACLE else face.reference
+            paths = {"image": face.raw, "reference": reference, "parsing": face.parsing}
+            digest.update(json.dumps([face.name, hash_inputs(paths)]).encode("utf-8"))
+        return ItemProvenance(
+            inputs={"faces": digest.hexdigest()},
+            models={"sam": self.store.sam_sha256},
+            settings={
+                "code": code_sha256(CODE),
+                "prompts": self.store.settings,
+                "points": asdict(self.variant),
+                "pipeline": asdict(self.segmenter.settings),
+                "training": decisive_settings(self.config),
+            },
+        )
+
+
+def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
+    """Train an adapter, or find the one that an earlier run of the table trained.
+
+    All faces are trained on, for ``train.epochs`` epochs, and the weights of the last one count: no
+    label and no held-back face chooses among the epochs. An interrupted training goes on.
+
+    Args:
+        training: What to train.
+        output_dir: The table's folder.
+
+    Returns:
+        The checkpoint, in ``<output_dir>/adapters``.
+
+    Raises:
+        S3potError: There is no face to train on.
+    """
+    faces = training.faces()
+    provenance = training.provenance(faces)
+    text = json.dumps(provenance.to_dict(), sort_keys=True)
+    folder = output_dir / ADAPTERS / hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # other processes of the table wait for the first
+        if read_finished(folder / RECORD, provenance) is None:
+            start = time.perf_counter()
+            usable = _usable_faces(training, faces)
+            _train(training, usable, folder)
+            content = {
+                "row": training.name,
+                "faces": len(usable),
+                "epochs": training.config.train.epochs,
+                "seconds": round(time.perf_counter() - start, 1),
+            }
+            write_record(folder / RECORD, provenance, [folder / LAST], content)
+            logger.info("row %r: trained in %.0f s", training.name, content["seconds"])
+        else:
+            logger.info("row %r: its adapter is in %s", training.name, folder)
+    return folder / LAST
+
+
+def _usable_faces(training: SuiteTraining, faces: Sequence[FaceFiles]) -> list[FaceFiles]:
+    """Leave out faces that fail or have no prompt point; each is named in the log."""
+    usable = []
+    for face in tqdm(faces, desc="training faces through SAM", disable=None):
+        try:
+            if training.load(face).has_points:
+                usable.append(face)
+            else:
+                logger.warning("%s has no prompt point and is not trained on", face.name)
+        except ITEM_ERRORS as error:
+            logger.warning("%s is not trained on: %s", face.name, describe(error))
+    if not usable:
+        raise S3potError(
+            f"row {training.name!r}: none of the {len(faces)} faces in {training.datapath} can be "
+            "trained on; generate_reference.py writes faces with references and parsings"
+        )
+    return usable
+
+
+def _train(training: SuiteTraining, faces: Sequence[FaceFiles], folder: Path) -> None:
+    config = replace(
+        training.config, train=replace(training.config.train, save_every=10**6, keep=1)
+    )
+    general = GeneralTraining(
+        config=config,
+        segmenter=training.segmenter,
+        sam_sha256=training.store.sam_sha256,
+        adapter=new_adapter(config, training.segmenter.sam),
+        output_dir=folder,
+        process=Process(training.segmenter.device),
+    )
+    general.resume()
+    general.run(faces, [], training.load)
