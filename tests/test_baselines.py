@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from s3pot import baselines
 from s3pot.baselines import BASELINES, POINTS_PER_SIDE, Case, automatic_logits
-from s3pot.pipeline import OcclusionSegmenter, aligned_logits, split_region
+from s3pot.pipeline import OcclusionSegmenter, split_region
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
 
@@ -133,17 +134,30 @@ def test_the_region_box_is_sams_own_box_prompt(
     assert not run("region_box", face, nowhere, tiny_sam).any()
 
 
-def test_the_best_automatic_mask_is_the_one_that_fits_the_truth(
+def test_there_is_an_automatic_mask_for_each_point_of_a_grid(
     face: AlignedFace, prompts: Prompts, tiny_sam: FrozenSam
 ) -> None:
+    logits = automatic_logits(Case(face, prompts, OcclusionSegmenter(tiny_sam)))
+    assert logits.shape == (POINTS_PER_SIDE**2, 32, 32)
+    points_sam = torch.tensor([[[27.0, 5.0]]])  # the grid is 2 pixels wide: column 13, row 2
+    tokens = tiny_sam.embed_points(points_sam, torch.ones(1, 1, dtype=torch.int64))
+    with torch.no_grad():
+        expected = tiny_sam.decode(prompts.image_embedding.float()[None], tokens).logits[0, 0]
+    assert torch.allclose(logits[2 * POINTS_PER_SIDE + 13].float(), expected, atol=0.02)
+
+
+def test_the_best_automatic_mask_is_the_one_that_fits_the_truth(
+    face: AlignedFace, prompts: Prompts, tiny_sam: FrozenSam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.full((3, 32, 32), -4.0)
+    logits[0, :, :20] = 4
+    logits[1, 4:16, 8:24] = 4
+    logits[2, 4:6] = 4
+    monkeypatch.setattr(baselines, "automatic_logits", lambda case: logits.half())
+    truth = np.zeros(SIZE, bool)
+    truth[8:30, 24:70] = True
     plain = Case(face, prompts, OcclusionSegmenter(tiny_sam))
+    found = BASELINES["automatic"](replace(plain, truth=truth))
+    assert (found & truth).sum() / (found | truth).sum() > 0.85
     with pytest.raises(S3potError, match="truth"):
         BASELINES["automatic"](plain)
-    logits = automatic_logits(plain)
-    assert logits.shape == (POINTS_PER_SIDE**2, 32, 32)
-    # The truth is one of SAM's masks: that one is found again, whatever the others look like.
-    logits_sam = plain.segmenter.enlarge_logits(logits[77][None].float())[0]
-    truth = aligned_logits(Prediction(logits_sam, None), SIZE) > 0
-    assert 0.1 < truth.mean() < 0.9
-    found = BASELINES["automatic"](replace(plain, truth=truth))
-    assert (found & truth).sum() / (found | truth).sum() > 0.99
