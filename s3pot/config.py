@@ -123,7 +123,7 @@ class LossConfig:
 class TrainConfig:
     """Adapter training, general and per image."""
 
-    batch_size: int = _number(3, low=1)  # faces per optimiser step
+    batch_size: int = _number(3, low=1)  # faces per optimizer step
     lr: float = _number(1e-4, low=0)  # of AdamW
     weight_decay: float = _number(1e-6, low=0)  # of AdamW
     epochs: int = _number(50, low=1)  # of general training
@@ -137,7 +137,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class PerImageConfig:
-    """Fine-tuning on one image; the optimiser's numbers are those of ``train``."""
+    """Fine-tuning on one image; the optimizer's numbers are those of ``train``."""
 
     epochs: int = _number(100, low=1)  # at most
     patience: int = _number(5, low=1)  # epochs without an improvement before it stops

@@ -71,7 +71,7 @@ class MaskScores:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """Scores of any number of images; None where no image tells.
 
     Attributes:
@@ -168,7 +168,7 @@ def mask_scores(
     )
 
 
-def summarise(scores: Sequence[MaskScores], seed: int = 0) -> Summary:
+def summarize(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
     """Sum up the scores of any number of images.
 
     Args:
@@ -181,7 +181,7 @@ def summarise(scores: Sequence[MaskScores], seed: int = 0) -> Summary:
     hit = sum(entry.true_positive for entry in occluded)
     wrong = sum(entry.false_positive + entry.false_negative for entry in occluded)
     false_alarms = _mean([float(entry.predicted_occluded) for entry in bare])
-    return Summary(
+    return ScoreSummary(
         occlusion_iou=None if interval is None else interval.mean,
         occlusion_iou_low=None if interval is None else interval.low,
         occlusion_iou_high=None if interval is None else interval.high,

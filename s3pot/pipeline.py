@@ -138,7 +138,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """Numbers of FE, PS and mask; ``PromptConfig`` and ``MaskConfig`` say what they mean."""
+    """Settings of FE, PS and mask; ``PromptConfig`` and ``MaskConfig`` say what they mean."""
 
     initial_anchor: str = "center"
     initial_pick: str = "region"
@@ -156,7 +156,7 @@ class OcclusionSegmenter:
 
     Args:
         sam: Frozen SAM; its device is used.
-        settings: Numbers of the method.
+        settings: Of the method; those of the paper by default.
         images_at_once: How many images SAM's encoder takes at once. One by one needs the least
             memory; on a CPU more are not faster.
     """
@@ -174,7 +174,7 @@ class OcclusionSegmenter:
         return self.sam.sam.device
 
     def with_settings(self, settings: PipelineSettings) -> OcclusionSegmenter:
-        """Return the same SAM with other numbers of the method."""
+        """Return the same SAM with other settings of the method."""
         return OcclusionSegmenter(self.sam, settings, self.images_at_once)
 
     # Frozen: from a face to its prompts. No gradient; a pure function of the face, so cacheable.
@@ -442,9 +442,12 @@ class S3POT:
         generate = self.reference_generator.generate
         faces = [generate(image, name) for image, name in zip(images, names)]
         prompts = self.segmenter.select_prompts([self.segmenter.prepare(face) for face in faces])
-        return [self._masks(face, of_face) for face, of_face in zip(faces, prompts)]
+        return [
+            self._segment_face(face, prompts_of_face)
+            for face, prompts_of_face in zip(faces, prompts)
+        ]
 
-    def _masks(self, face: AlignedFace, prompts: Prompts) -> SegmentedFace:
+    def _segment_face(self, face: AlignedFace, prompts: Prompts) -> SegmentedFace:
         """Adapter, decoder and region minus face."""
         prediction = None
         if prompts.has_points:

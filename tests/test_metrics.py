@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from s3pot.metrics import BOUNDARY_TOLERANCE, mask_scores, summarise
+from s3pot.metrics import BOUNDARY_TOLERANCE, mask_scores, summarize
 
 
 def slow_counts(prediction, truth, region):
@@ -122,7 +122,7 @@ def test_summary_means_pools_and_sets_clean_images_apart():
         mask_scores(clean, clean),
         mask_scores(one, clean),
     ]
-    summary = summarise(scores)
+    summary = summarize(scores)
     assert summary.occlusion_iou == pytest.approx((1 + 1 / 8) / 2)
     assert summary.pooled_iou == pytest.approx(20 / 90)
     assert summary.pooled_f1 == pytest.approx(40 / 110)
@@ -133,6 +133,6 @@ def test_summary_means_pools_and_sets_clean_images_apart():
 
 
 def test_summary_of_nothing_is_none_not_nan():
-    values = asdict(summarise([]))
+    values = asdict(summarize([]))
     counts = {values.pop("faces"), values.pop("clean_faces")}
     assert counts == {0} and set(values.values()) == {None}

@@ -20,7 +20,7 @@ from s3pot.types import Prompts, S3potError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # raised whenever what is stored, or how it is computed, changes
+FORMAT = 2  # raised whenever what is stored changes
 DIGEST_BYTES = hashlib.sha256().digest_size
 ENDING = ".feat"
 
@@ -31,7 +31,7 @@ def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
     Args:
         face: The bytes of its three files count.
         oracle: The true clean face is the reference.
-        made_by: Plain values: weights hash, settings, device.
+        made_by: Plain values: hashes of weights and code, settings, device.
 
     Returns:
         64 hex digits.

@@ -14,22 +14,25 @@ REACH = 1  # tokens to each side that a generated face may be off
 GAP = 0.15  # groups whose mean cosines are nearer than this are one group: nothing is hidden
 
 
-def near_similarity(raw: Tensor, ref: Tensor, region_grid: Tensor, reach: int = REACH) -> Tensor:
+def near_similarity(
+    image: Tensor, reference: Tensor, region_grid: Tensor, reach: int = REACH
+) -> Tensor:
     """Best cosine of each token with the reference tokens of the region around its place.
 
     Args:
-        raw: Tokens of the photo, (C, G, G).
-        ref: Tokens of the reference, (C, G, G).
+        image: Tokens of the photo, (C, G, G).
+        reference: Tokens of the reference, (C, G, G).
         region_grid: bool (G, G).
         reach: Tokens to each side.
 
     Returns:
         (G, G) in [-1, 1]; -1 where no token of the region is near.
     """
-    (depth, side, _), window = raw.shape, 2 * reach + 1
-    ref = F.unfold(F.normalize(ref, dim=0)[None], window, padding=reach)
-    near = F.unfold(region_grid[None, None].to(ref), window, padding=reach).view(-1, side, side)
-    scores = (F.normalize(raw, dim=0)[:, None] * ref.view(depth, -1, side, side)).sum(0)
+    depth, side, _ = image.shape
+    window = 2 * reach + 1
+    around = F.unfold(F.normalize(reference, dim=0)[None], window, padding=reach)
+    near = F.unfold(region_grid[None, None].to(around), window, padding=reach).view(-1, side, side)
+    scores = (F.normalize(image, dim=0)[:, None] * around.view(depth, -1, side, side)).sum(0)
     return scores.clamp(-1, 1).masked_fill(near == 0, -1).amax(0)
 
 

@@ -21,28 +21,28 @@ def unit_tokens(tokens: Tensor) -> Tensor:
     return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-8)
 
 
-def match_scores(raw: Tensor, ref: Tensor, region_grid: Tensor) -> Tensor:
-    """Cosine of every reference token of the region with every raw token.
+def match_scores(image: Tensor, reference: Tensor, region_grid: Tensor) -> Tensor:
+    """Cosine of every reference token of the region with every token of the photo.
 
     Args:
-        raw: Tokens of the photo, (C, G, G).
-        ref: Tokens of the reference, (C, G, G).
+        image: Tokens of the photo, (C, G, G).
+        reference: Tokens of the reference, (C, G, G).
         region_grid: bool (G, G), |M| cells set.
 
     Returns:
         (|M|, T) in [-1, 1].
     """
-    return unit_tokens(ref)[region_grid.flatten()] @ unit_tokens(raw).T
+    return unit_tokens(reference)[region_grid.flatten()] @ unit_tokens(image).T
 
 
 def select_points(
-    raw: Tensor, ref: Tensor, region_sam: Tensor, grid: Grid, selection: str = "greedy"
+    image: Tensor, reference: Tensor, region_sam: Tensor, grid: Grid, selection: str = "greedy"
 ) -> tuple[Tensor, Tensor]:
     """Choose face and occlusion points.
 
     Args:
-        raw: Tokens of the photo, (C, G, G).
-        ref: Tokens of the reference, (C, G, G).
+        image: Tokens of the photo, (C, G, G).
+        reference: Tokens of the reference, (C, G, G).
         region_sam: bool (S, S).
         grid: Geometry of the SAM behind the tokens.
         selection: "greedy" or "contrast".
@@ -50,15 +50,20 @@ def select_points(
     Returns:
         Points (N, 2), x, y, sam frame, positives first, each part in row-major order; labels
         int64 (N,), 1 or 0.
+
+    Raises:
+        ValueError: There is no such selection.
     """
     region = grid.on_grid(region_sam)
     inside = region.flatten()
     matched = torch.zeros_like(inside)
-    if selection == "contrast":
+    if selection == "greedy":
+        matched[greedy_match(match_scores(image, reference, region))[1]] = True
+    elif selection == "contrast":
         if inside.any():
-            matched[inside] = face_cells(near_similarity(raw, ref, region)[region])
+            matched[inside] = face_cells(near_similarity(image, reference, region)[region])
     else:
-        matched[greedy_match(match_scores(raw, ref, region))[1]] = True
+        raise ValueError(f"selection is {selection!r}; it must be greedy or contrast")
     positive = (inside & matched).nonzero()[:, 0]
     negative = (inside & ~matched).nonzero()[:, 0]
     labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from s3pot.metrics import MaskScores, Summary, summarise
+from s3pot.metrics import MaskScores, ScoreSummary, summarize
 from s3pot.statistics import PairedDifference, paired_difference
 
 
@@ -61,7 +61,7 @@ class TableRow:
     """
 
     name: str
-    summary: Summary
+    summary: ScoreSummary
     seconds_per_face: float | None = None
     difference: PairedDifference | None = None
     provenance: Provenance = Provenance()
@@ -144,7 +144,7 @@ def make_row(
     times = [entry.seconds for entry in entries if entry.seconds is not None]
     return TableRow(
         name=name,
-        summary=summarise([entry.scores for entry in entries]),
+        summary=summarize([entry.scores for entry in entries]),
         seconds_per_face=sum(times) / len(times) if times else None,
         difference=_difference(entries, main),
         provenance=provenance or Provenance(),

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,39 +92,6 @@ def read_summary(folder: Path) -> Summary:
             f"{path} is no summary of s3pot ({error!r}); expected a list with a name for each item"
         ) from error
     return Summary(rows, failures)
-
-
-def with_other_records(
-    folder: Path, summary: Summary, ending: str, row_of: Callable[[Row], Row]
-) -> Summary:
-    """Add the faces of a folder that the summary does not name: other runs wrote them.
-
-    Args:
-        folder: Where the records are. Folders of other runs that lie inside it stay apart, for
-            there a record's name is not its path.
-        summary: Of this run.
-        ending: Of the records' names, such as ``_result.json``.
-        row_of: Gives the row of a record's content.
-    """
-    known = {str(row["name"]) for row in summary.rows}
-    known |= {failure.name for failure in summary.failures}
-    others = []
-    for path in sorted(folder.rglob(f"*{ending}")):
-        name = path.relative_to(folder).as_posix()[: -len(ending)]
-        if name not in known:
-            row = _row_of_record(path, row_of)
-            if row is not None and row["name"] == name:
-                others.append(row)
-    return Summary([*summary.rows, *others], summary.failures)
-
-
-def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
-    """Read the row of a record; None if it is damaged or another program's."""
-    try:
-        row = row_of(read_json(path))
-        return row if "name" in row else None
-    except (S3potError, LookupError, TypeError, AttributeError):
-        return None
 
 
 def _name(item: Row) -> str:

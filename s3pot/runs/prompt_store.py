@@ -20,10 +20,13 @@ from s3pot.pipeline import OcclusionSegmenter
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
-from s3pot.runs.records import ItemProvenance
+from s3pot.runs.records import ItemProvenance, code_sha256
 from s3pot.types import AlignedFace, Prompts, SamInputs
 
 logger = logging.getLogger(__name__)
+
+# Prompts that other code made are not reused: whoever changes a rule sees what it does.
+CODE_OF_PROMPTS = ("pipeline.py", "fe.py", "ps", "sam", "grid.py", "labels.py", "data")
 
 # Prompts that were kept, or what they are computed from.
 PromptSource = Union[Prompts, SamInputs]
@@ -51,6 +54,7 @@ class PromptStore:
         self.segmenter = segmenter
         self.sam_sha256 = model_hashes(config, ["sam"])["sam"]
         self.settings: dict[str, Any] = {
+            "code": code_sha256(CODE_OF_PROMPTS),
             "sam": self.sam_sha256,
             "normalize": config.sam.normalize,
             "prompt": config_to_dict(config)["prompt"],

@@ -6,14 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3pot.report.summary import (
-    SUMMARY,
-    Failure,
-    Row,
-    Summary,
-    read_summary,
-    with_other_records,
-)
+from s3pot.io import read_json
+from s3pot.report.summary import SUMMARY, Failure, Row, Summary, read_summary
 from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.shard import Shard
@@ -92,6 +86,39 @@ def complete_summary(
         earlier = [failure for failure in failures if failure.name in outcome.left_out]
     summary = Summary(rows, [*outcome.failures, *earlier])
     return with_other_records(output_dir, summary, record_ending, row_of)
+
+
+def with_other_records(
+    folder: Path, summary: Summary, ending: str, row_of: Callable[[Row], Row]
+) -> Summary:
+    """Add the faces of a folder that the summary does not name: other runs wrote them.
+
+    Args:
+        folder: Where the records are. Folders of other runs that lie inside it stay apart, for
+            there a record's name is not its path.
+        summary: Of this run.
+        ending: Of the records' names, such as ``_result.json``.
+        row_of: Gives the row of a record's content.
+    """
+    known = {str(row["name"]) for row in summary.rows}
+    known |= {failure.name for failure in summary.failures}
+    others = []
+    for path in sorted(folder.rglob(f"*{ending}")):
+        name = path.relative_to(folder).as_posix()[: -len(ending)]
+        if name not in known:
+            row = _row_of_record(path, row_of)
+            if row is not None and row["name"] == name:
+                others.append(row)
+    return Summary([*summary.rows, *others], summary.failures)
+
+
+def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
+    """Read the row of a record; None if it is damaged or another program's."""
+    try:
+        row = row_of(read_json(path))
+        return row if "name" in row else None
+    except (S3potError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _failed_names(output_dir: Path) -> set[str]:

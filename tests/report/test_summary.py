@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from s3pot.io import write_json
 from s3pot.report.summary import (
     Failure,
     Summary,
     read_summary,
-    with_other_records,
     write_summary_files,
 )
 from s3pot.types import S3potError
@@ -45,22 +42,3 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "summary.json").write_text(content)
     with pytest.raises(S3potError, match=r"summary\.json"):
         read_summary(tmp_path)
-
-
-def test_records_of_other_runs_are_added(tmp_path: Path) -> None:
-    def row_of(record: Any) -> Any:
-        return record["row"]
-
-    for name in ("a", "b", "sub/d", "old"):
-        write_json(tmp_path / f"{name}_result.json", {"row": {"name": name, "value": 1}})
-    write_json(tmp_path / "per_image" / "a_result.json", {"row": {"name": "a", "value": 9}})
-    write_json(tmp_path / "odd_result.json", ["no record"])
-    (tmp_path / "cut_result.json").write_text('{"row": ')
-    summary = Summary([{"name": "a", "value": 2}], [Failure("b", "read", "gone")])
-    complete = with_other_records(tmp_path, summary, "_result.json", row_of)
-    assert [(row["name"], row["value"]) for row in complete.rows] == [
-        ("a", 2),
-        ("old", 1),
-        ("sub/d", 1),
-    ]
-    assert complete.failures == summary.failures

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from s3pot.report.summary import Summary, read_summary, write_summary_files
+from s3pot.io import write_json
+from s3pot.report.summary import Failure, Summary, read_summary, write_summary_files
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.records import ItemProvenance
-from s3pot.runs.selection import Selection, complete_summary, run_selected
+from s3pot.runs.selection import Selection, complete_summary, run_selected, with_other_records
 from s3pot.types import S3potError
 
 
@@ -95,3 +97,22 @@ def test_all_failed_is_an_error_but_not_in_a_retry(tmp_path: Path) -> None:
         run(tmp_path, count=2, bad=(0, 1))
     assert names(read_summary(tmp_path)) == ([], ["n0", "n1"])
     assert run(tmp_path, count=2, bad=(0, 1), retry=True) == []
+
+
+def test_records_of_other_runs_are_added(tmp_path: Path) -> None:
+    def row_of(record: Any) -> Any:
+        return record["row"]
+
+    for name in ("a", "b", "sub/d", "old"):
+        write_json(tmp_path / f"{name}_result.json", {"row": {"name": name, "value": 1}})
+    write_json(tmp_path / "per_image" / "a_result.json", {"row": {"name": "a", "value": 9}})
+    write_json(tmp_path / "odd_result.json", ["no record"])
+    (tmp_path / "cut_result.json").write_text('{"row": ')
+    summary = Summary([{"name": "a", "value": 2}], [Failure("b", "read", "gone")])
+    complete = with_other_records(tmp_path, summary, "_result.json", row_of)
+    assert [(row["name"], row["value"]) for row in complete.rows] == [
+        ("a", 2),
+        ("old", 1),
+        ("sub/d", 1),
+    ]
+    assert complete.failures == summary.failures
