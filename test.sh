@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # The checks of the project: bash test.sh, or only some tests: bash test.sh tests/ps -k greedy
+# Do the tests notice a broken method? bash test.sh --mutants (tools/mutants.py)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=tools/environment.sh
 source tools/environment.sh
 prepare_environment requirements-dev.txt
 
+if [ "${1:-}" = --mutants ]; then
+    shift
+    exec "$PY" -m tools.mutants "$@"
+fi
 if [ "$#" -gt 0 ]; then
     exec "$PY" -m pytest "$@"
 fi

@@ -1,0 +1,457 @@
+"""Break the method on purpose, one line at a time, and see whether the tests notice.
+
+    bash test.sh --mutants                              # 200 mutants, about half an hour
+    bash test.sh --mutants --files s3pot/losses.py --count 20
+    bash test.sh --mutants --out mutants.json           # goes on where an interrupted run stopped
+
+A mutant changes one operator, constant or condition of one line. It is caught when a test of its
+file fails or does not come to an end. Mutants that survive are printed; those that change nothing
+that could be seen stand in ``EQUIVALENT`` with the reason, and the exit code is 1 if there are
+others. Works on Linux and macOS, for it forks: torch is imported once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import CodeType, ModuleType
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+CAUGHT, TIMED_OUT, SURVIVED, EXPLAINED = "caught", "timed out", "survived", "explained"
+# The files of the method, and the tests that have to notice: the quick ones first.
+TESTS: dict[str, Sequence[str]] = {
+    "s3pot/ps/greedy.py": ["tests/ps/test_greedy.py", "tests/parity/test_greedy.py"],
+    "s3pot/ps/contrast.py": ["tests/ps/test_contrast.py", "tests/ps/test_select.py"],
+    "s3pot/ps/select.py": ["tests/ps/test_select.py", "tests/parity/test_fe_ps.py"],
+    "s3pot/fe.py": ["tests/test_fe.py", "tests/parity/test_fe_ps.py"],
+    "s3pot/losses.py": ["tests/test_losses.py", "tests/test_pipeline.py"],
+    "s3pot/adapter.py": ["tests/test_adapter.py", "tests/parity/test_adapter.py"],
+    "s3pot/pipeline.py": ["tests/test_pipeline.py", "tests/parity/test_fe_ps.py"],
+    "s3pot/grid.py": ["tests/test_grid.py", "tests/test_pipeline.py"],
+    "s3pot/metrics.py": ["tests/test_metrics.py"],
+    "s3pot/data/masks.py": [
+        "tests/faults/test_masks.py",
+        "tests/properties/test_mask_properties.py",
+    ],
+    "s3pot/rg/align.py": [
+        "tests/rg/test_align.py",
+        "tests/properties/test_alignment_properties.py",
+    ],
+    "s3pot/rg/warp.py": ["tests/rg/test_warp.py", "tests/parity/test_align.py"],
+}
+# Mutants that no test could tell from the method, by file and new statement: why.
+EQUIVALENT: dict[tuple[str, str], str] = {}
+# Imported before the forks; nothing of this package, which each child imports for itself.
+WARM = (
+    "torch",
+    "torchvision",
+    "cv2",
+    "PIL.Image",
+    "scipy.ndimage",
+    "segment_anything",
+    "hypothesis",
+)
+
+_COMPARISONS: dict[type[ast.cmpop], Sequence[type[ast.cmpop]]] = {
+    ast.Lt: (ast.LtE, ast.GtE),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitAnd,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+}
+_NAMES = {
+    "min": "max",
+    "max": "min",
+    "amin": "amax",
+    "amax": "amin",
+    "argmin": "argmax",
+    "argmax": "argmin",
+    "any": "all",
+    "all": "any",
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "clamp_min": "clamp_max",
+    "clamp_max": "clamp_min",
+    "erode": "dilate",
+    "dilate": "erode",
+    "zeros_like": "ones_like",
+    "ones_like": "zeros_like",
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed line.
+
+    Attributes:
+        file: Of the method, relative to the repository.
+        line: Where the changed expression begins.
+        before: The statement as it is, on one line.
+        after: The changed statement.
+        source: The whole changed module.
+    """
+
+    file: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant: ``verdict`` is one of the four words above."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    verdict: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A place in the tree that can be changed.
+
+    Attributes:
+        statement: It belongs to, for the reader.
+        parent: The node it hangs on.
+        node: What stands there.
+        changed: What could stand there.
+        line: Its line.
+    """
+
+    statement: ast.stmt
+    parent: ast.AST
+    node: ast.AST
+    changed: ast.AST
+    line: int
+
+
+def mutants_of(
+    file: str, source: str, chooser: random.Random, lines: Container[int] | None = None
+) -> list[Mutant]:
+    """One mutant for every line of a module that can have one, in the order of the lines.
+
+    Args:
+        file: Where the module lies.
+        source: Its text.
+        chooser: Picks the change of a line that can be changed in several ways.
+        lines: Only these; None means all.
+    """
+    tree = ast.parse(source)
+    mutants = []
+    for line, sites in sorted(_by_line(tree).items()):
+        if lines is not None and line not in lines:
+            continue
+        site = chooser.choice(sites)
+        before = _first_line(site.statement)
+        _replace(site.parent, site.node, site.changed)
+        mutants.append(Mutant(file, line, before, _first_line(site.statement), ast.unparse(tree)))
+        _replace(site.parent, site.changed, site.node)
+    return mutants
+
+
+def _by_line(tree: ast.Module) -> dict[int, list[_Site]]:
+    by_line: dict[int, list[_Site]] = {}
+    for site in _sites(tree, tree.body[0]):
+        by_line.setdefault(site.line, []).append(site)
+    return by_line
+
+
+def _sites(parent: ast.AST, statement: ast.stmt) -> Iterator[_Site]:
+    """All places below a node, save in what only speaks to people."""
+    for name, value in ast.iter_fields(parent):
+        if name in ("annotation", "returns", "decorator_list") or _is_axis(parent, name):
+            continue
+        for node in value if isinstance(value, list) else [value]:
+            if not isinstance(node, ast.AST) or _speaks_only(node):
+                continue
+            owner = node if isinstance(node, ast.stmt) else statement
+            if isinstance(node, (ast.expr, ast.stmt)):
+                if name == "test":
+                    negated = ast.UnaryOp(ast.Not(), node)
+                    yield _Site(owner, parent, node, negated, node.lineno)
+                for changed in _in_its_place(node):
+                    yield _Site(owner, parent, node, changed, node.lineno)
+                for inner, changed in _inside(node):
+                    yield _Site(owner, node, inner, changed, node.lineno)
+            yield from _sites(node, owner)
+
+
+def _is_axis(parent: ast.AST, name: str) -> bool:
+    """Whether a field is the number of an axis or place, where a change is an error at once."""
+    if isinstance(parent, ast.keyword):
+        return parent.arg in ("dim", "axis") and name == "value"
+    return isinstance(parent, ast.Subscript) and name == "slice"
+
+
+def _speaks_only(node: ast.AST) -> bool:
+    """Whether a node is a docstring, a message, an import."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) or "logger." in ast.unparse(node)
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) in ("BadMask", "S3potError", "ValueError")
+    return isinstance(node, (ast.Raise, ast.Import, ast.ImportFrom, ast.JoinedStr))
+
+
+def _in_its_place(node: ast.AST) -> Iterator[ast.AST]:
+    """What can stand where an expression stands."""
+    if isinstance(node, ast.UnaryOp):
+        yield node.operand
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield ast.Constant(node.value + 1)
+    elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
+        yield ast.Attribute(node.value, _NAMES[node.attr], node.ctx)
+    elif isinstance(node, ast.Name) and node.id in _NAMES:
+        yield ast.Name(_NAMES[node.id], node.ctx)
+
+
+def _inside(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Operators of an expression, each with another one."""
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in _OPERATORS:
+        yield node.op, _OPERATORS[type(node.op)]()
+    elif isinstance(node, ast.BoolOp):
+        yield node.op, ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    elif isinstance(node, ast.Compare):
+        for operator in node.ops:
+            for other in _COMPARISONS[type(operator)]:
+                yield operator, other()
+
+
+def _replace(parent: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    for name, value in ast.iter_fields(parent):
+        if value is old:
+            setattr(parent, name, new)
+        elif isinstance(value, list):
+            value[:] = [new if entry is old else entry for entry in value]
+
+
+def _first_line(statement: ast.stmt) -> str:
+    return ast.unparse(statement).split("\n")[0]
+
+
+class _MutantLoader(importlib.machinery.SourceFileLoader):
+    """Loads another text in place of a module's own."""
+
+    def __init__(self, name: str, path: Path, source: str) -> None:
+        super().__init__(name, str(path))
+        self.source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the changed text, past the cache of compiled modules."""
+        return compile(self.source, self.path, "exec")
+
+
+class _MutantFinder(importlib.abc.MetaPathFinder):
+    """Finds the changed module when the package imports it."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.name = mutant.file[: -len(".py")].replace("/", ".")
+        self.loader = _MutantLoader(self.name, ROOT / mutant.file, mutant.source)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The changed module if it is the one asked for."""
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_loader(name, self.loader)
+
+
+def run_tests(mutant: Mutant, tests: Sequence[str], limit: float) -> tuple[str, float]:
+    """Run tests against a mutant in a child process.
+
+    Args:
+        mutant: To try; one without a change is a trial of the tests.
+        tests: Files, relative to the repository.
+        limit: Seconds after which the child is killed.
+
+    Returns:
+        The verdict, and the seconds that it took.
+    """
+    start = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _be_child(mutant, tests)
+    while time.monotonic() - start < limit:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            verdict = SURVIVED if status == 0 else CAUGHT
+            return verdict, time.monotonic() - start
+        time.sleep(0.01)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return TIMED_OUT, time.monotonic() - start
+
+
+def _be_child(mutant: Mutant, tests: Sequence[str]) -> None:
+    """Run the tests in this process, a child; never returns."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        os.chdir(ROOT)
+        sys.meta_path.insert(0, _MutantFinder(mutant))
+        options = ["-x", "-q", "-p", "no:cacheprovider"]
+        code = int(pytest.main([*options, *tests]))
+    finally:
+        os._exit(code)  # not the parent's cleanups
+
+
+def trials(mutants: Sequence[Mutant]) -> Iterator[Outcome]:
+    """Try mutants, file by file.
+
+    Raises:
+        RuntimeError: The tests of a file fail without a change.
+    """
+    limits: dict[str, float] = {}
+    for mutant in mutants:
+        tests = TESTS[mutant.file]
+        if mutant.file not in limits:
+            unchanged = replace(mutant, source=(ROOT / mutant.file).read_text(encoding="utf-8"))
+            verdict, seconds = run_tests(unchanged, tests, limit=600)
+            if verdict != SURVIVED:
+                raise RuntimeError(f"{' '.join(tests)}: {verdict} without any change")
+            limits[mutant.file] = 30 + 4 * seconds
+        verdict, seconds = run_tests(mutant, tests, limits[mutant.file])
+        reason = EQUIVALENT.get((mutant.file, mutant.after), "")
+        if verdict == SURVIVED and reason:
+            verdict = EXPLAINED
+        yield Outcome(
+            file=mutant.file,
+            line=mutant.line,
+            before=mutant.before,
+            after=mutant.after,
+            verdict=verdict,
+            seconds=round(seconds, 1),
+            reason=reason,
+        )
+
+
+def choose(count: int, seed: int) -> list[Mutant]:
+    """Draw mutants of different lines from all files of the method, in the order of the files."""
+    chooser = random.Random(seed)
+    sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in TESTS}
+    every = [
+        (file, line)
+        for file, source in sources.items()
+        for line in sorted(_by_line(ast.parse(source)))
+    ]
+    drawn = set(chooser.sample(every, min(count, len(every))))
+    mutants = []
+    for file, source in sources.items():
+        lines = {line for drawn_file, line in drawn if drawn_file == file}
+        mutants += mutants_of(file, source, chooser, lines)
+    return mutants
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Try the mutants; 1 if one survives without a reason."""
+    parser = argparse.ArgumentParser(
+        prog="bash test.sh --mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--count", type=int, default=200, help="how many, over all files (default: 200)")
+    add("--seed", type=int, default=0, help="of the choice (default: 0)")
+    add("--files", nargs="*", choices=TESTS, default=list(TESTS), help="only those of these files")
+    add("--out", type=Path, help="file of JSON lines; what stands in it is not tried again")
+    args = parser.parse_args(argv)
+    before = _read(args.out)
+    done = {(outcome.file, outcome.line, outcome.after) for outcome in before}
+    chosen = [mutant for mutant in choose(args.count, args.seed) if mutant.file in args.files]
+    left = [mutant for mutant in chosen if (mutant.file, mutant.line, mutant.after) not in done]
+    for module in WARM:
+        importlib.import_module(module)
+    torch.set_num_threads(1)  # more would start threads here, which a fork does not take along
+    outcomes = list(before)
+    for outcome in trials(left):
+        outcomes.append(outcome)
+        _show(outcome)
+        if args.out is not None:
+            with args.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
+    return _sum_up(outcomes)
+
+
+def _read(path: Path | None) -> list[Outcome]:
+    if path is None or not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Outcome(**json.loads(line)) for line in lines]
+
+
+def _show(outcome: Outcome) -> None:
+    place = f"{outcome.file}:{outcome.line}"
+    sys.stdout.write(f"{outcome.verdict:<10}{outcome.seconds:>6.1f} s  {place}\n")
+    if outcome.verdict in (SURVIVED, EXPLAINED):
+        sys.stdout.write(f"    - {outcome.before}\n    + {outcome.after}\n")
+        if outcome.reason:
+            sys.stdout.write(f"    {outcome.reason}\n")
+    sys.stdout.flush()
+
+
+def _sum_up(outcomes: Sequence[Outcome]) -> int:
+    """Print how many were caught in each file; gives the exit code."""
+    for file in TESTS:
+        verdicts = Counter(entry.verdict for entry in outcomes if entry.file == file)
+        if verdicts:
+            counts = ", ".join(f"{verdicts[word]} {word}" for word in sorted(verdicts))
+            sys.stdout.write(f"{file}: {counts}\n")
+    total = Counter(outcome.verdict for outcome in outcomes)
+    noticed = total[CAUGHT] + total[TIMED_OUT]
+    sys.stdout.write(
+        f"{noticed} of {len(outcomes)} mutants noticed, {total[EXPLAINED]} that nothing could "
+        f"notice, {total[SURVIVED]} survived\n"
+    )
+    return 1 if total[SURVIVED] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
