@@ -298,6 +298,8 @@ def _check_npy_length(stream: BinaryIO, size: int, name: str) -> None:
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     else:
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    if min(shape, default=0) < 0:  # old versions of NumPy would read on
+        raise BadFile(f"{name} is damaged: its header says that it is of shape {shape}.")
     wanted = math.prod(shape) * dtype.itemsize
     held = size - stream.tell()
     if wanted > held and not dtype.hasobject:
