@@ -208,7 +208,7 @@ def _sites(parent: ast.AST, statement: ast.stmt) -> Iterator[_Site]:
                 continue
             owner = node if isinstance(node, ast.stmt) else statement
             if isinstance(node, (ast.expr, ast.stmt)):
-                if name == "test":
+                if name == "test" and isinstance(node, ast.expr):
                     negated = ast.UnaryOp(ast.Not(), node)
                     yield _Site(owner, parent, node, negated, node.lineno)
                 for changed in _in_its_place(node):
