@@ -62,9 +62,9 @@ class BadImage(S3potError):
 def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read an image as upright 8-bit RGB, the first frame of an animation.
 
-    EXIF orientation is applied; transparency is laid over white; 16-bit samples are scaled from the
-    bits that they use (8, 10, 12, 14 or 16); float samples count as [0, 1] when none is above 1,
-    else as [0, 255].
+    EXIF orientation is applied; transparency is laid over white; 16-bit samples, gray or color, are
+    scaled from the bits that they use (8, 10, 12, 14 or 16); float samples count as [0, 1] when
+    none is above 1, else as [0, 255].
 
     Args:
         source: Path, open binary file, PIL image, or uint8 array (H, W), (H, W, 1), (H, W, 3) or
@@ -102,14 +102,51 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
             source.load()
             yield source
         else:
+            place = source.tell() if hasattr(source, "tell") else 0
             with _open(source, name, max_pixels) as image:
+                is_deep = _has_deep_color(image)
                 image.load()
-                yield image
+                yield _from_deep_color(image, source, place) if is_deep else image
     except BadImage:
         raise
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
         raise BadImage(f"{name} is not a readable image: {reason}.") from error
+
+
+def _has_deep_color(image: Image.Image) -> bool:
+    """Whether a file that is not decoded yet holds 16-bit colors, of which Pillow keeps 8 bits."""
+    if image.format not in ("PNG", "TIFF") or len(image.getbands()) == 1:
+        return False
+    is_turned = image.format == "TIFF" and image.getexif().get(EXIF_ORIENTATION, 1) != 1
+    return not is_turned and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _from_deep_color(image: Image.Image, source: Any, place: int) -> Image.Image:
+    """Read 16-bit colors again with all their bits, and scale them from the bits that they use.
+
+    Pillow keeps the upper 8 bits, and so nothing of a mask of 0 and 255, little of 12-bit photos.
+
+    Args:
+        image: The file as Pillow has it, which is given back if OpenCV cannot read it.
+        source: Path or open file.
+        place: Where in an open file the image begins.
+    """
+    if isinstance(source, (str, Path)):
+        content = Path(source).read_bytes()
+    else:
+        source.seek(place)
+        content = source.read()
+    samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16 or samples.ndim != 3:
+        return image
+    pixels = _to_8_bits(samples[:, :, 2::-1])  # OpenCV gives blue first
+    if samples.shape[2] == 4:
+        pixels = np.dstack([pixels, _to_8_bits(samples[:, :, 3])])
+    deep = Image.fromarray(pixels)
+    deep.info = dict(image.info)
+    deep.format = image.format
+    return deep
 
 
 def is_image(path: Path) -> bool:
@@ -249,7 +286,7 @@ def has_alpha(image: Image.Image) -> bool:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_gray_uint8(np.asarray(image))).convert("RGB")
+        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
     if has_alpha(image):
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -257,8 +294,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _gray_uint8(samples: np.ndarray) -> np.ndarray:
-    """Bring gray samples of more than 8 bits, integer or float, (H, W), to uint8."""
+def _to_8_bits(samples: np.ndarray) -> np.ndarray:
+    """Bring samples of more than 8 bits, integer or float, of any shape, to uint8."""
     if samples.dtype.kind in "iu":
         highest = int(samples.max())
         bits = next((bits for bits in _SAMPLE_BITS if highest < 1 << bits), _SAMPLE_BITS[-1])

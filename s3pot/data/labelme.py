@@ -16,14 +16,19 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from s3pot.data.image import EXIF_ORIENTATION
 from s3pot.data.masks import read_mask
 from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-BACKGROUND_LABEL = "_background_"  # cuts a hole into what was drawn before it
-IGNORE_LABEL = "__ignore__"  # says nothing
+# LabelMe's own label for what cuts a hole into what was drawn before it, and what people write.
+HOLE_LABELS = frozenset({"_background_", "__background__", "hole"})
+# LabelMe's own label for what says nothing, and what people write.
+IGNORE_LABELS = frozenset(
+    {"__ignore__", "_ignore_", "ignore", "ignored", "void", "unlabeled", "unlabelled"}
+)
 AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
 THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose nothing
 MAX_COORDINATE = 1e6
@@ -59,10 +64,12 @@ class LabelPolicy:
     def counts(self, label: str) -> bool:
         """Whether a label is an occluder's."""
         name = _normal(label)
-        if name == IGNORE_LABEL or name in self.ignore:
+        if name in self.ignore:
             return False
         if self.labels:
             return name in self.labels
+        if name in IGNORE_LABELS:
+            return False
         return not names_face(label)
 
 
@@ -76,7 +83,10 @@ def names_face(label: str) -> bool:
 
 
 def _is_face_word(word: str) -> bool:
-    return word in _FACE_WORDS or word.removesuffix("s") in _FACE_WORDS
+    whole = re.sub("^(left|right|upper|lower)(?=..)", "", word)  # lefteye
+    return any(
+        part in _FACE_WORDS or part.removesuffix("s") in _FACE_WORDS for part in (word, whole)
+    )
 
 
 def _split_labels(text: str) -> tuple[str, ...]:
@@ -118,8 +128,9 @@ def read_labelme(
     """Draw the shapes of a LabelMe file into one mask, later ones over earlier ones.
 
     Polygons, rectangles, circles, oriented rectangles and masks are filled. Lines and points
-    enclose nothing; they are skipped with a warning. ``_background_`` cuts, ``__ignore__`` is left
-    out, and so are labels that name the face, with a warning.
+    enclose nothing; they are skipped with a warning. ``_background_`` or ``hole`` cuts,
+    ``__ignore__``, ``void`` and the like are left out, and so are labels that name the face, with
+    a warning.
 
     Args:
         path: The file.
@@ -142,9 +153,10 @@ def read_labelme(
         raise BadFile(f"{path} is no LabelMe file: its 'shapes' are no list of shapes.")
     frame = _frame_of(path, content, (size[0], size[1]))
     mask = np.zeros(frame.size, dtype=bool)
+    outside: list[str] = []
     for number, shape in enumerate(shapes, 1):
         label = str(shape.get("label") or "")
-        is_hole = _normal(label) == BACKGROUND_LABEL
+        is_hole = _normal(label) in HOLE_LABELS
         if not is_hole and not policy.counts(label):
             continue
         try:
@@ -156,6 +168,10 @@ def read_labelme(
             ) from error
         if area is not None:
             mask[area] = not is_hole
+            if not area.any():
+                outside.append(label)
+    if outside:
+        logger.warning("%s: shapes that lie outside the image: %s", path, ", ".join(outside))
     _warn(path, shapes, policy)
     return mask
 
@@ -163,7 +179,7 @@ def read_labelme(
 def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) -> None:
     """Name what was left out, so that no truth shrinks in silence."""
     labels = {str(shape.get("label") or "") for shape in shapes}
-    labels = {label for label in labels if _normal(label) not in (BACKGROUND_LABEL, IGNORE_LABEL)}
+    labels = {label for label in labels if _normal(label) not in HOLE_LABELS | IGNORE_LABELS}
     skipped = {
         _kind_of(shape)
         for shape in shapes
@@ -225,7 +241,8 @@ def _embedded_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
         return None
     try:
         with Image.open(io.BytesIO(base64.b64decode(data)), formats=("PNG", "JPEG")) as image:
-            return image.height, image.width
+            is_sideways = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if is_sideways else (image.height, image.width)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
 
@@ -253,7 +270,9 @@ def _shape_area(shape: Mapping[str, Any], frame: _Frame) -> np.ndarray | None:
         return None
     if kind not in AREA_SHAPES:
         raise BadFile(f"it is a {kind!r}; expected one of {', '.join(AREA_SHAPES)}")
-    points = np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
+    points = np.asarray(shape["points"], dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise BadFile(f"its points are of shape {points.shape}; expected pairs of x and y")
     if not np.isfinite(points).all() or np.abs(points).max(initial=0) > MAX_COORDINATE:
         raise BadFile(f"its points {points.tolist()[:4]} are no pixels")
     if kind == "mask":
@@ -297,7 +316,8 @@ def _mask_area(shape: Mapping[str, Any], points: np.ndarray, frame: _Frame) -> n
     if len(points) != 2 or not isinstance(shape.get("mask"), str):
         raise BadFile("it lacks the corners or the image of its mask")
     try:
-        encoded = base64.b64decode(shape["mask"], validate=True)
+        text = "".join(shape["mask"].split()).rpartition("base64,")[2]  # also of a data: address
+        encoded = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise BadFile(f"its mask is no base64 text ({error})") from error
     mask = read_mask(io.BytesIO(encoded), "its mask")

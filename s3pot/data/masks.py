@@ -3,9 +3,11 @@
 A mask has two values, and which two differs from tool to tool: 0 and 255, 0 and 1, 0 and 65535,
 black and a color, a palette of two entries, drawn on a clear canvas. The rules, in this order:
 
-1. Alpha decides if it varies: what is opaque belongs to the mask.
+1. Alpha decides if it varies: what is opaque belongs to the mask, unless that itself is black and
+   white; then the white belongs to it. Nearly opaque everywhere counts as opaque.
 2. A palette of colors counts by its indices, one of grays by its grays.
-3. Of two values the higher one belongs to the mask; of two colors the one that is not black.
+3. Of two values the higher one belongs to the mask, but never 0; of two colors the one that is
+   not black.
 4. Noise around two values, as JPEG and soft edges make it, is tolerated.
 
 Anything else is an error that lists the values: it may be a class map, a trimap or a probability.
@@ -14,6 +16,7 @@ Anything else is an error that lists the values: it may be a class map, a trimap
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,9 +31,13 @@ from s3pot.data.image import (
     orientation_of,
     turned_upright,
 )
+from s3pot.io import read_npy
 from s3pot.types import S3potError
 
+ARRAY_SUFFIX = ".npy"
+FOREIGN_SUFFIXES = (".npz", ".mat", ".h5", ".pkl", ".pt")  # arrays of which no mask is read
 LISTED_VALUES = 8  # in an error
+CLEAR_BELOW = 250  # alpha; an image with none below this counts as opaque
 BLACK_BELOW = 32  # a color whose channels are all below this counts as black
 GRAY_SPREAD = 24  # channels of a gray differ by at most this
 # Noise around two values. They lie at least this far apart (of 255) ...
@@ -71,7 +78,7 @@ class _Samples:
 def read_mask(
     source: ImageSource, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Read a mask from an image file, upright after EXIF.
+    """Read a mask from an image file, upright after EXIF, or from an array in a ``.npy`` file.
 
     Args:
         source: Path, open file or PIL image.
@@ -82,10 +89,14 @@ def read_mask(
         bool (H, W).
 
     Raises:
-        BadImage: It is no readable image.
+        BadImage, BadFile: It is no readable image, or no readable array.
         BadMask: It holds more than two values.
     """
     name = name or str(source)
+    if isinstance(source, (str, Path)) and Path(source).suffix.lower() in FOREIGN_SUFFIXES:
+        raise BadMask(f"{name} is no image; save the mask as PNG, or its array as {ARRAY_SUFFIX}.")
+    if isinstance(source, (str, Path)) and Path(source).suffix.lower() == ARRAY_SUFFIX:
+        return as_mask(_without_single_axes(read_npy(Path(source))), name)
     with opened_image(source, max_pixels) as image:
         orientation = orientation_of(image, name)
         samples = replace(_samples_of(image), lossy=image.format in LOSSY_FORMATS)
@@ -121,11 +132,20 @@ def as_mask(values: Any, name: str) -> np.ndarray:
     return _split(_Samples(array, exact=True), name)
 
 
+def _without_single_axes(array: np.ndarray) -> np.ndarray:
+    """Bring an array (1, H, W) or (H, W, 1) to (H, W); others stay as they are."""
+    if array.ndim == 3 and array.shape[0] == 1:
+        return array[0]
+    if array.ndim == 3 and array.shape[2] == 1:
+        return array[:, :, 0]
+    return array
+
+
 def _samples_of(image: Image.Image) -> _Samples:
     """Choose what of a decoded image is the mask: its alpha, its palette's indices, its color."""
     alpha = _varying_alpha(image)
     if alpha is not None:
-        return _Samples(alpha)
+        return _Samples(_drawn_on_clear(image, alpha))
     if image.mode == "P":
         return _palette_samples(image)
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
@@ -141,8 +161,21 @@ def _varying_alpha(image: Image.Image) -> np.ndarray | None:
     if not has_alpha(image) or image.mode.startswith("I"):
         return None
     alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
-    if alpha.min() == alpha.max() > 0:
+    if alpha.min() == alpha.max() > 0 or alpha.min() >= CLEAR_BELOW:
         return None
+    return alpha
+
+
+def _drawn_on_clear(image: Image.Image, alpha: np.ndarray) -> np.ndarray:
+    """What an image with varying alpha (H, W) marks: uint8 (H, W).
+
+    A mask in black and white keeps its meaning if its rim is clear, as after it was turned.
+    """
+    gray = np.asarray(image.convert("RGBA").convert("L"))
+    opaque = gray[alpha >= CLEAR_BELOW]
+    is_white = opaque >= 255 - NEAR
+    if is_white.any() and not is_white.all() and (is_white | (opaque <= NEAR)).all():
+        return np.where(alpha >= CLEAR_BELOW, gray, 0).astype(np.uint8)
     return alpha
 
 
@@ -215,12 +248,11 @@ def _single(values: np.ndarray, value: np.ndarray, exact: bool, name: str) -> np
     )
 
 
-def _ordered(
-    first: np.ndarray, second: np.ndarray, name: str, shown: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
+def _ordered(first: np.ndarray, second: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Order two values: outside the mask, inside; colors are told apart by black."""
     if first.ndim == 0:
-        return (first, second) if first < second else (second, first)
+        lower, higher = sorted((first, second))
+        return (higher, lower) if higher == 0 else (lower, higher)
     for outside, inside in ((first, second), (second, first)):
         if outside.max() < BLACK_BELOW <= inside.max():
             return outside, inside
@@ -235,6 +267,8 @@ def _ordered(
 
 def _split_noisy(values: np.ndarray, distinct: np.ndarray, lossy: bool, name: str) -> np.ndarray:
     """Split values that scatter around two; BadMask if there are more."""
+    if values.dtype.kind == "f" and 0 <= values.min() and values.max() <= 1:
+        values = values * 255  # as the limits count
     levels = values.astype(np.float64)
     if values.ndim == 3:
         levels = levels @ _LUMA

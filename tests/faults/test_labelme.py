@@ -301,3 +301,51 @@ def test_an_embedded_image_of_absurd_size_is_no_size(tmp_path: Path) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
     mask = read_labelme(path, (10, 10))
     assert mask is not None and not mask.any()
+
+
+@pytest.mark.parametrize("label", ["_background_", "__background__", "hole", "Hole "])
+def test_labels_of_holes_cut(tmp_path: Path, label: str) -> None:
+    mask = drawn(tmp_path, content(shape(), shape(label, INNER)))
+    assert int(mask.sum()) == AREA - INNER_AREA
+
+
+@pytest.mark.parametrize("label", ["__ignore__", "_ignore_", "ignore", "void", "Unlabeled"])
+def test_labels_that_say_nothing_are_left_out(tmp_path: Path, label: str) -> None:
+    everything = [[0, 0], [119, 0], [119, 99], [0, 99]]
+    assert int(drawn(tmp_path, content(shape(), shape(label, everything))).sum()) == AREA
+    counted = LabelPolicy.from_text(label, "")
+    assert int(drawn(tmp_path, content(shape(label)), counted).sum()) == AREA
+
+
+def test_a_shape_outside_the_image_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = [[300, 300], [340, 300], [340, 340]]
+    assert int(drawn(tmp_path, content(shape(), shape("cup", far))).sum()) == AREA
+    assert "shapes that lie outside the image: cup" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "points", [[[20, 30, 0], [60, 30, 0], [60, 70, 0]], [20, 30, 60, 30, 60, 70], "none", {}]
+)
+def test_points_that_are_no_pairs_are_refused(tmp_path: Path, points: Any) -> None:
+    with pytest.raises(BadFile, match="shape 1, labeled 'hand', cannot be drawn"):
+        drawn(tmp_path, content(shape(points=points)))
+
+
+@pytest.mark.parametrize("before", ["data:image/png;base64,", "\n", ""])
+def test_the_image_of_a_mask_as_other_programs_write_it(tmp_path: Path, before: str) -> None:
+    text = encoded(CHECKERS)
+    text = f"{before}{text[:40]}\n{text[40:]}"
+    values = shape(kind="mask", points=[[20, 30], [49, 69]], mask=text)
+    assert int(drawn(tmp_path, content(values)).sum()) == int(CHECKERS.sum())
+
+
+def test_the_size_of_an_embedded_photo_is_that_when_it_stands_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    Image.new("RGB", SIZE).save(stream, "JPEG", exif=exif)  # stored on its side
+    data = base64.b64encode(stream.getvalue()).decode()
+    mask = drawn(tmp_path, content(shape(), width=None, height=None, imageData=data))
+    assert int(mask.sum()) == AREA

@@ -50,6 +50,32 @@ def soft(scale: int, how: Image.Resampling) -> Image.Image:
     return large.resize((128, 96), how)
 
 
+def deep(pixels: np.ndarray, ending: str = ".png") -> io.BytesIO:
+    """A file of 16 bits a channel, uint16 (H, W, 3 or 4) in OpenCV's order."""
+    return io.BytesIO(cv2.imencode(ending, pixels)[1].tobytes())
+
+
+def deep_gray(high: int, opacity: int | None = None) -> np.ndarray:
+    channels = [BITS.astype(np.uint16) * np.uint16(high)] * 3
+    if opacity is not None:
+        channels.append(np.full(HOLE.shape, opacity, np.uint16))
+    return np.dstack(channels)
+
+
+def with_clear_rim(image: Image.Image) -> Image.Image:
+    """A black and white mask as it is after a turn: clear where nothing was."""
+    alpha = np.full(HOLE.shape, 255, np.uint8)
+    alpha[:10] = 0
+    alpha[:, -5:] = 0
+    return Image.merge("LA", (image, Image.fromarray(alpha))).convert("RGBA")
+
+
+def speckled_opaque() -> Image.Image:
+    alpha = np.full(HOLE.shape, 255, np.uint8)
+    alpha[::7, ::5] = 254
+    return Image.merge("LA", (gray(255), Image.fromarray(alpha))).convert("RGBA")
+
+
 EXACT: dict[str, Callable[[], io.BytesIO]] = {
     "0 and 255": lambda: saved(gray(255)),
     "0 and 1": lambda: saved(gray(1)),
@@ -70,6 +96,15 @@ EXACT: dict[str, Callable[[], io.BytesIO]] = {
     "16 bit to 1": lambda: saved(gray(1, np.uint16)),
     "32 bit": lambda: saved(gray(7, np.int32), "TIFF"),
     "float": lambda: saved(Image.fromarray(HOLE.astype(np.float32)), "TIFF"),
+    "16 bit RGB to 65535": lambda: deep(deep_gray(65535)),
+    "16 bit RGB to 255": lambda: deep(deep_gray(255)),
+    "16 bit RGB to 1": lambda: deep(deep_gray(1)),
+    "16 bit RGB TIFF to 255": lambda: deep(deep_gray(255), ".tiff"),
+    "16 bit opaque RGBA to 255": lambda: deep(deep_gray(255, opacity=65535)),
+    "16 bit alpha": lambda: deep(np.dstack([deep_gray(0), BITS.astype(np.uint16) * 255])),
+    "signed, 0 and -1": lambda: saved(Image.fromarray(-BITS.astype(np.int32)), "TIFF"),
+    "nearly opaque": lambda: saved(speckled_opaque()),
+    "clear rim": lambda: saved(with_clear_rim(gray(255))),
     "white on clear": lambda: saved(colored((255, 255, 255, 255), (0, 0, 0, 0))),
     "black on clear": lambda: saved(colored((0, 0, 0, 255), (0, 0, 0, 0))),
     "black on clear white": lambda: saved(colored((0, 0, 0, 255), (255, 255, 255, 0))),
@@ -100,6 +135,9 @@ NOISY: dict[str, Callable[[], io.BytesIO]] = {
     "JPEG of 0 and 100": lambda: noisy("JPEG", 60, gray(100), False),
     "JPEG of red": lambda: noisy("JPEG", 75, colored((255, 0, 0), (0, 0, 0)), False),
     "WEBP": lambda: noisy("WEBP", 60, gray(255), False),
+    "float with soft edges": lambda: saved(
+        Image.fromarray(np.array(soft(2, Image.Resampling.BILINEAR), np.float32) / 255), "TIFF"
+    ),
     "soft edges": lambda: saved(soft(3, Image.Resampling.BILINEAR)),
     "soft alpha": lambda: saved(
         Image.merge("LA", (gray(0), soft(3, Image.Resampling.BICUBIC))).convert("RGBA")
@@ -209,6 +247,21 @@ def test_a_mask_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     exif[0x0112] = 6
     gray(255).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), np.rot90(HOLE, -1))
+
+
+@pytest.mark.parametrize("values", [HOLE, BITS, HOLE.astype(float), BITS[None], BITS[..., None]])
+def test_an_array_file_is_a_mask_too(tmp_path: Path, values: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", values)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.npy"), HOLE)
+
+
+def test_arrays_that_are_no_masks_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "logits.npy", np.random.default_rng(0).normal(size=(4, 5)))
+    with pytest.raises(BadMask, match="logits.npy is no mask: it holds 20 values"):
+        read_mask(tmp_path / "logits.npy")
+    np.savez(tmp_path / "a.npz", HOLE)
+    with pytest.raises(BadMask, match="a.npz is no image; save the mask as PNG"):
+        read_mask(tmp_path / "a.npz")
 
 
 def test_what_we_write_is_read_back(tmp_path: Path) -> None:

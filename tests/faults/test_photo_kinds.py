@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -57,6 +58,25 @@ def test_gray_in_16_bits_has_its_brightness(
     Image.fromarray(np.array([values], dtype=np.uint16)).save(stream, form)
     stream.seek(0)
     assert read_rgb(stream)[0, :, 1].tolist() == expected
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+@pytest.mark.parametrize(("bits", "highest"), [(8, 255), (12, 4095), (16, 65535)])
+def test_colors_in_16_bits_have_their_brightness(bits: int, highest: int, ending: str) -> None:
+    rgb = np.zeros((4, 6, 3), dtype=np.uint16)
+    rgb[:, 3:] = [highest, highest // 2 + 1, 0]
+    stream = io.BytesIO(cv2.imencode(ending, rgb[..., ::-1])[1].tobytes())
+    image = read_rgb(stream)
+    assert image[0, 0].tolist() == [0, 0, 0]
+    assert image[0, 5].tolist() == [255, 128, 0]
+
+
+def test_clear_colors_in_16_bits_lie_over_white() -> None:
+    bgra = np.zeros((4, 6, 4), dtype=np.uint16)
+    bgra[:, :3] = [0, 0, 65535, 65535]
+    image = read_rgb(io.BytesIO(cv2.imencode(".png", bgra)[1].tobytes()))
+    assert image[0, 0].tolist() == [255, 0, 0]
+    assert image[0, 5].tolist() == [255, 255, 255]
 
 
 def test_the_limit_on_pixels_is_named_and_can_be_set(tmp_path: Path) -> None:
