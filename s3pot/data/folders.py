@@ -1,4 +1,7 @@
-"""Walking a folder of data: links are followed, loops are not, hidden folders are left out."""
+"""Walking a folder of data: links are followed, loops are not, hidden folders are left out.
+
+So are folders in which systems keep what nobody put there: thumbnails, resource forks, the trash.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+
+SYSTEM_FOLDERS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information")
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
         seen.add(place)
         folders.append(folder)
         for path in _entries(folder):
-            if path.name.startswith("."):
+            if path.name.startswith(".") or path.name in SYSTEM_FOLDERS:
                 continue
             if path.is_dir():
                 (linked if path.is_symlink() else waiting).append(path)
@@ -61,6 +67,18 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
             elif path.is_symlink():
                 dead_links.append(path)
     return FolderTree(tuple(sorted(folders)), tuple(sorted(files)), tuple(sorted(dead_links)))
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether a folder's disk takes ``A.png`` and ``a.png`` for one file, as exFAT and SMB do.
+
+    It is asked for the first folder on the way up that exists and has letters in its name.
+    """
+    for place in (folder.absolute(), *folder.absolute().parents):
+        other = place.with_name(place.name.swapcase())
+        if place.exists() and other != place:
+            return other.exists() and other.samefile(place)
+    return False
 
 
 def _entries(folder: Path) -> list[Path]:

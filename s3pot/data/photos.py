@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
-from s3pot.data.folders import walk
+from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage, is_image, read_rgb
 from s3pot.types import S3potError
 
@@ -43,11 +44,13 @@ class PhotoFolder:
     Attributes:
         photos: Sorted by path.
         owners: Of each file that a photo's largest face gets, relative to the output folder, the
-            photo.
+            photo. On a disk that ignores case, without upper case and accents put together.
+        ignores_case: Whether the output folder's disk takes ``A.png`` and ``a.png`` for one file.
     """
 
     photos: tuple[Photo, ...]
     owners: Mapping[str, Path]
+    ignores_case: bool = False
 
     def rivals(self, photo: Photo) -> list[str]:
         """Name the photos that are called like further faces of a photo, ``a_face2`` for ``a``."""
@@ -74,7 +77,7 @@ class PhotoFolder:
         for number in range(1, faces + 1):
             name = face_name(photo.name, number)
             for file in contract_names(name):
-                owner = self.owners.get(file, photo.path)
+                owner = self.owners.get(_key(file, self.ignores_case), photo.path)
                 if owner != photo.path:
                     raise S3potError(
                         f"Its face {number} would be called {name} and overwrite {file} of the "
@@ -108,7 +111,7 @@ def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
             f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
             "in sub-folders."
         )
-    return PhotoFolder(tuple(photos), _owners(photos))
+    return _claimed(photos, output_dir)
 
 
 def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
@@ -133,7 +136,7 @@ def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
             f"There is no photo in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
             "folders of them."
         )
-    return PhotoFolder(tuple(photos), _owners(photos))
+    return _claimed(photos, output_dir)
 
 
 def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[Photo]:
@@ -279,14 +282,20 @@ def _dead_photos(dead_links: Sequence[Path], root: Path) -> list[Photo]:
     return photos
 
 
-def _owners(photos: Sequence[Photo]) -> dict[str, Path]:
-    """Of each file that the photos' largest faces get, the photo that writes it."""
+def _claimed(photos: Sequence[Photo], output_dir: Path) -> PhotoFolder:
+    """Give each file that the photos' largest faces get to the photo that writes it."""
+    is_one = ignores_case(output_dir)
     owners: dict[str, Path] = {}
     for photo in photos:
         if photo.problem is None:
             for file in contract_names(photo.name):
-                owners.setdefault(file, photo.path)
-    return owners
+                owners.setdefault(_key(file, is_one), photo.path)
+    return PhotoFolder(tuple(photos), owners, is_one)
+
+
+def _key(file: str, ignores_case: bool) -> str:
+    """What two names have in common if a disk takes them for one."""
+    return unicodedata.normalize("NFC", file).casefold() if ignores_case else file
 
 
 def _tell(

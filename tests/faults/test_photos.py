@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from s3pot.data.face_folder import find_faces
-from s3pot.data.folders import walk
+from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import write_png
 from s3pot.data.photos import PhotoFolder, face_name, find_photos
 from s3pot.types import S3potError
@@ -254,3 +254,40 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert (os.fsencode(tmp_path / "out") + b"/m\xe9lange_ref.png") in [
         os.fsencode(path) for path in (tmp_path / "out").iterdir()
     ]
+
+
+@pytest.mark.parametrize("folder", ["@eaDir/a.jpg", "__MACOSX", "#recycle"])
+def test_folders_of_the_system_hold_no_photos(tmp_path: Path, folder: str) -> None:
+    photo(tmp_path / "in" / "a.jpg")
+    photo(tmp_path / "in" / folder / "SYNOPHOTO_THUMB_M.jpg", seed=1)
+    assert names(find(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("pair", [("A.jpg", "a.jpg"), ("caf\u00e9.jpg", "cafe\u0301.jpg")])
+def test_names_that_the_disk_of_the_results_takes_for_one(
+    tmp_path: Path, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in pair:
+        photo(tmp_path / "in" / name)
+    found = find(tmp_path)
+    if len(found.photos) == 1:
+        pytest.skip("this disk takes the names of both photos for one")
+    for entry in found.photos:
+        found.check(entry)  # both can be done
+    monkeypatch.setattr("s3pot.data.photos.ignores_case", lambda folder: True)
+    found = find(tmp_path)
+    first, second = found.photos
+    found.check(first)
+    with pytest.raises(S3potError, match="overwrite .* of the photo .*Rename one of the two"):
+        found.check(second)
+
+
+@needs_links
+def test_whether_a_disk_ignores_case(tmp_path: Path) -> None:
+    folder = tmp_path / "Results"
+    folder.mkdir()
+    is_one = (tmp_path / "rESULTS").exists()
+    assert ignores_case(folder / "new" / "deeper") == is_one
+    if not is_one:  # the same question to a disk that does
+        (tmp_path / "rESULTS").symlink_to(folder)
+        assert ignores_case(folder)
