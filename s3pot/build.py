@@ -33,8 +33,15 @@ from s3pot.sam.speed import has_compiler
 from s3pot.types import S3potError
 from s3pot.weights.hashing import checked_sha256
 from s3pot.weights.load import load_strict, read_checkpoint
-from s3pot.weights.locate import locate, mini_path
+from s3pot.weights.locate import locate, mini_path, weight_path
 from s3pot.weights.mini_set import read_mini
+from s3pot.weights.registry import (
+    MissingWeights,
+    WeightFile,
+    default_folder,
+    find,
+    missing_text,
+)
 
 PARSER_SIZE = 512  # side of the official parsers' input
 SEGNEXT_OUTPUT_SIZE = 1024  # side at which E4S takes the arg-max of SegNeXt's logits
@@ -174,18 +181,39 @@ def weights_path(config: Config, model: str) -> Path:
     folder = weights_folder(config)
     if config.model.set == "mini":
         return mini_path(_mini_name(config, model), folder)
-    if model == "detector":
-        return locate("yunet", folder)
-    if model == "sam":
-        return locate(f"sam_{config.model.sam}", folder)
-    if model == "parser":
-        return locate("segnext_small" if config.model.parser == "segnext" else "bisenet", folder)
-    if model == "generator":
-        return locate("e4s", folder)
-    raise S3potError(
-        f"the official models have no {model}: train one with train_general.py and pass it as "
-        f"--checkpoint, or take the mini models with --config configs/mini.yaml"
-    )
+    try:
+        return locate(_official_name(config, model), folder)
+    except MissingWeights as error:
+        missing = _missing_official(config, folder)
+        if len(missing) < 2:  # its own message says more
+            raise
+        where = folder or default_folder()
+        raise MissingWeights(missing_text(missing, where)) from error
+
+
+def _official_name(config: Config, model: str) -> str:
+    """What the registry calls an official model; S3potError if there is none."""
+    names = {
+        "sam": f"sam_{config.model.sam}",
+        "parser": "segnext_small" if config.model.parser == "segnext" else "bisenet",
+        "generator": "e4s",
+        "detector": "yunet",
+    }
+    if model not in names:
+        raise S3potError(
+            f"the official models have no {model}: train one with train_general.py and pass it as "
+            "--checkpoint, or take the mini models with --config mini"
+        )
+    return names[model]
+
+
+def _missing_official(config: Config, folder: Path | None) -> list[WeightFile]:
+    """The official files that a config needs, one day or another, and that are not there."""
+    models = ["sam", "parser", "generator"]
+    if config.align.mode != "never":
+        models.append("detector")
+    entries = [find(_official_name(config, model)) for model in models]
+    return [entry for entry in entries if not weight_path(entry, folder).is_file()]
 
 
 def _mini_name(config: Config, model: str) -> str:

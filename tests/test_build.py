@@ -20,6 +20,7 @@ from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.quality import QualityLimits
 from s3pot.types import S3potError
 from s3pot.weights.mini_set import read_mini, write_mini
+from s3pot.weights.registry import weight_files
 
 CPU = torch.device("cpu")
 
@@ -102,11 +103,27 @@ def test_hashes_are_those_of_the_files(config: Config, mini_dir: Path) -> None:
     assert build.model_hashes(config, want) == want
 
 
-def test_a_missing_official_file_is_named_with_its_cure(tmp_path: Path) -> None:
+def test_all_missing_official_files_are_named_at_once_with_one_cure(tmp_path: Path) -> None:
     config = load_config(None, [f"model.weights_dir={tmp_path}"])
     for make in (build.build_sam, build.build_face_parser, build.build_inverter):
-        with pytest.raises(S3potError, match=r"configs/mini\.yaml"):
+        with pytest.raises(S3potError) as caught:
             make(config, CPU)
+        text = str(caught.value)
+        assert text.startswith(f"4 weight files are missing in {tmp_path}:")
+        assert "download sam_vit_h bisenet e4s yunet" in text and "--config mini" in text
+        assert len(text.splitlines()) == 8
+
+
+def test_what_is_there_or_not_needed_is_not_missing(tmp_path: Path) -> None:
+    options = [f"model.weights_dir={tmp_path}", "align.mode=never", "model.parser=segnext"]
+    (tmp_path / weight_files()["e4s"].file).touch()
+    with pytest.raises(S3potError, match="2 weight files are missing") as caught:
+        build.weights_path(load_config(None, options), "sam")
+    assert "download sam_vit_h --weights_dir" in str(caught.value)
+    assert "By hand:      SegNeXt" in str(caught.value)
+    (tmp_path / weight_files()["segnext_small"].file).touch()
+    with pytest.raises(S3potError, match="sam_vit_h: the file .*\n  run: "):
+        build.weights_path(load_config(None, options), "sam")
 
 
 def test_official_set_has_no_adapter(tmp_path: Path) -> None:
@@ -199,6 +216,6 @@ def test_missing_detectors_are_named_with_their_cure(tmp_path: Path, mini_option
     with pytest.raises(S3potError, match="mini detector: the file .*python -m s3pot_mini"):
         build.build_aligner(mini)
     official = load_config(None, [f"model.weights_dir={tmp_path}"])
-    with pytest.raises(S3potError, match="download yunet"):
+    with pytest.raises(S3potError, match="download .*yunet"):
         build.build_aligner(official)
     assert build.build_aligner(load_config(None, mini_options)).detector is None

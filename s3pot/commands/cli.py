@@ -119,11 +119,13 @@ def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setti
     defaults = config_to_dict(Config())
     for setting in (*settings, DEVICE):
         section, _, name = setting.key.partition(".")
+        default = defaults[section][name]
+        shown = f"; default: {default}" if default != "" else ""
         configuration.add_argument(
             setting.flag,
             dest=setting.key,
             metavar=name.upper(),
-            help=f"{setting.help} ({setting.key}; default: {defaults[section][name]})",
+            help=f"{setting.help} ({setting.key}{shown})",
         )
 
 

@@ -119,7 +119,7 @@ def _has_deep_color(image: Image.Image) -> bool:
     if image.format not in ("PNG", "TIFF") or len(image.getbands()) == 1:
         return False
     is_turned = image.format == "TIFF" and image.getexif().get(EXIF_ORIENTATION, 1) != 1
-    return not is_turned and any(";16" in str(tile[3]) for tile in image.tile)
+    return not is_turned and any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
 
 
 def _from_deep_color(image: Image.Image, source: Any, place: int) -> Image.Image:

@@ -85,6 +85,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         S3potError: It is none.
     """
+    if not folder.is_dir():
+        raise S3potError(f"The folder {folder} does not exist; inference.py writes one.")
     path = folder / SUMMARY
     try:
         rows = {str(row["name"]): row for row in read_summary(folder).rows}
@@ -93,8 +95,8 @@ def read_run(folder: Path) -> Run:
             float(row["occluded_share"])
     except (S3potError, ValueError, LookupError, TypeError) as error:
         raise S3potError(
-            f"{folder} is no result folder: {path.name} cannot be used ({error!r}); "
-            "inference and train-per-image write one"
+            f"{folder} is no result folder: {path.name} cannot be used ({error}); "
+            "inference.py and train_per_image.py write one"
         ) from error
     if not rows:
         raise S3potError(f"{path} has no rows: no face was finished there")

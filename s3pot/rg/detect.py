@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +54,17 @@ class Detector(Protocol):
         """Find the faces of a photo, uint8 RGB (H, W, 3), largest first."""
 
 
+@contextmanager
+def _without_opencv_warnings() -> Iterator[None]:
+    """OpenCV 5 warns that its new engine takes no target, which nobody asked for."""
+    level_before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level_before)
+
+
 class FaceDetector:
     """YuNet, by OpenCV.
 
@@ -68,7 +81,8 @@ class FaceDetector:
 
     def __init__(self, model_path: str | Path, min_score: float = 0.6) -> None:
         try:
-            network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score)
+            with _without_opencv_warnings():
+                network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score)
         except cv2.error as error:
             raise S3potError(
                 f"{model_path} is missing or no YuNet model that OpenCV {cv2.__version__} can "

@@ -1,6 +1,7 @@
 """List, download and verify the official weights.
 
-python -m s3pot.weights list
+python -m s3pot.weights list                  # what there is and what is missing
+python -m s3pot.weights list yunet            # one file: its address, size, hash, license
 python -m s3pot.weights download              # what configs/paper.yaml needs
 python -m s3pot.weights download sam_vit_b bisenet
 python -m s3pot.weights verify                # hash every file that is there
@@ -37,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = args.weights_dir or registry.default_folder()
+    if args.command == "list" and not args.names:
+        sys.stdout.write(overview(folder))
+        return ALL_DONE
     names = args.names or usual_names(args.command, folder)
     if not names:
         logger.error("no weights in %s; get them: python -m s3pot.weights download", folder)
@@ -70,11 +74,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def overview(folder: Path) -> str:
+    """A table of all files: which are there, how large they are, how to get the rest."""
+    rows = [("NAME", "STATE", "SIZE", "FILE", "WHAT")]
+    for name, entry in registry.weight_files().items():
+        state = "here" if weight_path(entry, folder).is_file() else "missing"
+        needed = " (needed)" if name in registry.PAPER_SET else ""
+        what = entry.note.split(";")[0]
+        rows.append((name, state + needed, registry.size_text(entry.size), entry.file, what))
+    table = "\n".join(registry.table_lines(rows))
+    place = f" --weights_dir {folder}" if folder != registry.default_folder() else ""
+    return (
+        f"{table}\n\n"
+        f"They lie in {folder}. Those that configs/paper.yaml needs come by\n"
+        f"  python -m s3pot.weights download{place}\n"
+        "Address, hash and license of one: python -m s3pot.weights list NAME\n"
+    )
+
+
 def usual_names(command: str, folder: Path) -> list[str]:
     """The files that a command takes when none are named."""
     entries = registry.weight_files()
-    if command == "list":
-        return list(entries)
     if command == "download":
         return list(registry.PAPER_SET)
     return [name for name, entry in entries.items() if weight_path(entry, folder).is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,42 @@ def find(name: str) -> WeightFile:
     return entries[name]
 
 
+def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
+    """Tell that several files are missing, in one block: which, and the one cure.
+
+    Args:
+        entries: The files that are missing.
+        folder: Where they should lie.
+    """
+    rows = [(entry.name, size_text(entry.size), entry.file) for entry in entries]
+    place = f" --weights_dir {folder}" if folder != default_folder() else ""
+    names = [entry.name for entry in entries if entry.url]
+    lines = [f"{len(rows)} weight files are missing in {folder}:", *table_lines(rows)]
+    if names:
+        lines.append(f"Get them:     python -m s3pot.weights download {' '.join(names)}{place}")
+    lines += [f"By hand:      {entry.note}" for entry in entries if not entry.url]
+    lines.append(f"Look closer:  python -m s3pot.weights list NAME{place}")
+    lines.append("Without them: --config mini takes the small bundled models instead.")
+    return "\n  ".join(lines)
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay rows of texts out in columns, a line each."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    return ["  ".join(f"{cell:{w}}" for cell, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def size_text(size: int | None) -> str:
+    """A number of bytes for people: ``2.6 GB``, ``233 kB``; ``unknown`` for None."""
+    if size is None:
+        return "unknown"
+    for unit, bytes_of_unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= bytes_of_unit:
+            amount = size / bytes_of_unit
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+    return f"{size} B"
+
+
 def how_to_get(entry: WeightFile, folder: Path) -> str:
     """Tell how to get a file, a line each: by command, by hand, its place, its hash, without it.
 
@@ -76,5 +113,5 @@ def how_to_get(entry: WeightFile, folder: Path) -> str:
     place = f"put it:   {folder / entry.file}"
     lines.append(f"{place}, {entry.size:,} bytes" if entry.size else place)
     lines.append(f"sha256:   {entry.sha256 or 'none published; pinned on first use'}")
-    lines.append("offline:  --config configs/mini.yaml uses the small bundled models instead")
+    lines.append("offline:  --config mini uses the small bundled models instead")
     return "".join(f"\n  {line}" for line in lines)

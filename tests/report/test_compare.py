@@ -112,7 +112,10 @@ def test_what_cannot_be_compared_is_named(
     tmp_path: Path, runs: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main([str(tmp_path / "none"), str(runs[1])]) == 2
-    assert "none is no result folder" in caplog.text
+    assert "none does not exist" in caplog.text
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "empty"), str(runs[1])]) == 2
+    assert "empty is no result folder" in caplog.text
     other = write_run(tmp_path / "other", [row("someone else", None)], 1)
     with pytest.raises(S3potError, match="no face in common"):
         compare_runs(read_run(runs[0]), read_run(other), tmp_path)

@@ -229,13 +229,13 @@ def test_404_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
         download(server.entry("gone"), tmp_path)
     text = str(caught.value)
     assert "HTTP Error 404" in text and str(tmp_path / "thing.pth") in text and SHA in text
-    assert "configs/mini.yaml" in text
+    assert "configs/--config mini" in text
     assert len(server.requests) == 1
 
 
 def test_no_network_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
     entry = replace(server.entry("file"), url="http://127.0.0.1:9/file")
-    with pytest.raises(DownloadError, match="refused(.|\n)*HTTPS_PROXY(.|\n)*mini.yaml"):
+    with pytest.raises(DownloadError, match="refused(.|\n)*HTTPS_PROXY(.|\n)*--config mini"):
         download(entry, tmp_path)
 
 

@@ -33,14 +33,39 @@ def folder(
     return tmp_path
 
 
-def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "b.pth").write_bytes(b"\x80x")
     assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["NAME", "STATE", "SIZE", "FILE", "WHAT"],
+        ["a", "missing", "(needed)", "3", "B", "a.pth", "Ann's"],
+        ["b", "here", "unknown", "b.pth", "Bob's"],
+    ]
+    assert len({line.index(column) for line, column in zip(lines, ("FILE", "a.pth", "b.pth"))}) == 1
+    assert f"They lie in {folder}." in lines[4]
+    assert "python -m s3pot.weights download" in lines[5]
+
+
+def test_list_of_one_says_all_of_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "a"]) == 0
     text = capsys.readouterr().out
     assert "a: missing. Ann's; licence: free" in text and f"{folder / 'a.pth'}, 3 bytes" in text
-    assert "b: here. Bob's" in text and str(folder / "b.pth") in text and SHA in text
-    assert main(["list", "b"]) == 0
-    assert "Ann's" not in capsys.readouterr().out
+    assert SHA in text and "Bob's" not in text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, "unknown"),
+        (3, "3 B"),
+        (232_589, "233 kB"),
+        (53_289_463, "53 MB"),
+        (2_564_550_879, "2.6 GB"),
+    ],
+)
+def test_sizes_for_people(size: int | None, text: str) -> None:
+    assert registry.size_text(size) == text
 
 
 def test_verify(

@@ -41,7 +41,7 @@ def test_missing_file_says_everything(name: str, tmp_path: Path) -> None:
     text = str(caught.value)
     command = f"python -m s3pot.weights download {name} --weights_dir {tmp_path}"
     assert (command in text) == (entry.url is not None)
-    for part in (entry.url or entry.note, str(tmp_path / entry.file), "--config configs/mini.yaml"):
+    for part in (entry.url or entry.note, str(tmp_path / entry.file), "--config mini"):
         assert part in text
     assert (entry.sha256 or "none published") in text
 
