@@ -15,6 +15,7 @@ Anything else is an error that lists the values: it may be a class map, a trimap
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from s3pot.data.image import (
 from s3pot.io import read_npy
 from s3pot.types import S3potError
 
+logger = logging.getLogger(__name__)
+
 ARRAY_SUFFIX = ".npy"
 FOREIGN_SUFFIXES = (".npz", ".mat", ".h5", ".pkl", ".pt")  # arrays of which no mask is read
 LISTED_VALUES = 8  # in an error
@@ -52,6 +55,7 @@ MOST_CLASSES = 32
 IN_BETWEEN = 0.25
 # ... and such pixels are few and form lines, no patch of 3 x 3.
 MOST_IN_BETWEEN = 0.05
+JPEG_QUALITIES = (74, 75, 80, 85, 88, 90)  # at which a mask of 0 and 1 changes
 _LUMA = np.array([0.299, 0.587, 0.114])  # as JPEG keeps it at full resolution
 LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF", "HEIF")
 
@@ -103,6 +107,12 @@ def read_mask(
     mask = _split(samples, name)
     if samples.lossy:
         _refuse_faint(samples.values, mask, name)
+    elif _looks_like_faint_jpeg(samples.values, mask):
+        logger.warning(
+            "%s: its outline is such as JPEG leaves of a mask of 0 and 1, so it is not the one that "
+            "was drawn. Save the mask anew as PNG.",
+            name,
+        )
     if orientation == 1:
         return mask
     turned = turned_upright(Image.fromarray(mask.astype(np.uint8)), orientation)
@@ -359,6 +369,23 @@ def _refuse_faint(values: np.ndarray, mask: np.ndarray, name: str) -> None:
             f"{name} is a JPEG whose values reach from {values.min()} to {values.max()}; JPEG does "
             "not keep so little contrast. Save the mask as PNG, or with the values 0 and 255."
         )
+
+
+def _looks_like_faint_jpeg(values: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a mask of low numbers has lost its outline to JPEG before it was saved again.
+
+    JPEG then finds nothing more to take away from it. An outline that it has not had yet changes.
+    """
+    if values.ndim != 2 or values.dtype.kind not in "iu" or int(values.max()) >= NEAR:
+        return False
+    if mask.all() or not mask.any():
+        return False
+    pixels = values.astype(np.uint8)
+    for quality in JPEG_QUALITIES:
+        encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        if np.array_equal(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), pixels):
+            return True
+    return False
 
 
 def _too_many(distinct: np.ndarray, name: str) -> BadMask:

@@ -227,6 +227,15 @@ def test_a_jpeg_of_0_and_1_has_lost_the_mask() -> None:
         read_mask(saved(gray(1), "JPEG", quality=75), "x")
 
 
+def test_a_jpeg_of_0_and_1_saved_again_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    disk = np.hypot(*np.mgrid[-48:48, -60:68]) < 30
+    for mask in (HOLE, disk, ~disk):
+        read_mask(saved(Image.fromarray(mask.astype(np.uint8))), "good")
+    assert not caplog.text
+    read_mask(noisy("JPEG", 75, gray(1), True), "lost")
+    assert "lost: its outline is such as JPEG leaves of a mask of 0 and 1" in caplog.text
+
+
 def test_two_colors_without_black_cannot_be_told_apart() -> None:
     with pytest.raises(BadMask, match=r"\(255, 0, 0\) and \(255, 255, 255\), and neither is black"):
         read_mask(saved(colored((255, 0, 0), (255, 255, 255))), "x")

@@ -229,7 +229,7 @@ def test_404_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
         download(server.entry("gone"), tmp_path)
     text = str(caught.value)
     assert "HTTP Error 404" in text and str(tmp_path / "thing.pth") in text and SHA in text
-    assert "configs/--config mini" in text
+    assert "--config mini" in text
     assert len(server.requests) == 1
 
 
