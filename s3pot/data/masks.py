@@ -109,8 +109,8 @@ def read_mask(
         _refuse_faint(samples.values, mask, name)
     elif _looks_like_faint_jpeg(samples.values, mask):
         logger.warning(
-            "%s: its outline is such as JPEG leaves of a mask of 0 and 1, so it is not the one that "
-            "was drawn. Save the mask anew as PNG.",
+            "%s: its outline is such as JPEG leaves of a mask of 0 and 1, so it is not the one "
+            "that was drawn. Save the mask anew as PNG.",
             name,
         )
     if orientation == 1:
