@@ -211,7 +211,7 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
 
     Raises:
         BadFile: The file is missing, too large or no YAML, or its aliases expand to more than
-            ``MAX_YAML_NODES`` values or contain themselves.
+            ``MAX_YAML_NODES`` values or contain themselves, or a key stands twice in one mapping.
     """
     content = read_bytes(path)
     try:
@@ -224,6 +224,12 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
                 raise BadFile(
                     f"{path} holds more than {MAX_YAML_NODES:,} values once its aliases are "
                     "expanded; write it without so many aliases."
+                )
+            repeated = _repeated_key(node)
+            if repeated is not None:
+                raise BadFile(
+                    f"{path} holds {repeated.value!r} twice, the second time in line "
+                    f"{repeated.start_mark.line + 1}; put both together, for only one would count."
                 )
             return stream.construct_document(node)
         finally:
@@ -246,6 +252,29 @@ def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
                 size += _expanded_size(key, known) + _expanded_size(value, known)
         known[id(node)] = size
     return known[id(node)]
+
+
+def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:
+    """Find a key that stands twice in one mapping, at any depth; PyYAML would drop the first."""
+    waiting = [node]
+    seen: set[int] = set()  # aliases lead to one node again
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, yaml.SequenceNode):
+            waiting += current.value
+        if not isinstance(current, yaml.MappingNode):
+            continue
+        keys: set[str] = set()
+        for key, value in current.value:
+            waiting.append(value)
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:
+                    return key
+                keys.add(key.value)
+    return None
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -22,7 +22,11 @@ _MAGIC: dict[bytes, str] = {
     b"\xfd7zXZ": "an xz archive, which has to be unpacked",
     b"7z\xbc\xaf": "a 7z archive, which has to be unpacked",
     b"Rar!": "a RAR archive, which has to be unpacked",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file",
 }
+_TAR_MAGIC = b"ustar"
+_TAR_PLACE = 257
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -56,6 +60,10 @@ def foreign_kind(path: Path, name: str | None = None) -> str | None:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return f"no checkpoint but {kind}"
+    if head.startswith(_TAR_MAGIC, _TAR_PLACE):
+        return "no checkpoint but a tar archive, which has to be unpacked"
+    if not any(head):
+        return "no checkpoint: it begins with zeros, as a download that was cut off leaves it"
     return _text_kind(head)
 
 

@@ -101,3 +101,17 @@ def test_messages_show_values_as_they_are(tmp_path: Path) -> None:
         read_config_tree(path)
     with pytest.raises(ConfigError, match="expected keys and values"):
         build_dataclass(type(load_config()), 3, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("train:\n  epochs: 3\ntrain:\n  lr: 0.1\n", "train", 3),
+        ("train: {epochs: 3, lr: 0.1, epochs: 5}\n", "epochs", 1),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, key: str, line: int) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"holds '{key}' twice, the second time in line {line}"):
+        load_config(path)

@@ -60,6 +60,9 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "PDF": (b"%PDF-1.7\n\x00", "a PDF"),
     "PNG": (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     "gzip": (b"\x1f\x8b\x08\x00", "a gzip archive"),
+    "array": (b"\x93NUMPY\x01\x00v\x00", "a NumPy array"),
+    "tar": (bytes(257) + b"ustar\x00" + bytes(100), "a tar archive"),
+    "zeros": (bytes(5000), "no checkpoint: it begins with zeros"),
     "cut zip": (b"PK\x03\x04" + bytes(500), "cut off: its end is missing after 504 bytes"),
 }
 
