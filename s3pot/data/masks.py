@@ -383,7 +383,8 @@ def _looks_like_faint_jpeg(values: np.ndarray, mask: np.ndarray) -> bool:
     pixels = values.astype(np.uint8)
     for quality in JPEG_QUALITIES:
         encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        if np.array_equal(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), pixels):
+        again = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+        if again is not None and np.array_equal(again, pixels):
             return True
     return False
 
