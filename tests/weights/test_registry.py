@@ -66,7 +66,7 @@ def test_wrong_size(tiny: None, tmp_path: Path) -> None:
 
 def test_wrong_hash(tmp_path: Path) -> None:
     entry = weight_files()["yunet"]
-    (tmp_path / entry.file).write_bytes(bytes(entry.size or 0))
+    (tmp_path / entry.file).write_bytes(b"\x08" * (entry.size or 0))
     with pytest.raises(S3potError, match=f"expected {entry.sha256}"):
         locate("yunet", tmp_path)
 
