@@ -20,7 +20,7 @@ from s3pot.ps.variants import FIXED, OTSU, otsu_threshold
 from s3pot.sam.mini import MiniImageEncoder
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
 
-POINTS_PER_SIDE = 32  # of SAM's automatic masks, as in segment-anything
+CELLS_PER_POINT = 2  # of SAM's automatic masks: 32 points a side with 64 cells, as SAM's authors do
 POINTS_AT_ONCE = 64
 
 
@@ -144,8 +144,9 @@ def automatic_logits(case: Case) -> Tensor:
     """
     sam = case.segmenter.sam
     embedding = case.prompts.image_embedding.float()[None]
-    step = sam.grid.size / POINTS_PER_SIDE
-    places = (torch.arange(POINTS_PER_SIDE, device=embedding.device) + 0.5) * step
+    points_per_side = sam.grid.side // CELLS_PER_POINT
+    step = sam.grid.size / points_per_side
+    places = (torch.arange(points_per_side, device=embedding.device) + 0.5) * step
     rows, columns = torch.meshgrid(places, places, indexing="ij")
     points_sam = torch.stack((columns, rows), dim=-1).reshape(-1, 1, 2)
     gives_three = not isinstance(sam.sam.image_encoder, MiniImageEncoder)

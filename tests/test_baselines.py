@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from s3pot import baselines
-from s3pot.baselines import BASELINES, POINTS_PER_SIDE, Case, automatic_logits
+from s3pot.baselines import BASELINES, Case, automatic_logits
 from s3pot.pipeline import OcclusionSegmenter, split_region
 from s3pot.sam.frozen import FrozenSam
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
@@ -138,12 +138,12 @@ def test_there_is_an_automatic_mask_for_each_point_of_a_grid(
     face: AlignedFace, prompts: Prompts, tiny_sam: FrozenSam
 ) -> None:
     logits = automatic_logits(Case(face, prompts, OcclusionSegmenter(tiny_sam)))
-    assert logits.shape == (POINTS_PER_SIDE**2, 32, 32)
-    points_sam = torch.tensor([[[27.0, 5.0]]])  # the grid is 2 pixels wide: column 13, row 2
+    assert logits.shape == (4 * 4, 32, 32)
+    points_sam = torch.tensor([[[24.0, 40.0]]])  # the points are 16 pixels apart: column 1, row 2
     tokens = tiny_sam.embed_points(points_sam, torch.ones(1, 1, dtype=torch.int64))
     with torch.no_grad():
         expected = tiny_sam.decode(prompts.image_embedding.float()[None], tokens).logits[0, 0]
-    assert torch.allclose(logits[2 * POINTS_PER_SIDE + 13].float(), expected, atol=0.02)
+    assert torch.allclose(logits[2 * 4 + 1].float(), expected, atol=0.02)
 
 
 def test_the_best_automatic_mask_is_the_one_that_fits_the_truth(

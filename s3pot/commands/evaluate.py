@@ -3,10 +3,13 @@ r"""Score results against the truth, or run a table of variants and baselines.
 Commands:
     python evaluate.py --datapath ./dataset/processed_data/val --results ./results
     python evaluate.py --suite configs/tables/demo.yaml --output_dir results/demo --config mini
+    python evaluate.py --suite configs/tables/main.yaml --config mini --dry_run
 
 Prints the table and writes it as table.csv, table.md, table.tex (for the booktabs package) and, as
 means with intervals, table.png and table.pdf; per_image.csv has the scores of each face. A suite
 that was interrupted or has new rows does what is missing; --overwrite does everything again.
+--dry_run checks data, weights and rows of a suite without a GPU, and prints what each row will cost
+and all that is missing; exit code 1 if anything is.
 Several processes share a suite (torchrun, or --shard i/n in a job array); then the same command
 without them writes the table.
 """
@@ -17,10 +20,14 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from s3pot.commands import cli
 from s3pot.config import Config
 from s3pot.types import S3potError
+
+if TYPE_CHECKING:
+    from s3pot.runs.suite_file import Suite
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output_dir", type=Path, help="where the table goes (default: that of --results)")
     add("--limit", type=int, metavar="N", help="only the first N faces; 0 for all")
     add("--overwrite", action="store_true", help="with --suite: also do what is finished")
+    add("--dry_run", action="store_true", help="with --suite: only check and estimate")
     add("--shard", metavar="I/N", help="with --suite: do part I of N, I from 0 to N - 1")
     return parser
 
@@ -45,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     def body(config: Config) -> int:
         if args.limit is not None and args.limit < 0:
             raise S3potError(f"--limit is {args.limit}; expected a number of faces, 0 for all")
+        if args.dry_run and not args.suite:
+            raise S3potError("--dry_run checks a suite; give --suite too")
+        if args.suite and args.dry_run:
+            return check_suite(args, config)
         if args.suite:
             return run_suite(args, config)
         if args.datapath and args.results:
@@ -54,17 +66,32 @@ def main(argv: list[str] | None = None) -> int:
     return cli.run(args, body)
 
 
+def chosen_suite(args: argparse.Namespace) -> Suite:
+    """Read the suite, with the faces that the options say."""
+    from s3pot.runs.suite_file import read_suite
+
+    suite = read_suite(args.suite)
+    limit = suite.limit if args.limit is None else args.limit
+    return replace(suite, datapath=args.datapath or suite.datapath, limit=limit)
+
+
+def check_suite(args: argparse.Namespace, config: Config) -> int:
+    """Print what a table will cost and what is missing; returns how many things are."""
+    from s3pot.runs.suite_plan import plan_suite, plan_text
+
+    plan = plan_suite(config, chosen_suite(args))
+    sys.stdout.write(plan_text(plan))
+    return len(plan.missing)
+
+
 def run_suite(args: argparse.Namespace, config: Config) -> int:
     """Run a table; returns how many faces failed, each in each row."""
     # Here, not above: --help should not wait for PyTorch.
     from s3pot.report.tables import markdown
     from s3pot.runs.shard import find_shard
     from s3pot.runs.suite import evaluate_suite
-    from s3pot.runs.suite_file import read_suite
 
-    suite = read_suite(args.suite)
-    limit = suite.limit if args.limit is None else args.limit
-    suite = replace(suite, datapath=args.datapath or suite.datapath, limit=limit)
+    suite = chosen_suite(args)
     output_dir = args.output_dir or Path("results") / args.suite.stem
     shard = find_shard(args.shard)
     evaluation = evaluate_suite(config, suite, output_dir, args.overwrite, shard)

@@ -1,0 +1,242 @@
+"""A dry run of a table: what is there, what is missing, what each row will cost.
+
+Nothing is loaded but the headers of images, and nothing is written. No GPU is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from s3pot.build import weights_path
+from s3pot.config import Config, config_to_dict
+from s3pot.data.face_folder import FaceFiles, find_faces
+from s3pot.data.mask_folder import MaskFolder
+from s3pot.data.truth import faces_with_truth
+from s3pot.runs.suite_cost import (
+    CPU,
+    GPU,
+    Cost,
+    Work,
+    cost_of,
+    scoring_work,
+    training_work,
+)
+from s3pot.runs.suite_file import BUNDLED, FOLDER, PER_IMAGE, Row, Suite
+from s3pot.runs.suite_rows import row_config
+from s3pot.types import S3potError
+
+LISTED = 5  # of many faces with the same fault
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """What a row will take.
+
+    Attributes:
+        name: Of the row.
+        faces: How many it scores.
+        training: What it trains, in words; empty if nothing.
+        cost: Of all that no row before it does.
+    """
+
+    name: str
+    faces: int
+    training: str
+    cost: Cost
+
+
+@dataclass
+class SuitePlan:
+    """What a table will take.
+
+    Attributes:
+        rows: In the order of the suite.
+        missing: All that has to be there and is not, or is not as it should be.
+    """
+
+    rows: list[RowPlan] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def need(self, text: str) -> None:
+        """Say that something is missing; the same thing once."""
+        if text not in self.missing:
+            self.missing.append(text)
+
+    @property
+    def cost(self) -> Cost:
+        """Of the whole table."""
+        total = Cost(0.0, 0.0)
+        for row in self.rows:
+            total += row.cost
+        return total
+
+
+def plan_suite(config: Config, suite: Suite) -> SuitePlan:
+    """Check data, weights and rows of a table, and estimate what it costs.
+
+    Args:
+        config: What the rows override.
+        suite: The rows and the faces.
+    """
+    plan = SuitePlan()
+    faces = _faces_to_score(plan, config, suite)
+    train = _faces_to_train_on(plan, suite)
+    _check_files(plan, [*faces, *train])
+    done: set[Hashable] = set()  # pairs and trainings of the rows so far
+    for row in suite.rows:
+        try:
+            own_config = row_config(config, row)
+        except S3potError as error:
+            plan.need(f"row {row.name!r}: {error}")
+            continue
+        used = faces[: row.faces or None]
+        _check_row(plan, row, own_config, used)
+        plan.rows.append(_plan_row(row, own_config, used, train, done))
+    return plan
+
+
+def _faces_to_score(plan: SuitePlan, config: Config, suite: Suite) -> list[FaceFiles]:
+    try:
+        return faces_with_truth(suite.datapath)[: suite.limit or None]
+    except S3potError as error:
+        plan.need(str(error))
+        for model in ("parser", "generator", "detector"):  # of the command that writes the folder
+            _check_weights(plan, config, model)
+        return []
+
+
+def _faces_to_train_on(plan: SuitePlan, suite: Suite) -> list[FaceFiles]:
+    if suite.train is None or not any(row.is_trained for row in suite.rows):
+        return []
+    try:
+        return find_faces(suite.train)[: suite.train_limit or None]
+    except S3potError as error:
+        plan.need(f"training faces: {error}")
+        return []
+
+
+def _check_files(plan: SuitePlan, faces: Sequence[FaceFiles]) -> None:
+    """Check that the files of faces are there and show one frame."""
+    faults: dict[str, list[str]] = {}
+    for face in faces:
+        for fault in _faults(face):
+            faults.setdefault(fault, []).append(face.name)
+    for fault, names in faults.items():
+        plan.need(f"{fault}: {_listed(names)}. Run generate_reference.py again.")
+
+
+def _faults(face: FaceFiles) -> list[str]:
+    members = {"image": face.raw, "reference": face.reference, "parsing": face.parsing}
+    faults = [f"the {role} is missing" for role, path in members.items() if not path.is_file()]
+    if faults:
+        return faults
+    try:
+        with Image.open(face.raw) as image, Image.open(face.reference) as reference:
+            if image.size != reference.size:
+                faults.append("image and reference differ in size")
+    except OSError:
+        faults.append("image or reference is no readable image")
+    try:
+        np.load(face.parsing, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        faults.append("the parsing is no readable array")
+    return faults
+
+
+def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFiles]) -> None:
+    """Check what only this row needs."""
+    if row.method == FOLDER:
+        masks = MaskFolder(Path(row.path), row.polarity, row.size)
+        names = [face.name for face in faces if masks.find(face.name) is None]
+        if names:
+            plan.need(f"row {row.name!r}: {row.path} holds no mask of {_listed(names)}")
+        return
+    _check_weights(plan, config, "sam")
+    if row.adapter == BUNDLED or (row.adapter == PER_IMAGE and row.init == "general"):
+        _check_weights(plan, config, "adapter")
+    if row.is_oracle:
+        names = [face.name for face in faces if face.clean is None]
+        if names:
+            plan.need(f"row {row.name!r}: the true clean face is missing: {_listed(names)}")
+
+
+def _check_weights(plan: SuitePlan, config: Config, model: str) -> None:
+    try:
+        weights_path(config, model)
+    except S3potError as error:
+        plan.need(str(error))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+
+
+def _plan_row(
+    row: Row,
+    config: Config,
+    faces: Sequence[FaceFiles],
+    train: Sequence[FaceFiles],
+    done: set[Hashable],
+) -> RowPlan:
+    """Estimate a row; pairs and trainings that ``done`` knows cost nothing more."""
+    work = [scoring_work(row, config, len(faces))]
+    pairs_key = (config.model, config.sam, config.prompt, row.reference)
+    if row.method != FOLDER:
+        work.append(Work(pairs=_new(len(faces), ("score", pairs_key), done)))
+    training = ""
+    if row.is_trained:
+        work.append(Work(pairs=_new(len(train), ("train", pairs_key), done)))
+        settings = config_to_dict(config)
+        decisive = [settings["train"], settings["loss"], settings["mask"]]
+        key = ("adapter", pairs_key, str(decisive), row.point_variant(config.train.seed))
+        is_new = _new(1, key, done)
+        training = f"{len(train)} faces x {config.train.epochs} epochs" if is_new else "as above"
+        work.append(training_work(config, len(train) * is_new))
+    cost = Cost(0.0, 0.0)
+    for part in work:
+        cost += cost_of(part, config)
+    if row.method == FOLDER:
+        cost = replace(cost, gpu=0.0)
+    return RowPlan(row.name, len(faces), training, cost)
+
+
+def _new(count: int, key: Hashable, done: set[Hashable]) -> int:
+    """``count`` the first time that a key is seen, then 0."""
+    if key in done:
+        return 0
+    done.add(key)
+    return count
+
+
+def plan_text(plan: SuitePlan) -> str:
+    """Write a plan for people: the rows in Markdown, the sum, and what is missing in one block."""
+    lines = [
+        f"| row | faces | trains | s, {CPU} | s, {GPU} |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in plan.rows:
+        name = row.name.replace("|", "\\|")
+        seconds = f"{_number(row.cost.cpu)} | {_number(row.cost.gpu)}"
+        lines.append(f"| {name} | {row.faces} | {row.training or '-'} | {seconds} |")
+    total = plan.cost
+    lines.append(f"| all rows | | | {_number(total.cpu)} | {_number(total.gpu)} |")
+    lines += [
+        "",
+        "Seconds by the rates of s3pot/runs/suite_cost.py, at most; what is finished is kept.",
+    ]
+    if plan.missing:
+        lines += ["", f"missing ({len(plan.missing)}):"]
+        lines += [f"- {text}" for text in plan.missing]
+    else:
+        lines += ["", "nothing is missing"]
+    return "\n".join(lines) + "\n"
+
+
+def _number(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:,.0f}"
