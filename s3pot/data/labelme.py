@@ -7,7 +7,7 @@ import binascii
 import io
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,16 +148,70 @@ def read_labelme(
     content = read_json(path)
     if not isinstance(content, dict) or "shapes" not in content:
         return None
+    mask = _draw(path, content, size, policy.counts)
+    _warn(path, content["shapes"], policy)
+    return mask
+
+
+def draw_labels(path: Path, size: tuple[int, ...], labels: Collection[str]) -> np.ndarray:
+    """Draw the shapes of some labels, as ``read_labelme`` draws those that count.
+
+    Args:
+        path: A LabelMe file.
+        size: Height and width of the image that the mask is for.
+        labels: Of the shapes, in lower case.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        BadFile: As ``read_labelme``; also if it is no LabelMe file.
+    """
+    return _draw(path, _labelme_content(path), size, lambda label: _normal(label) in labels)
+
+
+def labels_of(path: Path) -> list[str]:
+    """Give the label of each shape of a LabelMe file, in lower case.
+
+    Raises:
+        BadFile: The file is damaged or no LabelMe file.
+    """
+    return [_normal(_label_of(shape)) for shape in _shapes_of(path, _labelme_content(path))]
+
+
+def _labelme_content(path: Path) -> Mapping[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict) or "shapes" not in content:
+        raise BadFile(f"{path} is no LabelMe file: it has no key 'shapes'.")
+    return content
+
+
+def _shapes_of(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     shapes = content["shapes"]
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
         raise BadFile(f"{path} is no LabelMe file: its 'shapes' are no list of shapes.")
+    return shapes
+
+
+def _label_of(shape: Mapping[str, Any]) -> str:
+    return str(shape.get("label") or "")
+
+
+def _draw(
+    path: Path,
+    content: Mapping[str, Any],
+    size: tuple[int, ...],
+    counts: Callable[[str], bool],
+) -> np.ndarray:
+    """Draw the shapes whose label counts; ``_background_`` cuts."""
+    shapes = _shapes_of(path, content)
     frame = _frame_of(path, content, (size[0], size[1]))
     mask = np.zeros(frame.size, dtype=bool)
     outside: list[str] = []
     for number, shape in enumerate(shapes, 1):
-        label = str(shape.get("label") or "")
+        label = _label_of(shape)
         is_hole = _normal(label) in HOLE_LABELS
-        if not is_hole and not policy.counts(label):
+        if not is_hole and not counts(label):
             continue
         try:
             area = _shape_area(shape, frame)
@@ -172,13 +226,12 @@ def read_labelme(
                 outside.append(label)
     if outside:
         logger.warning("%s: shapes that lie outside the image: %s", path, ", ".join(outside))
-    _warn(path, shapes, policy)
     return mask
 
 
 def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) -> None:
     """Name what was left out, so that no truth shrinks in silence."""
-    labels = {str(shape.get("label") or "") for shape in shapes}
+    labels = {_label_of(shape) for shape in shapes}
     labels = {label for label in labels if _normal(label) not in HOLE_LABELS | IGNORE_LABELS}
     skipped = {
         _kind_of(shape)

@@ -12,7 +12,7 @@ import pytest
 from s3pot.geometry import Alignment
 from s3pot.io import write_json
 from s3pot.rg.align import from_landmarks, identity
-from s3pot.rg.warp import crop, to_photo
+from s3pot.rg.warp import crop, crop_labels, to_photo
 from s3pot.types import S3potError
 
 FIVE = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])
@@ -233,3 +233,25 @@ def test_another_photo_is_refused() -> None:
         crop(other, way)
     with pytest.raises(S3potError, match="same upright photo"):
         to_photo(np.zeros((32, 32, 3), np.uint8), way, other)
+
+
+@pytest.mark.parametrize("degrees", [0, 20])
+def test_a_pixel_of_a_class_map_takes_the_class_that_covers_most_of_it(degrees: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 12, (10, 9)), np.ones((6, 6), int)).astype(np.uint8)
+    way = plan(40, (30, 27), degrees, labels.shape, size=32)
+    coverage = np.zeros((12, *way.size))
+    for label in range(12):
+        one_hot = np.repeat((labels == label)[..., None] * np.uint8(255), 3, axis=2)
+        sample, inside = sampled(one_hot, way)
+        coverage[label] = sample[..., 0]
+    first, second = np.sort(coverage, axis=0)[::-1][:2]
+    is_clear = inside & (first - second > 3)  # Pillow rounds to 8 bits
+    assert is_clear.mean() > 0.8
+    found = crop_labels(labels, way)
+    np.testing.assert_array_equal(found[is_clear], coverage.argmax(axis=0)[is_clear])
+
+
+def test_the_whole_class_map_stays_as_it_is() -> None:
+    labels = np.random.default_rng(0).integers(0, 12, (32, 32)).astype(np.uint8)
+    np.testing.assert_array_equal(crop_labels(labels, identity(labels)), labels)

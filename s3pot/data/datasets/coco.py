@@ -1,0 +1,357 @@
+"""COCO instance JSON, in and out: polygons and run lengths, a category for each kind of label.
+
+Categories ``visible_face`` and ``ignore`` are what their names say; of the others those that are
+occluders by the label policy make up the occlusion. Polygons are drawn by pycocotools, whose rule
+is COCO's definition of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.data.datasets import run_lengths
+from s3pot.data.datasets.edge_polygons import edge_polygons
+from s3pot.data.datasets.image_mask_folders import OCCLUSION, POLARITIES, VISIBLE_FACE
+from s3pot.data.datasets.item import (
+    DatasetAdapter,
+    DatasetError,
+    DatasetItem,
+    ItemLabels,
+    name_problem,
+    some,
+)
+from s3pot.data.labelme import LabelPolicy
+from s3pot.io import BadFile, file_sha256, read_json, write_json
+from s3pot.types import S3potError
+
+IGNORE = "ignore"
+CATEGORIES = (OCCLUSION, VISIBLE_FACE, IGNORE)  # that are written, numbered from 1
+_POLYGON_NUMBERS = 6  # three points are the least that span an area
+_OUTLINE_PER_PIXEL = 4  # a polygon whose outline is longer than this is damaged, or an attack
+
+Entry = Mapping[str, Any]
+
+
+class CocoJson(DatasetAdapter):
+    """Images of a folder and the instances of a COCO file.
+
+    Args:
+        root: Folder that the ``file_name`` of an image is relative to.
+        annotations: The COCO file.
+        policy: Which categories are occluders.
+        polarity: What instances of categories that count mark: ``occlusion`` or ``visible_face``.
+
+    Raises:
+        DatasetError: The file is no COCO file; names file and key.
+    """
+
+    format_name = "coco"
+    layout = "a folder of images and a COCO file with images, annotations and categories"
+
+    def __init__(
+        self, root: Path, annotations: Path, policy: LabelPolicy, polarity: str = OCCLUSION
+    ) -> None:
+        super().__init__(root)
+        if polarity not in POLARITIES:
+            raise DatasetError(f"The polarity is {polarity!r}; expected {' or '.join(POLARITIES)}.")
+        self.annotations = annotations
+        self.policy = policy
+        self.polarity = polarity
+        content = read_json(annotations)
+        self.images = _entries(content, "images", annotations)
+        self.instances: dict[Any, list[Entry]] = defaultdict(list)
+        for instance in _entries(content, "annotations", annotations):
+            self.instances[_hashable(instance.get("image_id"))].append(instance)
+        self.categories: dict[Any, str] = {}
+        for category in _entries(content, "categories", annotations):
+            name = str(_value(category, "name", f"{annotations}: a category"))
+            self.categories[_hashable(category.get("id"))] = name
+        self._image_of: dict[Path, Entry] = {}
+
+    @override
+    def items(self) -> Sequence[DatasetItem]:
+        if not self.images:
+            raise DatasetError(f"{self.annotations} lists no images.")
+        items = [self._item_of(number, image) for number, image in enumerate(self.images, 1)]
+        seen: set[str] = set()
+        for position, item in enumerate(items):
+            if item.name in seen:
+                problem = (
+                    f"{self.annotations}: two values of file_name give the name {item.name!r}."
+                )
+                items[position] = replace(item, problem=problem)
+            seen.add(item.name)
+        return sorted(items, key=lambda item: item.name)
+
+    def _item_of(self, number: int, image: Entry) -> DatasetItem:
+        """Find the file of an entry of ``images``, counted from 1."""
+        where = f"{self.annotations}: the file_name of image {number}"
+        file_name = image.get("file_name")
+        if not isinstance(file_name, str):
+            problem = f"{where} is {file_name!r}; expected the path of an image."
+            return DatasetItem(f"image {number}", self.root, problem=problem)
+        name = PurePosixPath(file_name).with_suffix("").as_posix() if file_name else ""
+        problem_of_name = name_problem(name)
+        if problem_of_name is not None:
+            return DatasetItem(name, self.root, problem=f"{where}: {problem_of_name}")
+        path = self.root / file_name
+        self._image_of[path] = image
+        return DatasetItem(name, path)
+
+    @override
+    def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
+        image = self._image_of[item.image]
+        where = f"{self.annotations}: the image {image['file_name']!r}"
+        stated = (image.get("height", size[0]), image.get("width", size[1]))
+        if stated != size:
+            raise DatasetError(
+                f"{where} has height and width {stated[0]} and {stated[1]}, but the file is "
+                f"{size[0]} and {size[1]}."
+            )
+        masks: dict[str, np.ndarray] = {self.polarity: np.zeros(size, bool)}
+        counts: Counter[str] = Counter()
+        for instance in self._instances_of(image):
+            category = self._category_of(instance)
+            counts[category] += 1
+            kind = self._kind_of(category)
+            if kind is not None:
+                mask = instance_mask(instance, size, str(self.annotations))
+                masks[kind] = masks[kind] | mask if kind in masks else mask
+        has_other = self.polarity == OCCLUSION and VISIBLE_FACE in masks
+        if has_other and not masks[OCCLUSION].any():
+            del masks[OCCLUSION]  # nothing was said of it
+        return ItemLabels(
+            occlusion=masks.get(OCCLUSION),
+            visible_face=masks.get(VISIBLE_FACE),
+            ignored=masks.get(IGNORE),
+            shapes=dict(counts),
+        )
+
+    @override
+    def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
+        return {}  # one file for all images, of which an image's own part is hashed
+
+    @override
+    def fingerprint(self, item: DatasetItem) -> dict[str, str]:
+        image = self._image_of.get(item.image)
+        if image is None or not item.image.is_file():
+            return {}
+        instances = [
+            {**instance, "category_id": self.categories.get(_hashable(instance.get("category_id")))}
+            for instance in self._instances_of(image)
+        ]
+        return {
+            "image": file_sha256(item.image),
+            "labels": hashlib.sha256(repr([image, instances]).encode()).hexdigest(),
+        }
+
+    @override
+    def problems(self) -> Sequence[str]:
+        known = {_hashable(image.get("id")) for image in self.images}
+        problems = []
+        for image_id, instances in self.instances.items():
+            if image_id not in known:
+                ids = some([str(instance.get("id")) for instance in instances])
+                problems.append(
+                    f"{self.annotations}: image_id {image_id!r} of annotation {ids} is no "
+                    "image's id."
+                )
+        return problems
+
+    def _instances_of(self, image: Entry) -> list[Entry]:
+        return self.instances.get(_hashable(image.get("id")), [])
+
+    def _category_of(self, instance: Entry) -> str:
+        category_id = _hashable(instance.get("category_id"))
+        if category_id not in self.categories:
+            raise DatasetError(
+                f"{self.annotations}: category_id {category_id!r} of annotation "
+                f"{instance.get('id')} is no category's id."
+            )
+        return self.categories[category_id]
+
+    def _kind_of(self, category: str) -> str | None:
+        """What instances of a category mark, one of ``CATEGORIES``; None if they do not count."""
+        if category in (VISIBLE_FACE, IGNORE):
+            return category
+        return self.polarity if self.policy.counts(category) else None
+
+
+def instance_mask(instance: Entry, size: tuple[int, int], source: str) -> np.ndarray:
+    """Draw one instance, polygons or run lengths.
+
+    Args:
+        instance: Of a COCO file.
+        size: Height and width of its image.
+        source: The file, for messages.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        DatasetError: The segmentation is missing, damaged or of another size; names file and key.
+    """
+    where = f"{source}: the segmentation of annotation {instance.get('id')}"
+    segmentation = instance.get("segmentation")
+    try:
+        if isinstance(segmentation, dict):
+            return _run_length_mask(segmentation, size)
+        if isinstance(segmentation, list) and segmentation:
+            return _polygon_mask(segmentation, size)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DatasetError(f"{where} cannot be drawn: {error}.") from error
+    raise DatasetError(f"{where} is neither a list of polygons nor run lengths.")
+
+
+def _run_length_mask(segmentation: Entry, size: tuple[int, int]) -> np.ndarray:
+    if segmentation.get("size") != list(size):
+        raise ValueError(f"its size is {segmentation.get('size')}, but the image is {list(size)}")
+    counts = segmentation.get("counts")
+    if isinstance(counts, str):
+        counts = run_lengths.from_text(counts)
+    if not isinstance(counts, list) or not all(type(count) is int for count in counts):
+        raise ValueError("its counts are neither whole numbers nor their text")
+    return run_lengths.decode(counts, size)
+
+
+def _polygon_mask(segmentation: Sequence[Any], size: tuple[int, int]) -> np.ndarray:
+    polygons = []
+    for polygon in segmentation:
+        numbers = np.asarray(polygon, dtype=np.float64)
+        if numbers.ndim != 1 or len(numbers) < _POLYGON_NUMBERS or len(numbers) % 2:
+            raise ValueError(
+                f"a polygon in it has {numbers.size} numbers; expected x, y, x, y, ... of at least "
+                "three points"
+            )
+        points = numbers.reshape(-1, 2)
+        limit = 2 * max(size)
+        if not np.isfinite(points).all() or np.abs(points).max() > limit:
+            raise ValueError(f"a polygon in it has points further than {limit} pixels away")
+        steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+        if steps.sum() > _OUTLINE_PER_PIXEL * max(size[0] * size[1], 100):
+            raise ValueError("the outline of a polygon in it is longer than its image has pixels")
+        polygons.append(numbers.tolist())
+    tools = _mask_tools()
+    encoded = tools.frPyObjects(polygons, size[0], size[1])
+    return np.asarray(tools.decode(tools.merge(encoded)), dtype=bool)
+
+
+def _mask_tools() -> Any:
+    """Import pycocotools, which only polygons need."""
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise S3potError(
+            "The polygons of COCO files are drawn by pycocotools, which is not installed. "
+            'Install it: pip install "s3pot[coco]" or pip install pycocotools.'
+        ) from error
+    return mask
+
+
+def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]]:
+    """Turn what is known of an image into COCO instances, one for each kind of label.
+
+    Args:
+        labels: Of the image.
+        as_polygons: Write polygons where they give the mask back exactly, else run lengths.
+
+    Returns:
+        Instances without ``id`` and ``image_id``.
+    """
+    masks = {OCCLUSION: labels.occlusion, VISIBLE_FACE: labels.visible_face, IGNORE: labels.ignored}
+    instances = []
+    for category, mask in masks.items():
+        if mask is None or not mask.any():
+            continue
+        rows = np.flatnonzero(mask.any(axis=1))
+        columns = np.flatnonzero(mask.any(axis=0))
+        left, top = int(columns[0]), int(rows[0])
+        polygons = edge_polygons(mask) if as_polygons else None
+        instances.append(
+            {
+                "category_id": 1 + CATEGORIES.index(category),
+                "iscrowd": int(category == IGNORE),  # which COCO's own scores leave out
+                "area": int(mask.sum()),
+                "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
+                "segmentation": _segmentation(mask, polygons),
+            }
+        )
+    return instances
+
+
+def _segmentation(mask: np.ndarray, polygons: list[np.ndarray] | None) -> Any:
+    if polygons:
+        return [polygon.ravel().tolist() for polygon in polygons]
+    return {"size": list(mask.shape), "counts": run_lengths.to_text(run_lengths.encode(mask))}
+
+
+def write_coco(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
+    """Write a COCO file.
+
+    Args:
+        path: The JSON file.
+        images: Of each image ``file_name``, ``width``, ``height`` and ``instances``, as
+            ``coco_instances`` gives them.
+    """
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, image in enumerate(images, 1):
+        entry = {key: image[key] for key in ("file_name", "width", "height")}
+        entries.append({"id": image_id, **entry})
+        for instance in image["instances"]:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **instance})
+    categories = [
+        {"id": number, "name": name, "supercategory": "face"}
+        for number, name in enumerate(CATEGORIES, 1)
+    ]
+    write_json(path, {"images": entries, "annotations": annotations, "categories": categories})
+
+
+def find_annotations(root: Path) -> Path:
+    """Find the one COCO file of a folder, or of its ``annotations`` folder.
+
+    Raises:
+        DatasetError: There is none, or several.
+    """
+    files = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
+    found = [path for path in files if is_coco(path)] if len(files) > 1 else files
+    if len(found) == 1:
+        return found[0]
+    names = some([path.name for path in found])
+    what = f"several COCO files: {names}" if found else "no COCO file"
+    raise DatasetError(f"{root} holds {what}; say with --annotations which one is meant.")
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a JSON file has the keys of a COCO file; not if it cannot be read."""
+    try:
+        content = read_json(path)
+    except BadFile:
+        return False
+    return isinstance(content, dict) and "images" in content and "annotations" in content
+
+
+def _entries(content: Any, key: str, source: Path) -> list[Entry]:
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DatasetError(f"{source} is no COCO file: its key {key!r} holds no list of objects.")
+    return entries
+
+
+def _value(entry: Entry, key: str, where: str) -> Any:
+    if key not in entry:
+        raise DatasetError(f"{where} with id {entry.get('id')} lacks the key {key!r}.")
+    return entry[key]
+
+
+def _hashable(value: Any) -> Any:
+    """An id that can be looked up; of the lists and objects that damaged files hold, their text."""
+    return value if isinstance(value, (int, str)) else repr(value)

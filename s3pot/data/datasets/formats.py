@@ -1,0 +1,139 @@
+"""All layouts of data sets by name: how they are read, written and recognized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from s3pot.data.datasets.authors import AuthorsFolders
+from s3pot.data.datasets.celebamask_hq import IMAGES, CelebAMaskHQ
+from s3pot.data.datasets.coco import CocoJson, find_annotations, is_coco
+from s3pot.data.datasets.image_mask_folders import (
+    OCCLUSION,
+    CofwFaceOcc,
+    FolderNames,
+    ImageMaskFolders,
+    RealOcc,
+)
+from s3pot.data.datasets.item import DatasetAdapter, DatasetError
+from s3pot.data.datasets.labelme_folder import LabelMeFolder
+from s3pot.data.datasets.own_folder import RAW_IMAGES, OwnFolder
+from s3pot.data.datasets.writers import (
+    CocoWriter,
+    DatasetWriter,
+    FacesWriter,
+    FoldersWriter,
+    LabelMeWriter,
+    OwnFolderWriter,
+)
+from s3pot.data.labelme import LabelPolicy, holds_shapes
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What has to be said of a data set besides its format.
+
+    Attributes:
+        images: Folder of images, for the format folders; for coco too, the default is its own.
+        masks: Folder of masks.
+        ignored: Folder of masks of pixels that no score counts.
+        mask_ending: What stands behind an image's name in those of its masks.
+        polarity: What masks, or COCO's instances, mark; the format folders has no default.
+        annotations: The COCO file; None looks for the only one.
+        policy: Which labels of LabelMe files and which categories of COCO files are occluders.
+    """
+
+    images: str = ""
+    masks: str = ""
+    ignored: str = ""
+    mask_ending: str = ""
+    polarity: str = ""
+    annotations: Path | None = None
+    policy: LabelPolicy = field(default_factory=LabelPolicy)
+
+
+def _read_coco(root: Path, options: SourceOptions) -> DatasetAdapter:
+    annotations = options.annotations or find_annotations(root)
+    images = root / options.images if options.images else root
+    if not options.images and (root / "images").is_dir():
+        images = root / "images"
+    return CocoJson(images, annotations, options.policy, options.polarity or OCCLUSION)
+
+
+def _read_folders(root: Path, options: SourceOptions) -> DatasetAdapter:
+    names = FolderNames(
+        images=options.images or "images",
+        masks=options.masks or "masks",
+        polarity=options.polarity,
+        ignored=options.ignored,
+        mask_ending=options.mask_ending,
+    )
+    return ImageMaskFolders(root, names)
+
+
+READERS: dict[str, Callable[[Path, SourceOptions], DatasetAdapter]] = {
+    "authors": lambda root, options: AuthorsFolders(root, options.policy),
+    "realocc": lambda root, options: RealOcc(root),
+    "cofw": lambda root, options: CofwFaceOcc(root),
+    "celebamask-hq": lambda root, options: CelebAMaskHQ(root),
+    "folders": _read_folders,
+    "coco": _read_coco,
+    "labelme": lambda root, options: LabelMeFolder(root, options.policy),
+    "s3pot": lambda root, options: OwnFolder(root, options.policy),
+}
+
+WRITERS: dict[str, Callable[[Path, DatasetAdapter, bool], DatasetWriter]] = {
+    "s3pot": lambda folder, adapter, as_polygons: OwnFolderWriter(folder),
+    "folders": lambda folder, adapter, as_polygons: FoldersWriter(folder),
+    "coco": lambda folder, adapter, as_polygons: CocoWriter(folder, as_polygons),
+    "labelme": lambda folder, adapter, as_polygons: LabelMeWriter(folder),
+    "faces": lambda folder, adapter, as_polygons: FacesWriter(folder, adapter),
+}
+
+
+def open_dataset(root: Path, format_name: str, options: SourceOptions) -> DatasetAdapter:
+    """Give the adapter of a data set.
+
+    Args:
+        root: Its folder.
+        format_name: One of ``READERS``, or ``AUTO``.
+        options: What has to be said besides.
+
+    Raises:
+        S3potError: The folder is missing, or of another layout.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"There is no folder {root}; give the folder of a data set.")
+    if format_name == AUTO:
+        format_name = recognize(root)
+    return READERS[format_name](root, options)
+
+
+def recognize(root: Path) -> str:
+    """Tell the format of a folder by its layout; ``folders`` has none that is known.
+
+    Raises:
+        DatasetError: It is none that can be told.
+    """
+    if (root / RAW_IMAGES).is_dir():
+        return "s3pot"
+    if (root / IMAGES).is_dir():
+        return "celebamask-hq"
+    if (root / "image").is_dir() and (root / "mask").is_dir():
+        return "realocc"
+    if (root / "COFW_test").is_dir() or ((root / "img").is_dir() and (root / "mask").is_dir()):
+        return "cofw"
+    if any(path.parent.name.isdecimal() for path in root.glob("**/Reference*.png")):
+        return "authors"
+    files = sorted([*root.glob("*.json"), *root.glob("*/*.json")])
+    if any(is_coco(path) for path in files):
+        return "coco"
+    if any(holds_shapes(path) for path in files):
+        return "labelme"
+    raise DatasetError(
+        f"{root} has the layout of no format that can be told by it; say with --from which one it "
+        f"is: {', '.join(READERS)}."
+    )

@@ -1,0 +1,174 @@
+"""Data sets of two folders, images and masks of the same names.
+
+RealOcc and RealOcc-Wild (Voo et al., CVPR Workshops 2022): ``image/``, ``mask/`` with the visible
+face as 0 and 1, and lists of names in ``split/``. COFW (Burgos-Artizzu et al., ICCV 2013) with the
+masks of FaceOcc (Yin and Chen, 2022): ``COFW_test/img/`` and ``COFW_test/mask/`` with the visible
+face as 0 and 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from typing_extensions import override
+
+from s3pot.data.datasets.item import (
+    DatasetAdapter,
+    DatasetError,
+    DatasetItem,
+    ItemLabels,
+    list_images,
+    read_mask_of_size,
+    some,
+)
+from s3pot.data.truth import SUFFIXES_PNG_FIRST
+from s3pot.io import read_bytes
+
+OCCLUSION = "occlusion"
+VISIBLE_FACE = "visible_face"
+POLARITIES = (OCCLUSION, VISIBLE_FACE)
+
+
+@dataclass(frozen=True)
+class FolderNames:
+    """Where the files of a data set of folders lie, relative to its own folder.
+
+    Attributes:
+        images: Folder of images.
+        masks: Folder of masks.
+        polarity: What the masks mark: ``occlusion`` or ``visible_face``.
+        ignored: Folder of masks of pixels that no score counts; empty if there is none.
+        mask_ending: What stands behind an image's name in those of its masks, such as ``_mask``.
+    """
+
+    images: str
+    masks: str
+    polarity: str
+    ignored: str = ""
+    mask_ending: str = ""
+
+
+class ImageMaskFolders(DatasetAdapter):
+    """A folder of images and one of masks; partners have the same path but for the ending.
+
+    Args:
+        root: Folder that holds both.
+        names: Where they lie.
+
+    Raises:
+        DatasetError: A folder is missing, or the polarity is not known.
+    """
+
+    format_name = "folders"
+    layout = "a folder of images and one of masks with the same names"
+
+    def __init__(self, root: Path, names: FolderNames) -> None:
+        super().__init__(root)
+        if names.polarity not in POLARITIES:
+            raise DatasetError(
+                f"The polarity of the masks is {names.polarity!r}; say with --polarity what they "
+                f"mark: {' or '.join(POLARITIES)}."
+            )
+        self.names = names
+        self.images = self.require_folder(names.images)
+        self.masks = self.require_folder(names.masks)
+        if self.images.resolve() == self.masks.resolve():
+            raise DatasetError(f"{self.images} cannot hold both images and masks.")
+        self.ignored = self.require_folder(names.ignored) if names.ignored else None
+
+    @override
+    def items(self) -> Sequence[DatasetItem]:
+        splits = self._splits()
+        items = [
+            replace(item, splits=tuple(split for split in splits if item.name in splits[split]))
+            for item in list_images(self.images)
+        ]
+        if not items:
+            raise DatasetError(f"{self.images} holds no images; expected {self.layout}.")
+        return items
+
+    @override
+    def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
+        files = self.label_files(item)
+        if "mask" not in files:
+            wanted = self.masks / f"{item.name}{self.names.mask_ending}.png"
+            raise DatasetError(f"{item.image} has no mask: {wanted} does not exist.")
+        mask = read_mask_of_size(files["mask"], size)
+        ignored = read_mask_of_size(files["ignored"], size) if "ignored" in files else None
+        if self.names.polarity == VISIBLE_FACE:
+            return ItemLabels(visible_face=mask, ignored=ignored)
+        return ItemLabels(occlusion=mask, ignored=ignored)
+
+    @override
+    def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
+        folders = {"mask": self.masks, "ignored": self.ignored}
+        files = {}
+        for role, folder in folders.items():
+            path = None if folder is None else self._mask_in(folder, item)
+            if path is not None:
+                files[role] = path
+        return files
+
+    def _mask_in(self, folder: Path, item: DatasetItem) -> Path | None:
+        stem = f"{item.name}{self.names.mask_ending}"
+        candidates = [folder / f"{stem}{suffix}" for suffix in SUFFIXES_PNG_FIRST]
+        return next((path for path in candidates if path.is_file()), None)
+
+    @override
+    def problems(self) -> Sequence[str]:
+        names = {item.name for item in list_images(self.images)}
+        problems = []
+        masks = list_images(self.masks)
+        ending = self.names.mask_ending
+        lonely = [mask.image.name for mask in masks if mask.name.removesuffix(ending) not in names]
+        if lonely:
+            problems.append(f"{self.masks} holds masks without an image: {some(lonely)}.")
+        for split, listed in self._splits().items():
+            missing = sorted(listed - names)
+            if missing:
+                path = self.root / "split" / f"{split}.txt"
+                problems.append(f"{path} lists names without an image: {some(missing)}.")
+        return problems
+
+    def _splits(self) -> dict[str, set[str]]:
+        """Read the names in each list of ``split/``, by the list's name."""
+        splits: dict[str, set[str]] = {}
+        for path in sorted((self.root / "split").glob("*.txt")):
+            lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
+            splits[path.stem] = {_without_ending(line.strip()) for line in lines if line.strip()}
+        return splits
+
+
+def _without_ending(line: str) -> str:
+    """A listed name without the ending of an image, which lists have or do not have."""
+    ending = next((suffix for suffix in SUFFIXES_PNG_FIRST if line.lower().endswith(suffix)), "")
+    return line[: len(line) - len(ending)]
+
+
+class RealOcc(ImageMaskFolders):
+    """RealOcc or RealOcc-Wild; see the module's text."""
+
+    format_name = "realocc"
+    layout = "image/, mask/ with the visible face as 0 and 1, and perhaps split/*.txt"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, FolderNames("image", "mask", VISIBLE_FACE))
+
+
+class CofwFaceOcc(ImageMaskFolders):
+    """COFW's test images with the masks of FaceOcc; see the module's text.
+
+    Args:
+        root: The folder of FaceOcc, which holds ``COFW_test``, or ``COFW_test`` itself.
+    """
+
+    format_name = "cofw"
+    layout = "COFW_test/img/ and COFW_test/mask/ with the visible face as 0 and 255"
+
+    def __init__(self, root: Path) -> None:
+        inner = root / "COFW_test"
+        super().__init__(
+            inner if inner.is_dir() else root, FolderNames("img", "mask", VISIBLE_FACE)
+        )

@@ -1,0 +1,196 @@
+"""What an adapter gives: the images of a data set, and what is known of each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from s3pot.data.face_folder import CONTRACT_ENDINGS
+from s3pot.data.folders import walk
+from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.masks import read_mask
+from s3pot.io import file_sha256
+from s3pot.types import S3potError
+
+NAMES_SHOWN = 4  # of many, in a message
+
+
+class DatasetError(S3potError):
+    """A data set does not have the layout of its format; the message names file and key."""
+
+
+@dataclass(frozen=True)
+class DatasetItem:
+    """One image of a data set.
+
+    Attributes:
+        name: Stem in the converted folder, unique within the data set; sub-folders are kept.
+        image: The image file.
+        splits: The parts that it belongs to, such as ``train``.
+        problem: Why it cannot be taken, known before it is read; None if nothing is known.
+    """
+
+    name: str
+    image: Path
+    splits: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class ItemLabels:
+    """All that a data set knows about one image; what it does not know is None.
+
+    Attributes:
+        occlusion: True occlusion, bool (H, W), at the size of the image.
+        visible_face: The face that can be seen, bool (H, W). The occlusion then is what a parser
+            calls face without it.
+        parsing: True 12-class map, uint8 (H, W).
+        ignored: Pixels that no score counts, bool (H, W).
+        shapes: How many shapes there are of each label, in formats that have shapes.
+    """
+
+    occlusion: np.ndarray | None = None
+    visible_face: np.ndarray | None = None
+    parsing: np.ndarray | None = None
+    ignored: np.ndarray | None = None
+    shapes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether anything is known."""
+        known = (self.occlusion, self.visible_face, self.parsing)
+        return any(label is not None for label in known)
+
+
+class DatasetAdapter(ABC):
+    """One layout of a data set on disk.
+
+    Args:
+        root: Folder of the data set.
+
+    Raises:
+        DatasetError: The folder does not have this layout.
+    """
+
+    format_name: str  # what the commands call it
+    layout: str  # the layout in one line, for messages and help
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not root.is_dir():
+            raise DatasetError(f"There is no folder {root}; expected {self.layout}.")
+
+    @abstractmethod
+    def items(self) -> Sequence[DatasetItem]:
+        """List all images, sorted; at least one.
+
+        Raises:
+            DatasetError: There is none.
+        """
+
+    @abstractmethod
+    def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
+        """Read what is known of an image.
+
+        Args:
+            item: One of ``items()``.
+            size: Height and width of its image.
+
+        Raises:
+            S3potError: A file is missing, damaged or of another size; names file and key.
+        """
+
+    @abstractmethod
+    def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
+        """Name the files that ``labels`` reads, by what they are; missing ones are left out."""
+
+    def fingerprint(self, item: DatasetItem) -> dict[str, str]:
+        """Hash what an image and its labels are made of: an item with the same hashes is the same.
+
+        Raises:
+            BadFile: A file cannot be read.
+        """
+        files = {"image": item.image, **self.label_files(item)}
+        return {role: file_sha256(path) for role, path in files.items() if path.is_file()}
+
+    def problems(self) -> Sequence[str]:
+        """Say what is wrong beside the images, such as masks without one; names file and key."""
+        return ()
+
+    def require_folder(self, *parts: str) -> Path:
+        """Give a sub-folder that the layout needs.
+
+        Raises:
+            DatasetError: It is not there.
+        """
+        folder = self.root.joinpath(*parts)
+        if not folder.is_dir():
+            raise DatasetError(
+                f"{self.root} has no folder {'/'.join(parts)}; the format {self.format_name} is "
+                f"{self.layout}."
+            )
+        return folder
+
+
+def list_images(folder: Path) -> list[DatasetItem]:
+    """List the images of a folder, sub-folders included, named by their paths without ending.
+
+    Of two images of one name the second has a problem.
+    """
+    items: dict[str, DatasetItem] = {}
+    for path in walk(folder).files:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in items:
+            problem = f"{path} has the name of {items[name].image} but for its ending; rename one."
+            items[path.relative_to(folder).as_posix()] = DatasetItem(name, path, problem=problem)
+        else:
+            items[name] = DatasetItem(name, path, problem=name_problem(name))
+    return list(items.values())
+
+
+def name_problem(name: str) -> str | None:
+    """Say why an image cannot have a name; None if it can.
+
+    A name becomes the path of files below the output folder, so it must not lead out of it, be
+    hidden, or end as the files do that s3pot writes beside an image.
+    """
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or not path.name:
+        return f"{name!r} is no name of a file below the folder."
+    if ".." in path.parts or "\\" in name or not name.isprintable():
+        return f"{name!r} leads outside of the folder or is no portable name; rename the file."
+    if any(part.startswith(".") for part in path.parts):
+        return f"{name!r} is the name of a hidden file; rename it."
+    for ending in CONTRACT_ENDINGS:
+        mark = PurePosixPath(ending).stem
+        if path.name.endswith(mark):
+            return f"{name!r} ends in {mark}, which marks files that s3pot writes; rename it."
+    return None
+
+
+def read_mask_of_size(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read a mask that must have a height and width, bool (H, W).
+
+    Raises:
+        S3potError: It is missing, no mask, or of another size.
+    """
+    mask = read_mask(path)
+    if mask.shape != size:
+        raise DatasetError(
+            f"{path} is {mask.shape[1]} x {mask.shape[0]}; expected {size[1]} x {size[0]}, as its "
+            "image needs it."
+        )
+    return mask
+
+
+def some(names: Sequence[str]) -> str:
+    """Name the first ones of many, and how many more there are."""
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,122 @@
+"""The layout that a converted data set has: ``raw_images/``, ``truth/``, and perhaps ``splits/``.
+
+``generate_reference.py --input_dir D/raw_images --truth_dir D/truth`` goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from typing_extensions import override
+
+from s3pot.data.datasets.item import (
+    DatasetAdapter,
+    DatasetError,
+    DatasetItem,
+    ItemLabels,
+    list_images,
+    read_mask_of_size,
+    some,
+)
+from s3pot.data.face_folder import IGNORE, TRUE_PARSING, TRUTH_ENDINGS, VISIBLE_FACE, load_labels
+from s3pot.data.folders import walk
+from s3pot.data.labelme import LabelPolicy
+from s3pot.data.truth import find_further_truths, find_truth, read_truth
+from s3pot.io import read_bytes
+
+RAW_IMAGES = "raw_images"
+TRUTH = "truth"
+SPLITS = "splits"
+
+
+class OwnFolder(DatasetAdapter):
+    """Images and their truths as ``s3pot data convert`` writes them.
+
+    Args:
+        root: Folder of ``raw_images`` and ``truth``.
+        policy: Which labels of LabelMe files are occluders.
+    """
+
+    format_name = "s3pot"
+    layout = (
+        f"{RAW_IMAGES}/ and {TRUTH}/ with <image>_occlusion.png, <image>_visible_face.png, "
+        "<image>_ignore.png and <image>_true_parsing.npy, as far as they are known"
+    )
+
+    def __init__(self, root: Path, policy: LabelPolicy) -> None:
+        super().__init__(root)
+        self.policy = policy
+        self.images = self.require_folder(RAW_IMAGES)
+        self.truth = self.require_folder(TRUTH)
+
+    @override
+    def items(self) -> Sequence[DatasetItem]:
+        splits = read_splits(self.root / SPLITS)
+        items = [
+            replace(item, splits=tuple(split for split in splits if item.name in splits[split]))
+            for item in list_images(self.images)
+        ]
+        if not items:
+            raise DatasetError(f"{self.images} holds no images; expected {self.layout}.")
+        return items
+
+    @override
+    def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
+        files = self.label_files(item)
+        parsing = load_labels(files[TRUE_PARSING]) if TRUE_PARSING in files else None
+        if parsing is not None and parsing.shape != size:
+            raise DatasetError(
+                f"{files[TRUE_PARSING]} is {parsing.shape[1]} x {parsing.shape[0]}; expected "
+                f"{size[1]} x {size[0]}, the size of its image."
+            )
+        visible_face = files.get(VISIBLE_FACE)
+        ignored = files.get(IGNORE)
+        return ItemLabels(
+            occlusion=read_truth(files["truth"], size, self.policy) if "truth" in files else None,
+            visible_face=None if visible_face is None else read_mask_of_size(visible_face, size),
+            ignored=None if ignored is None else read_mask_of_size(ignored, size),
+            parsing=parsing,
+        )
+
+    @override
+    def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
+        truth = find_truth(self.truth, item.name, item.image)
+        further = find_further_truths(self.truth, item.name)
+        return dict(further) if truth is None else {"truth": truth, **further}
+
+    @override
+    def problems(self) -> Sequence[str]:
+        names = {item.name for item in list_images(self.images)}
+        lonely = []
+        for path in walk(self.truth).files:
+            relative = path.relative_to(self.truth)
+            if _image_of(relative) not in names:
+                lonely.append(relative.as_posix())
+        problems = []
+        if lonely:
+            problems.append(f"{self.truth} holds truths without an image: {some(lonely)}.")
+        for split, listed in read_splits(self.root / SPLITS).items():
+            missing = sorted(listed - names)
+            if missing:
+                path = self.root / SPLITS / f"{split}.txt"
+                problems.append(f"{path} lists names without an image: {some(missing)}.")
+        return problems
+
+
+def _image_of(truth: Path) -> str:
+    """The name of the image that a file of the truth folder belongs to."""
+    stem = truth.with_suffix("").as_posix()
+    marks = [Path(ending).stem for ending in TRUTH_ENDINGS]
+    mark = next((mark for mark in marks if stem.endswith(mark)), "")
+    return stem.removesuffix(mark)
+
+
+def read_splits(folder: Path) -> dict[str, set[str]]:
+    """Read lists of names, ``<split>.txt`` with a name on each line; empty without the folder."""
+    splits: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("*.txt")):
+        lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
+        splits[path.stem] = {line.strip() for line in lines if line.strip()}
+    return splits

@@ -1,0 +1,252 @@
+"""Layouts that a data set can be written in, image by image."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.data.datasets.authors import AuthorsFolders
+from s3pot.data.datasets.coco import coco_instances, write_coco
+from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
+from s3pot.data.datasets.labelme_folder import VISIBLE_FACE_LABEL
+from s3pot.data.datasets.own_folder import RAW_IMAGES, SPLITS, TRUTH
+from s3pot.data.face_folder import (
+    IGNORE,
+    OCCLUSION,
+    TRUE_PARSING,
+    TRUTH_ENDINGS,
+    VISIBLE_FACE,
+    output_files,
+)
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.labelme_writer import IGNORE_LABEL, write_labelme
+from s3pot.io import atomic_path, write_bytes, write_npy
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """An image with all that is known of it.
+
+    Attributes:
+        item: Where it came from.
+        size: Height and width.
+        labels: What is known.
+    """
+
+    item: DatasetItem
+    size: tuple[int, int]
+    labels: ItemLabels
+
+    @property
+    def file_name(self) -> str:
+        """Of the copied image, relative to the folder of images."""
+        return f"{self.item.name}{self.item.image.suffix.lower()}"
+
+
+@dataclass(frozen=True)
+class WrittenImage:
+    """What was written of an image.
+
+    Attributes:
+        files: All of its files.
+        content: Plain values that ``DatasetWriter.finish`` needs of it.
+    """
+
+    files: Sequence[Path]
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+class DatasetWriter(ABC):
+    """One layout that a data set is written in.
+
+    Args:
+        folder: Where it goes.
+    """
+
+    format_name: str  # what the commands call it
+    layout: str  # the layout in one line
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def write(self, image: LabeledImage) -> WrittenImage:
+        """Write one image and its labels; may be called from several threads."""
+
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027 - most need none
+        """Write what belongs to all images together, from their ``WrittenImage.content``."""
+
+
+class OwnFolderWriter(DatasetWriter):
+    """``raw_images/`` and ``truth/``, for ``generate_reference.py``."""
+
+    format_name = "s3pot"
+    layout = f"{RAW_IMAGES}/, {TRUTH}/ and {SPLITS}/, for generate_reference.py"
+
+    @override
+    def write(self, image: LabeledImage) -> WrittenImage:
+        labels = image.labels
+        truth = self.folder / TRUTH
+        name = image.item.name
+        files = [copy_image(image, self.folder / RAW_IMAGES)]
+        masks = {
+            OCCLUSION: labels.occlusion,
+            VISIBLE_FACE: labels.visible_face,
+            IGNORE: labels.ignored,
+        }
+        files += _write_masks({truth / f"{name}{end}": mask for end, mask in masks.items()})
+        if labels.parsing is not None:
+            files.append(truth / f"{name}{TRUE_PARSING}")
+            write_npy(files[-1], labels.parsing)
+        for ending in TRUTH_ENDINGS:  # what an earlier run knew of it and nobody knows any more
+            path = truth / f"{name}{ending}"
+            if path not in files:
+                path.unlink(missing_ok=True)
+        return WrittenImage(files, {"name": name, "splits": list(image.item.splits)})
+
+    @override
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
+        splits: dict[str, list[str]] = {}
+        for content in contents:
+            for split in content["splits"]:
+                splits.setdefault(split, []).append(content["name"])
+        for split, names in splits.items():
+            write_name_list(self.folder / SPLITS / f"{split}.txt", names)
+
+
+class FoldersWriter(DatasetWriter):
+    """``images/`` and a folder of masks for each kind of label."""
+
+    format_name = "folders"
+    layout = "images/, and occlusion/, visible_face/ and ignore/ with masks of 0 and 255"
+
+    @override
+    def write(self, image: LabeledImage) -> WrittenImage:
+        labels = image.labels
+        masks = {
+            "occlusion": labels.occlusion,
+            "visible_face": labels.visible_face,
+            "ignore": labels.ignored,
+        }
+        name = f"{image.item.name}.png"
+        files = _write_masks({self.folder / kind / name: mask for kind, mask in masks.items()})
+        return WrittenImage([copy_image(image, self.folder / "images"), *files])
+
+
+class CocoWriter(DatasetWriter):
+    """``images/`` and ``annotations.json``.
+
+    Args:
+        folder: Where it goes.
+        as_polygons: Polygons where they give the mask back exactly, else run lengths.
+    """
+
+    format_name = "coco"
+    layout = "images/ and annotations.json with run lengths or polygons"
+
+    def __init__(self, folder: Path, as_polygons: bool) -> None:
+        super().__init__(folder)
+        self.as_polygons = as_polygons
+
+    @override
+    def write(self, image: LabeledImage) -> WrittenImage:
+        content = {
+            "file_name": image.file_name,
+            "width": image.size[1],
+            "height": image.size[0],
+            "instances": coco_instances(image.labels, self.as_polygons),
+        }
+        return WrittenImage([copy_image(image, self.folder / "images")], content)
+
+    @override
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
+        write_coco(self.folder / "annotations.json", contents)
+
+
+class LabelMeWriter(DatasetWriter):
+    """Images with LabelMe files beside them, in ``images/``."""
+
+    format_name = "labelme"
+    layout = "images/ with LabelMe files beside the images"
+
+    @override
+    def write(self, image: LabeledImage) -> WrittenImage:
+        labels = image.labels
+        masks = {
+            "occlusion": labels.occlusion,
+            VISIBLE_FACE_LABEL: labels.visible_face,
+            IGNORE_LABEL: labels.ignored,
+        }
+        folder = self.folder / "images"
+        path = folder / f"{image.item.name}.json"
+        known = {label: mask for label, mask in masks.items() if mask is not None}
+        write_labelme(path, Path(image.file_name).name, image.size, known)
+        return WrittenImage([copy_image(image, folder), path])
+
+
+class FacesWriter(DatasetWriter):
+    """The folder contract, of the authors' folders: they have reference and parsing already.
+
+    Args:
+        folder: Where it goes.
+        adapter: Where the images come from.
+
+    Raises:
+        DatasetError: They come from another format.
+    """
+
+    format_name = "faces"
+    layout = "the files that generate_reference.py writes; from the format authors only"
+
+    def __init__(self, folder: Path, adapter: DatasetAdapter) -> None:
+        super().__init__(folder)
+        if not isinstance(adapter, AuthorsFolders):
+            raise DatasetError(
+                f"The format {adapter.format_name} has no references and parsings, so it cannot "
+                "become faces. Convert it to s3pot and run generate_reference.py, which makes them."
+            )
+        self.faces = adapter.faces
+
+    @override
+    def write(self, image: LabeledImage) -> WrittenImage:
+        source = self.faces[image.item.name]
+        target = output_files(self.folder, image.item.name)
+        write_png(target.raw, read_rgb(source.raw))
+        write_png(target.reference, read_rgb(source.reference))
+        write_bytes(target.parsing, source.parsing.read_bytes())
+        masks = {self.folder / f"{image.item.name}{OCCLUSION}": image.labels.occlusion}
+        files = _write_masks(masks)
+        return WrittenImage([target.raw, target.reference, target.parsing, *files])
+
+
+def copy_image(image: LabeledImage, folder: Path) -> Path:
+    """Copy an image file as it is; gives the copy's path."""
+    path = folder / image.file_name
+    with atomic_path(path) as temporary:
+        shutil.copyfile(image.item.image, temporary)
+    return path
+
+
+def write_name_list(path: Path, names: Sequence[str]) -> None:
+    """Write names, one on each line, sorted."""
+    text = "".join(f"{name}\n" for name in sorted(names))
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+
+
+def _write_masks(masks: Mapping[Path, np.ndarray | None]) -> list[Path]:
+    """Write the masks that are known; those that are not known any more go."""
+    written = []
+    for path, mask in masks.items():
+        if mask is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_png(path, mask)
+            written.append(path)
+    return written

@@ -1,0 +1,207 @@
+"""A data set is converted from one layout into another, image by image.
+
+``records/`` of the output folder holds a record for each image that is done, and the summary.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
+from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
+from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
+from s3pot.data.image import MAX_PIXELS, read_rgb
+from s3pot.io import write_json
+from s3pot.report.summary import Summary, write_summary_files
+from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.records import ItemProvenance
+from s3pot.runs.selection import Selection, complete_summary, run_selected
+from s3pot.types import S3potError
+from s3pot.version import __version__
+
+logger = logging.getLogger(__name__)
+
+RECORDS = "records"
+RECORD = "_record.json"
+DATASET_FILE = "dataset.json"
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What to do.
+
+    Attributes:
+        input_dir: Folder of the data set.
+        output_dir: Where it goes.
+        source_format: One of ``formats.READERS``.
+        target_format: One of ``formats.WRITERS``.
+        source: What has to be said of the data set besides.
+        as_polygons: COCO's polygons where they are exact, not run lengths.
+        overwrite: Also do images that are finished.
+        selection: Which images are done.
+        max_pixels: Larger images are refused.
+    """
+
+    input_dir: Path
+    output_dir: Path
+    source_format: str
+    target_format: str = "s3pot"
+    source: SourceOptions = field(default_factory=SourceOptions)
+    as_polygons: bool = False
+    overwrite: bool = False
+    selection: Selection = field(default_factory=Selection)
+    max_pixels: int = MAX_PIXELS
+
+
+def convert_dataset(options: ConvertOptions) -> int:
+    """Convert a data set.
+
+    Returns:
+        How many images failed; each is named in the log.
+
+    Raises:
+        S3potError: The data set has another layout, holds no images, or all of them failed.
+    """
+    inside = options.output_dir.resolve()
+    if inside == options.input_dir.resolve() or options.input_dir.resolve() in inside.parents:
+        raise S3potError(
+            f"--output_dir {options.output_dir} lies in the data set {options.input_dir}; choose a "
+            "folder outside, or the two would mix."
+        )
+    adapter = open_dataset(options.input_dir, options.source_format, options.source)
+    writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
+    items = adapter.items()
+    for problem in adapter.problems():
+        logger.warning("%s", problem)
+    outcome = run_selected(
+        ConvertJob(options, adapter, writer),
+        items,
+        options.selection,
+        output_dir=options.output_dir / RECORDS,
+        keep_finished=not options.overwrite,
+    )
+    return len(outcome.failures)
+
+
+def read_item(
+    adapter: DatasetAdapter, item: DatasetItem, max_pixels: int = MAX_PIXELS
+) -> LabeledImage:
+    """Read an image's size and what is known of it.
+
+    Raises:
+        S3potError: The image has a problem, or it or its labels cannot be read.
+    """
+    if item.problem is not None:
+        raise DatasetError(item.problem)
+    height, width = read_rgb(item.image, max_pixels).shape[:2]
+    return LabeledImage(item, (height, width), adapter.labels(item, (height, width)))
+
+
+class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
+    """Write each image and its labels in the other layout.
+
+    Args:
+        options: What to do.
+        adapter: Where images come from.
+        writer: Where they go.
+    """
+
+    unit = "images"
+
+    def __init__(
+        self, options: ConvertOptions, adapter: DatasetAdapter, writer: DatasetWriter
+    ) -> None:
+        self.options = options
+        self.adapter = adapter
+        self.writer = writer
+        self.files_folder = options.output_dir
+
+    @override
+    def name(self, item: DatasetItem) -> str:
+        return item.name
+
+    @override
+    def record_path(self, item: DatasetItem) -> Path | None:
+        if item.problem is not None:
+            return None
+        return self.options.output_dir / RECORDS / f"{item.name}{RECORD}"
+
+    @override
+    def provenance(self, item: DatasetItem) -> ItemProvenance:
+        policy = self.options.source.policy
+        settings = {
+            "from": self.adapter.format_name,
+            "to": self.writer.format_name,
+            "polarity": self.options.source.polarity,
+            "labels": sorted(policy.labels),
+            "ignore": sorted(policy.ignore),
+            "as_polygons": self.options.as_polygons,
+            "splits": list(item.splits),
+        }
+        inputs = {} if item.problem is not None else self.adapter.fingerprint(item)
+        return ItemProvenance(inputs, settings=settings)
+
+    @override
+    def read(self, item: DatasetItem) -> LabeledImage:
+        return read_item(self.adapter, item, self.options.max_pixels)
+
+    @override
+    def compute(self, inputs: Sequence[LabeledImage]) -> Sequence[LabeledImage]:
+        return inputs
+
+    @override
+    def write(self, output: LabeledImage, provenance: ItemProvenance) -> Written:
+        written = self.writer.write(output)
+        row = {
+            "name": output.item.name,
+            "source": output.item.image.name,
+            "height": output.size[0],
+            "width": output.size[1],
+            "splits": " ".join(output.item.splits),
+            "labels": " ".join(known_labels(output.labels)),
+        }
+        part = dict(written.content)
+        return Written(written.files, {"name": output.item.name, "row": row, "part": part})
+
+    @override
+    def summarize(self, outcome: Outcome) -> None:
+        records = self.options.output_dir / RECORDS
+        summary = complete_summary(records, outcome, RECORD, dict)
+        contents = sorted(summary.rows, key=lambda content: str(content["name"]))
+        rows = [content["row"] for content in contents]
+        write_summary_files(records, Summary(rows, summary.failures))
+        self.writer.finish([content["part"] for content in contents])
+        labels = [row["labels"] for row in rows]
+        dataset: dict[str, Any] = {
+            "from": self.adapter.format_name,
+            "to": self.writer.format_name,
+            "source": self.options.input_dir.resolve().name,
+            "s3pot": __version__,
+            "images": len(rows),
+            "failed": len(summary.failures),
+            "labels": {kinds or "none": labels.count(kinds) for kinds in sorted(set(labels))},
+        }
+        write_json(self.options.output_dir / DATASET_FILE, dataset)
+        logger.info(
+            "%d of %d images are in %s",
+            len(outcome.contents),
+            len(outcome.contents) + len(outcome.failures),
+            self.options.output_dir,
+        )
+
+
+def known_labels(labels: ItemLabels) -> list[str]:
+    """Name the kinds of labels that are known of an image."""
+    kinds = {
+        "occlusion": labels.occlusion,
+        "visible_face": labels.visible_face,
+        "ignore": labels.ignored,
+        "true_parsing": labels.parsing,
+    }
+    return [kind for kind, label in kinds.items() if label is not None]

@@ -1,0 +1,367 @@
+"""``s3pot data``: every format is read as it is, written, read again, and its errors are named."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import s3pot.data.datasets.coco as coco_module
+from s3pot.__main__ import main
+from s3pot.data.face_folder import find_faces, load_aligned_face
+from s3pot.data.image import read_rgb
+from s3pot.data.masks import read_mask
+from s3pot.data.truth import require_truth
+from tests.data.datasets.layouts import LAYOUTS, Layout, make, picture, save
+
+KINDS = ("occlusion", "visible_face", "ignore")
+
+
+def convert(layout: Layout, output_dir: Path, *options: str) -> int:
+    folders = ["--input_dir", str(layout.root), "--output_dir", str(output_dir)]
+    return main(["data", "convert", *layout.options, *folders, *options])
+
+
+def check(folder: Path, layout: Layout, kinds: tuple[str, ...] = (*KINDS, "true_parsing")) -> None:
+    """A folder of raw_images and truth holds exactly what a data set says."""
+    images = {
+        path.relative_to(folder / "raw_images").with_suffix("").as_posix(): path
+        for path in (folder / "raw_images").rglob("*.*")
+    }
+    assert set(images) == set(layout.truth)
+    for name, labels in layout.truth.items():
+        for kind in kinds:
+            ending = "npy" if kind == "true_parsing" else "png"
+            path = folder / "truth" / f"{name}_{kind}.{ending}"
+            assert path.exists() == (kind in labels), path
+            if kind in labels:
+                found = np.load(path) if ending == "npy" else read_mask(path)
+                np.testing.assert_array_equal(found, labels[kind], err_msg=str(path))
+
+
+@pytest.fixture
+def layout(request: pytest.FixtureRequest, tmp_path: Path) -> Layout:
+    return make(request.param, tmp_path / "source")
+
+
+every_format = pytest.mark.parametrize("layout", list(LAYOUTS), indirect=True)
+
+
+def sources(layout: Layout) -> dict[str, bytes]:
+    return {path.as_posix(): path.read_bytes() for path in layout.root.rglob("*") if path.is_file()}
+
+
+@every_format
+def test_every_format_is_read(layout: Layout, tmp_path: Path) -> None:
+    before = sources(layout)
+    assert convert(layout, tmp_path / "out") == 0
+    check(tmp_path / "out", layout)
+    assert sources(layout) == before
+    dataset = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert dataset["images"] == len(layout.truth)
+
+
+@every_format
+@pytest.mark.parametrize("target", ["folders", "coco", "coco --polygons", "labelme"])
+def test_every_format_goes_through_every_other(layout: Layout, target: str, tmp_path: Path) -> None:
+    name, *options = target.split()
+    assert convert(layout, tmp_path / "there", "--to", name, *options) == 0
+    back = Layout(tmp_path / "there", layout.truth, ["--from", name])
+    if name == "folders":
+        kind = (
+            "visible_face" if "visible_face" in next(iter(layout.truth.values())) else "occlusion"
+        )
+        back.options.extend(["--masks", kind, "--polarity", kind])
+        assert convert(back, tmp_path / "back") == 0
+        check(tmp_path / "back", layout, (kind,))
+        return
+    if name == "labelme":
+        back = Layout(tmp_path / "there" / "images", layout.truth, ["--from", name])
+    assert convert(back, tmp_path / "back") == 0
+    truth = {
+        image: {kind: labels[kind] for kind in KINDS if kind in labels and says(labels[kind])}
+        for image, labels in layout.truth.items()
+    }
+    for labels in truth.values():
+        if "visible_face" not in labels:  # then an image without any instance is a bare face
+            labels.setdefault("occlusion", np.zeros((32, 32), bool))
+    check(tmp_path / "back", Layout(back.root, truth, []))
+
+
+def says(mask: np.ndarray) -> bool:
+    """Whether a mask leaves a trace in a format that lists what there is."""
+    return bool(mask.any())
+
+
+def test_the_authors_folders_become_faces(tmp_path: Path) -> None:
+    layout = make("authors", tmp_path / "source")
+    assert convert(layout, tmp_path / "faces", "--to", "faces") == 0
+    faces = find_faces(tmp_path / "faces")
+    assert [face.name for face in faces] == ["1", "12"]
+    for face in faces:
+        want = load_aligned_face(find_faces(layout.root)[0 if face.name == "1" else 1])
+        found = load_aligned_face(face)
+        np.testing.assert_array_equal(found.image, want.image)
+        np.testing.assert_array_equal(found.reference, want.reference)
+        np.testing.assert_array_equal(found.parsing, want.parsing)
+        occlusion = layout.truth[face.name]["occlusion"]
+        np.testing.assert_array_equal(require_truth(face).occlusion, occlusion)
+
+
+def test_other_formats_have_no_references(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = make("realocc", tmp_path / "source")
+    assert convert(layout, tmp_path / "faces", "--to", "faces") == 2
+    assert "realocc has no references and parsings" in caplog.text
+
+
+def test_lists_of_names_are_kept(tmp_path: Path) -> None:
+    layout = make("realocc", tmp_path / "source")
+    assert convert(layout, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "splits" / "train.txt").read_text() == "a\nb\n"
+    assert (tmp_path / "out" / "splits" / "val.txt").read_text() == "c\n"
+
+
+def edit_json(path: Path, edit: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def break_realocc(root: Path) -> None:
+    save(root / "mask" / "b.png", np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) // 90)
+
+
+def break_cofw(root: Path) -> None:
+    (root / "COFW_test" / "mask" / "2.png").unlink()
+
+
+def break_celebamask_hq(root: Path) -> None:
+    save(root / "CelebAMask-HQ-mask-anno" / "1" / "02001_hair.png", np.zeros((64, 64), np.uint8))
+
+
+def break_folders(root: Path) -> None:
+    (root / "labels" / "sub" / "b_mask.png").write_bytes(b"\x89PNG cut off")
+
+
+def break_coco(root: Path) -> None:
+    def shorten(content: dict) -> None:  # type: ignore[type-arg]
+        content["annotations"][1]["segmentation"]["counts"].pop()
+
+    edit_json(root / "annotations" / "instances.json", shorten)
+
+
+def break_labelme(root: Path) -> None:
+    def without_points(content: dict) -> None:  # type: ignore[type-arg]
+        del content["shapes"][0]["points"]
+
+    edit_json(root / "b.json", without_points)
+
+
+def break_authors(root: Path) -> None:
+    np.save(root / "12" / "12_parsing_mask.npy", np.full((32, 32), 77, np.uint8))
+
+
+def break_own(root: Path) -> None:
+    save(root / "truth" / "sub" / "b_ignore.png", np.zeros((5, 5), np.uint8))
+
+
+# What breaks one image of a format, and what is said of it: the file, and the key in it.
+ERRORS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "realocc": (break_realocc, "mask/b.png", "3 values"),
+    "cofw": (break_cofw, "mask/2.png", "has no mask"),
+    "celebamask-hq": (break_celebamask_hq, "02001_hair.png", "64 x 64"),
+    "folders": (break_folders, "b_mask.png", "not a readable image"),
+    "coco": (break_coco, "instances.json", "segmentation of annotation 112"),
+    "labelme": (break_labelme, "b.json", "'points'"),
+    "authors": (break_authors, "12_parsing_mask.npy", "77"),
+    "s3pot": (break_own, "b_ignore.png", "5 x 5"),
+}
+
+
+@every_format
+def test_a_bad_image_is_named_and_the_rest_is_done(
+    layout: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage, file, key = ERRORS[layout.options[1]]
+    damage(layout.root)
+    out = tmp_path / "out"
+    assert convert(layout, out) == 1
+    (failure,) = [line for line in caplog.text.splitlines() if "failed:" in line]
+    assert file in failure and key in failure
+    listed = (out / "records" / "failures.csv").read_text()
+    assert file in listed
+    dataset = json.loads((out / "dataset.json").read_text())
+    assert (dataset["images"], dataset["failed"]) == (len(layout.truth) - 1, 1)
+
+
+@every_format
+def test_a_second_run_does_what_is_missing(layout: Layout, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert convert(layout, out) == 0
+    files = {
+        path: path.stat().st_mtime_ns for path in out.glob("*/*.*") if "records" not in path.parts
+    }
+    victim = next(iter(sorted(path for path in files if "raw_images" in path.parts)))
+    victim.unlink()
+    assert convert(layout, out) == 0
+    check(out, layout)
+    redone = {path for path in files if path.stat().st_mtime_ns != files[path]}
+    assert victim in redone
+    assert all(
+        path.name.startswith(f"{victim.stem}") or path.parent.name == "splits" for path in redone
+    )
+
+
+def test_an_image_that_changed_is_done_again(tmp_path: Path) -> None:
+    layout = make("folders", tmp_path / "source")
+    out = tmp_path / "out"
+    assert convert(layout, out) == 0
+    save(layout.root / "labels" / "c_mask.png", np.zeros((32, 32), np.uint8))
+    shutil.rmtree(layout.root / "void")
+    (layout.root / "void").mkdir()
+    assert convert(layout, out) == 0
+    assert not read_mask(out / "truth" / "c_occlusion.png").any()
+    assert not (out / "truth" / "c_ignore.png").exists()
+
+
+def test_parts_of_an_array_job_make_one_data_set(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+    out = tmp_path / "out"
+    for part in ("0/2", "1/2"):
+        assert convert(layout, out, "--to", "coco", "--shard", part) == 0
+    assert not (out / "annotations.json").exists()
+    assert convert(layout, out, "--to", "coco") == 0
+    content = json.loads((out / "annotations.json").read_text())
+    assert len(content["images"]) == 4
+    assert len(content["annotations"]) == 3
+
+
+def test_labels_are_chosen(tmp_path: Path) -> None:
+    layout = make("labelme", tmp_path / "source")
+    assert convert(layout, tmp_path / "out", "--labels", "left eye") == 0
+    assert read_mask(tmp_path / "out" / "truth" / "a_occlusion.png").sum() == 31 * 31
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    ["../../evil.png", "/etc/evil.png", "a/../../evil.png", "..\\evil.png", "", ".png", 7],
+)
+def test_hostile_names_stay_inside(
+    tmp_path: Path, file_name: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "deep" / "source")
+    save(tmp_path / "deep" / "evil.png", picture(1))
+    save(tmp_path / "evil.png", picture(1))
+
+    def rename(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"][0]["file_name"] = file_name
+
+    edit_json(layout.root / "annotations" / "instances.json", rename)
+    before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    assert convert(layout, tmp_path / "out" / "a" / "b") == 1
+    assert "the file_name of image 1" in caplog.text
+    after = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    assert after == before
+    assert not list(tmp_path.rglob("out/**/evil*"))
+
+
+def test_images_called_like_truths_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("realocc", tmp_path / "source")
+    for folder, ending in (("image", ".jpg"), ("mask", ".png")):
+        path = layout.root / folder / f"c{ending}"
+        path.rename(path.with_name(f"c_visible_face{ending}"))
+    assert convert(layout, tmp_path / "out") == 1
+    assert "'c_visible_face' ends in _visible_face" in caplog.text
+
+
+def test_the_output_may_not_lie_in_the_source(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("realocc", tmp_path / "source")
+    for folder in (layout.root, layout.root / "image" / "out"):
+        assert convert(layout, folder) == 2
+    assert "choose a folder outside" in caplog.text
+
+
+def test_polygons_need_pycocotools(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = make("coco", tmp_path / "source")
+    monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
+    assert coco_module  # run lengths are read without it
+    assert convert(layout, tmp_path / "out") == 1
+    assert "pip install pycocotools" in caplog.text
+    assert (tmp_path / "out" / "truth" / "a_occlusion.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from", "realocc"], "has no folder image; the format realocc is image/, mask/"),
+        (["--from", "folders", "--images", "."], "say with --polarity"),
+        (["--from", "coco"], "holds no COCO file; say with --annotations"),
+        (["--from", "labelme"], "holds no images with LabelMe files"),
+        (["--from", "celebamask-hq"], "has no folder CelebA-HQ-img"),
+    ],
+)
+def test_another_layout_is_told_at_once(
+    tmp_path: Path, options: list[str], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "empty" / "a.png", picture(0))
+    assert convert(Layout(tmp_path / "empty", {}, options), tmp_path / "out") == 2
+    assert message in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_annotations_of_no_image_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def lose(content: dict) -> None:  # type: ignore[type-arg]
+        content["annotations"][0]["image_id"] = 4711
+
+    edit_json(layout.root / "annotations" / "instances.json", lose)
+    with caplog.at_level(logging.WARNING):
+        assert convert(layout, tmp_path / "out") == 0
+    assert "instances.json: image_id 4711 of annotation 111" in caplog.text
+
+
+def test_images_are_copied_as_they_are(tmp_path: Path) -> None:
+    layout = make("realocc", tmp_path / "source")
+    assert convert(layout, tmp_path / "out") == 0
+    for name in layout.truth:
+        copy = tmp_path / "out" / "raw_images" / f"{name}.jpg"
+        assert copy.read_bytes() == (layout.root / "image" / f"{name}.jpg").read_bytes()
+        assert read_rgb(copy).shape == (32, 32, 3)
+
+
+def test_a_converted_data_set_goes_all_the_way_to_a_table(
+    tmp_path: Path, mini_options: list[str]
+) -> None:
+    from s3pot.commands import evaluate, generate_reference, inference
+
+    layout = make("s3pot", tmp_path / "source")
+    for path in layout.root.rglob("*_occlusion.png"):
+        path.unlink()
+    faces, results = tmp_path / "faces", tmp_path / "results"
+    folders = ["--input_dir", str(layout.root / "raw_images"), "--output_dir", str(faces)]
+    truth = ["--truth_dir", str(layout.root / "truth")]
+    assert generate_reference.main([*folders, *truth, *mini_options]) == 0
+    for name, labels in layout.truth.items():
+        for kind in ("visible_face", "ignore"):
+            np.testing.assert_array_equal(read_mask(faces / f"{name}_{kind}.png"), labels[kind])
+        parsing = np.load(faces / f"{name}_true_parsing.npy")
+        np.testing.assert_array_equal(parsing, labels["true_parsing"])
+    data = ["--datapath", str(faces)]
+    assert inference.main([*data, "--output_dir", str(results), *mini_options]) == 0
+    assert evaluate.main([*data, "--results", str(results), "truth.glasses=occlusion"]) == 0
+    table = (results / "table.md").read_text()
+    assert "parsed region minus true visible face; glasses occlusion; ignore masks" in table
