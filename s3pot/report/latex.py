@@ -27,12 +27,16 @@ _ESCAPES = {
 }
 
 _READING = (
-    r"Needs \usepackage{booktabs}. Too wide? Delete columns, or \resizebox{\textwidth}{!}{...}.",
-    "Brackets: 95 % bootstrap intervals over images.",
+    r"Needs \usepackage{booktabs}; \input it in a table* of a page with two columns, or a table.",
+    "+-: half the width of the 95 % bootstrap interval over images; its ends are in table.csv.",
     "Pooled: IoU of all pixels together. B-F1: boundary F1. Face: IoU of the visible face.",
-    "FA: share of bare faces that are called occluded; FA share: how much of their region.",
+    "FA: share of bare faces that are called occluded.",
     "Delta IoU: paired difference to the main row; p: its sign-flip test.",
 )
+
+
+LONG_NAME = 26  # letters; with longer names the first column breaks its lines
+NAME_WIDTH = r"0.26\textwidth"
 
 
 def escape(text: str) -> str:
@@ -41,11 +45,13 @@ def escape(text: str) -> str:
 
 
 def latex(rows: Sequence[TableRow]) -> str:
-    r"""Write a ``tabular``; ``\usepackage{booktabs}`` is all it needs.
+    r"""Write a ``tabular`` as wide as a page at most; ``\usepackage{booktabs}`` is all it needs.
+
+    Its type is that of footnotes, its columns stand close, and long names break.
 
     IoU and F1 are means over the occluded faces; "Pooled" is the IoU of their pixels together, B-F1
     that of the outlines, "Face" the IoU of the visible face; "FA" is the share of the bare faces
-    that are called occluded, "FA share" how much of their region.
+    that are called occluded.
 
     The best of each column is bold. It is chosen among the rows that are no oracle and have as many
     faces as any row, for means over other faces are no rivals. Oracle rows stand below a rule.
@@ -60,23 +66,28 @@ def latex(rows: Sequence[TableRow]) -> str:
     rivals = [row for row in rows if not row.oracle and row.summary.faces == most_faces]
     best = {column.key: _best(rivals, column) for column in columns}
 
+    names_break = any(len(row.name) > LONG_NAME for row in rows)
+
     def line(row: TableRow) -> str:
         values = cell_values(row)
         cells = [
             _cell(values, column, best[column.key] if row in rivals else None) for column in columns
         ]
-        return " & ".join([escape(row.name), *cells]) + r" \\"
+        name = rf"\raggedright {escape(row.name)}" if names_break else escape(row.name)
+        return " & ".join([name, *cells]) + r" \\"
 
     ordinary = [line(row) for row in rows if not row.oracle]
     oracles = [line(row) for row in rows if row.oracle]
     rule = [r"\midrule"] if ordinary and oracles else []
     headings = " & ".join(["Method", *(column.title for column in columns)]) + r" \\"
+    first = f"p{{{NAME_WIDTH}}}" if names_break else "l"
     comments = [*_READING, *provenance_lines(rows)]
     if same_faces:
         comments.insert(1, f"{most_faces} occluded faces in each row.")
     lines = [
         *(f"% {' '.join(comment.split())}" for comment in comments),
-        rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
+        r"{\footnotesize\setlength{\tabcolsep}{3.5pt}%",
+        rf"\begin{{tabular}}{{@{{}}{first}{'c' * len(columns)}@{{}}}}",
         r"\toprule",
         headings,
         r"\midrule",
@@ -84,7 +95,7 @@ def latex(rows: Sequence[TableRow]) -> str:
         *rule,
         *oracles,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -106,14 +117,9 @@ def _cell(values: Mapping[str, Any], column: Column, best: str | None) -> str:
     number = rf"\textbf{{{text}}}" if text == best else _math(text)
     if not column.interval:
         return number
-    low = _short(column.text(values[f"{column.key}_low"]))
-    high = _short(column.text(values[f"{column.key}_high"]))
-    return rf"{number} {{\scriptsize [{low}, {high}]}}"
-
-
-def _short(text: str) -> str:
-    """A number without the zero before its decimal point."""
-    return _math(text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text)
+    half_width = (values[f"{column.key}_high"] - values[f"{column.key}_low"]) / 2
+    short = f"{half_width:.3f}".replace("0.", ".", 1)
+    return rf"{number} {{\scriptsize $\pm$\,{short}}}"
 
 
 def _math(text: str) -> str:

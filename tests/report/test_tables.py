@@ -103,12 +103,13 @@ def test_columns_without_values_are_left_out() -> None:
 def test_latex_marks_the_best_of_the_rivals(rows: list[TableRow]) -> None:
     text = latex(rows)
     lines = {line.split(" & ")[0]: line for line in text.splitlines() if " & " in line}
-    assert r"\textbf{0.733} {\scriptsize [.600, .800]}" in lines[r"better\_\&\_longer"]
+    assert r"\textbf{0.733} {\scriptsize $\pm$\,.100}" in lines[r"better\_\&\_longer"]
     assert r"\textbf" not in lines[r"main \textbar{} row"]
     assert r"\textbf" not in lines["one face"] and r"\textbf" not in lines["oracle"]
     assert text.rindex(r"\midrule") < text.index("oracle &")
-    assert r"$+0.133$ {\scriptsize [$+.000$, $+.200$]}" in text
-    columns = text[text.index(r"{tabular}{") + 10 :].split("}")[0]
+    assert r"$+0.133$ {\scriptsize $\pm$\,.100}" in text
+    columns = text[text.index(r"{tabular}{@{}") + 13 :].split("@")[0]
+    assert set(columns) == {"l", "c"}
     assert all(line.count(" & ") == len(columns) - 1 for line in lines.values())
 
 
@@ -133,6 +134,30 @@ def test_latex_compiles(tmp_path: Path, rows: list[TableRow]) -> None:
         r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
         r"\begin{document}\tiny " + latex([*rows, hostile]) + r"\end{document}"
     )
+    compile_latex(document, tmp_path)
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="needs pdflatex (texlive-latex-base) on the PATH")
+@pytest.mark.parametrize("name", ["S3POT", "SAM, automatic masks, best overlap (needs labels)"])
+def test_latex_fits_a_page_of_two_columns(tmp_path: Path, rows: list[TableRow], name: str) -> None:
+    main = scored("main", [0.4, 0.6, 0.8], seconds=0.5) + bare("main", [0, 4])
+    long = scored(name, [0.61, 0.812, 0.883], seconds=123.456) + bare("x", [0, 60])
+    full = make_row(name, long, main, KNOWN)
+    document = (
+        r"\documentclass[twocolumn,10pt]{article}\usepackage{booktabs}"
+        r"\setlength{\textwidth}{6.875in}"  # of CVPR and ICCV, the narrowest of the usual ones
+        r"\begin{document}x\begin{table*}\centering "
+        + latex([full, *rows])
+        + r"\caption{x}\end{table*}\end{document}"
+    )
+    log = compile_latex(document, tmp_path)
+    assert "Overfull" not in log
+    if len(name) > 30:
+        assert r"\raggedright" in document  # the long name is what makes it break
+
+
+def compile_latex(document: str, tmp_path: Path) -> str:
+    """Run pdflatex, which has to succeed; gives its log."""
     (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
     assert PDFLATEX is not None
     done = subprocess.run(
@@ -145,6 +170,7 @@ def test_latex_compiles(tmp_path: Path, rows: list[TableRow]) -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
+    return done.stdout
 
 
 @pytest.mark.slow
