@@ -54,11 +54,7 @@ def exclusive(path: Path) -> Iterator[None]:
     lock = _file_lock(path)
     held = False
     try:
-        try:
-            lock.acquire(timeout=SECONDS_UNTIL_WAIT_IS_TOLD)
-        except Timeout:
-            logger.info("waiting for another process, which holds %s", path)
-            lock.acquire()
+        _acquire(lock, path)
         held = True
     except (OSError, NotImplementedError) as error:
         logger.debug("going on without the lock %s: %s", path, error)
@@ -77,6 +73,43 @@ def _file_lock(path: Path) -> BaseFileLock:
         return FileLock(path, mode=mode, fallback_to_soft=False)
     except TypeError:  # older versions have no such fallback
         return FileLock(path, mode=mode)
+
+
+def _acquire(lock: BaseFileLock, path: Path) -> None:
+    """Wait for a lock, and say so if it takes a while.
+
+    Raises:
+        OSError: There can be no lock in this folder.
+    """
+    try:
+        lock.acquire(timeout=0)
+        return
+    except Timeout:
+        _check_locks(path.parent)
+    try:
+        lock.acquire(timeout=SECONDS_UNTIL_WAIT_IS_TOLD)
+    except Timeout:
+        logger.info("waiting for another process, which holds %s", path)
+        lock.acquire()
+
+
+def _check_locks(folder: Path) -> None:
+    """Try a lock that nobody else can hold.
+
+    Older versions of filelock, such as the last one for Python 3.9, take a disk without locks for
+    a lock that is held, and would wait for ever.
+
+    Raises:
+        OSError: It cannot be had, so this disk has no locks.
+    """
+    probe = folder / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
+    try:
+        with _file_lock(probe).acquire(timeout=0):
+            pass
+    except Timeout as error:
+        raise OSError(f"the disk of {folder} has no locks") from error
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def shared_mode(folder: Path) -> int:
