@@ -10,13 +10,15 @@ image) is read too.
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from s3pot.data.folders import walk
 from s3pot.data.image import read_rgb
+from s3pot.data.masks import mask_names
 from s3pot.io import BadFile, read_npy
 from s3pot.labels import NUM_CLASSES
 from s3pot.types import AlignedFace, S3potError
@@ -92,7 +94,13 @@ def contract_names(name: str) -> list[str]:
     return [f"{name}{ending}" for ending in (RAW, *CONTRACT_ENDINGS)]
 
 
-def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None) -> FaceFiles:
+def face_from(
+    raw: Path,
+    reference: Path,
+    parsing: Path,
+    name: str | None = None,
+    neighbors: Set[str] | None = None,
+) -> FaceFiles:
     """Make a face of three given files; the optional ones are those that lie beside ``raw``.
 
     Args:
@@ -100,8 +108,11 @@ def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None
         reference: Clean face.
         parsing: 12-class map.
         name: The face's name; None for the stem of ``raw``.
+        neighbors: Names of the files beside ``raw``, if they are known.
     """
-    truth = _existing(raw.with_name(raw.stem + OCCLUSION))
+    if neighbors is None:
+        neighbors = {path.name for path in raw.parent.glob("*")}
+    truth = _mask_beside(raw, OCCLUSION, neighbors)
     return FaceFiles(
         name=name or raw.stem,
         raw=raw,
@@ -109,11 +120,19 @@ def face_from(raw: Path, reference: Path, parsing: Path, name: str | None = None
         parsing=parsing,
         align=_existing(raw.with_name(raw.stem + ALIGN)),
         occlusion_truth=truth or _existing(raw.with_name(raw.stem + LABELME)),
-        visible_face_truth=_existing(raw.with_name(raw.stem + VISIBLE_FACE)),
-        ignore=_existing(raw.with_name(raw.stem + IGNORE)),
+        visible_face_truth=_mask_beside(raw, VISIBLE_FACE, neighbors),
+        ignore=_mask_beside(raw, IGNORE, neighbors),
         true_parsing=_existing(raw.with_name(raw.stem + TRUE_PARSING)),
         clean=_existing(raw.with_name(raw.stem + CLEAN)),
     )
+
+
+def _mask_beside(raw: Path, ending: str, neighbors: Set[str]) -> Path | None:
+    """Find a mask that lies beside an image, whatever the format of its file."""
+    for name in mask_names(raw.stem + PurePath(ending).stem):
+        if name in neighbors:
+            return _existing(raw.with_name(name))
+    return None
 
 
 def _existing(path: Path) -> Path | None:
@@ -161,7 +180,7 @@ def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
     for stem in stems:
         files = output_files(folder, stem)
         name = (where / stem).as_posix()
-        faces.append(face_from(files.raw, files.reference, files.parsing, name))
+        faces.append(face_from(files.raw, files.reference, files.parsing, name, names))
     return faces
 
 

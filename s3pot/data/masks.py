@@ -16,6 +16,7 @@ Anything else is an error that lists the values: it may be a class map, a trimap
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from s3pot.data.image import (
+    IMAGE_SUFFIXES,
     MAX_PIXELS,
     ImageSource,
     has_alpha,
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 ARRAY_SUFFIX = ".npy"
 FOREIGN_SUFFIXES = (".npz", ".mat", ".h5", ".pkl", ".pt")  # arrays of which no mask is read
+# Endings of masks in the order in which they are looked for; foreign ones are found to be named.
+MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}), ARRAY_SUFFIX, *FOREIGN_SUFFIXES)
 LISTED_VALUES = 8  # in an error
 CLEAR_BELOW = 250  # alpha; an image with none below this counts as opaque
 BLACK_BELOW = 32  # a color whose channels are all below this counts as black
@@ -117,6 +121,20 @@ def read_mask(
         return mask
     turned = turned_upright(Image.fromarray(mask.astype(np.uint8)), orientation)
     return np.asarray(turned).astype(bool)
+
+
+def mask_names(stem: str) -> Iterator[str]:
+    """Give the names that a mask may have, the likeliest first; endings in either case."""
+    for suffix in MASK_SUFFIXES:
+        yield stem + suffix
+        yield stem + suffix.upper()
+
+
+def find_mask(stem: Path) -> Path | None:
+    """Find the mask file of a path without its ending; None if there is none."""
+    return next(
+        (path for path in map(stem.with_name, mask_names(stem.name)) if path.is_file()), None
+    )
 
 
 def as_mask(values: Any, name: str) -> np.ndarray:

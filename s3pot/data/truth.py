@@ -30,9 +30,9 @@ from s3pot.data.face_folder import (
     find_faces,
     load_labels,
 )
-from s3pot.data.image import IMAGE_SUFFIXES, MAX_PIXELS, read_rgb
+from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.labelme import LabelPolicy, holds_shapes, read_labelme
-from s3pot.data.masks import read_mask
+from s3pot.data.masks import find_mask, read_mask
 from s3pot.labels import CLASSES, region_of, resize_labels
 from s3pot.types import S3potError
 
@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 GLASSES_KEPT = "keep"  # what the truth says about glasses holds
 GLASSES_OCCLUDE = "occlusion"  # glasses inside the region are occlusions
 GLASSES_IGNORED = "ignore"  # no score counts their pixels
-SUFFIXES_PNG_FIRST = sorted(IMAGE_SUFFIXES, key=lambda suffix: (suffix != ".png", suffix))
+# Occluders hide less of an image than this, or there is hardly a face to be seen.
+MOST_COVERED = 0.6
 _GLASSES = CLASSES.index("eye_glass")
 
 
@@ -209,9 +210,19 @@ def read_truth(
     Raises:
         S3potError: It is damaged, no mask, or of another size or frame.
     """
+    truth: np.ndarray | None
     if path.suffix.lower() == ".json":
-        return read_labelme(path, tuple(size[:2]), labels)
-    return read_truth_mask(path, size, max_pixels)
+        truth = read_labelme(path, tuple(size[:2]), labels)
+    else:
+        truth = read_truth_mask(path, size, max_pixels)
+    if truth is not None and truth.mean() > MOST_COVERED:
+        logger.warning(
+            "%s: the occlusion covers %.0f %% of the image. Is it inverted, or is it the face? "
+            "What hides the face has to be white, everything else black.",
+            path,
+            100 * truth.mean(),
+        )
+    return truth
 
 
 def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -279,14 +290,20 @@ def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | 
         photo: The photo, which is not its own truth.
 
     Returns:
-        The first that exists of ``<name>_occlusion.png`` (or another image), a LabelMe
-        ``<name>.json``, and a mask ``<name>.png`` (or another image); None if there is none.
+        The first that exists of ``<name>_occlusion.png`` (or another mask file), a LabelMe
+        ``<name>.json``, and a mask ``<name>.png`` (or another mask file); None if there is none.
     """
-    candidates = [truth_dir / f"{name}_occlusion{suffix}" for suffix in SUFFIXES_PNG_FIRST]
-    candidates.append(truth_dir / f"{name}.json")
-    if photo is None or photo.parent.resolve() != (truth_dir / name).parent.resolve():
-        candidates += [truth_dir / f"{name}{suffix}" for suffix in SUFFIXES_PNG_FIRST]
-    return next((path for path in candidates if path.is_file() and has_truth(path)), None)
+    stem = truth_dir / name
+    mask = find_mask(stem.with_name(f"{stem.name}_occlusion"))
+    if mask is not None:
+        return mask
+    for suffix in (".json", ".JSON"):
+        path = stem.with_name(stem.name + suffix)
+        if path.is_file() and has_truth(path):
+            return path
+    if photo is not None and photo.parent.resolve() == stem.parent.resolve():
+        return None
+    return find_mask(stem)
 
 
 def find_further_truths(truth_dir: Path, name: str) -> Mapping[str, Path]:
@@ -298,15 +315,13 @@ def find_further_truths(truth_dir: Path, name: str) -> Mapping[str, Path]:
 
     Returns:
         The files that exist of ``VISIBLE_FACE``, ``IGNORE`` and ``TRUE_PARSING``, by these endings.
-        Masks may be of any image format.
+        Masks may be of any format that ``masks`` reads.
     """
     found = {}
     for ending in (VISIBLE_FACE, IGNORE):
-        stem = Path(ending).stem
-        candidates = [truth_dir / f"{name}{stem}{suffix}" for suffix in SUFFIXES_PNG_FIRST]
-        existing = [path for path in candidates if path.is_file()]
-        if existing:
-            found[ending] = existing[0]
+        path = find_mask(truth_dir / f"{name}{Path(ending).stem}")
+        if path is not None:
+            found[ending] = path
     parsing = truth_dir / f"{name}{TRUE_PARSING}"
     if parsing.is_file():
         found[TRUE_PARSING] = parsing

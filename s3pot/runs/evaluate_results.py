@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.data.face_folder import FaceFiles
-from s3pot.data.masks import read_mask
+from s3pot.data.masks import find_mask, read_mask
 from s3pot.data.truth import (
     FaceTruth,
     TruthPolicy,
@@ -106,7 +106,8 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
     @override
     def read(self, item: FaceFiles) -> MaskInput:
         truth = require_truth(item, self.truth_policy)
-        path = self.results / f"{item.name}_occlusion.png"
+        stem = self.results / f"{item.name}_occlusion"
+        path = find_mask(stem) or stem.with_name(f"{stem.name}.png")
         prediction = read_mask(path)
         if prediction.shape != truth.occlusion.shape:
             raise S3potError(

@@ -17,7 +17,7 @@ import evaluate
 import generate_reference
 from s3pot.data.image import write_png
 from s3pot.data.masks import read_mask
-from s3pot.data.truth import find_truth
+from s3pot.data.truth import faces_with_truth, find_truth, read_truth, require_truth
 
 TRUTH = np.zeros((48, 64), bool)
 TRUTH[10:31, 20:41] = True
@@ -140,3 +140,53 @@ def test_predictions_are_read_like_truths(
     assert evaluate.main([*scored, *mini_options]) == 0
     header, row = (tmp_path / "results" / "per_image.csv").read_text().splitlines()
     assert float(dict(zip(header.split(","), row.split(",")))["iou"]) == 1
+
+
+@pytest.mark.parametrize("name", ["a_occlusion.PNG", "a.PNG", "a_occlusion.npy", "a.npy", "a.JSON"])
+def test_endings_in_capitals_and_arrays_are_found(tmp_path: Path, name: str) -> None:
+    if name.endswith("npy"):
+        np.save(tmp_path / name, TRUTH)
+    elif name.endswith("JSON"):
+        labelme(tmp_path / name)
+    else:
+        mask(tmp_path / name)
+    path = find_truth(tmp_path, "a")
+    assert path is not None
+    truth = read_truth(path, TRUTH.shape)
+    assert truth is not None
+    np.testing.assert_array_equal(truth, TRUTH)
+
+
+@pytest.mark.parametrize("name", ["a_occlusion.npz", "a.mat"])
+def test_truths_of_other_programs_are_named(
+    run: Callable[..., int], tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "truth" / "sub").mkdir(parents=True)
+    (tmp_path / "truth" / "sub" / name).write_bytes(b"x")
+    assert run(tmp_path / "truth") == 2  # the only photo
+    assert f"{name} is no image; save the mask as PNG, or its array as .npy" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".BMP", ".npy"])
+def test_a_truth_beside_a_face_may_be_of_any_format(tmp_path: Path, ending: str) -> None:
+    parsing = np.ones(TRUTH.shape, np.uint8)
+    pixels = np.zeros((*TRUTH.shape, 3), np.uint8)
+    write_png(tmp_path / "a.png", pixels)
+    write_png(tmp_path / "a_ref.png", pixels)
+    np.save(tmp_path / "a_parsing_mask.npy", parsing)
+    if ending == ".npy":
+        np.save(tmp_path / "a_occlusion.npy", TRUTH)
+    else:
+        mask(tmp_path / f"a_occlusion{ending}", {".jpg": "JPEG", ".BMP": "BMP"}[ending])
+    (face,) = faces_with_truth(tmp_path)
+    np.testing.assert_array_equal(require_truth(face).occlusion, TRUTH)
+
+
+def test_an_inverted_truth_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_png(tmp_path / "good.png", TRUTH)
+    read_truth(tmp_path / "good.png", TRUTH.shape)
+    assert not caplog.text
+    write_png(tmp_path / "inverted.png", ~TRUTH)
+    truth = read_truth(tmp_path / "inverted.png", TRUTH.shape)
+    np.testing.assert_array_equal(truth, ~TRUTH)  # as it is: nothing is guessed
+    assert "inverted.png: the occlusion covers 86 % of the image. Is it inverted" in caplog.text
