@@ -140,13 +140,13 @@ def write_page(path: Path, page: Page) -> None:
         attention=[_css(color) for color in vis.attention_colors(_ATTENTION_STOPS).tolist()],
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def relative_link(file: Path, page_folder: Path) -> str:
     """The link from a page in a folder to a file, with quoted special characters."""
     path = os.path.relpath(file, page_folder).replace(os.sep, "/")
-    return quote(path)
+    return quote(os.fsencode(path))
 
 
 def _css(color: Sequence[int]) -> str:

@@ -11,17 +11,24 @@ import io
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any, Callable
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
 
+import evaluate
 import generate_reference
+import inference
+import train_per_image
+from s3pot.commands import compare, figure, segment
 from s3pot.data.face_folder import BadFace, load_labels
 from s3pot.data.image import write_png
 from s3pot.io import BadFile, atomic_path, read_json, read_npy, read_yaml, write_csv, write_json
 from s3pot.io import write_npy as write_array
+from s3pot.report.summary import read_summary
 
 ODD_NAMES = [
     "m\udce9lange",
@@ -237,3 +244,44 @@ def test_aliases_in_moderation_are_fine(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "a.yaml") == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 1}}
     (tmp_path / "a.yaml").write_text("")
     assert read_yaml(tmp_path / "a.yaml") is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
+def test_odd_names_go_through_every_command(
+    tmp_path: Path, mini_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["m\udce9lange", "a\nb", "<b> #1 %23 'q'", "back\\slash", " lead", "x=1,2;[y]$(z)"]
+    random = np.random.default_rng(0)
+    try:
+        for name in names:
+            pixels = random.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            write_png(tmp_path / "in" / f"{name}.png", pixels)
+            write_png(tmp_path / "truth" / f"{name}.png", np.eye(48, dtype=bool))
+    except (OSError, UnicodeError):
+        pytest.skip("this disk takes names in UTF-8 only")
+    monkeypatch.setattr(logging.getLogger("s3pot"), "propagate", False)
+
+    def path(name: str) -> str:
+        return str(tmp_path / name)
+
+    data = ["--datapath", path("data"), *mini_options]
+    photos = ["--input_dir", path("in"), "--output_dir", path("data"), "--truth_dir", path("truth")]
+    assert generate_reference.main([*photos, *mini_options]) == 0
+    for run in ("a", "b"):
+        assert inference.main([*data, "--output_dir", path(run), "--save_vis"]) == 0
+        assert evaluate.main([*data, "--results", path(run)]) == 0
+    assert compare.main([path("a"), path("b"), "--output_dir", path("compare")]) == 0
+    figures = ["--datapath", path("data"), "--output_dir", path("figures")]
+    assert figure.main([path("a"), path("b"), *figures]) == 0
+    per_image = ["--output_dir", path("per_image"), "--epochs", "1"]
+    assert train_per_image.main([*data, *per_image]) == 0
+    assert segment.main([path("in"), "--output_dir", path("s"), "--save_vis", *mini_options]) == 0
+    for run in ("a", "per_image", "s"):
+        rows = read_summary(tmp_path / run).rows
+        assert sorted(row["name"] for row in rows) == sorted(names)
+        page = (tmp_path / run / "index.html").read_text(encoding="utf-8")
+        assert "<b> #1" not in page and "&lt;b&gt; #1" in page
+        links = [unquote_to_bytes(link) for link in re.findall(r'src="([^"]+)"', page)]
+        pictures = [tmp_path / run / os.fsdecode(link) for link in links if b":" not in link[:5]]
+        assert len(pictures) >= len(names) and all(picture.is_file() for picture in pictures)

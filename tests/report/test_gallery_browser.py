@@ -17,9 +17,23 @@ pytest.importorskip("playwright", reason="needs the playwright package: pip inst
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"none of {', '.join(NAMES)} is installed")
+
+def find_chromium() -> str | None:
+    """Where Chromium is: on the path, or where ``playwright install chromium`` puts it."""
+    installed = next((path for path in map(shutil.which, NAMES) if path), None)
+    if installed is not None:
+        return installed
+    with sync_playwright() as playwright:
+        brought = playwright.chromium.executable_path
+    return brought if Path(brought).is_file() else None
+
+
+CHROMIUM = find_chromium()
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="needs Chromium or Chrome: put one on the PATH, or run playwright install chromium",
+)
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"name": "face 10", "occlusion_iou": 0.9, "occluded_share": 0.3, "kinds": "hand"},

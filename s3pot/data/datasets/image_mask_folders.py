@@ -23,7 +23,8 @@ from s3pot.data.datasets.item import (
     read_mask_of_size,
     some,
 )
-from s3pot.data.truth import SUFFIXES_PNG_FIRST
+from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.masks import find_mask
 from s3pot.io import read_bytes
 
 OCCLUSION = "occlusion"
@@ -113,8 +114,7 @@ class ImageMaskFolders(DatasetAdapter):
 
     def _mask_in(self, folder: Path, item: DatasetItem) -> Path | None:
         stem = f"{item.name}{self.names.mask_ending}"
-        candidates = [folder / f"{stem}{suffix}" for suffix in SUFFIXES_PNG_FIRST]
-        return next((path for path in candidates if path.is_file()), None)
+        return find_mask(folder / stem)
 
     @override
     def problems(self) -> Sequence[str]:
@@ -143,7 +143,7 @@ class ImageMaskFolders(DatasetAdapter):
 
 def _without_ending(line: str) -> str:
     """A listed name without the ending of an image, which lists have or do not have."""
-    ending = next((suffix for suffix in SUFFIXES_PNG_FIRST if line.lower().endswith(suffix)), "")
+    ending = next((suffix for suffix in IMAGE_SUFFIXES if line.lower().endswith(suffix)), "")
     return line[: len(line) - len(ending)]
 
 
