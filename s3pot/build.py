@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from segment_anything import sam_model_registry
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
@@ -29,6 +28,7 @@ from s3pot.rg.nets.segnext import SegNeXt
 from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
+from s3pot.sam.official import build_official_sam
 from s3pot.sam.speed import has_compiler
 from s3pot.types import S3potError
 from s3pot.weights.hashing import checked_sha256
@@ -107,8 +107,7 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
         sam = build_mini_sam(MiniSamSize(**checkpoint["size"]))
     else:
         checkpoint = read_checkpoint(weights_path(config, "sam"))
-        with torch.device("meta"):  # no time for weights that are replaced, no memory for two sets
-            sam = sam_model_registry[config.model.sam]()
+        sam = build_official_sam(config.model.sam)
     load_strict(sam, checkpoint, str(weights_path(config, "sam")))
     if config.run.speed == "max" and not has_compiler():
         raise S3potError(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
 
 from s3pot.config import ConfigError
+
+SMALL_IMAGE = 512  # side of a network's input, in pixels
+MOST_SIDE_BY_SIDE = 8  # threads that calculate: more wait for Python's one lock
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
@@ -64,10 +68,59 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+@contextmanager
+def flushed_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads that calculate at once and take denormal numbers for zero.
+
+    The helpers that such a thread starts to share out an operation inherit that from it; in
+    ``flushed_denormals`` those that are there already go on as before.
+
+    Args:
+        workers: How many.
+    """
+    with (
+        shared_cores(workers),
+        ThreadPoolExecutor(workers, initializer=torch.set_flush_denormal, initargs=(True,)) as pool,
+    ):
+        yield pool
+
+
 def _are_denormals_flushed() -> bool:
     """Whether they are now; PyTorch can set this, but not tell it."""
     denormal = torch.full((), 1e-39)
     return bool(denormal * 0.5 == 0)
+
+
+def side_by_side(device: torch.device, image_size: int) -> int:
+    """How many images should be calculated at once, in a thread each.
+
+    A CPU's cores share one large image out well; small ones are faster side by side, for each step
+    is too short to be shared. A GPU is fed by one thread.
+
+    Args:
+        device: Where the networks are.
+        image_size: Side of their input, in pixels.
+    """
+    if device.type != "cpu" or image_size > SMALL_IMAGE:
+        return 1
+    return min(torch.get_num_threads(), MOST_SIDE_BY_SIDE)
+
+
+@contextmanager
+def shared_cores(workers: int) -> Iterator[None]:
+    """Share PyTorch's threads out among some threads that calculate at once inside the block.
+
+    Only threads that begin inside it take part.
+
+    Args:
+        workers: How many.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)  # a second call would register it twice

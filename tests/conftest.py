@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -16,6 +17,14 @@ from s3pot.sam.mini import build_mini_sam
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """The same sums in the same order in every run, and no fight for cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """As on a machine with two cores: what is done side by side is done so."""
+    torch.set_num_threads(2)
+    yield
     torch.set_num_threads(1)
 
 

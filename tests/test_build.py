@@ -18,6 +18,7 @@ from s3pot import build
 from s3pot.config import Config, load_config
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.quality import QualityLimits
+from s3pot.sam import official
 from s3pot.types import S3potError
 from s3pot.weights.mini_set import read_mini, write_mini
 from s3pot.weights.registry import weight_files
@@ -200,7 +201,7 @@ def test_official_sam_encodes_as_pips(tmp_path: Path, monkeypatch, speed: str) -
     for parameter in sam.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     torch.save(sam.state_dict(), tmp_path / "sam.pth")
-    monkeypatch.setitem(build.sam_model_registry, "vit_b", small_official_sam)
+    monkeypatch.setitem(official.sam_model_registry, "vit_b", small_official_sam)
     monkeypatch.setattr(build, "locate", lambda piece, folder: tmp_path / "sam.pth")
     built = build.build_sam(load_config(None, ["model.sam=vit_b", f"run.speed={speed}"]), CPU)
     assert not any(value.is_meta for value in [*built.parameters(), *built.buffers()])

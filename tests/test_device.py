@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3pot.device import flushed_denormals, pick_device
+from s3pot.device import flushed_denormals, flushed_threads, pick_device, side_by_side
 from s3pot.seeding import epoch_order
 from s3pot.types import S3potError
 
@@ -75,6 +75,31 @@ def test_denormals_are_zero_inside_the_block_only() -> None:
     with pytest.raises(ZeroDivisionError), flushed_denormals():
         raise ZeroDivisionError
     assert halved() > 0
+
+
+def test_threads_that_calculate_flush_denormals_with_their_helpers(two_threads) -> None:
+    tiny = torch.full((1 << 20,), 1e-39)  # large enough to be shared out
+
+    def halves() -> tuple[int, int]:
+        return int((tiny * 0.5).count_nonzero()), torch.get_num_threads()
+
+    assert halves() == (len(tiny), 2)
+    with flushed_threads(1) as pool:
+        assert pool.submit(halves).result() == (0, 2)
+    with flushed_threads(2) as pool:
+        assert [future.result() for future in [pool.submit(halves) for _ in range(4)]] == [
+            (0, 1)
+        ] * 4
+    assert halves() == (len(tiny), 2)
+
+
+@pytest.mark.parametrize(
+    ("device", "image_size", "want"), [("cpu", 256, 2), ("cpu", 1024, 1), ("cuda", 256, 1)]
+)
+def test_small_images_of_a_cpu_are_calculated_side_by_side(
+    two_threads, device: str, image_size: int, want: int
+) -> None:
+    assert side_by_side(torch.device(device), image_size) == want
 
 
 # Calculates with two threads, then does the same in a forked worker.

@@ -331,9 +331,9 @@ def resized(
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Write what ``to_pil`` takes as PNG, at twice Pillow's speed and about the same size."""
-    pixels = np.asarray(to_pil(array))
+    pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
     if pixels.ndim == 3:
-        pixels = pixels[..., ::-1]  # OpenCV takes blue first
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # OpenCV takes blue first
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.10 has none
         parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]

@@ -11,6 +11,7 @@ import numpy as np
 from s3pot.labels import COLORS
 
 Color = tuple[int, int, int]
+Place = tuple[int, int]  # x, y of a sub-pixel place, in OpenCV's drawing coordinates
 
 # Prompt points: those on the visible face are discs, those on an occlusion are squares.
 FACE: Color = (40, 200, 90)
@@ -84,7 +85,7 @@ def error_map(picture: np.ndarray, prediction: np.ndarray, truth: np.ndarray) ->
     ):
         canvas = _tinted(canvas, mask, color, 0.8)
     width = _line_width(canvas)
-    canvas[truth & (_depth(truth) <= width)] = BLACK
+    canvas[_rim(truth, width)] = BLACK
     return canvas
 
 
@@ -99,9 +100,8 @@ def draw_outline(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
         color: Of the outer line.
     """
     width = _line_width(canvas)
-    depth = _depth(mask)
-    canvas[mask & (depth <= 2 * width)] = WHITE
-    canvas[mask & (depth <= width)] = color
+    canvas[_rim(mask, 2 * width)] = WHITE
+    canvas[_rim(mask, width)] = color
 
 
 def draw_points(
@@ -120,14 +120,15 @@ def draw_points(
     """
     canvas = picture.copy()
     radius = max(1.0, min(picture.shape[:2]) / 150)
-    for point, label in zip(points, labels):
+    for place, label in zip(_fixed_points(canvas, points), labels.tolist()):
         if label:
-            _draw_disc(canvas, point, radius, FACE)
+            _draw_disc(canvas, place, radius, FACE)
         else:
-            _draw_square(canvas, point, radius, OCCLUSION)
+            _draw_square(canvas, place, radius, OCCLUSION)
     if first is not None:
-        _draw_disc(canvas, first, 2.6 * radius, BLACK)
-        _draw_disc(canvas, first, 2 * radius, FIRST)
+        (place,) = _fixed_points(canvas, first[None])
+        _draw_disc(canvas, place, 2.6 * radius, BLACK)
+        _draw_disc(canvas, place, 2 * radius, FIRST)
     return canvas
 
 
@@ -147,10 +148,12 @@ def draw_attention(picture: np.ndarray, points: np.ndarray, attention: np.ndarra
     canvas = np.ascontiguousarray(picture // 2)
     weights = attention.sum(axis=0)[: len(points)].astype(np.float64)
     shares = weights / max(weights.max(initial=0.0), 1e-12)
-    colors = attention_colors(shares).tolist()
     unit = max(1.0, min(picture.shape[:2]) / 110)
-    for index in np.argsort(shares, kind="stable"):  # the heaviest on top
-        _draw_disc(canvas, points[index], unit * (0.4 + shares[index]), colors[index])
+    places = _fixed_points(canvas, points)
+    radii = (unit * (0.4 + shares)).tolist()
+    colors = attention_colors(shares).tolist()
+    for index in np.argsort(shares, kind="stable").tolist():  # the heaviest on top
+        _draw_disc(canvas, places[index], radii[index], colors[index])
     return canvas
 
 
@@ -186,17 +189,25 @@ def _line_width(canvas: np.ndarray) -> int:
     return max(1, round(min(canvas.shape[:2]) / 300))
 
 
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """How far each pixel of a mask, bool (H, W), lies from its outside, in pixels, at least 1."""
+def _rim(mask: np.ndarray, width: int) -> np.ndarray:
+    """The pixels of a mask, bool (H, W), that lie at most ``width`` pixels from its outside."""
     padded = np.pad(mask.astype(np.uint8), 1)  # a mask that is cut off at the edge has a rim there
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance[1:-1, 1:-1])
+    inside = cv2.erode(padded, _disc(width), borderValue=0)[1:-1, 1:-1]
+    return np.asarray(mask & (inside == 0))
+
+
+def _disc(radius: int) -> np.ndarray:
+    """The pixels at most ``radius`` from the middle one, uint8 (2 radius + 1, 2 radius + 1)."""
+    reach = np.arange(-radius, radius + 1)
+    return np.asarray(reach[:, None] ** 2 + reach[None, :] ** 2 <= radius**2, dtype=np.uint8)
 
 
 def _tinted(picture: np.ndarray, mask: np.ndarray, color: Color, share: float) -> np.ndarray:
-    tinted = picture.astype(np.float32)
-    tinted[mask] += (np.array(color, np.float32) - tinted[mask]) * share
-    return np.ascontiguousarray(tinted.round().astype(np.uint8))
+    values = np.arange(256, dtype=np.float32)[:, None]
+    tints = (values + (np.array(color, np.float32) - values) * share).round().astype(np.uint8)
+    canvas = picture.copy()
+    cv2.copyTo(cv2.LUT(picture, tints[:, None]), mask.astype(np.uint8), canvas)
+    return canvas
 
 
 def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -207,22 +218,21 @@ def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return np.asarray(resized > 0)
 
 
-def _draw_disc(canvas: np.ndarray, point: np.ndarray, radius: float, color: Color) -> None:
-    """Draw a smooth disc at a sub-pixel place."""
-    x, y = _fixed_point(canvas, point)
-    cv2.circle(canvas, (x, y), round(radius * 2**_SHIFT), color, -1, cv2.LINE_AA, _SHIFT)
+def _draw_disc(canvas: np.ndarray, place: Place, radius: float, color: Color) -> None:
+    """Draw a smooth disc."""
+    cv2.circle(canvas, place, round(radius * 2**_SHIFT), color, -1, cv2.LINE_AA, _SHIFT)
 
 
-def _draw_square(canvas: np.ndarray, point: np.ndarray, radius: float, color: Color) -> None:
-    """Draw a square as high as the disc of this radius, at a sub-pixel place."""
-    x, y = _fixed_point(canvas, point)
+def _draw_square(canvas: np.ndarray, place: Place, radius: float, color: Color) -> None:
+    """Draw a square as high as the disc of this radius."""
+    x, y = place
     reach = round(radius * 2**_SHIFT)
     low, high = (x - reach, y - reach), (x + reach, y + reach)
     cv2.rectangle(canvas, low, high, color, -1, cv2.LINE_AA, _SHIFT)
 
 
-def _fixed_point(canvas: np.ndarray, point: np.ndarray) -> tuple[int, int]:
-    """A place in OpenCV's drawing coordinates."""
+def _fixed_points(canvas: np.ndarray, points: np.ndarray) -> list[Place]:
+    """Places, shares of width and height (N, 2), in OpenCV's drawing coordinates."""
     size = np.array(canvas.shape[1::-1])
-    x, y = np.round((point * size - 0.5) * 2**_SHIFT)
-    return int(x), int(y)
+    places = np.round((points * size - 0.5) * 2**_SHIFT).astype(np.int64)
+    return [(x, y) for x, y in places.tolist()]

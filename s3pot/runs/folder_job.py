@@ -37,12 +37,15 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
     Attributes:
         unit: What messages call the items.
         batch_size: How many items ``compute`` takes at once.
+        workers: How many threads may run ``compute`` at once, each on batches of its own; with more
+            than one, what it gives may depend on its inputs alone.
         files_folder: What the names of files in records are relative to; None for the folder of
             the record.
     """
 
     unit = "faces"
     batch_size = 1
+    workers = 1
     files_folder: Path | None = None
 
     @abstractmethod

@@ -3,7 +3,7 @@
 A command is a ``FolderJob`` (``folder_job``) of three functions, and ``run_folder`` runs it:
 
     read     one item's files             in threads, ahead of the computing
-    compute  a batch of items             here, in order
+    compute  a batch of items             here, or in as many threads as the job allows
     write    one item's files             in threads, behind the computing
 
 What commands share is here and nowhere else: an item that fails is named and counted, and the rest
@@ -18,7 +18,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -27,6 +27,7 @@ import cv2
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from s3pot.device import shared_cores
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.records import ItemProvenance, read_finished, write_record
@@ -156,6 +157,9 @@ class _Run(Generic[Item, Input, Output]):
         self.failure_level = logging.ERROR if log_failures else logging.DEBUG
         self.contents: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, Failure] = {}
+        batches = -(-len(items) // job.batch_size)
+        self.workers = max(1, min(job.workers, batches))
+        self.computing: dict[Future[list[Any]], Sequence[tuple[int, _Read[Input]]]] = {}
         self.writing: deque[tuple[int, Future[dict[str, Any]]]] = deque()
 
     def outcome(self) -> Outcome:
@@ -170,22 +174,60 @@ class _Run(Generic[Item, Input, Output]):
         self.bar = tqdm(
             total=len(self.items), desc=self.job.unit, disable=None if progress else True
         )
-        with self.bar, _threads() as readers, _threads() as writers:
+        with self.bar, _threads(THREADS) as readers, _threads(THREADS) as writers:
             try:
-                batch: list[tuple[int, _Read[Input]]] = []
-                for position, entry in self._read_ahead(readers):
-                    if entry.finished is not None:
-                        self._finish(position, entry.finished)
-                        continue
-                    batch.append((position, entry))
-                    if len(batch) == self.job.batch_size:
-                        self._compute(batch, writers)
-                        batch = []
-                if batch:
-                    self._compute(batch, writers)
+                with self._computers() as computers:
+                    self._compute_all(readers, computers, writers)
             finally:  # what is computed gets written, whatever happened
                 while self.writing:
                     self._collect_oldest()
+
+    def _compute_all(
+        self,
+        readers: ThreadPoolExecutor,
+        computers: ThreadPoolExecutor | None,
+        writers: ThreadPoolExecutor,
+    ) -> None:
+        """Compute batches as they are read; without ``computers`` in this thread."""
+        try:
+            for batch in self._batches(readers):
+                if computers is None:
+                    self._hand_over(batch, self._compute(batch), writers)
+                    continue
+                self.computing[computers.submit(self._compute, batch)] = batch
+                if len(self.computing) == 2 * self.workers:
+                    self._collect_computed(writers)
+            while self.computing:
+                self._collect_computed(writers)
+        finally:  # after an interrupt: what is in work is finished, the rest is not begun
+            for future in list(self.computing):
+                if future.cancel():
+                    del self.computing[future]
+            while self.computing:
+                self._collect_computed(writers)
+
+    @contextmanager
+    def _computers(self) -> Iterator[ThreadPoolExecutor | None]:
+        """Give the threads that compute; None where the main one does."""
+        if self.workers == 1:
+            yield None
+            return
+        with shared_cores(self.workers), _threads(self.workers) as pool:
+            yield pool
+
+    def _batches(self, readers: ThreadPoolExecutor) -> Iterator[list[tuple[int, _Read[Input]]]]:
+        """Give the items that are not finished, with what was read, some at a time."""
+        batch: list[tuple[int, _Read[Input]]] = []
+        for position, entry in self._read_ahead(readers):
+            if entry.finished is not None:
+                self._finish(position, entry.finished)
+                continue
+            batch.append((position, entry))
+            if len(batch) == self.job.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[tuple[int, _Read[Input]]]:
         """Read items in threads and give them in order; those that fail are left out."""
@@ -208,21 +250,34 @@ class _Run(Generic[Item, Input, Output]):
                 return _Read(provenance, finished=finished)
         return _Read(provenance, input=self.job.read(item))
 
-    def _compute(
-        self, batch: Sequence[tuple[int, _Read[Input]]], writers: ThreadPoolExecutor
-    ) -> None:
-        """Compute a batch and hand it over to be written."""
+    def _compute(self, batch: Sequence[tuple[int, _Read[Input]]]) -> list[Output | BaseException]:
+        """Compute a batch; an item that fails has its error in place of an output."""
         inputs: list[Any] = [entry.input for _, entry in batch]
         try:
-            outputs = self.job.compute(inputs)
+            return list(self.job.compute(inputs))
         except ITEM_ERRORS as error:
-            if len(batch) > 1 and not is_fatal(error):
-                for single in batch:  # find out which one it was
-                    self._compute([single], writers)
-            else:
-                self._fail(batch[0][0], "compute", error)
-            return
+            if len(batch) == 1 or is_fatal(error):
+                return [error for _ in batch]
+        # Find out which one it was.
+        return [output for single in batch for output in self._compute([single])]
+
+    def _collect_computed(self, writers: ThreadPoolExecutor) -> None:
+        """Wait until a batch is computed, and hand over all that are."""
+        done, _ = wait(self.computing, return_when=FIRST_COMPLETED)
+        for future in done:
+            self._hand_over(self.computing.pop(future), future.result(), writers)
+
+    def _hand_over(
+        self,
+        batch: Sequence[tuple[int, _Read[Input]]],
+        outputs: Sequence[Output | BaseException],
+        writers: ThreadPoolExecutor,
+    ) -> None:
+        """Let what was computed be written."""
         for (position, entry), output in zip(batch, outputs):
+            if isinstance(output, BaseException):
+                self._fail(position, "compute", output)
+                continue
             future = writers.submit(self._write, self.items[position], output, entry.provenance)
             self.writing.append((position, future))
             while len(self.writing) > AHEAD + self.job.batch_size:
@@ -267,9 +322,9 @@ class _Run(Generic[Item, Input, Output]):
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Give a few threads; at the end what has not begun is given up."""
-    pool = ThreadPoolExecutor(THREADS)
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give some threads; at the end what has not begun is given up."""
+    pool = ThreadPoolExecutor(count)
     try:
         yield pool
     finally:

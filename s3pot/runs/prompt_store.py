@@ -16,6 +16,7 @@ from s3pot.build import model_hashes
 from s3pot.config import Config, config_to_dict
 from s3pot.data.cache import FeatureCache, entry_key
 from s3pot.data.face_folder import FaceFiles, cache_folder, load_aligned_face
+from s3pot.device import side_by_side
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Written
@@ -46,6 +47,7 @@ class PromptStore:
         sam_sha256: Hash of SAM's weights.
         settings: All that prompts depend on besides the face's files.
         batch_size: How many faces are computed at once. A CPU gains nothing by more than one.
+        workers: How many threads may compute at once, see ``side_by_side``.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PromptStore:
         self.batch_size = 1
         if segmenter.device.type != "cpu":
             self.batch_size = max(1, config.sam.batch // 2)  # an image and a reference each
+        self.workers = side_by_side(segmenter.device, segmenter.sam.grid.size)
         self._disk: FeatureCache | None = None
         self._disk_refuses = False
         if config.cache.mode == "disk" and datapath is not None:
@@ -214,6 +217,7 @@ class _FillJob(FolderJob[FaceFiles, _Source, _Computed]):
     def __init__(self, store: PromptStore) -> None:
         self.store = store
         self.batch_size = store.batch_size
+        self.workers = store.workers
 
     @override
     def name(self, item: FaceFiles) -> str:

@@ -140,6 +140,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         self.options = options
         self.quality = quality
         self.batch_size = store.batch_size
+        self.workers = store.workers
 
     @abstractmethod
     def adapter_provenance(self) -> ItemProvenance:

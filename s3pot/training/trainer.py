@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
-from s3pot.device import flushed_denormals
+from s3pot.device import MOST_SIDE_BY_SIDE, flushed_denormals, flushed_threads
 from s3pot.distributed import Process
 from s3pot.losses import PointLosses, point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
@@ -24,6 +27,8 @@ from s3pot.types import Prompts, S3potError
 from s3pot.weights.load import CheckpointError
 
 GetPrompts = Callable[[int], Prompts]
+# As ``map``: a function, and the prompts of each decode.
+MapDecodes = Callable[[Callable[[list[Prompts]], Any], Iterable[list[Prompts]]], Iterator[Any]]
 
 
 class AdapterTrainer:
@@ -133,9 +138,12 @@ class AdapterTrainer:
                 a weight is none.
         """
         sums = LossSums(self.process)
-        with flushed_denormals():
+        with self._calculating(self.config.train.batch_size) as map_decodes:
             for batch in self._batches(order):
-                self._step(get, batch, sums)
+                if self.process.world_size > 1:
+                    self._exchanged_step(get, batch, sums)
+                else:
+                    self._step(get, batch, sums, map_decodes)
         self.schedule.step()
         weights = torch.cat([weight.detach().flatten() for weight in self.adapter.parameters()])
         if not bool(weights.isfinite().all()):
@@ -150,19 +158,69 @@ class AdapterTrainer:
         """Mean losses of the images 0..count-1 without training; errors as of ``train_epoch``."""
         sums = LossSums(self.process)
         own = self.own_share(range(count))
-        with flushed_denormals():
-            for start in range(0, len(own), self.images_per_decode):
-                prompts = [get(index) for index in own[start : start + self.images_per_decode]]
-                sums.add(prompts, self._losses(prompts, self.adapter))
+        with self._calculating(len(own)) as map_decodes:
+            decodes = self._decodes(get, own)
+            for prompts, losses in map_decodes(self._losses_only, decodes):
+                sums.add(prompts, losses)
                 sums.check_finite()
         return sums.means()
+
+    @contextmanager
+    def _calculating(self, images: int) -> Iterator[MapDecodes]:
+        """Give a ``map`` that a CPU spreads over its cores, a decode each; its order is kept.
+
+        Args:
+            images: As many may be decoded at once.
+        """
+        cores = torch.get_num_threads()
+        if self.process.device.type != "cpu" or self.process.world_size > 1 or cores == 1:
+            with flushed_denormals():
+                yield map
+            return
+        with flushed_threads(max(1, min(cores, images, MOST_SIDE_BY_SIDE))) as pool:
+            yield partial(_map_ahead, pool)
+
+    def _decodes(self, get: GetPrompts, images: Sequence[int]) -> Iterator[list[Prompts]]:
+        """Give the prompts of some images, as many at once as one decode takes."""
+        for start in range(0, len(images), self.images_per_decode):
+            yield [get(index) for index in images[start : start + self.images_per_decode]]
 
     def _batches(self, order: Sequence[int]) -> Iterator[Sequence[int]]:
         size = self.config.train.batch_size
         for start in range(0, len(order), size):
             yield order[start : start + size]
 
-    def _step(self, get: GetPrompts, batch: Sequence[int], sums: LossSums) -> None:
+    def _step(
+        self, get: GetPrompts, batch: Sequence[int], sums: LossSums, map_decodes: MapDecodes
+    ) -> None:
+        """Add up the gradients of a batch, in its order, and take a step."""
+        self.optimizer.zero_grad()
+        gradients_of = partial(self._gradients, batch_size=len(batch))
+        total: Sequence[Tensor] | None = None
+        for prompts, losses, gradients in map_decodes(gradients_of, self._decodes(get, batch)):
+            if total is None:
+                total = gradients
+            else:
+                total = [sum_before + gradient for sum_before, gradient in zip(total, gradients)]
+            sums.add(prompts, losses)
+        for parameter, gradient in zip(self.adapter.parameters(), total or ()):
+            parameter.grad = gradient
+        sums.check_finite()
+        self.optimizer.step()
+
+    def _gradients(
+        self, prompts: Sequence[Prompts], batch_size: int
+    ) -> tuple[Sequence[Prompts], PointLosses, Sequence[Tensor]]:
+        """What some images of a batch add to its gradient, one tensor a parameter."""
+        losses = self._losses(prompts, self.adapter)
+        share = losses.total.sum() / batch_size
+        return prompts, losses, torch.autograd.grad(share, list(self.adapter.parameters()))
+
+    @torch.no_grad()
+    def _losses_only(self, prompts: Sequence[Prompts]) -> tuple[Sequence[Prompts], PointLosses]:
+        return prompts, self._losses(prompts, self.adapter)
+
+    def _exchanged_step(self, get: GetPrompts, batch: Sequence[int], sums: LossSums) -> None:
         """Average gradients over the whole batch, of which this process does its share.
 
         Every process takes part in the one exchange of gradients, with the last images of its
@@ -170,10 +228,10 @@ class AdapterTrainer:
         """
         own = self.own_share(batch)
         self.optimizer.zero_grad()
-        for start in range(0, len(own), self.images_per_decode):
-            end = start + self.images_per_decode
-            prompts = [get(index) for index in own[start:end]]
-            with self._exchanging(is_last=end >= len(own)):
+        done = 0
+        for prompts in self._decodes(get, own):
+            done += len(prompts)
+            with self._exchanging(is_last=done == len(own)):
                 losses = self._losses(prompts, self.wrapped)
                 # The exchange takes the mean over processes: undo its division.
                 share = losses.total.sum() * self.process.world_size / len(batch)
@@ -186,7 +244,7 @@ class AdapterTrainer:
 
     def _exchanging(self, is_last: bool) -> AbstractContextManager[Any]:
         """Gradients are exchanged once a step; before that they add up in each process."""
-        if self.process.world_size == 1 or is_last:
+        if is_last:
             return nullcontext()
         context: AbstractContextManager[Any] = self.wrapped.no_sync()
         return context
@@ -211,6 +269,24 @@ class AdapterTrainer:
             occlusion_weight=self.config.loss.occlusion_weight,
             hinge_weight=self.config.loss.hinge_weight,
         )
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor,
+    do: Callable[[list[Prompts]], Any],
+    decodes: Iterable[list[Prompts]],
+) -> Iterator[Any]:
+    """Give the results of threads in order; their inputs are fetched here, a few ahead.
+
+    (The pool's own ``map`` would fetch all of them at once.)
+    """
+    ahead: deque[Future[Any]] = deque()
+    for prompts in decodes:
+        ahead.append(pool.submit(do, prompts))
+        if len(ahead) > MOST_SIDE_BY_SIDE:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 def _is_alike(value: Any, fresh: Any) -> bool:

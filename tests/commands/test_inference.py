@@ -56,6 +56,16 @@ def expected(faces, ends):
     return {f"face_{index:02d}{end}" for index in faces for end in ends}
 
 
+def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads):
+    torch.set_num_threads(1)
+    assert run("--save_vis") == 0
+    alone = contents(tmp_path / "out")
+    torch.set_num_threads(2)
+    assert run("--save_vis", "--overwrite", "cache.mode=off") == 0
+    assert contents(tmp_path / "out") == alone
+    assert len(alone) == 3 * 12
+
+
 def test_writes_masks_and_summary(tmp_path, run):
     assert run() == 0
     out = tmp_path / "out"

@@ -108,6 +108,17 @@ def test_same_seed_same_bytes(
     assert any(not torch.equal(one[key], three[key]) for key in one)
 
 
+def test_same_bytes_on_one_core_and_on_two(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, two_threads: None
+) -> None:
+    folder = processed_folder(6)
+    for threads, name in ((1, "one"), (2, "two")):
+        torch.set_num_threads(threads)
+        assert run(folder, tmp_path / name, mini_options, "--bsz", "3") == 0
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["disk", "memory"])
 def test_the_second_epoch_touches_no_image_encoder(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+import torch
 
 from s3pot.report.summary import write_failures
 from s3pot.runs import folder_run
@@ -109,6 +110,40 @@ def test_no_more_is_read_ahead_than_said(tmp_path: Path) -> None:
     assert 1 < gap <= folder_run.AHEAD + job.batch_size + 1
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_several_threads_compute_at_once(tmp_path: Path, batch_size: int) -> None:
+    job = SquareJob(tmp_path, batch_size=batch_size)
+    job.workers = 3
+    plain_compute, together = job.compute, threading.Barrier(3, timeout=20)
+
+    def compute(inputs: Sequence[int]) -> list[tuple[int, int]]:
+        together.wait()  # each waits for two others: one thread alone would never end
+        time.sleep(0.01 if inputs[0] % 2 else 0.0)
+        return plain_compute(inputs)
+
+    job.compute = compute  # type: ignore[method-assign]
+    threads = torch.get_num_threads()
+    outcome = run_folder(job, range(6 * batch_size))
+    assert squares(outcome) == [number**2 for number in range(6 * batch_size)]
+    numbers = [number for batch in job.computed for number in batch]
+    assert sorted(numbers) == list(range(6 * batch_size))
+    assert torch.get_num_threads() == threads
+
+
+def test_an_interrupt_of_several_threads_keeps_what_was_computed(tmp_path: Path) -> None:
+    job = SquareJob(tmp_path)
+    job.workers = 2
+    job.bad = {("compute", 3): KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        run_folder(job, range(40))
+    done = {number for batch in job.computed for number in batch}
+    assert {0, 1, 2} <= done < set(range(40))  # what nobody had begun with was given up
+    assert squares(job.summaries[0]) == [number**2 for number in sorted(done)]
+    again = SquareJob(tmp_path)
+    assert squares(run_folder(again, range(40))) == [number**2 for number in range(40)]
+    assert {number for batch in again.computed for number in batch} == set(range(40)) - done
+
+
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
 @pytest.mark.parametrize(
     "error",
@@ -122,11 +157,17 @@ def test_no_more_is_read_ahead_than_said(tmp_path: Path) -> None:
         ZeroDivisionError("by zero"),
     ],
 )
-@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (4, 1), (1, 3), (2, 2)])
 def test_a_bad_item_is_named_and_the_rest_is_done(
-    tmp_path: Path, stage: str, error: Exception, batch_size: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    stage: str,
+    error: Exception,
+    batch_size: int,
+    workers: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     job = SquareJob(tmp_path, batch_size=batch_size)
+    job.workers = workers
     job.bad = {(stage, 2): error}
     outcome = run_folder(job, range(6))
     assert squares(outcome) == [0, 1, 9, 16, 25]
@@ -138,14 +179,20 @@ def test_a_bad_item_is_named_and_the_rest_is_done(
 
 
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
-def test_mistakes_in_the_program_and_a_full_disk_end_the_run(tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_mistakes_in_the_program_and_a_full_disk_end_the_run(
+    tmp_path: Path, stage: str, workers: int
+) -> None:
     for error in (AttributeError("a bug"), OSError(errno.ENOSPC, "no space left")):
         job = SquareJob(tmp_path)
+        job.workers = workers
         job.bad = {(stage, 2): error}
         with pytest.raises(type(error)):
             run_folder(job, range(6), keep_finished=False)
         (outcome,) = job.summaries
-        assert squares(outcome)[:2] == [0, 1]
+        if workers == 1:  # else an item that no thread has begun with is given up
+            assert squares(outcome)[:2] == [0, 1]
+        assert 4 not in squares(outcome)
 
 
 def test_all_failed(tmp_path: Path) -> None:
