@@ -7,6 +7,8 @@ from s3pot.commands.dispatch import Command, dispatch
 COMMANDS = {
     "draw": Command("s3pot_synthetic.__main__", "draw occluded faces with exact truth"),
     "convert": Command("s3pot.commands.data_convert", "another data set → s3pot's layout, or back"),
+    "validate": Command("s3pot.commands.data_validate", "what is in a data set, and what is wrong"),
+    "split": Command("s3pot.commands.data_split", "into train and val, nobody in both"),
 }
 
 

@@ -25,7 +25,17 @@ from s3pot.config import Config
 if TYPE_CHECKING:
     from s3pot.data.datasets.formats import SourceOptions
 
-FORMATS = ("authors", "realocc", "cofw", "celebamask-hq", "folders", "coco", "labelme", "s3pot")
+FORMATS = (
+    "authors",
+    "realocc",
+    "cofw",
+    "celebamask-hq",
+    "folders",
+    "coco",
+    "labelme",
+    "s3pot",
+    "faces",
+)
 TARGETS = ("s3pot", "folders", "coco", "labelme", "faces")
 
 

@@ -365,3 +365,240 @@ def test_a_converted_data_set_goes_all_the_way_to_a_table(
     assert evaluate.main([*data, "--results", str(results), "truth.glasses=occlusion"]) == 0
     table = (results / "table.md").read_text()
     assert "parsed region minus true visible face; glasses occlusion; ignore masks" in table
+
+
+def validate(layout: Layout, output_dir: Path, *options: str) -> int:
+    given = layout.options if layout.options[1] == "folders" else []
+    target = ["--output_dir", str(output_dir)]
+    return main(["data", "validate", str(layout.root), *given, *target, *options])
+
+
+@every_format
+def test_a_good_data_set_is_told_and_shown(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sources(layout)
+    assert validate(layout, tmp_path / "report") == 0
+    name = layout.options[1]
+    count = len(layout.truth)
+    text = capsys.readouterr().out
+    assert f"{name}: {count} of {count} images can be read" in text
+    assert "nothing is wrong" in text
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert (report["format"], report["images"], report["readable"]) == (name, count, count)
+    side = 64 if name == "celebamask-hq" else 32
+    assert report["sizes"] == {f"{side} x {side}": count}
+    assert not (tmp_path / "report" / "problems.csv").exists()
+    sheet = read_rgb(tmp_path / "report" / "contact_sheet.png")
+    assert sheet.shape[0] > 160 and sheet.std() > 10
+    assert sources(layout) == before
+
+
+@every_format
+def test_what_is_wrong_is_named_by_file_and_key(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, file, key = ERRORS[layout.options[1]]
+    damage(layout.root)
+    assert validate(layout, tmp_path / "report") == 1
+    (problem,) = [line for line in capsys.readouterr().out.splitlines() if "problem (" in line]
+    assert file in problem and key in problem
+    assert file in (tmp_path / "report" / "problems.csv").read_text()
+
+
+def test_histograms_count_pixels(tmp_path: Path) -> None:
+    layout = make("celebamask-hq", tmp_path / "source")
+    assert validate(layout, tmp_path / "report") == 0
+    classes = json.loads((tmp_path / "report" / "report.json").read_text())["classes"]
+    maps = np.stack([labels["true_parsing"] for labels in layout.truth.values()])
+    assert classes["hair"]["pixels"] == pytest.approx((maps == 4).mean())
+    assert classes["hair"]["images"] == 3
+    layout = make("coco", tmp_path / "coco")
+    assert validate(layout, tmp_path / "report") == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["shapes"] == {"hand": 3, "face": 1}
+    shares = [labels["occlusion"].mean() for labels in layout.truth.values()]
+    assert report["occluded_share"]["nothing"] == sum(share == 0 for share in shares) == 1
+    assert report["occluded_share"]["to 25%"] == sum(0.1 < share <= 0.25 for share in shares)
+    assert sum(report["occluded_share"].values()) == 4
+
+
+def test_partners_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = make("realocc", tmp_path / "source")
+    (layout.root / "image" / "a.jpg").unlink()
+    (layout.root / "mask" / "b.png").unlink()
+    assert validate(layout, tmp_path / "report") == 1
+    text = capsys.readouterr().out
+    assert "mask holds masks without an image: a.png" in text
+    assert "train.txt lists names without an image: a" in text
+    assert "b.png does not exist" in text
+    assert "3 problems" in text
+
+
+def test_masks_of_the_wrong_place_and_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = make("celebamask-hq", tmp_path / "source")
+    masks = layout.root / "CelebAMask-HQ-mask-anno"
+    shutil.copy(masks / "0" / "00000_skin.png", masks / "0" / "00000_beard.png")
+    shutil.copy(masks / "0" / "00000_skin.png", masks / "0" / "02001_mouth.png")
+    shutil.copy(masks / "0" / "00000_skin.png", masks / "0" / "00099_skin.png")
+    assert validate(layout, tmp_path / "report") == 1
+    text = capsys.readouterr().out
+    assert "00000_beard.png is no mask" in text
+    assert "02001_mouth.png belongs into" in text
+    assert "images that are not there: 99.jpg" in text
+
+
+def test_duplicates_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = make("realocc", tmp_path / "source")
+    images, masks = layout.root / "image", layout.root / "mask"
+    shutil.copy(images / "a.jpg", images / "again.jpg")
+    save(images / "other.png", read_rgb(images / "a.jpg"))  # the same pixels in another file
+    for name in ("again", "other"):
+        shutil.copy(masks / "a.png", masks / f"{name}.png")
+    (layout.root / "split" / "val.txt").write_text("again\nb\nc\n")
+    assert validate(layout, tmp_path / "report") == 1
+    text = capsys.readouterr().out
+    assert "problem (same file): " in text and "again.jpg (val) are the same file" in text
+    assert "problem (same pixels): " in text and "other.png show the same pixels" in text
+    assert "problem (splits): b: it stands in several lists: train, val" in text
+
+
+def test_empty_faces_and_unlabeled_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = make("cofw", tmp_path / "cofw")
+    save(layout.root / "COFW_test" / "mask" / "2.png", np.zeros((32, 32), np.uint8))
+    assert validate(layout, tmp_path / "report") == 1
+    assert "problem (empty): 2: the visible face of" in capsys.readouterr().out
+    layout = make("labelme", tmp_path / "labelme")
+    (layout.root / "c.json").unlink()
+    assert validate(layout, tmp_path / "report") == 1
+    assert "problem (unlabeled): c:" in capsys.readouterr().out
+
+
+def test_no_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "photos" / "a.png", picture(0))
+    assert validate(Layout(tmp_path / "photos", {}, ["--from", "auto"]), tmp_path / "report") == 2
+    assert "say with --from which one" in caplog.text
+    assert validate(Layout(tmp_path / "nothing", {}, ["--from", "auto"]), tmp_path / "out") == 2
+
+
+def split_into(source: Path, output_dir: Path, *options: str) -> int:
+    folders = ["--input_dir", str(source), "--output_dir", str(output_dir)]
+    return main(["data", "split", *folders, *options])
+
+
+def people(folder: Path, count: int = 12) -> Path:
+    for number in range(count):
+        save(folder / f"person{number // 3}_{number}.png", picture(number))
+    return folder
+
+
+def listed(folder: Path, part: str) -> list[str]:
+    return (folder / f"{part}.txt").read_text().split()
+
+
+def test_nobody_is_in_two_parts(tmp_path: Path) -> None:
+    source = people(tmp_path / "photos")
+    out = tmp_path / "parts"
+    options = ("--parts", "train=0.75", "val=0.25", "--group_by", "prefix", "--seed", "3")
+    assert split_into(source, out, *options) == 0
+    train, val = listed(out, "train"), listed(out, "val")
+    assert (len(train), len(val)) == (9, 3)
+    assert not {name.split("_")[0] for name in train} & {name.split("_")[0] for name in val}
+    for part, names in (("train", train), ("val", val)):
+        links = sorted((out / part).iterdir())
+        assert [link.stem for link in links] == sorted(names)
+        assert all(link.is_symlink() and link.resolve().parent == source for link in links)
+    again = tmp_path / "again"
+    assert split_into(source, again, *options) == 0
+    assert listed(again, "val") == val
+    files = {path: path.lstat().st_mtime_ns for path in out.glob("*/*")}
+    assert split_into(source, out, *options) == 0
+    assert {path: path.lstat().st_mtime_ns for path in out.glob("*/*")} == files
+
+
+def test_faces_are_split_with_all_their_files(
+    tmp_path: Path, processed_folder: Callable[..., Path]
+) -> None:
+    source = processed_folder(5)
+    write_mask = np.zeros((64, 64), np.uint8)
+    save(source / "face_00_visible_face.png", write_mask)
+    out = tmp_path / "parts"
+    assert split_into(source, out, "--parts", "train=3", "val=2", "--as", "copies") == 0
+    train, val = find_faces(out / "train"), find_faces(out / "val")
+    assert (len(train), len(val)) == (3, 2)
+    for face in [*train, *val]:
+        assert not face.raw.is_symlink()
+        load_aligned_face(face)
+        assert face.occlusion_truth is not None and face.clean is not None
+    assert sum(face.visible_face_truth is not None for face in [*train, *val]) == 1
+
+
+def test_a_converted_data_set_stays_one(tmp_path: Path) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    out = tmp_path / "parts"
+    assert split_into(layout.root, out, "--parts", "train=1", "val=1") == 0
+    for part in ("train", "val"):
+        (name,) = listed(out, part)
+        check(out / part, Layout(out, {name: layout.truth[name]}, []))
+
+
+def test_lists_only(tmp_path: Path) -> None:
+    out = tmp_path / "parts"
+    assert split_into(people(tmp_path / "photos"), out, "--as", "lists") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["split.json", "train.txt", "val.txt"]
+    assert len(listed(out, "train")) == 11
+
+
+def test_another_split_is_not_mixed_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = people(tmp_path / "photos")
+    out = tmp_path / "parts"
+    assert split_into(source, out, "--parts", "train=6", "val=6") == 0
+    (out / "train" / "mine.txt").write_text("keep me")
+    assert split_into(source, out, "--parts", "train=6", "test=6") == 2
+    assert "holds another split" in caplog.text
+    assert split_into(source, out, "--parts", "train=6", "test=6", "--overwrite") == 0
+    assert not (out / "val.txt").exists() and not list((out / "val").iterdir())
+    assert len(list((out / "train").glob("*.png"))) == 6
+    assert (out / "train" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["../victim.png", "/{}/victim.png", "val/../../victim.png", "."])
+def test_a_hostile_split_removes_nothing_elsewhere(tmp_path: Path, name: str) -> None:
+    source = people(tmp_path / "photos")
+    out = tmp_path / "parts"
+    victim = tmp_path / "victim.png"
+    save(victim, picture(0))
+    out.mkdir()
+    files = [name.format(str(tmp_path).strip("/"))]
+    (out / "split.json").write_text(json.dumps({"files": files, "parts": {"../victim": 1}}))
+    assert split_into(source, out, "--overwrite") == 0
+    assert victim.exists()
+
+
+def test_an_image_that_cannot_be_linked_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = people(tmp_path / "photos")
+    out = tmp_path / "parts"
+    assert split_into(source, out) == 0
+    name = listed(out, "train")[0]
+    link = out / "train" / f"{name}.png"
+    link.unlink()
+    link.mkdir()
+    assert split_into(source, out) == 1
+    assert f"failed: {name}" in caplog.text
+
+
+def test_too_few_images_are_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert split_into(people(tmp_path / "photos"), tmp_path / "out", "--parts", "train=100") == 0
+    assert "train gets 12 images, not 100" in caplog.text
+
+
+def test_parts_do_not_lie_in_their_source(tmp_path: Path) -> None:
+    source = people(tmp_path / "photos")
+    assert split_into(source, source / "parts") == 2
+    assert split_into(tmp_path / "nothing", tmp_path / "out") == 2

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3pot.data.datasets.authors import AuthorsFolders
 from s3pot.data.datasets.celebamask_hq import IMAGES, CelebAMaskHQ
 from s3pot.data.datasets.coco import CocoJson, find_annotations, is_coco
+from s3pot.data.datasets.faces_folder import AuthorsFolders, FacesFolder
 from s3pot.data.datasets.image_mask_folders import (
     OCCLUSION,
     CofwFaceOcc,
@@ -27,6 +27,7 @@ from s3pot.data.datasets.writers import (
     LabelMeWriter,
     OwnFolderWriter,
 )
+from s3pot.data.face_folder import PARSING
 from s3pot.data.labelme import LabelPolicy, holds_shapes
 
 AUTO = "auto"
@@ -83,6 +84,7 @@ READERS: dict[str, Callable[[Path, SourceOptions], DatasetAdapter]] = {
     "coco": _read_coco,
     "labelme": lambda root, options: LabelMeFolder(root, options.policy),
     "s3pot": lambda root, options: OwnFolder(root, options.policy),
+    "faces": lambda root, options: FacesFolder(root, options.policy),
 }
 
 WRITERS: dict[str, Callable[[Path, DatasetAdapter, bool], DatasetWriter]] = {
@@ -128,6 +130,8 @@ def recognize(root: Path) -> str:
         return "cofw"
     if any(path.parent.name.isdecimal() for path in root.glob("**/Reference*.png")):
         return "authors"
+    if any(root.glob(f"**/*{PARSING}")):
+        return "faces"
     files = sorted([*root.glob("*.json"), *root.glob("*/*.json")])
     if any(is_coco(path) for path in files):
         return "coco"

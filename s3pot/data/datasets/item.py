@@ -50,6 +50,7 @@ class ItemLabels:
             calls face without it.
         parsing: True 12-class map, uint8 (H, W).
         ignored: Pixels that no score counts, bool (H, W).
+        parsed: A parser's 12-class map, which is no truth, uint8 (H, W).
         shapes: How many shapes there are of each label, in formats that have shapes.
     """
 
@@ -57,13 +58,8 @@ class ItemLabels:
     visible_face: np.ndarray | None = None
     parsing: np.ndarray | None = None
     ignored: np.ndarray | None = None
+    parsed: np.ndarray | None = None
     shapes: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def is_labeled(self) -> bool:
-        """Whether anything is known."""
-        known = (self.occlusion, self.visible_face, self.parsing)
-        return any(label is not None for label in known)
 
 
 class DatasetAdapter(ABC):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from s3pot.data.datasets.item import (
     read_mask_of_size,
     some,
 )
-from s3pot.data.face_folder import IGNORE, TRUE_PARSING, TRUTH_ENDINGS, VISIBLE_FACE, load_labels
+from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, load_labels
 from s3pot.data.folders import walk
 from s3pot.data.labelme import LabelPolicy
 from s3pot.data.truth import find_further_truths, find_truth, read_truth
@@ -92,7 +92,7 @@ class OwnFolder(DatasetAdapter):
         lonely = []
         for path in walk(self.truth).files:
             relative = path.relative_to(self.truth)
-            if _image_of(relative) not in names:
+            if not _belongs(relative, names):
                 lonely.append(relative.as_posix())
         problems = []
         if lonely:
@@ -105,12 +105,14 @@ class OwnFolder(DatasetAdapter):
         return problems
 
 
-def _image_of(truth: Path) -> str:
-    """The name of the image that a file of the truth folder belongs to."""
+def _belongs(truth: Path, names: Collection[str]) -> bool:
+    """Whether a file of the truth folder is called like an image, perhaps with ``_<kind>``."""
     stem = truth.with_suffix("").as_posix()
-    marks = [Path(ending).stem for ending in TRUTH_ENDINGS]
-    mark = next((mark for mark in marks if stem.endswith(mark)), "")
-    return stem.removesuffix(mark)
+    while stem not in names:
+        stem, mark, _ = stem.rpartition("_")
+        if not mark:
+            return False
+    return True
 
 
 def read_splits(folder: Path) -> dict[str, set[str]]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from s3pot.data.datasets.authors import AuthorsFolders
 from s3pot.data.datasets.coco import coco_instances, write_coco
+from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.labelme_folder import VISIBLE_FACE_LABEL
 from s3pot.data.datasets.own_folder import RAW_IMAGES, SPLITS, TRUTH
@@ -21,7 +21,6 @@ from s3pot.data.face_folder import (
     IGNORE,
     OCCLUSION,
     TRUE_PARSING,
-    TRUTH_ENDINGS,
     VISIBLE_FACE,
     output_files,
 )
@@ -92,24 +91,10 @@ class OwnFolderWriter(DatasetWriter):
 
     @override
     def write(self, image: LabeledImage) -> WrittenImage:
-        labels = image.labels
-        truth = self.folder / TRUTH
-        name = image.item.name
-        files = [copy_image(image, self.folder / RAW_IMAGES)]
-        masks = {
-            OCCLUSION: labels.occlusion,
-            VISIBLE_FACE: labels.visible_face,
-            IGNORE: labels.ignored,
-        }
-        files += _write_masks({truth / f"{name}{end}": mask for end, mask in masks.items()})
-        if labels.parsing is not None:
-            files.append(truth / f"{name}{TRUE_PARSING}")
-            write_npy(files[-1], labels.parsing)
-        for ending in TRUTH_ENDINGS:  # what an earlier run knew of it and nobody knows any more
-            path = truth / f"{name}{ending}"
-            if path not in files:
-                path.unlink(missing_ok=True)
-        return WrittenImage(files, {"name": name, "splits": list(image.item.splits)})
+        copied = copy_image(image, self.folder / RAW_IMAGES)
+        files = write_truths(self.folder / TRUTH, image)
+        content = {"name": image.item.name, "splits": list(image.item.splits)}
+        return WrittenImage([copied, *files], content)
 
     @override
     def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
@@ -192,7 +177,7 @@ class LabelMeWriter(DatasetWriter):
 
 
 class FacesWriter(DatasetWriter):
-    """The folder contract, of the authors' folders: they have reference and parsing already.
+    """The folder contract, of a data set that has references and parsings already.
 
     Args:
         folder: Where it goes.
@@ -203,11 +188,11 @@ class FacesWriter(DatasetWriter):
     """
 
     format_name = "faces"
-    layout = "the files that generate_reference.py writes; from the format authors only"
+    layout = "the files that generate_reference.py writes; from authors and faces only"
 
     def __init__(self, folder: Path, adapter: DatasetAdapter) -> None:
         super().__init__(folder)
-        if not isinstance(adapter, AuthorsFolders):
+        if not isinstance(adapter, FacesFolder):
             raise DatasetError(
                 f"The format {adapter.format_name} has no references and parsings, so it cannot "
                 "become faces. Convert it to s3pot and run generate_reference.py, which makes them."
@@ -221,8 +206,7 @@ class FacesWriter(DatasetWriter):
         write_png(target.raw, read_rgb(source.raw))
         write_png(target.reference, read_rgb(source.reference))
         write_bytes(target.parsing, source.parsing.read_bytes())
-        masks = {self.folder / f"{image.item.name}{OCCLUSION}": image.labels.occlusion}
-        files = _write_masks(masks)
+        files = write_truths(self.folder, image)
         return WrittenImage([target.raw, target.reference, target.parsing, *files])
 
 
@@ -232,6 +216,24 @@ def copy_image(image: LabeledImage, folder: Path) -> Path:
     with atomic_path(path) as temporary:
         shutil.copyfile(image.item.image, temporary)
     return path
+
+
+def write_truths(folder: Path, image: LabeledImage) -> list[Path]:
+    """Write what is known of an image under the endings of the folder contract.
+
+    What an earlier run knew of it, and nobody knows any more, goes.
+    """
+    labels = image.labels
+    stem = folder / image.item.name
+    masks = {OCCLUSION: labels.occlusion, VISIBLE_FACE: labels.visible_face, IGNORE: labels.ignored}
+    files = _write_masks({Path(f"{stem}{end}"): mask for end, mask in masks.items()})
+    parsing = Path(f"{stem}{TRUE_PARSING}")
+    if labels.parsing is None:
+        parsing.unlink(missing_ok=True)
+    else:
+        write_npy(parsing, labels.parsing)
+        files.append(parsing)
+    return files
 
 
 def write_name_list(path: Path, names: Sequence[str]) -> None:

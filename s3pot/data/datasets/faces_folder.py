@@ -1,0 +1,104 @@
+"""Working images with references and parsings: the folder contract, and the authors' own layout.
+
+In the authors' layout a numbered folder for each image holds the image (``.jpg`` or ``.original``),
+``Reference*.png``, ``*parsing_mask.npy`` and, where the truth is known, an annotation drawn with
+LabelMe (``.json``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from typing_extensions import override
+
+from s3pot.data.datasets.item import (
+    DatasetAdapter,
+    DatasetError,
+    DatasetItem,
+    ItemLabels,
+    read_mask_of_size,
+)
+from s3pot.data.datasets.labelme_folder import labelme_labels
+from s3pot.data.face_folder import FaceFiles, find_faces, load_aligned_face, load_labels
+from s3pot.data.labelme import LabelPolicy
+from s3pot.data.truth import has_truth
+from s3pot.labels import resize_labels
+
+
+class FacesFolder(DatasetAdapter):
+    """What ``generate_reference.py`` writes.
+
+    Args:
+        root: Folder of the faces.
+        policy: Which labels of LabelMe files are occluders.
+    """
+
+    format_name = "faces"
+    layout = "<image>.png, <image>_ref.png and <image>_parsing_mask.npy, and truths beside them"
+
+    def __init__(self, root: Path, policy: LabelPolicy) -> None:
+        super().__init__(root)
+        self.policy = policy
+        self.faces: dict[str, FaceFiles] = {face.name: face for face in self._find(root)}
+
+    def _find(self, root: Path) -> list[FaceFiles]:
+        return find_faces(root)
+
+    @override
+    def items(self) -> Sequence[DatasetItem]:
+        if not self.faces:
+            raise DatasetError(f"{self.root} holds no {self.layout}.")
+        return [DatasetItem(name, face.raw) for name, face in self.faces.items()]
+
+    @override
+    def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
+        face = self.faces[item.name]
+        parsed = load_aligned_face(face).parsing  # names a member that is missing or does not fit
+        drawn = ItemLabels()
+        occlusion: np.ndarray | None = None
+        path = face.occlusion_truth
+        if path is not None and path.suffix.lower() != ".json":
+            occlusion = read_mask_of_size(path, size)
+        elif path is not None and has_truth(path):
+            drawn = labelme_labels(path, size, self.policy)
+            occlusion = drawn.occlusion
+        return ItemLabels(
+            occlusion=occlusion,
+            visible_face=_mask(face.visible_face_truth, size, drawn.visible_face),
+            ignored=_mask(face.ignore, size, drawn.ignored),
+            parsing=None if face.true_parsing is None else load_labels(face.true_parsing),
+            parsed=resize_labels(parsed, size),
+            shapes=drawn.shapes,
+        )
+
+    @override
+    def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
+        face = self.faces[item.name]
+        files = {
+            "reference": face.reference,
+            "parsing": face.parsing,
+            "truth": face.occlusion_truth,
+            "visible_face": face.visible_face_truth,
+            "ignore": face.ignore,
+            "true_parsing": face.true_parsing,
+        }
+        return {role: path for role, path in files.items() if path is not None}
+
+
+class AuthorsFolders(FacesFolder):
+    """The authors' own layout; see the module's text."""
+
+    format_name = "authors"
+    layout = "numbered folders with <image>.jpg, Reference*.png, *parsing_mask.npy and <image>.json"
+
+    @override
+    def _find(self, root: Path) -> list[FaceFiles]:
+        faces = find_faces(root)
+        return [face for face in faces if face.reference.name.startswith("Reference")]
+
+
+def _mask(path: Path | None, size: tuple[int, int], drawn: np.ndarray | None) -> np.ndarray | None:
+    """Read a mask that lies beside a face; without one, what the LabelMe file says."""
+    return drawn if path is None else read_mask_of_size(path, size)

@@ -1,0 +1,277 @@
+"""A folder is split into parts: lists of names, or folders of links or copies.
+
+``split.json`` of the output folder says which image is in which part, and how that came about.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from typing_extensions import override
+
+from s3pot.data.datasets.grouping import deal, group_names
+from s3pot.data.datasets.item import list_images
+from s3pot.data.datasets.own_folder import RAW_IMAGES, OwnFolder
+from s3pot.data.datasets.writers import write_name_list
+from s3pot.data.face_folder import PARSING, FaceFiles, find_faces
+from s3pot.data.labelme import LabelPolicy
+from s3pot.io import atomic_path, read_json, write_json
+from s3pot.runs.folder_job import FolderJob, Written
+from s3pot.runs.folder_run import run_folder
+from s3pot.runs.records import ItemProvenance
+from s3pot.types import S3potError
+from s3pot.version import __version__
+
+logger = logging.getLogger(__name__)
+
+SPLIT_FILE = "split.json"
+LINKS = "links"
+COPIES = "copies"
+LISTS = "lists"
+FORMS = (LINKS, COPIES, LISTS)
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """What to do.
+
+    Attributes:
+        input_dir: Faces, a converted data set, or a folder of images.
+        output_dir: Where lists and parts go.
+        parts: Of each part its share, or its number of images.
+        group_by: What must not be in two parts; see ``group_names``.
+        seed: Of the order.
+        form: ``LINKS``, ``COPIES`` or ``LISTS``.
+        overwrite: Replace another split that is in the output folder.
+    """
+
+    input_dir: Path
+    output_dir: Path
+    parts: Mapping[str, float | int]
+    group_by: str
+    seed: int
+    form: str
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class SplitItem:
+    """One image on its way into a part.
+
+    Attributes:
+        name: Of the image.
+        files: Its files by their paths in the output folder.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+
+
+def split_dataset(options: SplitOptions) -> int:
+    """Split a folder.
+
+    Returns:
+        How many images failed; each is named in the log.
+
+    Raises:
+        S3potError: There is nothing to split, or the output folder holds another split.
+    """
+    _check_folders(options)
+    files = files_of_images(options.input_dir)
+    dealt = deal(group_names(list(files), options.group_by), options.parts, options.seed)
+    _tell(dealt, options, len(files))
+    items = [
+        SplitItem(name, {f"{part}/{path}": source for path, source in files[name].items()})
+        for name, part in sorted(dealt.items())
+    ]
+    plan: dict[str, Any] = {
+        "s3pot": __version__,
+        "source": str(options.input_dir.resolve()),
+        "parts": dict(options.parts),
+        "group_by": options.group_by,
+        "seed": options.seed,
+        "form": options.form,
+        "images": dict(sorted(dealt.items())),
+        "files": [] if options.form == LISTS else [path for item in items for path in item.files],
+    }
+    _make_room(options, plan)
+    write_json(options.output_dir / SPLIT_FILE, plan)
+    for part in options.parts:
+        names = [name for name in dealt if dealt[name] == part]
+        write_name_list(options.output_dir / f"{part}.txt", names)
+    if options.form == LISTS:
+        return 0
+    outcome = run_folder(SplitJob(options.output_dir, options.form), items)
+    return len(outcome.failures)
+
+
+def _check_folders(options: SplitOptions) -> None:
+    source = options.input_dir.resolve()
+    target = options.output_dir.resolve()
+    if not source.is_dir():
+        raise S3potError(f"--input_dir {options.input_dir} is no folder; give the one to split.")
+    if target == source or source in target.parents:
+        raise S3potError(
+            f"--output_dir {options.output_dir} lies in --input_dir {options.input_dir}; choose a "
+            "folder outside, or the parts would be split again."
+        )
+
+
+def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
+    """List all images of a folder with the files that belong to each.
+
+    Args:
+        root: A converted data set (``raw_images/``), a folder of faces, or one of images.
+
+    Returns:
+        By the image's name its files, by their paths below ``root``.
+
+    Raises:
+        S3potError: There is no image.
+    """
+    if (root / RAW_IMAGES).is_dir():
+        adapter = OwnFolder(root, LabelPolicy())
+        items = adapter.items()
+        found = {item.name: [item.image, *adapter.label_files(item).values()] for item in items}
+    elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):
+        found = {face.name: _members(face) for face in find_faces(root)}
+    else:
+        found = {item.name: [item.image] for item in list_images(root) if item.problem is None}
+    if not found:
+        raise S3potError(f"{root} holds no images to split.")
+    return {
+        name: {path.relative_to(root).as_posix(): path for path in paths}
+        for name, paths in found.items()
+    }
+
+
+def _members(face: FaceFiles) -> list[Path]:
+    """The files of a face that exist."""
+    members = [
+        face.raw,
+        face.reference,
+        face.parsing,
+        face.align,
+        face.occlusion_truth,
+        face.visible_face_truth,
+        face.ignore,
+        face.true_parsing,
+        face.clean,
+    ]
+    return [path for path in members if path is not None and path.is_file()]
+
+
+def _tell(dealt: Mapping[str, str], options: SplitOptions, images: int) -> None:
+    counts = Counter(dealt.values())
+    for part, amount in options.parts.items():
+        logger.info("%s: %d of %d images", part, counts[part], images)
+        if isinstance(amount, int) and counts[part] < amount:
+            logger.warning(
+                "%s gets %d images, not %d: there are not enough, or no group is small enough",
+                part,
+                counts[part],
+                amount,
+            )
+    if len(dealt) < images:
+        logger.info("left out: %d images", images - len(dealt))
+
+
+def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:
+    """Remove what another split left, if that is wanted.
+
+    Raises:
+        S3potError: It is not.
+    """
+    path = options.output_dir / SPLIT_FILE
+    if not path.is_file():
+        return
+    earlier = read_json(path)
+    known = {key: value for key, value in plan.items() if key != "s3pot"}
+    if isinstance(earlier, dict) and all(earlier.get(key) == known[key] for key in known):
+        return
+    if not options.overwrite:
+        raise S3potError(
+            f"{options.output_dir} holds another split, as its {SPLIT_FILE} says; choose another "
+            "--output_dir, or pass --overwrite to replace it."
+        )
+    files = earlier.get("files", []) if isinstance(earlier, dict) else []
+    for name in files if isinstance(files, list) else []:
+        _remove(options.output_dir, str(name))
+    parts = earlier.get("parts", {}) if isinstance(earlier, dict) else {}
+    for part in parts if isinstance(parts, dict) else []:
+        _remove(options.output_dir, f"{part}.txt")
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Remove a file or link of an earlier split, unless its path leads elsewhere."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        return
+    target = folder / path
+    parents = [folder.joinpath(*path.parts[:count]) for count in range(1, len(path.parts))]
+    if not any(parent.is_symlink() for parent in parents) and not target.is_dir():
+        target.unlink(missing_ok=True)
+
+
+class SplitJob(FolderJob[SplitItem, SplitItem, SplitItem]):
+    """Link or copy the files of each image into its part; what is there already stays.
+
+    Args:
+        output_dir: Where the parts go.
+        form: ``LINKS`` or ``COPIES``.
+    """
+
+    unit = "images"
+
+    def __init__(self, output_dir: Path, form: str) -> None:
+        self.output_dir = output_dir
+        self.form = form
+
+    @override
+    def name(self, item: SplitItem) -> str:
+        return item.name
+
+    @override
+    def read(self, item: SplitItem) -> SplitItem:
+        for source in item.files.values():
+            if not source.is_file():
+                raise S3potError(f"{source} does not exist any more.")
+        return item
+
+    @override
+    def compute(self, inputs: Sequence[SplitItem]) -> Sequence[SplitItem]:
+        return inputs
+
+    @override
+    def write(self, output: SplitItem, provenance: ItemProvenance) -> Written:
+        for name, source in output.files.items():
+            target = self.output_dir / name
+            if self.form == LINKS:
+                _link(source.resolve(), target)
+            elif target.is_symlink() or not _is_same_file(source, target):
+                with atomic_path(target) as temporary:
+                    shutil.copyfile(source, temporary)
+        return Written(content={"name": output.name})
+
+
+def _is_same_file(source: Path, target: Path) -> bool:
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_symlink() and target.readlink() == source:
+        return
+    with atomic_path(target) as temporary:
+        try:
+            temporary.symlink_to(source)
+        except (OSError, NotImplementedError) as error:
+            raise S3potError(
+                f"{target} cannot be made a link to {source} here ({error}). Pass --as copies."
+            ) from error
