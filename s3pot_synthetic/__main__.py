@@ -21,8 +21,9 @@ logger = logging.getLogger("s3pot_synthetic")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
+    is_module = Path(sys.argv[0]).name == "__main__.py"  # else "s3pot ...", as it was typed
     parser = argparse.ArgumentParser(
-        prog="python -m s3pot_synthetic",
+        prog="python -m s3pot_synthetic" if is_module else None,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -34,7 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     def body(_: Config) -> int:
         from s3pot.report.compare import PAGE, compare_runs, read_run
 
-        compare_runs(read_run(args.run_a), read_run(args.run_b), args.output_dir)
+        facts = compare_runs(read_run(args.run_a), read_run(args.run_b), args.output_dir)
+        for fact in facts:
+            note = f" ({fact.note})" if fact.note else ""
+            logger.info("%s: %s%s", fact.title, fact.value, note)
         logger.info("%s shows the two runs side by side", args.output_dir / PAGE)
         return 0
 

@@ -103,8 +103,11 @@ def read_run(folder: Path) -> Run:
     return Run(folder, rows, _read_settings(folder / "config.yaml"))
 
 
-def compare_runs(first: Run, second: Run, output_dir: Path) -> None:
+def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
     """Write ``index.html`` and ``compare.csv`` of the faces that both runs have.
+
+    Returns:
+        What the page says at its top.
 
     Raises:
         S3potError: They have no face in common.
@@ -118,9 +121,10 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> None:
         )
     pairs = [_pair(first, second, name) for name in names]
     write_csv(output_dir / TABLE, [_csv_row(pair) for pair in pairs])
+    facts = _facts(pairs)
     page = Page(
         title=f"S³POT: A {first.folder} and B {second.folder}",
-        facts=_facts(pairs),
+        facts=facts,
         views=_views(),
         sorts=SORTS,
         cards=[_card(pair, first, second, output_dir) for pair in pairs],
@@ -129,6 +133,7 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> None:
         differences=_setting_differences(first, second),
     )
     write_page(output_dir / PAGE, page)
+    return facts
 
 
 def _pair(first: Run, second: Run, name: str) -> Pair:

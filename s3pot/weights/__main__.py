@@ -62,8 +62,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
+    is_module = Path(sys.argv[0]).name == "__main__.py"  # else "s3pot ...", as it was typed
     parser = argparse.ArgumentParser(
-        prog="python -m s3pot.weights",
+        prog="python -m s3pot.weights" if is_module else None,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
