@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s3pot.ps.otsu import otsu
+
 REACH = 1  # tokens to each side that a generated face may be off
 GAP = 0.15  # groups whose mean cosines are nearer than this are one group: nothing is hidden
 
@@ -37,7 +39,7 @@ def near_similarity(
 
 
 def face_cells(similarity: Tensor, gap: float = GAP) -> Tensor:
-    """Split similarities where the variance between the two groups is largest.
+    """Split similarities by Otsu's rule.
 
     Args:
         similarity: (N,), N >= 1.
@@ -46,13 +48,7 @@ def face_cells(similarity: Tensor, gap: float = GAP) -> Tensor:
     Returns:
         bool (N,), the upper group; all of them if the groups are nearer than ``gap``.
     """
-    values, count = similarity.double().sort().values, len(similarity)
-    lower = torch.arange(1, count, device=values.device, dtype=torch.float64)
-    sums = values.cumsum(0)
-    low, high = sums[:-1] / lower, (sums[-1] - sums[:-1]) / (count - lower)
-    between = lower * (count - lower) * (high - low).square()
-    between = between.masked_fill(values[1:] == values[:-1], -1)  # equals stay together
-    cut = int(between.argmax()) if count > 1 else 0
-    if count < 2 or between[cut] < 0 or high[cut] - low[cut] < gap:
+    cut = otsu(similarity)
+    if cut is None or cut.gap < gap:
         return torch.ones_like(similarity, dtype=torch.bool)
-    return similarity.double() > values[cut]
+    return similarity.double() > cut.threshold

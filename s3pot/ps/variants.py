@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from s3pot.grid import Grid
+from s3pot.ps.otsu import otsu
 from s3pot.types import Prompts
 
 SELECTED = "selected"
@@ -23,7 +24,6 @@ POINT_KINDS = (SELECTED, RANDOM, THRESHOLD)
 FIXED = "fixed"
 OTSU = "otsu"
 THRESHOLD_RULES = (FIXED, OTSU)
-_BINS = 256  # of Otsu's histogram
 
 
 @dataclass(frozen=True)
@@ -100,29 +100,17 @@ def with_fewer_points(prompts: Prompts, count: int, generator: np.random.Generat
 
 
 def otsu_threshold(values: np.ndarray) -> float:
-    """Cut values in two by Otsu's rule (1979): the variance between both parts is the largest.
-
-    It looks at no label, and so needs no tuning.
-
-    Args:
-        values: Finite numbers of any shape.
+    """Find a threshold for finite numbers of any shape, without a label.
 
     Returns:
-        The threshold; values above it form the upper part. Without two different values, the
-        largest one, so that nothing is above.
+        Numbers above it form the upper part; without two different numbers, the largest one, so
+        that nothing is above.
     """
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    if flat.size == 0 or flat.min() == flat.max():
-        return float(flat.max()) if flat.size else 0.0
-    counts, edges = np.histogram(flat, bins=_BINS)
-    centers = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = flat.size - below
-    sum_below = np.cumsum(counts * centers)[:-1]
-    mean_below = sum_below / below  # the first bin is never empty
-    mean_above = ((counts * centers).sum() - sum_below) / above  # nor is the last
-    between = below * above * (mean_above - mean_below) ** 2
-    return float(edges[1:-1][between.argmax()])
+    flat = torch.from_numpy(np.asarray(values, dtype=np.float64).ravel())
+    cut = otsu(flat)
+    if cut is not None:
+        return cut.threshold
+    return float(flat.max()) if len(flat) else 0.0
 
 
 def _with_points(prompts: Prompts, points_sam: Tensor, labels: Tensor) -> Prompts:

@@ -1,0 +1,48 @@
+"""Otsu's rule (1979): cut numbers in two where the variance between both parts is largest.
+
+No label is looked at, so there is nothing to tune.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Two parts of some numbers.
+
+    Attributes:
+        threshold: The largest number of the lower part; those above form the upper one.
+        gap: Difference of the parts' means.
+    """
+
+    threshold: float
+    gap: float
+
+
+def otsu(values: Tensor) -> Cut | None:
+    """Cut finite numbers in two.
+
+    Args:
+        values: (N,).
+
+    Returns:
+        The best cut; None if there are no two different numbers.
+    """
+    ordered = values.double().sort().values
+    count = len(ordered)
+    if count < 2 or ordered[0] == ordered[-1]:
+        return None
+    lower_counts = torch.arange(1, count, device=values.device, dtype=torch.float64)
+    upper_counts = count - lower_counts
+    sums = ordered.cumsum(0)
+    lower_means = sums[:-1] / lower_counts
+    upper_means = (sums[-1] - sums[:-1]) / upper_counts
+    between = lower_counts * upper_counts * (upper_means - lower_means).square()
+    between = between.masked_fill(ordered[1:] == ordered[:-1], -1)  # equals stay together
+    cut = int(between.argmax())
+    return Cut(float(ordered[cut]), float(upper_means[cut] - lower_means[cut]))
