@@ -181,7 +181,7 @@ def weights_path(config: Config, model: str) -> Path:
     if config.model.set == "mini":
         return mini_path(_mini_name(config, model), folder)
     try:
-        return locate(_official_name(config, model), folder)
+        return locate(official_name(config, model), folder)
     except MissingWeights as error:
         missing = _missing_official(config, folder)
         if len(missing) < 2:  # its own message says more
@@ -190,7 +190,7 @@ def weights_path(config: Config, model: str) -> Path:
         raise MissingWeights(missing_text(missing, where)) from error
 
 
-def _official_name(config: Config, model: str) -> str:
+def official_name(config: Config, model: str) -> str:
     """What the registry calls an official model; S3potError if there is none."""
     names = {
         "sam": f"sam_{config.model.sam}",
@@ -211,7 +211,7 @@ def _missing_official(config: Config, folder: Path | None) -> list[WeightFile]:
     models = ["sam", "parser", "generator"]
     if config.align.mode != "never":
         models.append("detector")
-    entries = [find(_official_name(config, model)) for model in models]
+    entries = [find(official_name(config, model)) for model in models]
     return [entry for entry in entries if not weight_path(entry, folder).is_file()]
 
 

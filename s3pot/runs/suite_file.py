@@ -21,12 +21,14 @@ GENERATED = "generated"
 ORACLE = "oracle"
 OTHER_REFERENCE = "other_reference"
 REFERENCES = (GENERATED, ORACLE, OTHER_REFERENCE, *ALTERATIONS)
-STARTS = ("fresh", "general")
+FRESH = "fresh"
+GENERAL = "general"
 NO_ADAPTER = "none"
 BUNDLED = "bundled"
 TRAINED = "trained"
 PER_IMAGE = "per_image"
 ADAPTERS = (NO_ADAPTER, BUNDLED, TRAINED, PER_IMAGE)  # or the path of a checkpoint
+STARTS = (FRESH, GENERAL, TRAINED)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Row:
         adapter: Of method model: "none", "bundled", "trained": on the suite's training faces, with
             the row's settings, "per_image", or the path of a checkpoint, from the working folder or
             that of the suite's file.
-        init: Where per_image starts: "fresh", or "general": from the bundled adapter.
+        init: Where per_image starts: "fresh"; "general": from the bundled adapter; "trained": from
+            one trained on the suite's training faces.
         faces: Only the first ones; 0 for all.
         threshold: Of the baselines pixel and token and of the points "threshold", in [0, 2].
         threshold_rule: "fixed", or "otsu": found for each face, without labels.
@@ -115,8 +118,9 @@ class Row:
 
     @property
     def is_trained(self) -> bool:
-        """Whether an adapter is trained for the row."""
-        return self.method == MODEL and self.adapter == TRAINED
+        """Whether an adapter is trained on the suite's training faces."""
+        starts_trained = self.is_fitted and self.init == TRAINED
+        return (self.method == MODEL and self.adapter == TRAINED) or starts_trained
 
     def point_variant(self, seed: int) -> PointVariant:
         """What the row does to the points that PS chose.
@@ -205,8 +209,8 @@ def _check_head(head: _Head, rows: Sequence[Row]) -> None:
     trained = [row.name for row in rows if row.is_trained]
     if trained and not head.train:
         raise S3potError(
-            f"row {trained[0]!r} has adapter: trained, but train, the folder of training faces, is "
-            "missing"
+            f"row {trained[0]!r} needs a trained adapter, but train, the folder of training faces, "
+            "is missing"
         )
 
 

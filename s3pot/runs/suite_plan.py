@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from s3pot.build import weights_path
+from s3pot.build import official_name, weights_folder, weights_path
 from s3pot.config import Config, config_to_dict
 from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.data.mask_folder import MaskFolder
@@ -26,9 +26,17 @@ from s3pot.runs.suite_cost import (
     scoring_work,
     training_work,
 )
-from s3pot.runs.suite_file import BUNDLED, FOLDER, PER_IMAGE, Row, Suite
+from s3pot.runs.suite_file import BUNDLED, FOLDER, GENERAL, PER_IMAGE, Row, Suite
 from s3pot.runs.suite_rows import row_config
 from s3pot.types import S3potError
+from s3pot.weights.locate import weight_path
+from s3pot.weights.registry import (
+    WeightFile,
+    default_folder,
+    find,
+    how_to_get,
+    missing_text,
+)
 
 LISTED = 5  # of many faces with the same fault
 
@@ -57,10 +65,12 @@ class SuitePlan:
     Attributes:
         rows: In the order of the suite.
         missing: All that has to be there and is not, or is not as it should be.
+        weights: Official files that are missing, by name; they become one entry of ``missing``.
     """
 
     rows: list[RowPlan] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    weights: dict[str, WeightFile] = field(default_factory=dict)
 
     def need(self, text: str) -> None:
         """Say that something is missing; the same thing once."""
@@ -97,6 +107,7 @@ def plan_suite(config: Config, suite: Suite) -> SuitePlan:
         used = faces[: row.faces or None]
         _check_row(plan, row, own_config, used)
         plan.rows.append(_plan_row(row, own_config, used, train, done))
+    _name_missing_weights(plan, config)
     return plan
 
 
@@ -157,7 +168,7 @@ def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFi
             plan.need(f"row {row.name!r}: {row.path} holds no mask of {_listed(names)}")
         return
     _check_weights(plan, config, "sam")
-    if row.adapter == BUNDLED or (row.adapter == PER_IMAGE and row.init == "general"):
+    if row.adapter == BUNDLED or (row.adapter == PER_IMAGE and row.init == GENERAL):
         _check_weights(plan, config, "adapter")
     if row.is_oracle:
         names = [face.name for face in faces if face.clean is None]
@@ -166,10 +177,26 @@ def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFi
 
 
 def _check_weights(plan: SuitePlan, config: Config, model: str) -> None:
+    if config.model.set == "official" and model != "adapter":
+        entry = find(official_name(config, model))
+        if not weight_path(entry, weights_folder(config)).is_file():
+            plan.weights[entry.name] = entry
+            return
     try:
         weights_path(config, model)
     except S3potError as error:
         plan.need(str(error))
+
+
+def _name_missing_weights(plan: SuitePlan, config: Config) -> None:
+    """Name the official files that are missing, all in one block."""
+    folder = weights_folder(config) or default_folder()
+    entries = list(plan.weights.values())
+    if len(entries) > 1:
+        plan.need(missing_text(entries, folder))
+    elif entries:
+        entry = entries[0]
+        plan.need(f"{entry.name}: {folder / entry.file} is missing.{how_to_get(entry, folder)}")
 
 
 def _listed(names: Sequence[str]) -> str:

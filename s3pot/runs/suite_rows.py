@@ -33,6 +33,7 @@ from s3pot.runs.shard import local_rank
 from s3pot.runs.suite_file import (
     BUNDLED,
     FOLDER,
+    FRESH,
     MODEL,
     NO_ADAPTER,
     PER_IMAGE,
@@ -341,13 +342,12 @@ class _Loader:
         self, row: Row, config: Config, segmenter: OcclusionSegmenter, variant: PointVariant
     ) -> Path | None:
         """Find the file of a row's adapter, or train it; None for a fresh one or none."""
-        starts_fresh = row.adapter == PER_IMAGE and row.init == "fresh"
+        starts_fresh = row.adapter == PER_IMAGE and row.init == FRESH
         if row.adapter == NO_ADAPTER or starts_fresh:
             return None
-        if row.adapter in (BUNDLED, PER_IMAGE):
-            return weights_path(config, "adapter")
         if not row.is_trained or self.suite.train is None:
-            return Path(row.adapter)
+            is_bundled = row.adapter in (BUNDLED, PER_IMAGE)
+            return weights_path(config, "adapter") if is_bundled else Path(row.adapter)
         training = SuiteTraining(
             name=row.name,
             datapath=self.suite.train,
