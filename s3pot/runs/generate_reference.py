@@ -19,7 +19,16 @@ from s3pot.build import (
     weights_path,
 )
 from s3pot.config import Config, save_config
-from s3pot.data.face_folder import ALIGN, CLEAN, OCCLUSION, TRUE_PARSING, load_labels, output_files
+from s3pot.data.face_folder import (
+    ALIGN,
+    CLEAN,
+    IGNORE,
+    OCCLUSION,
+    TRUE_PARSING,
+    VISIBLE_FACE,
+    load_labels,
+    output_files,
+)
 from s3pot.data.image import read_rgb, write_png
 from s3pot.data.labelme import LabelPolicy
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
@@ -264,12 +273,12 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         files = output_files(self.output_dir, face.name)
         pictures = {files.raw: face.image, files.reference: face.reference}
         arrays = {files.parsing: face.parsing}
-        for ending, truth in entry.truths.items():
+        for ending, truth in cropped_truths(entry.truths, placed.alignment).items():
             path = self.output_dir / f"{face.name}{ending}"
             if ending == TRUE_PARSING:
-                arrays[path] = crop_labels(truth, placed.alignment)
+                arrays[path] = truth
             else:
-                pictures[path] = crop(truth, placed.alignment)
+                pictures[path] = truth
         for path, array in arrays.items():
             write_npy(path, array)
         for path, pixels in pictures.items():
@@ -302,6 +311,32 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
             return None
         path = self.options.truth_dir / f"{photo.name}{CLEAN}"
         return path if path.is_file() else None
+
+
+def cropped_truths(truths: Mapping[str, np.ndarray], alignment: Alignment) -> dict[str, np.ndarray]:
+    """Cut out what is known of a face.
+
+    A mask of the visible face says nothing of what lies outside the photo, so with one these
+    pixels are not counted.
+
+    Args:
+        truths: Of the photo, see ``PhotoInput.truths``.
+        alignment: Where the face lies in it.
+
+    Returns:
+        The same of the working image, by the same endings.
+    """
+    cropped: dict[str, np.ndarray] = {}
+    for ending, truth in truths.items():
+        if ending == TRUE_PARSING:
+            cropped[ending] = crop_labels(truth, alignment)
+        else:
+            cropped[ending] = crop(truth, alignment)
+    if VISIBLE_FACE in truths:
+        outside = ~crop(np.ones(alignment.photo_size, dtype=bool), alignment)
+        if outside.any():
+            cropped[IGNORE] = cropped.get(IGNORE, outside) | outside
+    return cropped
 
 
 def _labels_of_size(path: Path, size: Sequence[int]) -> np.ndarray:
