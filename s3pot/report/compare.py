@@ -128,7 +128,7 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
         views=_views(),
         sorts=SORTS,
         cards=[_card(pair, first, second, output_dir) for pair in pairs],
-        picture_size=145,
+        picture_size=135,
         notes=_notes(first, second, pairs),
         differences=_setting_differences(first, second),
     )

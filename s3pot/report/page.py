@@ -129,9 +129,11 @@ def write_page(path: Path, page: Page) -> None:
         keep_trailing_newline=True,
     )
     shown = {key for card in page.cards for key in card.pictures}
+    sortable = {key for card in page.cards for key in card.order}
     text = environment.get_template("page.html.jinja").render(
         page=page,
         views=[view for view in page.views if view.key in shown],
+        sorts=[sort for sort in page.sorts if sort.key in sortable],
         kinds=sorted({kind for card in page.cards for kind in card.kinds}),
         doubtful=sum(1 for card in page.cards if card.doubt),
         classes=_class_swatches(),

@@ -193,3 +193,13 @@ def test_page_is_light_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     write_gallery(empty, [])
     assert len(text) - len((empty / "index.html").read_text(encoding="utf-8")) < 50 * 1000
+
+
+def test_orders_that_no_face_has_a_number_for_are_not_offered(tmp_path: Path) -> None:
+    row = {"name": "a", "occluded": "yes", "occluded_share": 0.1, "quality": "ok"}
+    write_gallery(tmp_path, [row])
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "occluded share, largest first" in page
+    assert "worst first" not in page and "gained most first" not in page
+    write_gallery(tmp_path, [{**row, "occlusion_iou": 0.5}])
+    assert "worst first" in (tmp_path / "index.html").read_text(encoding="utf-8")
