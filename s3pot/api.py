@@ -172,6 +172,10 @@ class FaceSegmenter:
     aligner: FaceAligner
     pipeline: S3POT
 
+    def __repr__(self) -> str:
+        model = self.config.model
+        return f"FaceSegmenter({model.set} models, {model.sam}, {self.pipeline.segmenter.device})"
+
     def segment(self, image: ImageSource) -> Segmentation:
         """Segment the largest face of an image; further ones are a warning.
 
@@ -195,6 +199,11 @@ class FaceSegmenter:
         Raises:
             S3potError: As ``segment``, for the first image that cannot be done.
         """
+        if isinstance(images, (str, Path)):
+            raise S3potError(
+                f"segment_batch takes several images, but was given the one path {images}; "
+                "put it into a list, or call segment"
+            )
         on_cpu = self.pipeline.segmenter.device.type == "cpu"
         at_once = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # with its reference each
         results: list[Segmentation] = []

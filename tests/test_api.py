@@ -120,7 +120,7 @@ def test_errors(tmp_path, model, monkeypatch):
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(s3pot.S3potError, match="none.png"):
         model.segment(tmp_path / "none.png")
-    with pytest.raises(s3pot.S3potError, match="sam_vit_h: the file .* does not exist"):
+    with pytest.raises(s3pot.S3potError, match="4 weight files are missing"):
         s3pot.load("paper", device="cpu")
     with pytest.raises(s3pot.S3potError, match="none.yaml"):
         s3pot.load(tmp_path / "none.yaml")
@@ -202,6 +202,12 @@ def test_a_batch_is_one_after_the_other(model, pixels):
         assert (one.points == batched.points).all()
         assert (one.occlusion == face.masks.occlusion).all()
     assert model.segment_batch([]) == []
+    with pytest.raises(s3pot.S3potError, match=r"given the one path a\.png; put it into a list"):
+        model.segment_batch("a.png")
+
+
+def test_the_models_say_shortly_what_they_are(model):
+    assert repr(model) == "FaceSegmenter(mini models, mini, cpu)"
 
 
 def test_overlay_in_the_photo(model, pixels):

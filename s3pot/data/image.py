@@ -109,6 +109,10 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
                 yield _from_deep_color(image, source, place) if is_deep else image
     except BadImage:
         raise
+    except FileNotFoundError as error:
+        raise BadImage(f"{name} does not exist.") from error
+    except IsADirectoryError as error:
+        raise BadImage(f"{name} is a folder; expected an image.") from error
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
         raise BadImage(f"{name} is not a readable image: {reason}.") from error

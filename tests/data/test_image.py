@@ -162,10 +162,11 @@ def test_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
 
 def test_no_picture(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
-    for name in ("text.png", "."):
-        with pytest.raises(BadImage, match="not a readable image"):
-            read_rgb(tmp_path / name)
-    with pytest.raises(BadImage, match=r"gone\.png is not a readable image: .*No such file"):
+    with pytest.raises(BadImage, match="not a readable image"):
+        read_rgb(tmp_path / "text.png")
+    with pytest.raises(BadImage, match="is a folder"):
+        read_rgb(tmp_path)
+    with pytest.raises(BadImage, match=r"gone\.png does not exist\."):
         read_rgb(tmp_path / "gone.png")
     for array in (np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)):
         with pytest.raises(BadImage, match="expected uint8"):

@@ -98,6 +98,13 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + data + chunk(b"IEND", b"")
 
 
+def test_what_is_not_there_or_no_file_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="gone.jpg does not exist"):
+        read_rgb(tmp_path / "gone.jpg")
+    with pytest.raises(BadImage, match="is a folder; expected an image"):
+        read_rgb(tmp_path)
+
+
 def test_a_bomb_is_refused_by_its_header_and_pillows_limit_stays(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
