@@ -237,14 +237,14 @@ def test_official_models_need_weights_and_a_checkpoint(tmp_path, data, caplog, m
     entry = weight_files()["sam_vit_h"]
     assert inference.main(arguments) == 2
     assert len(caplog.messages) == 1
-    for part in (str(tmp_path / entry.file), entry.url, entry.sha256, "--config configs/mini.yaml"):
+    for part in (str(tmp_path), entry.file, "weights download sam_vit_h", "--config mini"):
         assert part in caplog.text
     caplog.clear()
     monkeypatch.setitem(weight_files(), "sam_vit_h", replace(entry, sha256=None, size=None))
     torch.save({}, tmp_path / entry.file)
     assert inference.main(arguments) == 2
     assert len(caplog.messages) == 1
-    assert "--checkpoint" in caplog.text and "configs/mini.yaml" in caplog.text
+    assert "--checkpoint" in caplog.text and "--config mini" in caplog.text
     assert not (tmp_path / "out").exists()
 
 
