@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch", type=int, help="pictures per step; default: the recipe's")
     add("--minutes", type=float, help="clock time of the stage, or of all training together")
     add("--start", type=Path, help="folder of weights to begin from, in place of fresh ones")
-    add("--workers", type=int, default=2, help="processes that draw")
+    add("--workers", type=int, default=2, help="processes that draw; 0: this one alone")
     return cli
 
 

@@ -127,11 +127,11 @@ def train(
         target: Where the weights go.
         device: Where the network trains.
         schedule: Steps and rates.
-        workers: Processes that draw.
+        workers: Processes that draw; 0 for this one alone.
         people: Cut-out people in the bank.
         start: Network to begin from; None for a fresh one.
     """
-    draw_bank(folder, people, max(8, round(people * PLACES_PER_PERSON)), max(1, workers))
+    draw_bank(folder, people, max(8, round(people * PLACES_PER_PERSON)), workers)
     torch.manual_seed(schedule.seed)
     net = start or FaceDetectorNet(SIZE)
     net.requires_grad_(True).to(device).to(memory_format=torch.channels_last)

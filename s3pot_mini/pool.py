@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
-import os
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +22,7 @@ from tqdm import tqdm
 from s3pot.io import write_npy
 from s3pot.labels import REGION_CLASSES
 from s3pot_synthetic import draw_face
+from s3pot_synthetic.processes import draw_each
 from s3pot_synthetic.segments import draw_scene_segments, texture_scene
 
 logger = logging.getLogger(__name__)
@@ -133,17 +131,15 @@ def draw_pool(folder: Path, face_count: int, workers: int) -> None:
     Args:
         folder: Where the shards go.
         face_count: Faces in all; there are SCENES_PER_FACE times as many scenes.
-        workers: Processes that draw.
+        workers: Processes that draw; this one alone with fewer than two.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = shard_names(face_count)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_start_worker) as pool:
-        work = pool.imap_unordered(
-            partial(draw_shard, folder=folder, size=SIZE, count=SHARD), names
-        )
-        for _ in tqdm(work, desc="drawing shards", total=len(names)):
-            pass
+    missing = [name for name in names if not (folder / f"{name}.npy").exists()]
+    draw = partial(draw_shard, folder=folder, size=SIZE, count=SHARD)
+    work = draw_each(draw, missing, workers, nice=NICE)
+    for _ in tqdm(work, desc="drawing shards", total=len(missing)):
+        pass
 
 
 def shard_names(face_count: int) -> list[str]:
@@ -153,11 +149,6 @@ def shard_names(face_count: int) -> list[str]:
     places = [((i + 0.5) / face_shards, f"{FACES}_{i:04d}") for i in range(face_shards)]
     places += [((i + 0.5) / scene_shards, f"{SCENES}_{i:04d}") for i in range(scene_shards)]
     return [name for _, name in sorted(places)]
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    os.nice(NICE)
 
 
 class Shards:

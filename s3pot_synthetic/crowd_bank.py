@@ -7,7 +7,6 @@ hundredth: so a folder of cut-outs is drawn first and read through memory maps b
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from s3pot_synthetic.face import Face, draw_clean
 from s3pot_synthetic.head import outline
 from s3pot_synthetic.layers import compose, coverage
 from s3pot_synthetic.occluders import draw_kind, draw_occluder
+from s3pot_synthetic.processes import draw_each
 
 logger = logging.getLogger(__name__)
 
@@ -106,19 +106,17 @@ def draw_bank(folder: Path, people: int, places: int, workers: int, seed: int = 
         folder: Its files are written whole or not at all.
         people: Number of cut-out people.
         places: Number of backgrounds.
-        workers: Processes.
+        workers: Processes; this one alone with fewer than two.
         seed: Number of the bank, from 0.
     """
     if all((folder / f"crowd_{name}.npy").exists() for name in _FILES):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers) as pool:
-        drawn = pool.map(partial(draw_person, seed=seed), range(people), chunksize=16)
-        for name in _FILES[:-1]:
-            _save(folder / f"crowd_{name}.npy", np.stack([person[name] for person in drawn]))
-        grounds = pool.map(partial(_draw_place, seed=seed), range(places), chunksize=8)
-        _save(folder / "crowd_places.npy", np.stack(grounds))
+    drawn = list(draw_each(partial(draw_person, seed=seed), range(people), workers, chunk=16))
+    for name in _FILES[:-1]:
+        _save(folder / f"crowd_{name}.npy", np.stack([person[name] for person in drawn]))
+    grounds = list(draw_each(partial(_draw_place, seed=seed), range(places), workers, chunk=8))
+    _save(folder / "crowd_places.npy", np.stack(grounds))
     logger.info("%d people and %d places drawn into %s", people, places, folder)
 
 

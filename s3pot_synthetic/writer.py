@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import multiprocessing
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ from tqdm import tqdm
 
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
+from s3pot_synthetic.processes import draw_each
 from s3pot_synthetic.sample import FaceSample, draw_face
 
 logger = logging.getLogger(__name__)
@@ -90,18 +89,6 @@ def _write_meta(out: Path, meta: dict[str, dict[str, object]]) -> None:
     _replace(out / META_NAME, "".join(lines).encode())
 
 
-def _run(
-    job: Callable[[int], dict[str, object]], indices: list[int], workers: int
-) -> Iterator[dict[str, object]]:
-    """Draw in this process, or in fresh ones with one OpenCV thread each."""
-    if workers <= 1 or len(indices) < 2:
-        yield from map(job, indices)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(indices)), cv2.setNumThreads, (1,)) as pool:
-        yield from pool.imap_unordered(job, indices, chunksize=4)
-
-
 def write_folder(
     out: Path,
     count: int,
@@ -143,7 +130,7 @@ def write_folder(
             _draw_and_write, out=out, size=size, split=split, seed=seed, subdir=subdir
         )
         with (out / META_NAME).open("a", encoding="utf-8") as file:
-            for entry in tqdm(_run(job, todo, workers), total=len(todo), unit="face"):
+            for entry in tqdm(draw_each(job, todo, workers, chunk=4), total=len(todo), unit="face"):
                 meta[str(entry["stem"])] = entry
                 file.write(json.dumps(entry, sort_keys=True) + "\n")
                 file.flush()

@@ -15,6 +15,7 @@ from s3pot.weights.mini_set import read_mini
 from s3pot_mini import detector, loop
 from s3pot_mini.detector import SceneBatch, assign, box_overlaps, collate, step_losses
 from s3pot_synthetic.crowd import CrowdScene
+from s3pot_synthetic.crowd_bank import draw_bank
 
 CPU = torch.device("cpu")
 SIDE = 128
@@ -166,3 +167,12 @@ def test_trains_resumes_and_exports(
     resumed = read_mini("detector", weights)["state_dict"]
     assert all(torch.equal(resumed[key], value) for key, value in whole.items())
     assert load_mini_detector(weights).detect(np.zeros((40, 30, 3), np.uint8)) == []
+
+
+def test_other_processes_put_the_same_scenes_together(tmp_path: Path) -> None:
+    draw_bank(tmp_path, people=2, places=8, workers=0)
+    here, there = (detector.SceneStream(tmp_path, SCHEDULE, workers) for workers in (0, 1))
+    for step in range(2):
+        for mine, theirs in zip(here.batch(step), there.batch(step)):
+            np.testing.assert_array_equal(mine.image, theirs.image)
+            np.testing.assert_array_equal(mine.landmarks, theirs.landmarks)

@@ -71,7 +71,7 @@ def small() -> Iterator[None]:
 def trained(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where every stage has run: ``work`` and ``weights`` in it."""
     folder = tmp_path_factory.mktemp("mini")
-    assert main(["all", *options(folder), "--faces", "24", "--workers", "1"]) == 0
+    assert main(["all", *options(folder), "--faces", "24", "--workers", "0"]) == 0
     return folder
 
 

@@ -1,0 +1,46 @@
+"""Drawing is shared among processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import cv2
+
+Item = TypeVar("Item")
+Drawn = TypeVar("Drawn")
+
+
+def draw_each(
+    draw: Callable[[Item], Drawn],
+    items: Sequence[Item],
+    workers: int,
+    chunk: int = 1,
+    nice: int = 0,
+) -> Iterator[Drawn]:
+    """Draw every item, in fresh processes with one OpenCV thread each, or in this one.
+
+    Args:
+        draw: Must be importable by its name, for the processes.
+        items: What is drawn.
+        workers: Processes; with fewer than two workers or items, this process draws.
+        chunk: Items that a process takes at a time.
+        nice: By how much the processes give way to others.
+
+    Yields:
+        What was drawn, in the order of the items.
+    """
+    if workers < 2 or len(items) < 2:
+        yield from map(draw, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(items)), _start, (nice,)) as pool:
+        yield from pool.imap(draw, items, chunksize=chunk)
+
+
+def _start(nice: int) -> None:
+    cv2.setNumThreads(1)
+    if nice:
+        os.nice(nice)
