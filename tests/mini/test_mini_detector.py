@@ -11,7 +11,7 @@ from s3pot.rg.align import FaceAligner, quad_from_landmarks
 from s3pot.rg.detect import NoFace
 from s3pot.rg.mini_detector import MIN_SCORE, MiniFaceDetector, load_mini_detector
 from s3pot.weights.locate import mini_path
-from s3pot_synthetic import draw_face
+from s3pot_synthetic import FaceSample, draw_face
 from s3pot_synthetic.crowd import draw_crowd
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from s3pot_synthetic.crowd_bank import Bank, draw_person
@@ -22,15 +22,21 @@ def bundled() -> MiniFaceDetector:
     return load_mini_detector()
 
 
+@pytest.fixture(scope="module")
+def portraits() -> list[FaceSample]:
+    return [draw_face(index, size=256, split="bench") for index in range(20)]
+
+
 def test_bundled_file_is_small() -> None:
     assert mini_path("detector").stat().st_size < 1_000_000
 
 
 @pytest.mark.slow
-def test_drawn_portraits_are_found(bundled: MiniFaceDetector) -> None:
+def test_drawn_portraits_are_found(
+    bundled: MiniFaceDetector, portraits: list[FaceSample]
+) -> None:
     errors = []
-    for index in range(20):
-        sample = draw_face(index, size=256, split="bench")
+    for sample in portraits:
         faces = bundled.detect(sample.clean)
         if faces:
             errors.append(np.linalg.norm(faces[0].landmarks - sample.landmarks, axis=1).mean())
@@ -67,8 +73,8 @@ def test_there_is_no_face_where_there_is_none(bundled: MiniFaceDetector) -> None
     assert sum(bool(faces) for faces in sure) <= 1
 
 
-def test_same_photo_same_faces(bundled: MiniFaceDetector) -> None:
-    photo = draw_face(3, size=256).clean
+def test_same_photo_same_faces(bundled: MiniFaceDetector, portraits: list[FaceSample]) -> None:
+    photo = portraits[3].clean
     first, second = bundled.detect(photo), bundled.detect(photo)
     assert [face.box for face in first] == [face.box for face in second]
 
@@ -79,16 +85,17 @@ def aligner() -> FaceAligner:
 
 
 @pytest.mark.slow
-def test_drawn_portraits_are_taken_as_they_are(aligner: FaceAligner) -> None:
-    ways = [aligner.align(draw_face(index, 256, "bench").raw)[0] for index in range(20)]
+def test_drawn_portraits_are_taken_as_they_are(
+    aligner: FaceAligner, portraits: list[FaceSample]
+) -> None:
+    ways = [aligner.align(sample.raw)[0] for sample in portraits]
     assert sum(way.is_whole for way in ways) >= 18
 
 
 @pytest.mark.slow
-def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner) -> None:
+def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner, portraits: list[FaceSample]) -> None:
     errors = []
-    for index in range(8):
-        sample = draw_face(index, 256, "bench")
+    for index, sample in enumerate(portraits[:8]):
         photo = draw_background(np.random.default_rng([8, index]), 640)[:520]
         place = np.array([200 + 20 * index, 100 + 10 * index])
         matte = sample.person[..., None] / 255
