@@ -128,3 +128,25 @@ def image_corners(size: tuple[int, int]) -> np.ndarray:
     top, left = -0.5, -0.5
     bottom, right = height - 0.5, width - 0.5
     return np.array([[left, top], [left, bottom], [right, bottom], [right, top]])
+
+
+def turned_points(points: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
+    """Follow points of an image while it is turned by right angles.
+
+    Args:
+        points: x, y of pixel centers, (N, 2), before the turn.
+        turn: Degrees, counter-clockwise: one of TURNS.
+        size: Height and width of the image before the turn.
+
+    Returns:
+        The same places in ``np.rot90(image, turn // 90)``, (N, 2).
+    """
+    height, width = size
+    x, y = points[:, 0], points[:, 1]
+    if turn == 90:
+        x, y = y, width - 1 - x
+    elif turn == 180:
+        x, y = width - 1 - x, height - 1 - y
+    elif turn == 270:
+        x, y = height - 1 - y, x
+    return np.stack([x, y], axis=1)

@@ -6,13 +6,14 @@ The quad follows the recipe of FFHQ, which the E4S code shares; `s3pot.rg.warp` 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from s3pot.geometry import TURNS, Alignment, as_quad, image_corners
+from s3pot.geometry import TURNS, Alignment, as_quad, image_corners, turned_points
 from s3pot.rg.detect import Detector, Face, NoFace
 from s3pot.rg.warp import crop
 from s3pot.types import S3potError
@@ -235,6 +236,8 @@ def find_alignments(
 
 def _best_view(photo: np.ndarray, detector: Detector) -> _View:
     """Look at a photo as it is, and turned as well if that leaves a doubt."""
+    if detector.sure_score <= 0:
+        return _righted(photo, detector.detect(photo))
     as_given = _look(photo, 0, detector)
     if as_given.certainty >= detector.sure_score:
         return as_given
@@ -242,6 +245,15 @@ def _best_view(photo: np.ndarray, detector: Detector) -> _View:
     best = max(turned, key=lambda view: view.certainty)
     least = max(detector.likely_score, as_given.certainty + TURN_MARGIN)
     return best if best.certainty > least else as_given
+
+
+def _righted(photo: np.ndarray, faces: list[Face]) -> _View:
+    """Turn a photo by right angles until its largest face stands as upright as it can."""
+    across = faces[0].landmarks[1] - faces[0].landmarks[0] if faces else np.array([1.0, 0.0])
+    turn = round(math.degrees(math.atan2(across[1], across[0])) / 90) * 90 % 360
+    pixels = np.ascontiguousarray(np.rot90(photo, turn // 90))
+    size = (photo.shape[0], photo.shape[1])
+    return _View(turn, pixels, [face.turned(turn, size) for face in faces], 1.0)
 
 
 def _look(photo: np.ndarray, turn: int, detector: Detector) -> _View:
@@ -274,14 +286,8 @@ def _turned_back(alignment: Alignment, turn: int, photo_size: tuple[int, int]) -
     """Bring an alignment of a turned photo to the frame of the photo as it was."""
     if turn == 0:
         return alignment
-    height, width = photo_size
-    x, y = alignment.corners.T
-    if turn == 90:
-        corners = np.stack([width - 1 - y, x], axis=1)
-    elif turn == 180:
-        corners = np.stack([width - 1 - x, height - 1 - y], axis=1)
-    else:
-        corners = np.stack([y, height - 1 - x], axis=1)
+    view_size = alignment.photo_size
+    corners = turned_points(alignment.corners, 360 - turn, view_size)
     return replace(alignment, quad=as_quad(corners), photo_size=photo_size, turn=turn)
 
 

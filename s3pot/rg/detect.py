@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
+from s3pot.geometry import turned_points
 from s3pot.types import S3potError
 
 # Longest side in pixels at which the photo is searched, in this order, until a face is found: YuNet
@@ -37,13 +38,27 @@ class Face:
     score: float
     landmarks: np.ndarray
 
+    def turned(self, turn: int, size: tuple[int, int]) -> Face:
+        """Follow the face while its photo, of this height and width, is turned by right angles.
+
+        Args:
+            turn: Degrees, counter-clockwise, as in `s3pot.geometry.turned_points`.
+            size: Height and width of the photo before the turn.
+        """
+        x, y, width, height = self.box
+        ends = turned_points(np.array([[x, y], [x + width, y + height]]), turn, size)
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        landmarks = turned_points(self.landmarks, turn, size)
+        return replace(self, box=(*low, *(high - low)), landmarks=landmarks)
+
 
 class Detector(Protocol):
     """What alignment needs of a face detector.
 
     Attributes:
         sure_score: Score of a face in its own aligned crop from which on it stands upright beyond
-            doubt; below, the photo is looked at turned as well.
+            doubt; below, the photo is looked at turned as well. 0 for a detector that finds the
+            landmarks of a face whichever way it lies.
         likely_score: Such a score from which on a turned photo may be the right way up.
     """
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from s3pot.geometry import TURNS, turned_points
 from s3pot.rg.align import quad_from_landmarks
 from s3pot.rg.detect import Face
 from s3pot.rg.nets.face_detector import (
@@ -28,10 +29,23 @@ SEARCH_SIDES = (160, 320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
 MIN_SCORE = 0.5  # finds below it are no more than hints at a face
-HINT_SCORE = 0.4  # and those below this are dropped
+HINT_SCORE = 0.4  # and those below this are not looked at again
 LOOKED_AT_AGAIN = 4  # so many of the largest faces
 LOOKS = 2
 LOOK_SIDE, LOOK_CROP = 192, 128  # of the view of such a face, and of its FFHQ crop in it, pixels
+# A face whose second look is less sure than SURE_LOOK may lie on its side or stand on its head: it
+# is looked at so too, and that counts if it is surer than LIKELY_LOOK, and by TURN_MARGIN than the
+# look at it as it is. If no face reaches TURNED_SCORE then, the photo is searched turned, and what
+# is found counts by the same rule. Of 108 upright faces, 40 of them drawn with an occluder, none is
+# turned by it; of 144 real faces that were turned by right angles, about 95 % are righted.
+SURE_LOOK = 0.8
+LIKELY_LOOK = 0.7
+TURN_MARGIN = 0.1
+TURNED_SCORE = 0.7
+# The FFHQ crop of an upright face is 1.2 to 1.6 times as large as its box, and its middle within
+# 0.11 of the box's side: a face that is seen in another place is not this one, turned.
+CROP_BY_BOX = (0.7, 1.7)
+FARTHEST_MIDDLE = 0.25
 MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same face again
 
 
@@ -43,7 +57,7 @@ class MiniFaceDetector:
         min_score: Faces that it is less sure of are given only as hints, if there are no others.
     """
 
-    sure_score: float = 0.0  # until it is measured for this network, photos are taken as upright
+    sure_score: float = 0.0  # `look_again` rights the faces, so no photo has to be turned
     likely_score: float = 1.0
 
     def __init__(self, net: FaceDetectorNet, min_score: float = MIN_SCORE) -> None:
@@ -54,47 +68,62 @@ class MiniFaceDetector:
         """Find the faces of a photo of any size, uint8 RGB (H, W, 3).
 
         Returns:
-            Faces in the photo frame, largest first; if none is sure, hints with a score from
-            HINT_SCORE to ``min_score``; empty if there is no hint of a face either.
+            Faces in the photo frame, largest first; if none is sure, hints with at least half of
+            ``min_score``: seen once, or not clearly; empty if there is no hint of a face either.
         """
+        faces = self._looked_at(image, self._scan(image))
+        if _best_score(faces) >= TURNED_SCORE:
+            return faces
+        small = _resized(image, min(1.0, FAR_SIDE / max(image.shape[:2])))
+        ratio = np.array([image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]])
+        for turn in TURNS[1:]:
+            view = np.ascontiguousarray(np.rot90(small, turn // 90))
+            size = (view.shape[0], view.shape[1])
+            found = [_scaled(face.turned(360 - turn, size), ratio) for face in self._scan(view)]
+            turned = self._looked_at(image, found)
+            if _best_score(turned) > max(TURNED_SCORE, _best_score(faces) + TURN_MARGIN):
+                faces = turned
+        return faces
+
+    def _scan(self, image: np.ndarray) -> list[Face]:
+        """Find faces and hints at faces at several scales, largest first, as a photo stands."""
         longest = max(image.shape[:2])
         faces: list[Face] = []
         for side in SEARCH_SIDES:
             if side == SEARCH_SIDES[0] or side / longest <= LARGEST_ENLARGEMENT:
                 faces += self.search(image, side / longest)
-        best = max((face.score for face in faces), default=0.0)
-        if best < self.min_score and longest > SEARCH_SIDES[-1]:
+        if _best_score(faces) < self.min_score and longest > SEARCH_SIDES[-1]:
             faces += self.search(image, min(1.0, FAR_SIDE / longest))
-        faces = sorted(without_repeats(faces), key=lambda face: -face.box[2] * face.box[3])
-        likely = [face for face in faces if face.score >= self.min_score]
-        for number, face in enumerate(likely[:LOOKED_AT_AGAIN]):
-            likely[number] = self.look_again(image, face)
-        sure = [face for face in likely if face.score >= self.min_score]
-        return sure or likely or faces
+        return sorted(without_repeats(faces), key=lambda face: -face.box[2] * face.box[3])
+
+    def _looked_at(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
+        """Look again at those that are sure, or at the hints; gives the ones that are sure then.
+
+        Returns:
+            If none is sure, the hints that are left.
+        """
+        likely = [face for face in faces if face.score >= self.min_score] or faces
+        looked_at = [self.look_again(image, face) for face in likely[:LOOKED_AT_AGAIN]]
+        looked_at += likely[LOOKED_AT_AGAIN:]
+        sure = [face for face in looked_at if face.score >= self.min_score]
+        return sure or [face for face in looked_at if face.score >= self.min_score / 2]
 
     def search(self, image: np.ndarray, scale: float) -> list[Face]:
         """Find faces and hints at faces at one scale, surest first; the image as for `detect`."""
-        height, width = image.shape[:2]
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        resized = cv2.resize(image, size, interpolation=filtering)
-        right, below = -size[0] % MULTIPLE, -size[1] % MULTIPLE
+        resized = _resized(image, scale)
+        height, width = resized.shape[:2]
+        right, below = -width % MULTIPLE, -height % MULTIPLE
         padded = cv2.copyMakeBorder(resized, 0, below, 0, right, cv2.BORDER_REPLICATE)
         (faces,) = self._run([padded])
-        ratio = np.array([width / size[0], height / size[1]])
-        return [
-            Face(
-                box=tuple(np.array(face.box) * np.tile(ratio, 2)),
-                score=face.score,
-                landmarks=_to_photo(face.landmarks, ratio),
-            )
-            for face in faces
-        ]
+        ratio = np.array([image.shape[1] / width, image.shape[0] / height])
+        return [_scaled(face, ratio) for face in faces]
 
     def look_again(self, image: np.ndarray, face: Face) -> Face:
-        """Look at a face alone, upright, at the size the network knows best, and in a mirror.
+        """Look at a face alone, upright, at the size the network knows best.
 
-        Landmarks of turned faces become far better by it; what is no face is seldom seen again.
+        Landmarks of turned faces become far better by it; what is no face is seldom seen again. The
+        network knows heads that lean, but none that lies on its side or stands on its head: such a
+        one is found with landmarks as if it were upright. Seen the right way up it is far surer.
 
         Args:
             image: The photo, as for `detect`.
@@ -104,21 +133,54 @@ class MiniFaceDetector:
             The face with better landmarks, and the mean of both scores; a face that is not seen
             again has half its score.
         """
+        upright = self._look_closely(image, face)
+        best, least = upright, LIKELY_LOOK
+        if upright is not None:
+            least = max(least, upright.score + TURN_MARGIN)
+        if upright is None or upright.score < SURE_LOOK:
+            for way in self._other_ways_up(image, face):
+                other = self._look_closely(image, way)
+                if other is not None and other.score > least and _fills(face, other.landmarks):
+                    best, least = other, other.score
+        if best is None:
+            return replace(face, score=face.score / 2)
+        return replace(best, score=(face.score + best.score) / 2)
+
+    def _look_closely(self, image: np.ndarray, face: Face) -> Face | None:
+        """Look at a face upright by its landmarks, a few times, and in a mirror.
+
+        Returns:
+            The face with better landmarks and the score of the last look; None if it is not seen.
+        """
         landmarks, score = face.landmarks, 0.0
         for _ in range(LOOKS):
             motion = _upright(landmarks)
             if motion is None:
-                return replace(face, score=face.score / 2)
+                return None
             view = _warped(image, motion)
             seen = self._run([view, np.ascontiguousarray(view[:, ::-1])])
             plain, mirrored = (_in_the_middle(faces) for faces in seen)
             if plain is None or mirrored is None:
-                return replace(face, score=face.score / 2)
+                return None
             unmirrored = mirrored.landmarks[[1, 0, 2, 4, 3]] * (-1, 1) + (LOOK_SIDE - 1, 0)
-            points = (plain.landmarks + unmirrored) / 2
-            landmarks = (points - motion[:, 2]) @ np.linalg.inv(motion[:, :2]).T
+            landmarks = _out_of_view((plain.landmarks + unmirrored) / 2, motion)
             score = (plain.score + mirrored.score) / 2
-        return replace(face, landmarks=landmarks, score=(face.score + score) / 2)
+        return replace(face, landmarks=landmarks, score=score)
+
+    def _other_ways_up(self, image: np.ndarray, face: Face) -> list[Face]:
+        """Look at a face turned by right angles: as it is if it does not stand upright."""
+        motion = _upright(face.landmarks)
+        if motion is None:
+            return []
+        view = _warped(image, motion)
+        turned = [np.ascontiguousarray(np.rot90(view, turn // 90)) for turn in TURNS[1:]]
+        ways = []
+        for turn, faces in zip(TURNS[1:], self._run(turned)):
+            seen = _in_the_middle(faces)
+            if seen is not None:
+                points = turned_points(seen.landmarks, 360 - turn, (LOOK_SIDE, LOOK_SIDE))
+                ways.append(replace(face, landmarks=_out_of_view(points, motion)))
+        return ways
 
     @torch.inference_mode()
     def _run(self, images: list[np.ndarray]) -> list[list[Face]]:
@@ -130,6 +192,11 @@ class MiniFaceDetector:
             _faces_of(cells, number, min(HINT_SCORE, self.min_score))
             for number in range(len(images))
         ]
+
+
+def _best_score(faces: list[Face]) -> float:
+    """Score of the surest face; 0 if there is none."""
+    return max((face.score for face in faces), default=0.0)
 
 
 def _faces_of(cells: CellFaces, number: int, min_score: float) -> list[Face]:
@@ -163,6 +230,21 @@ def _upright(landmarks: np.ndarray) -> np.ndarray | None:
     return np.concatenate([linear, shift[:, None]], axis=1)
 
 
+def _fills(face: Face, landmarks: np.ndarray) -> bool:
+    """Tell whether landmarks belong to a face with this box, and not to a part of it."""
+    quad = quad_from_landmarks(landmarks)
+    side = max(face.box[2:])
+    ratio = float(np.linalg.norm(quad[3] - quad[0])) / side
+    middle = np.array(face.box[:2]) + np.array(face.box[2:]) / 2
+    away = float(np.linalg.norm(quad.mean(axis=0) - middle)) / side
+    return CROP_BY_BOX[0] < ratio < CROP_BY_BOX[1] and away < FARTHEST_MIDDLE
+
+
+def _out_of_view(points: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """Bring points of such a view back to the photo, (N, 2)."""
+    return np.asarray((points - motion[:, 2]) @ np.linalg.inv(motion[:, :2]).T)
+
+
 def _warped(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
     """Warp a photo into the view of `look_again`, uint8 (LOOK_SIDE, LOOK_SIDE, 3)."""
     scale = float(np.sqrt(np.linalg.det(motion[:, :2])))
@@ -190,9 +272,20 @@ def _in_the_middle(faces: list[Face]) -> Face | None:
     return None
 
 
-def _to_photo(points: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """Scale pixel centers from the searched picture to the photo."""
-    return (points + 0.5) * ratio - 0.5
+def _resized(image: np.ndarray, scale: float) -> np.ndarray:
+    """Make an image smaller or larger, uint8 (H, W, 3)."""
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=filtering))
+
+
+def _scaled(face: Face, ratio: np.ndarray) -> Face:
+    """Scale a face from the searched picture to the photo; ratios of widths and of heights."""
+    return replace(
+        face,
+        box=tuple(np.array(face.box) * np.tile(ratio, 2)),
+        landmarks=(face.landmarks + 0.5) * ratio - 0.5,
+    )
 
 
 def without_repeats(faces: list[Face]) -> list[Face]:

@@ -25,7 +25,7 @@ from PIL import Image
 import generate_reference
 from s3pot.data import image as module
 from s3pot.data.image import BadImage, is_image, read_rgb, write_png
-from s3pot.geometry import Alignment
+from s3pot.geometry import TURNS, Alignment, turned_points
 from s3pot.io import write_json
 from s3pot.rg.align import find_alignments, identity
 from s3pot.rg.detect import Face
@@ -315,6 +315,44 @@ def test_a_turned_photo_is_righted_and_the_turn_is_kept(turn: int, tmp_path: Pat
     green = (photo[..., 1] > 180) & (photo[..., 0] < 90)
     red = (photo[..., 0] > 180) & (photo[..., 1] < 90)
     assert back[green].all() and not back[red].any()
+
+
+class AnyWayDetector(TurnedDetector):
+    """Finds the same face with its true landmarks whichever way it lies."""
+
+    sure_score = 0.0
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Turn the image until the face stands upright, and the landmarks back."""
+        self.looks += 1
+        for turn in TURNS:
+            pixels = np.ascontiguousarray(np.rot90(image, turn // 90))
+            faces = TurnedDetector().detect(pixels)
+            if faces and faces[0].score > 0.9:
+                size = (pixels.shape[0], pixels.shape[1])
+                points = turned_points(faces[0].landmarks, (360 - turn) % 360, size)
+                return [Face((*points.min(axis=0), *np.ptp(points, axis=0)), 0.9, points)]
+        return []
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_detector_that_needs_no_turned_photos_looks_once(turn: int) -> None:
+    upright = marked_photo()
+    photo = np.ascontiguousarray(np.rot90(upright, -turn // 90))
+    detector = AnyWayDetector()
+    (want,) = find_alignments(upright, TurnedDetector(), 64, "reflect")
+    (way,) = find_alignments(photo, detector, 64, "reflect")
+    assert (way.turn, way.photo_size, detector.looks) == (turn, photo.shape[:2], 1)
+    assert np.abs(crop(photo, way).astype(int) - crop(upright, want)).mean() < 1
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_points_move_with_the_pixels(turn: int) -> None:
+    image = np.zeros((5, 8), np.uint8)
+    image[1, 6], image[4, 0] = 1, 2
+    moved = turned_points(np.array([[6, 1], [0, 4]]), turn, (5, 8))
+    turned = np.rot90(image, turn // 90)
+    assert [turned[y, x] for x, y in moved] == [1, 2]
 
 
 def test_old_alignments_have_no_turn(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from s3pot.build import build_aligner
 from s3pot.config import load_config
+from s3pot.geometry import TURNS
 from s3pot.rg.align import FaceAligner, quad_from_landmarks
 from s3pot.rg.detect import NoFace
 from s3pot.rg.mini_detector import MIN_SCORE, MiniFaceDetector, load_mini_detector
@@ -32,9 +33,7 @@ def test_bundled_file_is_small() -> None:
 
 
 @pytest.mark.slow
-def test_drawn_portraits_are_found(
-    bundled: MiniFaceDetector, portraits: list[FaceSample]
-) -> None:
+def test_drawn_portraits_are_found(bundled: MiniFaceDetector, portraits: list[FaceSample]) -> None:
     errors = []
     for sample in portraits:
         faces = bundled.detect(sample.clean)
@@ -108,6 +107,18 @@ def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner, portraits: list[Face
         errors.append(np.linalg.norm(way.corners - quad, axis=1).max() / side)
         assert not way.is_whole and way.score is not None and way.score >= MIN_SCORE
     assert np.median(errors) < 0.1 and max(errors) < 0.3
+
+
+def test_photos_on_their_side_are_righted(
+    aligner: FaceAligner, portraits: list[FaceSample]
+) -> None:
+    righted = []
+    for sample in portraits[:6]:
+        for turn in TURNS:
+            (way,) = aligner.align(np.ascontiguousarray(np.rot90(sample.clean, -turn // 90)))
+            righted.append(way.turn == turn)
+    assert all(righted[::4])  # upright ones stay as they are
+    assert sum(righted) >= 18  # of 24; 11 if a face is only looked at as it lies
 
 
 def test_a_black_square_has_no_face(aligner: FaceAligner) -> None:

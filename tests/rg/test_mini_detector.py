@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,11 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from s3pot.geometry import TURNS, turned_points
+from s3pot.rg import mini_detector
 from s3pot.rg.detect import Face
 from s3pot.rg.mini_detector import (
     FAR_SIDE,
     LOOK_SIDE,
     SEARCH_SIDES,
+    TURN_MARGIN,
+    TURNED_SCORE,
     MiniFaceDetector,
     without_repeats,
 )
@@ -64,12 +69,13 @@ def test_finds_come_back_in_the_photo_frame(share: float, found: bool) -> None:
     network = SpotNetwork(share)
     faces = detector_with(network).detect(photo)
     sides = [width for width, _ in network.sizes if width != LOOK_SIDE]
-    assert sides[:3] == list(SEARCH_SIDES)
-    assert (sides[3:] == [FAR_SIDE]) == (share < 0.01)
+    once = [*SEARCH_SIDES, FAR_SIDE] if share < 0.01 else list(SEARCH_SIDES)
     if not found:
+        assert len(sides) == len(TURNS) * len(once)  # it is searched turned as well
         assert faces == []
         return
     (face,) = faces
+    assert sides == once
     assert abs(face.score - 0.881) < 1e-3 and face.landmarks.shape == (5, 2)
     # Where a pixel of what is looked at is large, the spot is one pixel.
     assert (np.abs(face.landmarks[2] - [500, 700]) <= max(4, 0.01 * share * 2048)).all()
@@ -88,10 +94,11 @@ def test_odd_sizes_are_padded_below_and_right() -> None:
 def test_small_photos_are_not_enlarged_much() -> None:
     network = SpotNetwork(0.0)
     assert detector_with(network).detect(np.zeros((1, 3, 3), np.uint8)) == []
-    assert network.sizes == [(160, 64)]  # 53 rows, padded
+    lying, standing = (160, 64), (64, 160)  # 53 rows, padded
+    assert network.sizes == [lying, standing, lying, standing]
     network.sizes.clear()
     assert detector_with(network).detect(np.zeros((200, 200, 3), np.uint8)) == []
-    assert network.sizes == [(160, 160), (320, 320)]
+    assert network.sizes == [(160, 160), (320, 320)] * len(TURNS)
 
 
 def test_repeats_are_dropped_surest_kept() -> None:
@@ -190,13 +197,85 @@ def test_a_face_that_is_not_seen_again_is_doubted() -> None:
     assert detector_with(Pattern()).look_again(photo, nowhere).score == 0.4
 
 
+class UprightOnly(nn.Module):
+    """Is sure of a face only if it stands upright, and takes any other for an upright one.
+
+    A face is a red, a green and a blue spot: its eyes, and the middle of its mouth.
+    """
+
+    def __init__(self, doubt: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.scores = {True: 0.9, False: doubt}
+        self.looks: list[int] = []
+
+    def forward(self, images: Tensor) -> CellFaces:
+        """Look at images, (B, 3, H, W)."""
+        self.looks.append(len(images))
+        faces, logits = [], []
+        for image in images:
+            spots = torch.stack([_centroid(plane) for plane in image])
+            middle, down = spots.mean(dim=0), spots[2] - spots[:2].mean(dim=0)
+            is_upright = bool(down[1] > down[0].abs())
+            if not is_upright:
+                down = torch.tensor([0.0, float(down.norm())])
+            across = torch.stack([down[1], -down[0]]) * 30 / 34
+            eyes = middle - down / 3
+            points = [eyes - across / 2, eyes + across / 2, middle]
+            points += [middle + 2 * down / 3 - across / 3, middle + 2 * down / 3 + across / 3]
+            faces.append(torch.stack(points))
+            logits.append(math.log(self.scores[is_upright] / (1 - self.scores[is_upright])))
+        landmarks = torch.stack(faces)[:, None]
+        side = 2.6 * (landmarks.amax(2) - landmarks.amin(2)).amax(-1, keepdim=True)
+        boxes = torch.cat((landmarks.mean(2) - side / 2, side, side), dim=-1)
+        return CellFaces(torch.tensor(logits)[:, None], boxes, landmarks)
+
+
+def spotted_photo(turn: int) -> tuple[np.ndarray, np.ndarray]:
+    """A photo that lies on its side by so many degrees, and its true landmarks."""
+    eyes, mouth = np.array([[75.0, 88], [105, 88]]), np.array([90.0, 122])
+    photo = np.zeros((200, 180, 3), np.uint8)
+    for channel, spot in enumerate([*eyes, mouth]):
+        plane = np.zeros(photo.shape[:2], np.uint8)
+        cv2.circle(plane, (int(spot[0]), int(spot[1])), 4, 255, -1, cv2.LINE_AA)
+        photo[..., channel] = plane
+    points = np.stack([*eyes, (eyes.sum(axis=0) + mouth) / 3, mouth - [10, 0], mouth + [10, 0]])
+    turned = np.ascontiguousarray(np.rot90(photo, turn // 90))
+    return turned, turned_points(points, turn, (200, 180))
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("doubt", [0.6, 0.45])
+def test_a_face_that_lies_on_its_side_is_righted(turn: int, doubt: float) -> None:
+    photo, truth = spotted_photo(turn)
+    network = UprightOnly(doubt)
+    (face,) = detector_with(network).detect(photo)
+    assert np.linalg.norm(face.landmarks - truth, axis=1).max() < 2
+    # If looking again at an unsure find is not enough, it is found in the turned photo.
+    first = 0.9 if turn == 0 or (doubt + 0.9) / 2 < TURNED_SCORE else doubt
+    assert face.score == pytest.approx((first + 0.9) / 2, abs=1e-3)
+    assert (len(TURNS) - 1 in network.looks) == (turn != 0)  # an upright one costs nothing more
+
+
+@pytest.mark.parametrize(("less", "is_righted"), [(0.01, False), (-0.01, True)])
+def test_a_small_difference_rights_nothing(
+    monkeypatch: pytest.MonkeyPatch, less: float, is_righted: bool
+) -> None:
+    monkeypatch.setattr(mini_detector, "SURE_LOOK", 1.0)
+    photo, _ = spotted_photo(180)
+    (face,) = detector_with(UprightOnly(doubt=0.9 - TURN_MARGIN + less)).detect(photo)
+    assert (face.landmarks[3, 1] < face.landmarks[0, 1]) == is_righted
+
+
 def test_hints_are_given_only_without_a_sure_face() -> None:
     class TwoSpots(SpotNetwork):
         logits = torch.tensor([[2.0, -0.5]])
+        alone = 2.0
 
         def forward(self, images: Tensor) -> CellFaces:
-            if len(images) == 2:
-                return super().forward(images)
+            if len(images) > 1:
+                seen = super().forward(images)
+                return replace(seen, logits=torch.full_like(seen.logits, self.alone))
             boxes = torch.tensor([[[10.0, 10, 20, 20], [60, 10, 40, 40]]])
             points = torch.tensor([[77.0, 47], [85, 47], [81, 51], [77, 55], [85, 55]])
             return CellFaces(self.logits, boxes, points.expand(1, 2, 5, 2))
@@ -206,6 +285,8 @@ def test_hints_are_given_only_without_a_sure_face() -> None:
     both = detector_with(TwoSpots(0.5))
     assert [round(face.score, 2) for face in both.detect(photo)] == [0.88]
     TwoSpots.logits = torch.tensor([[-0.35, -0.1]])
-    assert [round(face.score, 2) for face in both.detect(photo)] == [0.48, 0.41]  # largest first
+    assert [round(face.score, 2) for face in both.detect(photo)] == [0.68, 0.65]  # seen again
+    TwoSpots.alone = -0.3
+    assert [round(face.score, 2) for face in both.detect(photo)] == [0.45, 0.42]  # largest first
     TwoSpots.logits = torch.tensor([[-2.0, -3.0]])
     assert both.detect(photo) == []

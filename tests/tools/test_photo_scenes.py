@@ -1,0 +1,111 @@
+"""Occluded faces on canvases: where they lie, which result is whose, and the whole tool."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from s3pot.api import PhotoMasks
+from s3pot.data.image import write_png
+from s3pot.geometry import as_quad
+from s3pot.labels import CLASSES
+from s3pot.rg.align import identity
+from s3pot_synthetic import FaceSample, draw_face
+from tools import photo_scenes
+from tools.photo_scenes import SIZE, Person, Placed, draw_canvas, find, put, score
+from tools.photo_truth import FASSEG_COLOURS, PARTS, judge
+
+PART_OF = {
+    "hair": "hair", "eyebrows": "hair", "skin": "skin", "ears": "skin", "belowface": "skin",
+    "nose": "nose", "lip": "mouth", "mouth": "mouth", "eyes": "eyes",
+}  # fmt: skip
+PLAIN = (0, 7)  # drawn faces whose eyes and mouth are open
+
+
+def parts_of(sample: FaceSample) -> np.ndarray:
+    names = [PART_OF.get(name, "background") for name in CLASSES]
+    return np.array([PARTS.index(name) for name in names], np.uint8)[sample.labels]
+
+
+@pytest.fixture(scope="module")
+def person() -> Person:
+    sample = draw_face(PLAIN[0], SIZE)
+    known = np.ones(sample.labels.shape, bool)
+    photo = judge("a", sample.clean, parts_of(sample), known)
+    occlusion = photo.region & (np.arange(SIZE) < photo.place.middle[0])
+    red = np.where(occlusion[..., None], np.array([255, 0, 0], np.uint8), photo.picture)
+    return Person(photo, red, occlusion, np.full((SIZE, SIZE), 255, np.uint8))
+
+
+def test_the_truth_lies_where_the_picture_does(person: Person) -> None:
+    canvas = np.zeros((700, 800, 3), np.uint8)
+    placed = put(np.random.default_rng(0), canvas, person, np.array([100.0, 80.0]))
+    is_red = (canvas[..., 0] > 200) & (canvas[..., 1:].max(axis=2) < 60)
+    assert (is_red & placed.occlusion).sum() > 0.95 * is_red.sum() > 0
+    assert (is_red & placed.occlusion).sum() > 0.9 * placed.occlusion.sum()
+    assert placed.occlusion[placed.judged].any() and not placed.occlusion[~placed.judged].any()
+    rows, columns = np.nonzero(placed.occlusion)
+    assert abs(rows.mean() - placed.middle[1]) < 0.5 * placed.face_side
+    assert 0 < placed.middle[0] - columns.mean() < 0.5 * placed.face_side
+
+
+def test_people_have_places_of_their_own(person: Person) -> None:
+    canvas, places = draw_canvas(np.random.default_rng(1), [person] * 4)
+    assert canvas.shape[0] > 2 * photo_scenes.PLACE
+    for number, place in enumerate(places):
+        for other in places[:number]:
+            assert not (place.occlusion & other.occlusion).any()
+            assert np.linalg.norm(place.middle - other.middle) > place.face_side
+
+
+def result_at(place: Placed, offset: float) -> SimpleNamespace:
+    """A result with a crop that lies this share of a crop's side beside a face."""
+    half = place.face_side / 2
+    corners = np.array([[-half, -half], [-half, half], [half, half], [half, -half]])
+    middle = place.middle + np.array([offset * place.face_side, 0])
+    whole = identity(np.zeros((*place.occlusion.shape, 3), np.uint8))
+    return SimpleNamespace(alignment=replace(whole, quad=as_quad(corners + middle)))
+
+
+def test_a_face_is_found_by_the_nearest_crop(person: Person) -> None:
+    _, (place, other) = draw_canvas(np.random.default_rng(2), [person] * 2)
+    results = [result_at(place, 0.1), result_at(place, 0.02), result_at(other, 0.3)]
+    assert find(results, place) is results[1]  # type: ignore[arg-type, comparison-overlap]
+    assert find(results, other) is None  # type: ignore[arg-type]
+    assert find([], place) is None
+
+
+def test_faces_that_are_not_found_score_nothing(person: Person) -> None:
+    _, (place,) = draw_canvas(np.random.default_rng(2), [person])
+    row = score(place, None, 0.7)
+    assert (row["found"], row["scene_iou"]) == (0, 0)
+    assert row["difference"] == pytest.approx(-0.7)
+    exact = place.occlusion | ~place.judged  # what is ignored costs nothing
+    row = score(place, PhotoMasks(exact, exact), 0.7)
+    assert (row["found"], row["scene_iou"]) == (1, 1)
+
+
+@pytest.mark.slow
+def test_the_whole_tool(
+    tmp_path: Path, mini_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    colours = np.array(list(FASSEG_COLOURS.values()), np.uint8)
+    for name, index in zip("ab", PLAIN):
+        sample = draw_face(index, 128)
+        write_png(tmp_path / "photos" / f"{name}.png", sample.clean)
+        write_png(tmp_path / "photos" / f"{name}_label.png", colours[parts_of(sample)])
+    command = ["--photos", str(tmp_path / "photos"), "--out", str(tmp_path / "out")]
+    command += ["--variants", "1", *mini_options, "align.mode=never"]
+    assert photo_scenes.main(command) == 0
+    with (tmp_path / "out" / "faces.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["photo"] for row in rows] == ["a", "b"]
+    assert "occlusion IoU of the whole photos" in capsys.readouterr().out
+    assert (tmp_path / "out" / "sheet_01.png").exists()
+    assert photo_scenes.main([*command, "--together", "0"]) == 2
+    assert "--together 0" in capsys.readouterr().err

@@ -1,0 +1,286 @@
+r"""Measure what whole photos cost against given crops: occluded faces, found and cut out.
+
+    python -m tools.photo_scenes --photos DIR --config configs/mini.yaml --out results/scenes
+    python -m tools.photo_scenes --photos DIR --config configs/mini.yaml --out results/several \
+        --together 4
+
+DIR and the occluders are those of ``tools.real_photos``. Each occluded person is cut out and put on
+a drawn background, small or large and leaning, alone or together with others. The configuration
+finds and cuts out all faces of such a canvas by itself. Every mask is compared with the truth on
+the canvas, and beside it the mask of the same face on a given crop: the studio photo as it was.
+Writes ``faces.csv`` (a row each face) and contact sheets, and prints means with 95 % bootstrap
+intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from s3pot.api import FaceSegmenter, PhotoMasks, Segmentation, load_from_config
+from s3pot.commands.cli import new_parser, run
+from s3pot.config import Config
+from s3pot.io import write_csv
+from s3pot.metrics import mask_scores
+from s3pot.report import vis
+from s3pot.rg.detect import NoFace
+from s3pot.runs.each import run_each
+from s3pot.types import S3potError
+from s3pot_synthetic.crowd_backgrounds import draw_background
+from tools.photo_paste import paste
+from tools.photo_truth import PARTS, LabelledFace, find_photos, read_face
+from tools.real_photos import GREEN, Row, table, write_sheets
+
+logger = logging.getLogger("s3pot.tools.photo_scenes")
+
+SIZE = 512  # of the studio photos before they are put on a canvas, pixels
+GIVEN = 256  # and of the given crops
+PLACE = 480  # side of one face's place on a canvas
+SCALE = (0.3, 0.85)  # of a person on the canvas, against SIZE
+LEAN = 15.0  # degrees, standard deviation
+NEAR = 0.15  # of the crop's side: distance of the middles up to which a face is found
+TILE = 480
+MEASURES = {  # columns of faces.csv
+    "found": "faces found",
+    "given_iou": "occlusion IoU on given crops",
+    "scene_iou": "occlusion IoU of the whole photos",
+    "difference": "difference",
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """An occluded person as they are put on a canvas; S is SIZE.
+
+    Attributes:
+        photo: The bare studio photo with its truth.
+        picture: The occluded photo, uint8 (S, S, 3).
+        occlusion: Its truth, bool (S, S).
+        matte: Person and occluder, uint8 (S, S), 0 or 255.
+    """
+
+    photo: LabelledFace
+    picture: np.ndarray
+    occlusion: np.ndarray
+    matte: np.ndarray
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A person on a canvas, in its frame.
+
+    Attributes:
+        person: Who it is.
+        motion: From the studio photo to the canvas, (2, 3).
+        occlusion: bool (H, W).
+        judged: Where the truth is known, bool (H, W).
+    """
+
+    person: Person
+    motion: np.ndarray
+    occlusion: np.ndarray
+    judged: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The middle between eyes and mouth, x, y."""
+        place = self.person.photo.place
+        return np.asarray(self.motion @ [*(place.middle + place.down / 2), 1.0])
+
+    @property
+    def face_side(self) -> float:
+        """About the side of the face's FFHQ crop, pixels."""
+        scale = math.sqrt(float(np.linalg.det(self.motion[:, :2])))
+        return 3.6 * scale * float(np.linalg.norm(self.person.photo.place.down))
+
+
+def make_person(photo: LabelledFace, others: Sequence[LabelledFace], number: int) -> Person | None:
+    """Paste an occluder on a photo; None if none fits."""
+    pasted = paste(photo, others, number, seed=0)
+    if pasted is None:
+        return None
+    matte = (photo.parts != PARTS.index("background")) | (pasted.picture != photo.picture).any(2)
+    return Person(photo, pasted.picture, pasted.occlusion, matte.astype(np.uint8) * 255)
+
+
+def put(rng: np.random.Generator, canvas: np.ndarray, person: Person, corner: np.ndarray) -> Placed:
+    """Put a person into the place with this corner of a canvas, uint8 (H, W, 3), which changes."""
+    scale, angle = rng.uniform(*SCALE), math.radians(rng.normal(0, LEAN))
+    cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    place = person.photo.place
+    target = corner + PLACE / 2 + rng.uniform(-0.1, 0.1, 2) * PLACE
+    shift = target - linear @ (place.middle + place.down / 2)
+    motion = np.concatenate([linear, shift[:, None]], axis=1)
+    sides = (canvas.shape[1], canvas.shape[0])
+    # Warping reads single pixels: blur away first what is too fine for the canvas.
+    picture, matte = (
+        cv2.GaussianBlur(layer, (0, 0), 0.4 / scale) for layer in (person.picture, person.matte)
+    )
+    weight = cv2.warpAffine(matte, motion, sides)[..., None] / 255.0
+    warped = cv2.warpAffine(picture, motion, sides, borderMode=cv2.BORDER_REPLICATE)
+    canvas[:] = np.round(canvas + weight * (warped.astype(np.float64) - canvas))
+
+    def mask(where: np.ndarray) -> np.ndarray:
+        layer = where.astype(np.uint8)
+        return cv2.warpAffine(layer, motion, sides, flags=cv2.INTER_NEAREST) > 0
+
+    return Placed(person, motion, mask(person.occlusion), mask(~person.photo.ignored))
+
+
+def draw_canvas(
+    rng: np.random.Generator, people: Sequence[Person]
+) -> tuple[np.ndarray, list[Placed]]:
+    """Put people side by side before a drawn background; gives canvas and their places."""
+    columns = math.ceil(math.sqrt(len(people)))
+    lines = math.ceil(len(people) / columns)
+    height, width = lines * PLACE + 160, columns * PLACE + 240
+    canvas = draw_background(rng, max(height, width))[:height, :width].copy()
+    places = []
+    for number, person in enumerate(people):
+        corner = np.array([120 + number % columns * PLACE, 80 + number // columns * PLACE])
+        places.append(put(rng, canvas, person, corner.astype(np.float64)))
+    return canvas, places
+
+
+def given_iou(model: FaceSegmenter, person: Person) -> float:
+    """Occlusion IoU on the studio photo itself."""
+    small = cv2.resize(person.picture, (GIVEN, GIVEN), interpolation=cv2.INTER_AREA)
+    truth, judged = (
+        cv2.resize(mask.astype(np.uint8), (GIVEN, GIVEN), interpolation=cv2.INTER_NEAREST) > 0
+        for mask in (person.occlusion, ~person.photo.ignored)
+    )
+    return mask_scores(model.segment(small).occlusion & judged, truth).iou
+
+
+def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
+    """The result whose crop lies around a face; None if there is none."""
+    middles = [result.alignment.corners.mean(axis=0) for result in results]
+    away = [float(np.linalg.norm(middle - place.middle)) for middle in middles]
+    if not away or min(away) > NEAR * place.face_side:
+        return None
+    return results[int(np.argmin(away))]
+
+
+def score(place: Placed, masks: PhotoMasks | None, given: float) -> Row:
+    """The row of one face; one that is not found has no mask, and scores 0."""
+    iou = 0.0
+    if masks is not None:
+        iou = mask_scores(masks.occlusion & place.judged, place.occlusion).iou
+    return {
+        "photo": place.person.photo.name,
+        "side": round(place.face_side),
+        "found": float(masks is not None),
+        "given_iou": given,
+        "scene_iou": iou,
+        "difference": iou - given,
+    }
+
+
+def draw_tile(
+    canvas: np.ndarray, places: Sequence[Placed], found: Sequence[PhotoMasks]
+) -> np.ndarray:
+    """Canvas, truth, masks, side by side: (TILE, 3 TILE, 3) uint8."""
+    truth, masks = canvas, canvas
+    for place in places:
+        truth = vis.overlay(truth, place.occlusion)
+    for entry in found:
+        masks = vis.overlay(vis.overlay(masks, entry.face, GREEN, 0.25), entry.occlusion)
+    scale = TILE / max(canvas.shape[:2])
+    tiles = []
+    for image in (canvas, truth, masks):
+        tile = np.zeros((TILE, TILE, 3), np.uint8)
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        tile[: small.shape[0], : small.shape[1]] = small
+        tiles.append(tile)
+    return np.concatenate(tiles, axis=1)
+
+
+def measure_scene(
+    people: Sequence[Person], finder: FaceSegmenter, taker: FaceSegmenter, seed: Sequence[int]
+) -> tuple[list[Row], np.ndarray]:
+    """Search and segment one canvas: a row each face, and the tile of the sheet."""
+    canvas, places = draw_canvas(np.random.default_rng(seed), people)
+    try:
+        results = finder.segment_all(canvas)
+    except NoFace:
+        results = []
+    rows, masks = [], []
+    for place in places:
+        result = find(results, place)
+        masks.append(None if result is None else result.in_photo())
+        rows.append(score(place, masks[-1], given_iou(taker, place.person)))
+    return rows, draw_tile(canvas, places, [entry for entry in masks if entry is not None])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The tool's options."""
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("--photos", type=Path, required=True, help="folder of labelled photos")
+    add("--out", type=Path, required=True, help="folder for the table and contact sheets")
+    add("--together", type=int, default=1, help="faces on one canvas (1)")
+    add("--variants", type=int, default=2, help="occluded pictures of each photo (2)")
+    add("--seed", type=int, default=0, help="of the canvases (0)")
+    return parser
+
+
+def measure(config: Config, args: argparse.Namespace) -> int:
+    """Do everything; returns how many photos and canvases failed, each named in the log.
+
+    Raises:
+        S3potError: Nothing can be done: too few photos, options that do not fit, missing weights.
+    """
+    files = find_photos(args.photos)
+    if len(files) < 2 or args.together < 1 or args.variants < 1:
+        raise S3potError(
+            f"{len(files)} photos, --together {args.together}, --variants {args.variants}; "
+            "expected 2 photos or more, and at least 1 of the others"
+        )
+    finder = load_from_config(config)
+    taker = replace(finder, aligner=replace(finder.aligner, detector=None))
+
+    def read(name: str) -> LabelledFace:
+        return read_face(name, *files[name], SIZE, None)
+
+    photos = run_each({name: name for name in files}, read, "photos")
+    people = []
+    for variant in range(args.variants):
+        for number, photo in enumerate(photos):
+            others = [other for other in photos if other is not photo]
+            people.append(make_person(photo, others, number * args.variants + variant))
+    kept = [person for person in people if person is not None]
+    groups = {
+        f"canvas {start // args.together}": kept[start : start + args.together]
+        for start in range(0, len(kept), args.together)
+    }
+    names = list(groups)
+
+    def one(name: str) -> tuple[list[Row], np.ndarray]:
+        return measure_scene(groups[name], finder, taker, [args.seed, names.index(name)])
+
+    done = run_each({name: name for name in groups}, one, "canvases")
+    rows = [row for entry in done for row in entry[0]]
+    write_csv(args.out / "faces.csv", rows)
+    write_sheets(args.out, [entry[1] for entry in done])
+    head = f"{len(rows)} faces, {args.together} together, on {len(done)} canvases, seed {args.seed}"
+    sys.stdout.write("\n".join([head, *table(rows, MEASURES)]) + "\n")
+    return len(files) - len(photos) + len(groups) - len(done)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit code."""
+    args = build_parser().parse_args(argv)
+    return run(args, lambda config: measure(config, args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
