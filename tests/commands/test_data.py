@@ -270,6 +270,26 @@ def test_hostile_names_stay_inside(
     assert not list(tmp_path.rglob("out/**/evil*"))
 
 
+def test_an_image_that_is_listed_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def repeat(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"].append({**content["images"][0], "id": 77})
+
+    edit_json(layout.root / "annotations" / "instances.json", repeat)
+    assert convert(layout, tmp_path / "out") == 1
+    assert "two values of file_name give the name 'a'" in caplog.text
+    check(tmp_path / "out", layout)
+
+
+def test_cofw_in_folders_of_other_names(tmp_path: Path) -> None:
+    layout = make("cofw", tmp_path / "source")
+    inner = layout.root / "COFW_test"
+    (inner / "img").rename(inner / "images")
+    assert convert(Layout(inner, layout.truth, layout.options), tmp_path / "out") == 0
+    check(tmp_path / "out", layout)
+
+
 def test_images_called_like_truths_are_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -103,7 +103,7 @@ class CocoJson(DatasetAdapter):
         if problem_of_name is not None:
             return DatasetItem(name, self.root, problem=f"{where}: {problem_of_name}")
         path = self.root / file_name
-        self._image_of[path] = image
+        self._image_of.setdefault(path, image)
         return DatasetItem(name, path)
 
     @override

@@ -30,6 +30,7 @@ from s3pot.io import read_bytes
 OCCLUSION = "occlusion"
 VISIBLE_FACE = "visible_face"
 POLARITIES = (OCCLUSION, VISIBLE_FACE)
+COFW_IMAGES = ("img", "image", "images")  # the folder's name in FaceOcc, and what copies call it
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ class CofwFaceOcc(ImageMaskFolders):
 
     def __init__(self, root: Path) -> None:
         inner = root / "COFW_test"
-        super().__init__(
-            inner if inner.is_dir() else root, FolderNames("img", "mask", VISIBLE_FACE)
-        )
+        folder = inner if inner.is_dir() else root
+        existing = [name for name in COFW_IMAGES if (folder / name).is_dir()]
+        images = existing[0] if existing else COFW_IMAGES[0]
+        super().__init__(folder, FolderNames(images, "mask", VISIBLE_FACE))
