@@ -23,7 +23,9 @@ def use_determinism(deterministic: bool) -> None:
     """Refuse GPU kernels whose sums depend on their timing, or allow them."""
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # Said anew only if it changes, for it loads PyTorch's compiler: a second and more.
+    if deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

@@ -339,6 +339,8 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # OpenCV takes blue first
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    if pixels.ndim == 3:  # what is seldom repeated needs no search for repetitions
+        parameters += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.10 has none
         parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
     content = cv2.imencode(".png", np.ascontiguousarray(pixels), parameters)[1]

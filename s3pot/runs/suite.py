@@ -88,7 +88,8 @@ class TableJob(SuiteJob):
         output_dir: Path,
         saves: bool,
     ) -> None:
-        super().__init__(output_dir / "rows")
+        workers = max((loaded.workers for loaded in rows), default=1)
+        super().__init__(output_dir / "rows", workers)
         self.suite = suite
         self.rows = rows
         self.items = [item for items in plan for item in items]

@@ -77,16 +77,18 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
 
     Args:
         folder: Where the records go, ``<folder>/<row>/<face>.json``.
+        workers: In how many threads the rows may be computed at once.
     """
 
     unit = "faces of all rows"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         self.folder = folder
+        self.workers = workers
         self.code_sha256 = code_sha256()
         self._hashes: dict[Path, str] = {}
-        self._faces: ReadOnce[Any, FaceData] = ReadOnce(2 * AHEAD)
-        self._prompts: dict[Any, Prompts | None] = {}  # of the latest face only
+        self._faces: ReadOnce[Any, FaceData] = ReadOnce(2 * (AHEAD + workers))
+        self._prompts: ReadOnce[Any, Prompts | None] = ReadOnce(workers)
 
     @override
     def name(self, item: RowFace) -> str:
@@ -129,10 +131,9 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
 
     def _prompts_of(self, entry: RowFaceInput) -> Prompts | None:
         """Give the prompts of a face, computed once for all rows that come after each other."""
-        key = entry.item.loaded.group, entry.item.files
-        if key not in self._prompts:
-            self._prompts = {key: entry.item.loaded.prompts(entry.item.files, entry.data)}
-        return self._prompts[key]
+        loaded = entry.item.loaded
+        files = entry.item.files
+        return self._prompts.get((loaded.group, files), lambda: loaded.prompts(files, entry.data))
 
     @override
     def write(self, output: RowFaceOutput, provenance: ItemProvenance) -> Written:

@@ -90,6 +90,11 @@ class LoadedRow(ABC):
         return True
 
     @property
+    def workers(self) -> int:
+        """In how many threads ``prompts`` and ``predict`` may run at once."""
+        return 1
+
+    @property
     @abstractmethod
     def group(self) -> Hashable:
         """What rows that share the data and the prompts of their faces have in common."""
@@ -134,6 +139,11 @@ class MethodRow(LoadedRow):
     store: PromptStore
     variant: PointVariant
     adapter: PromptAdapter | None
+
+    @property
+    @override
+    def workers(self) -> int:
+        return self.store.workers
 
     @property
     @override

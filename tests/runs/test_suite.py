@@ -125,6 +125,29 @@ def test_same_numbers_again(tmp_path, run):
     assert tables[0] == tables[1] and tables[0][0]["faces"] == "2"
 
 
+def test_same_numbers_on_one_core_and_on_two_each_face_encoded_once(
+    tmp_path, run, monkeypatch, two_threads
+):
+    encoded = []
+    select = OcclusionSegmenter.select_prompts
+
+    def counted(self, faces):
+        encoded.extend(face.name for face in faces)
+        return select(self, faces)
+
+    monkeypatch.setattr(OcclusionSegmenter, "select_prompts", counted)
+    rows = [{"name": "own", "adapter": "per_image", "faces": 2}, *ROWS]
+    tables = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        encoded.clear()
+        assert run(rows, "per_image.epochs=2", "cache.mode=off", "--overwrite") == 0
+        assert sorted(encoded) == sorted(2 * ["face_00", "face_01", "face_02"])  # one for oracles
+        table = read(tmp_path / "out" / "table.csv")
+        tables.append([{k: v for k, v in row.items() if "seconds" not in k} for row in table])
+    assert tables[0] == tables[1]
+
+
 @pytest.fixture
 def predicted(monkeypatch):
     """Names of row and face, in the order in which they are predicted."""
