@@ -44,17 +44,24 @@ class BadFile(S3potError):
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold a lock between processes while the block runs.
 
     The lock is a file that stays in place; the system frees it when its holder dies. Where there
     can be no lock (a read-only folder, a disk without locks, a lock file of another user), the
     block runs without one.
+
+    Args:
+        path: The lock file.
+        busy: What to say if another process holds the lock; None waits for it.
+
+    Raises:
+        S3potError: Another process holds the lock, and ``busy`` says so.
     """
     lock = _file_lock(path)
     held = False
     try:
-        _acquire(lock, path)
+        _acquire(lock, path, busy)
         held = True
     except (OSError, NotImplementedError) as error:
         logger.debug("going on without the lock %s: %s", path, error)
@@ -75,17 +82,20 @@ def _file_lock(path: Path) -> BaseFileLock:
         return FileLock(path, mode=mode)
 
 
-def _acquire(lock: BaseFileLock, path: Path) -> None:
+def _acquire(lock: BaseFileLock, path: Path, busy: str | None) -> None:
     """Wait for a lock, and say so if it takes a while.
 
     Raises:
         OSError: There can be no lock in this folder.
+        S3potError: Another process holds it, and ``busy`` says so.
     """
     try:
         lock.acquire(timeout=0)
         return
     except Timeout:
         _check_locks(path.parent)
+    if busy is not None:
+        raise S3potError(busy)
     try:
         lock.acquire(timeout=SECONDS_UNTIL_WAIT_IS_TOLD)
     except Timeout:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from s3pot.data.face_folder import FaceFiles
     from s3pot.distributed import Process
     from s3pot.runs.prompt_store import PromptStore
+    from s3pot.training.general import GeneralTraining
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ def train_general(config: Config, job: GeneralJob) -> int:
     from s3pot.seeding import seed_everything
     from s3pot.training.checkpoint import restore_adapter
     from s3pot.training.general import GeneralTraining
-    from s3pot.training.output_folder import refuse_another_run
+    from s3pot.training.output_folder import only_training_in, refuse_another_run
 
     if not (job.resume or job.overwrite):
         refuse_another_run(job.output_dir)
@@ -132,18 +134,31 @@ def train_general(config: Config, job: GeneralJob) -> int:
             output_dir=job.output_dir,
             process=process,
         )
-        if job.resume:
-            training.resume()
-        usable, failed = prepare_faces(store, [*train, *val], process)
-        train = [face for face in train if face in usable]
-        val = [face for face in val if face in usable]
-        if not train:
-            raise S3potError(
-                f"{job.datapath}: no face has a prompt point to train on. A point needs a face "
-                "region in <stem>_parsing_mask.npy; look at what generate_reference.py wrote."
-            )
-        shown = val[:PICTURES]
-        training.run(train, val, store.load, lambda adapter: draw_faces(store, shown, adapter))
+        with only_training_in(job.output_dir) if process.is_first else nullcontext():
+            if job.resume:
+                training.resume()
+            failed = _prepare_and_train(training, store, train, val, job.datapath)
+    return failed
+
+
+def _prepare_and_train(
+    training: GeneralTraining,
+    store: PromptStore,
+    train: Sequence[FaceFiles],
+    val: Sequence[FaceFiles],
+    datapath: Path,
+) -> int:
+    """Prepare all faces, and train on those that can be used; gives how many could not be read."""
+    usable, failed = prepare_faces(store, [*train, *val], training.process)
+    train = [face for face in train if face in usable]
+    val = [face for face in val if face in usable]
+    if not train:
+        raise S3potError(
+            f"{datapath}: no face has a prompt point to train on. A point needs a face region in "
+            "<stem>_parsing_mask.npy; look at what generate_reference.py wrote."
+        )
+    shown = val[:PICTURES]
+    training.run(train, val, store.load, lambda adapter: draw_faces(store, shown, adapter))
     return failed
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from s3pot.io import exclusive
 from s3pot.types import S3potError
 
+LOCK = ".training.lock"
 LAST = "last.pth"
 BEST = "best.pth"
 BOARD = "tensorboard"
@@ -38,6 +42,22 @@ def refuse_another_run(output_dir: Path) -> None:
             "more files). Pass --resume to go on with it, --overwrite to replace it, or choose "
             "another folder."
         )
+
+
+@contextmanager
+def only_training_in(output_dir: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder, which is made, while the block runs.
+
+    Raises:
+        S3potError: Another process trains into the folder.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    busy = (
+        f"Another process is training into --output_dir {output_dir}. Wait until it is over, or "
+        "choose another folder."
+    )
+    with exclusive(output_dir / LOCK, busy):
+        yield
 
 
 def remove_earlier_run(output_dir: Path) -> None:

@@ -14,11 +14,12 @@ import torch
 
 import train_general
 from s3pot.data.face_folder import FaceFiles
-from s3pot.io import write_npy
+from s3pot.io import exclusive, write_npy
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.sam.mini import MiniImageEncoder
 from s3pot.training import general
 from s3pot.training.history import MeanLosses
+from s3pot.training.output_folder import LOCK
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 
@@ -72,7 +73,7 @@ def history(output: Path) -> list[dict[str, str]]:
 def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert run(processed_folder(5), output, mini_options) == 0
-    names = {path.name for path in output.iterdir()}
+    names = {path.name for path in output.iterdir() if path.name != LOCK}
     epochs = {f"model_epoch_{n}.pth" for n in (1, 2, 3)}
     curves = {"history.csv", "history.jsonl", "loss_curve.png"}
     assert names == epochs | curves | {"last.pth", "best.pth", "config.yaml"}
@@ -92,6 +93,18 @@ def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_pat
     assert set(last["adapter"]) == set(load(output / "model_epoch_3.pth")["adapter"])
     best = min(rows, key=lambda row: float(row["val_total"]))
     assert load(output / "best.pth")["epoch"] == int(best["epoch"])
+
+
+def test_a_folder_that_another_process_trains_into_is_refused(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    with exclusive(output / LOCK):
+        assert run(processed_folder(2), output, mini_options, epochs=1) == 2
+    assert "Another process is training into" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == [LOCK]
+    assert run(processed_folder(2), output, mini_options, epochs=1) == 0
 
 
 @pytest.mark.slow
