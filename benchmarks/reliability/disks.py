@@ -6,20 +6,21 @@ come to the same files as ever once the trouble is over.
 
 from __future__ import annotations
 
+import csv
 import errno
 import itertools
 import os
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.children import Call, Child, Ended, run
+from benchmarks.reliability.children import Child, Ended, run
 from benchmarks.reliability.faults import (
     Fault,
     file_size_limit,
@@ -30,7 +31,7 @@ from benchmarks.reliability.folders import differences, snapshot, temporaries
 from benchmarks.reliability.kills import Baseline
 from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import calls, fresh
-from benchmarks.tiny import tiny_options, write_face
+from benchmarks.tiny import write_face
 
 # A full disk meets all items alike and ends the run; another error may be that of one item.
 ERRORS = {
@@ -39,6 +40,8 @@ ERRORS = {
     "input/output error": errno.EIO,
     "read-only": errno.EROFS,
 }
+# Files of finished items, which are not written again.
+DONE_ONCE = ("_result.json", "_occlusion.png", "_align.json", "_ref.png", "_parsing_mask.npy")
 SETTLED = (1, 2)  # exit codes: some items failed; nothing was done
 CHANGING_FACES = 40
 HOUR = 3600.0
@@ -111,12 +114,124 @@ def _again(folder: Path, base: Baseline, what: str, faults: list[str]) -> Trial:
 
 
 def small_disk_trials(inputs: Path, folder: Path, base: Baseline) -> Iterator[Trial]:
-    """Fill up a small disk for real, and write to one that is read-only; needs to be root."""
-    used = sum(len(content) for content in base.files.values())
-    given = sum(path.stat().st_size for path in inputs.rglob("*") if path.is_file())
-    for share in (0.1, 0.5, 0.9):
-        size = int(given + share * (used - given)) // 4096 * 4096 + (256 << 10)
+    """Fill up a small disk for real, and write to one that is read-only; gives none if not root."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return
+    for option in ("size=4k", "size=16k", "size=48k", "size=96k", "ro"):
         fresh(inputs, folder)
-        with_disk = partial(_on_a_disk, folder, base, f"size={size}")
-        yield with_disk(f"a disk of {size >> 10} KiB", None)
-    yield _on_a_disk(folder, base, "size=64m", "a read-only disk", "ro")
+        out = folder / "out"
+        out.mkdir()
+        _system("mount", "-t", "tmpfs", "-o", option, "tmpfs", str(out))
+        try:
+            ended = run(calls()[base.name], folder, stop_the_clock)
+            faults = _settled(ended)
+            _system("mount", "-o", "remount,rw,size=64m", str(out))
+            if temporaries(folder):
+                faults.append("a temporary file is left")
+            yield _again(folder, base, f"results on a small disk: {option}", faults)
+        finally:
+            _system("umount", str(out))
+
+
+def _system(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def clock_trials(inputs: Path, folder: Path, base: Baseline) -> Iterator[Trial]:
+    """Let the clock go back during a run, and let files come from the future or from 1970."""
+    fresh(inputs, folder)
+    _date_files(folder, time.time() + 1000 * HOUR)
+    ended = run(calls()[base.name], folder, _clock_goes_back)
+    faults = [] if ended.code == 0 else [f"exit code {ended.code}: {ended.output[-800:]}"]
+    yield _again(folder, base, "clock goes back, files from the future", faults)
+    for name, moment in {"1970": 0.0, "the future": time.time() + 1000 * HOUR}.items():
+        _date_files(folder, moment)
+        before = _stamps(folder / "out")
+        trial = _again(folder, base, f"files of a finished run from {name}", [])
+        again = [
+            path.name for path, stamp in _stamps(folder / "out").items() if before[path] != stamp
+        ]
+        twice = [name for name in again if name.endswith(DONE_ONCE)]
+        yield replace(trial, faults=(*trial.faults, *(f"done twice: {name}" for name in twice)))
+
+
+def _clock_goes_back() -> None:
+    stop_the_clock()
+    moments = itertools.count(time.time(), -HOUR)
+    time.time = lambda: next(moments)
+
+
+def _date_files(folder: Path, moment: float) -> None:
+    for path in folder.rglob("*"):
+        os.utime(path, (moment, moment))
+
+
+def _stamps(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+
+
+def changing_folder_trials(inputs: Path, folder: Path, count: int, seed: int) -> Iterator[Trial]:
+    """Remove, cut off and replace files of a folder while inference reads it.
+
+    Every face has to be done or named, and once the folder is as before, a re-run has to give the
+    files of an undisturbed run.
+    """
+    random = np.random.default_rng((seed, 7))
+    call = calls()["inference"]
+    fresh(inputs, folder)
+    _more_faces(folder)
+    ended = run(call, folder, stop_the_clock)
+    if ended.code != 0:
+        raise RuntimeError(f"inference failed undisturbed:\n{ended.output}")
+    wanted = snapshot(folder)
+    for number in range(count):
+        fresh(inputs, folder)
+        _more_faces(folder)
+        child = Child(call, folder, stop_the_clock)
+        while child.is_alive():
+            _disturb(folder / "data", random)
+            time.sleep(0.01)
+        ended = child.wait()
+        faults = _settled(ended)
+        faults += _neither_done_nor_named(folder)
+        _more_faces(folder, inputs)
+        again = run(call, folder, stop_the_clock)
+        if again.code != 0:
+            faults.append(f"the re-run ended with {again.code}: {again.output[-800:]}")
+        faults += differences(snapshot(folder), wanted)
+        yield Trial("inference", f"folder that changes {number}", tuple(faults))
+
+
+def _more_faces(folder: Path, inputs: Path | None = None) -> None:
+    """Write all faces of the folder; also those of the inputs anew if they are given."""
+    if inputs is not None:
+        shutil.copytree(inputs / "data", folder / "data", dirs_exist_ok=True)
+    for number in range(CHANGING_FACES):
+        write_face(folder / "data", f"more_{number:02d}", seed=number)
+
+
+def _disturb(data: Path, random: np.random.Generator) -> None:
+    """Do something to a file of a face, or to all of them."""
+    name = f"more_{random.integers(CHANGING_FACES):02d}"
+    files = sorted(data.glob(f"{name}*"))
+    kind = int(random.integers(4))
+    for path in files if kind == 3 else files[: 1 + int(random.integers(2))]:
+        if kind == 0:
+            os.truncate(path, path.stat().st_size // 2)
+        elif kind == 1:
+            path.write_bytes(random.bytes(200))
+        else:
+            path.unlink()
+
+
+def _neither_done_nor_named(folder: Path) -> list[str]:
+    """Faces that the run of a changed folder lost without a word."""
+    out = folder / "out"
+    with (out / "failures.csv").open(encoding="utf-8", newline="") as file:
+        named = {row["name"] for row in csv.DictReader(file)}
+    faces = [f"more_{number:02d}" for number in range(CHANGING_FACES)]
+    return [
+        f"neither done nor named: {face}"
+        for face in faces
+        if face not in named and not (out / f"{face}_result.json").is_file()
+    ]
