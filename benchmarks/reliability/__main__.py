@@ -1,8 +1,8 @@
 """Try the commands under what long jobs meet, and print a table of what held.
 
-    python -m benchmarks.reliability                     # everything, about an hour on one core
+    python -m benchmarks.reliability                     # everything, about two hours on one core
     python -m benchmarks.reliability --only kill --kills 10
-    python -m benchmarks.reliability --quick             # a few of each, two minutes
+    python -m benchmarks.reliability --quick             # a few of each, five minutes
 
 Models and faces are tiny, files and code paths the real ones. The clock that measures stands still
 in these runs: results hold seconds, which differ between any two runs, and would hide the rest.
@@ -24,7 +24,7 @@ import numpy as np
 import PIL
 import torch
 
-from benchmarks.reliability import fuzz, kills, two_workers
+from benchmarks.reliability import disks, fuzz, kills, long_run, races, two_workers
 from benchmarks.reliability.children import import_everything
 from benchmarks.reliability.report import Report
 from benchmarks.reliability.workplace import calls, make_inputs
@@ -82,6 +82,42 @@ def workers(options: Options, report: Report) -> None:
         report.add("train_general: torchrun, SIGTERM, SIGINT", trials)
 
 
+def disk(options: Options, report: Report) -> None:
+    """Disks that are full or read-only, clocks that go back, folders that change."""
+    place = options.folder / "disk"
+    for name in options.commands:
+        base = kills.baseline(options.inputs, options.folder / "base", name)
+        every = not options.quick
+        full = disks.full_disk_trials(options.inputs, place, base, every, options.seed)
+        report.add(f"{name}: disk full, over quota, broken", full)
+        small = disks.small_disk_trials(options.inputs, place, base)
+        report.add(f"{name}: small and read-only disks", small)
+        clock = disks.clock_trials(options.inputs, place, base)
+        report.add(f"{name}: clock goes back", clock)
+    count = 1 if options.quick else 10
+    changing = disks.changing_folder_trials(options.inputs, place, count, options.seed)
+    report.add("inference: folder that changes", changing)
+
+
+def race(options: Options, report: Report) -> None:
+    """Two commands at once on one output folder or one cache."""
+    names = ("generate_reference", "train_general", "train_per_image", "inference")
+    bases = {name: kills.baseline(options.inputs, options.folder / "base", name) for name in names}
+    count = 1 if options.quick else 10
+    place = options.folder / "race"
+    report.add(
+        "two commands at once",
+        races.race_trials(options.inputs, place, bases, count, options.seed),
+    )
+
+
+def long(options: Options, report: Report) -> None:
+    """Memory, open files and pace of a long inference and a long training."""
+    faces, steps = (200, 160) if options.quick else (2500, 500)
+    trials = long_run.long_trials(options.inputs, options.folder / "long", faces, steps)
+    report.add("long runs", trials)
+
+
 def fuzzing(options: Options, report: Report) -> None:
     """Broken and hostile files of every kind through the commands that read them."""
     count = 2 if options.quick else options.files
@@ -93,6 +129,9 @@ def fuzzing(options: Options, report: Report) -> None:
 GROUPS: dict[str, Callable[[Options, Report], None]] = {
     "kill": kill,
     "workers": workers,
+    "disk": disk,
+    "race": race,
+    "long": long,
     "fuzz": fuzzing,
 }
 

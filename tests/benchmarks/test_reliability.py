@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.reliability import mutate
+from benchmarks.reliability import long_run, mutate
+from benchmarks.reliability.children import Call, Ended
 from benchmarks.reliability.folders import differences, snapshot
+from benchmarks.reliability.long_run import Look
 from benchmarks.reliability.report import Report, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,49 @@ def test_broken_files_are_processed_or_named() -> None:
 @pytest.mark.long
 def test_two_workers() -> None:
     assert "two workers, SIGKILL" in run("--only", "workers")
+
+
+@pytest.mark.slow
+def test_full_disks_and_folders_that_change() -> None:
+    output = run("--only", "disk", "--commands", "inference")
+    assert output.count(" ok\n") == 4
+
+
+@pytest.mark.slow
+def test_two_commands_at_once() -> None:
+    assert "two commands at once" in run("--only", "race")
+
+
+def test_growth_is_told_from_the_second_and_last_quarter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trial(memory: float, files: int, slower: float) -> Trial:
+        early = [Look(n, 100.0, 5, float(n)) for n in range(1, 75)]
+        late = [Look(n, memory, files, 75 + (n - 75) * slower) for n in range(75, 101)]
+        looks = iter([*early, *late])
+        monkeypatch.setattr(long_run, "_look", lambda pid, done: next(looks))
+        monkeypatch.setattr(long_run, "Child", lambda call, folder: FakeChild(100))
+        monkeypatch.setattr(long_run, "INTERVAL", 0)
+        call = Call("inference", [])
+        return long_run._watched(tmp_path, call, "x", "face", lambda folder: 0)
+
+    assert trial(101.0, 5, 1.1).faults == ()
+    assert trial(120.0, 9, 2.0).faults == ("memory grows", "open files grow", "it slows down")
+    assert "100 then 120 MiB, 5 then 9 open files, 1.0 then 0.5 faces" in trial(120.0, 9, 2.0).note
+
+
+class FakeChild:
+    pid = 0
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def is_alive(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+    def wait(self, limit: float) -> Ended:
+        return Ended(0, 1.0, "")
 
 
 def test_mutations_are_the_same_for_a_seed() -> None:
