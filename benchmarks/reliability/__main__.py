@@ -57,7 +57,7 @@ class Options:
 
 
 def kill(options: Options, report: Report) -> None:
-    """SIGKILL at random moments and at writes; SIGINT and SIGTERM."""
+    """SIGKILL at random moments and at random writes; SIGINT and SIGTERM."""
     for name in options.commands:
         base = kills.baseline(options.inputs, options.folder / "base", name)
         place = options.folder / "killed"
@@ -66,9 +66,14 @@ def kill(options: Options, report: Report) -> None:
         signals = 2 if options.quick else 10
         interrupted = kills.signal_trials(options.inputs, place, base, signals)
         report.add(f"{name}: SIGINT, SIGTERM", interrupted)
-        if not options.quick:
-            every = kills.every_write(options.inputs, place, base)
-            report.add(f"{name}: SIGKILL at every write", every)
+
+
+def write(options: Options, report: Report) -> None:
+    """SIGKILL before, after and in the middle of every single write."""
+    for name in options.commands if not options.quick else ():
+        base = kills.baseline(options.inputs, options.folder / "base", name)
+        every = kills.every_write(options.inputs, options.folder / "killed", base)
+        report.add(f"{name}: SIGKILL at every write", every)
 
 
 def workers(options: Options, report: Report) -> None:
@@ -128,6 +133,7 @@ def fuzzing(options: Options, report: Report) -> None:
 
 GROUPS: dict[str, Callable[[Options, Report], None]] = {
     "kill": kill,
+    "write": write,
     "workers": workers,
     "disk": disk,
     "race": race,
@@ -154,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", type=Path, help="folder for reliability.json and reliability.md")
     args = parser.parse_args(argv)
     import_everything()
-    report = Report(_facts(args.seed))
+    report = Report(_facts(args.seed), args.out)
     with tempfile.TemporaryDirectory(prefix="s3pot-reliability-") as name:
         folder = Path(name)
         options = Options(
@@ -169,8 +175,6 @@ def main(argv: list[str] | None = None) -> int:
         )
         for group in args.only:
             GROUPS[group](options, report)
-    if args.out is not None:
-        report.write(args.out)
     return 1 if report.failed else 0
 
 

@@ -49,10 +49,13 @@ class Report:
 
     Args:
         facts: What the numbers depend on, for the JSON file.
+        folder: Where ``reliability.json`` and ``reliability.md`` are written after each group; None
+            writes none.
     """
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    def __init__(self, facts: dict[str, Any], folder: Path | None = None) -> None:
         self.facts = facts
+        self.folder = folder
         self.lines: list[Line] = []
 
     @property
@@ -80,8 +83,10 @@ class Report:
         for note, count in sorted(line.notes.items()):
             sys.stdout.write(f"    {count} x {note}\n")
         sys.stdout.flush()
+        if self.folder is not None:
+            self._write(self.folder)
 
-    def write(self, folder: Path) -> None:
+    def _write(self, folder: Path) -> None:
         """Write ``reliability.json`` and, as a Markdown table, ``reliability.md``."""
         content = {"facts": self.facts, "groups": [asdict(line) for line in self.lines]}
         write_bytes(folder / "reliability.json", json.dumps(content, indent=2).encode("utf-8"))

@@ -111,11 +111,10 @@ def test_differences_are_found(tmp_path: Path) -> None:
 
 
 def test_faults_are_counted_and_shown(tmp_path: Path, capsys) -> None:
-    report = Report({"seed": 0})
+    report = Report({"seed": 0}, tmp_path)
     report.add("good", [Trial("g", "one"), Trial("g", "two", note="done")])
     report.add("bad", [Trial("b", "three", ("it broke",))])
     assert report.failed == 1
     output = capsys.readouterr().out
     assert "three: it broke" in output and "1 x done" in output
-    report.write(tmp_path)
     assert "| bad | 1 | 1 |" in (tmp_path / "reliability.md").read_text(encoding="utf-8")
