@@ -175,6 +175,8 @@ def read_suite(path: Path) -> Suite:
     Raises:
         S3potError: The file is unreadable, a key is not known, or a value cannot be used.
     """
+    if not path.is_file():
+        raise S3potError(f"The suite {path} does not exist; configs/tables/ holds examples.")
     try:
         tree = read_config_tree(path)
         overrides = _read_overrides(tree.pop("overrides", {}), "")
@@ -184,7 +186,7 @@ def read_suite(path: Path) -> Suite:
         _check_head(head, rows)
     except S3potError as error:
         raise S3potError(
-            f"cannot use the suite {path}: {error}. A suite has datapath, rows (a list) and "
+            f"cannot use the suite {path}: {str(error).rstrip('.')}. A suite has datapath, rows (a list) and "
             "perhaps limit (a number), main (the name of a row), train (a folder), train_limit (a "
             "number) and overrides (config values of all rows)."
         ) from error

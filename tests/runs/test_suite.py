@@ -565,3 +565,8 @@ def test_changed_masks_are_scored_again(tmp_path, run, theirs):
     write_png(theirs / "occlusion" / "face_01.png", np.zeros((64, 64), bool))
     assert run([row]) == 0
     assert read(tmp_path / "out" / "table.csv")[0]["occlusion_iou"] == "0.3333"
+
+
+def test_a_missing_suite_is_called_missing(tmp_path):
+    with pytest.raises(S3potError, match=r"The suite .*none.yaml does not exist; configs/tables/"):
+        read_suite(tmp_path / "none.yaml")
