@@ -185,8 +185,9 @@ def read_suite(path: Path) -> Suite:
         head: _Head = build_dataclass(_Head, tree, "")
         _check_head(head, rows)
     except S3potError as error:
+        reason = str(error).rstrip(".")
         raise S3potError(
-            f"cannot use the suite {path}: {str(error).rstrip('.')}. A suite has datapath, rows (a list) and "
+            f"cannot use the suite {path}: {reason}. A suite has datapath, rows (a list) and "
             "perhaps limit (a number), main (the name of a row), train (a folder), train_limit (a "
             "number) and overrides (config values of all rows)."
         ) from error
