@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from s3pot.adapter import PromptAdapter
-from s3pot.config import Config
+from s3pot.config import Config, TruthConfig
+from s3pot.data.labelme import LabelPolicy
+from s3pot.data.truth import TruthPolicy
 from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
@@ -232,6 +234,12 @@ def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
         else:
             hashes[model] = checked_sha256(path, expected=None)
     return hashes
+
+
+def truth_policy(truth: TruthConfig) -> TruthPolicy:
+    """What of a truth counts, by the section ``truth`` of a config."""
+    labels = LabelPolicy.from_text(truth.labels, truth.ignore)
+    return TruthPolicy(labels, truth.glasses, truth.sliver_width)
 
 
 def quality_limits(config: Config) -> QualityLimits:

@@ -151,6 +151,9 @@ class TruthConfig:
     labels: str = ""  # only these; empty: all that do not name the face or a part of it
     ignore: str = ""  # left out besides __ignore__
     glasses: str = _choice("keep", "occlusion", "ignore")  # as the truth says; always; not counted
+    # Of a mask of the visible face: where its outline and the region's differ by less, nothing is
+    # counted; in the unit of mask.sliver_width.
+    sliver_width: float = _number(0.04, low=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ LAYERS = (
     ("training", "report"),
     ("build", "baselines"),
     ("pipeline",),
-    ("rg", "fe", "ps", "adapter", "losses", "metrics", "occlusion_decision", "quality"),
+    ("rg", "fe", "ps", "adapter", "losses", "metrics", "quality"),
     ("sam", "data", "weights"),
     (
         "statistics",
@@ -29,6 +29,7 @@ LAYERS = (
         "labels",
         "grid",
         "geometry",
+        "occlusion_decision",
         "io",
         "stored_zip",
         "config",

@@ -102,13 +102,12 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
 
 def run_results(args: argparse.Namespace, config: Config) -> int:
     """Score a result folder; returns how many faces failed."""
-    from s3pot.data.truth import TruthPolicy
+    from s3pot.build import truth_policy
     from s3pot.report.gallery import update_gallery
     from s3pot.report.tables import markdown, save, save_plot
     from s3pot.runs.evaluate_results import evaluate_results, read_kinds
 
-    truth = config.truth
-    policy = TruthPolicy.from_text(truth.labels, truth.ignore, truth.glasses)
+    policy = truth_policy(config.truth)
     evaluation = evaluate_results(
         args.datapath, args.results, args.meta, policy, limit=args.limit or 0
     )

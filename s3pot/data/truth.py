@@ -6,7 +6,8 @@ A truth is one of three, the first that there is:
 2. ``<stem>.json``: an annotation drawn with LabelMe, whose shapes are the occluders.
 3. ``<stem>_visible_face.png``: the face that can be seen. The occlusion is the parsed region
    without it, which is the method's own rule; so it depends on the parser, and nothing outside the
-   region is asked for.
+   region is asked for. Slivers along the region's rim, where the two outlines differ a little on
+   any face, are not counted.
 
 Beside it, ``<stem>_ignore.png`` marks pixels that no score counts, and ``<stem>_true_parsing.npy``
 says where the parts of the face truly are, of which the glasses are looked at.
@@ -15,6 +16,7 @@ says where the parts of the face truly are, of which the glasses are looked at.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +36,7 @@ from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.labelme import LabelPolicy, holds_shapes, read_labelme
 from s3pot.data.masks import find_mask, read_mask
 from s3pot.labels import CLASSES, region_of, resize_labels
+from s3pot.occlusion_decision import remove_slivers
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
@@ -54,15 +57,13 @@ class TruthPolicy:
         labels: Which labels of a LabelMe file are occluders.
         glasses: ``GLASSES_KEPT``, ``GLASSES_OCCLUDE`` or ``GLASSES_IGNORED``. Glasses are where the
             true class map says so or, without one, the parsing.
+        sliver_width: What is thinner between the outlines of region and true visible face is not
+            counted; in the unit of ``OcclusionDecision.sliver_width``.
     """
 
     labels: LabelPolicy = field(default_factory=LabelPolicy)
     glasses: str = GLASSES_KEPT
-
-    @classmethod
-    def from_text(cls, labels: str, ignore: str, glasses: str) -> TruthPolicy:
-        """Read the values of ``truth.labels``, ``truth.ignore`` and ``truth.glasses``."""
-        return cls(LabelPolicy.from_text(labels, ignore), glasses)
+    sliver_width: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -166,20 +167,33 @@ def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth 
     size = (height, width)
     parsing = resize_labels(load_labels(face.parsing), size)
     region = region_of(parsing)
-    occlusion: np.ndarray | None
+    ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
     if path == face.visible_face_truth:
-        occlusion = region & ~read_truth_mask(path, size)
+        visible_face = read_truth_mask(path, size)
+        truth = _without_visible_face(region, visible_face, ignored, policy.sliver_width)
     else:
         occlusion = read_truth(path, size, policy.labels)
-    if occlusion is None:  # another tool's JSON
-        return None
-    ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
-    truth = FaceTruth(occlusion, region, ignored)
+        if occlusion is None:  # another tool's JSON
+            return None
+        truth = FaceTruth(occlusion, region, ignored)
     if policy.glasses == GLASSES_KEPT:
         return truth
     if face.true_parsing is not None:
         parsing = resize_labels(load_labels(face.true_parsing), size)
     return _with_glasses(truth, parsing == _GLASSES, policy.glasses)
+
+
+def _without_visible_face(
+    region: np.ndarray, visible_face: np.ndarray, ignored: np.ndarray | None, sliver_width: float
+) -> FaceTruth:
+    """Take the true visible face from the region; slivers along the rim are not counted."""
+    difference = region & ~visible_face
+    width = sliver_width * math.sqrt(int(region.sum()))
+    occlusion = remove_slivers(difference, region, width)
+    slivers = difference & ~occlusion
+    if ignored is not None:
+        slivers |= ignored
+    return FaceTruth(occlusion, region, slivers if slivers.any() else None)
 
 
 def _with_glasses(truth: FaceTruth, glasses: np.ndarray, rule: str) -> FaceTruth:
@@ -266,7 +280,9 @@ def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
     files = [path for path in (truth_file(face) for face in faces) if path is not None]
     kinds = []
     if any(path.name.endswith(VISIBLE_FACE) for path in files):
-        kinds.append("parsed region minus true visible face")
+        kinds.append(
+            f"parsed region minus true visible face without slivers below {policy.sliver_width:g}"
+        )
     if any(path.suffix.lower() == ".json" for path in files):
         kinds.append("LabelMe shapes")
     if any(_is_occlusion_mask(path) for path in files):

@@ -13,9 +13,10 @@ from typing import Any
 from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
+from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
-from s3pot.data.truth import FaceTruth, TruthPolicy, truth_files, try_truth
+from s3pot.data.truth import FaceTruth, truth_files, try_truth
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region
@@ -134,7 +135,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     ) -> None:
         self.store = store
         self.truth = truth
-        self.truth_policy = TruthPolicy.from_text(truth.labels, truth.ignore, truth.glasses)
+        self.truth_policy = truth_policy(truth)
         self.segmenter = store.segmenter
         self.output_dir = output_dir
         self.options = options

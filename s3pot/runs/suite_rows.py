@@ -19,7 +19,13 @@ from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
 from s3pot.baselines import BASELINES, Case
-from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
+from s3pot.build import (
+    build_segmenter,
+    model_hashes,
+    pipeline_settings,
+    truth_policy,
+    weights_path,
+)
 from s3pot.config import Config, config_from_dict, config_to_dict
 from s3pot.data.face_folder import FaceFiles
 from s3pot.data.mask_folder import MaskFolder
@@ -81,8 +87,7 @@ class LoadedRow(ABC):
     @property
     def truth_policy(self) -> TruthPolicy:
         """What of a truth counts."""
-        truth = self.config.truth
-        return TruthPolicy.from_text(truth.labels, truth.ignore, truth.glasses)
+        return truth_policy(self.config.truth)
 
     @property
     def is_timed(self) -> bool:

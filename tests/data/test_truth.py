@@ -9,6 +9,8 @@ from typing import Callable
 import numpy as np
 import pytest
 
+from s3pot.build import truth_policy
+from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, find_faces, output_files
 from s3pot.data.image import write_png
 from s3pot.data.labelme import LabelPolicy
@@ -64,6 +66,34 @@ def test_occlusion_is_the_parsed_region_without_the_visible_face(face: FaceFiles
     np.testing.assert_array_equal(truth.region, region)
     np.testing.assert_array_equal(truth.occlusion, region & ~visible)
     assert truth.ignored is None
+
+
+def test_slivers_along_the_rim_are_not_counted(tmp_path: Path) -> None:
+    files = output_files(tmp_path, "face")
+    size = (200, 200)
+    write_png(files.raw, np.zeros((*size, 3), np.uint8))
+    write_png(files.reference, np.zeros((*size, 3), np.uint8))
+    parsing = np.zeros(size, np.uint8)
+    parsing[20:180, 20:180] = SKIN
+    write_npy(files.parsing, parsing)
+    visible = np.zeros(size, bool)
+    visible[22:180, 20:178] = True  # the annotator drew the outline two pixels further in
+    visible[100:140, 60:130] = False  # a hand
+    assert files.visible_face_truth is not None
+    write_png(files.visible_face_truth, visible)
+    difference = (parsing == SKIN) & ~visible
+    hand = np.zeros(size, bool)
+    hand[100:140, 60:130] = True
+    truth = require_truth(found(files), TruthPolicy(sliver_width=0.03))
+    np.testing.assert_array_equal(truth.occlusion, hand)
+    np.testing.assert_array_equal(truth.ignored, difference & ~hand)
+    everything = require_truth(found(files), TruthPolicy(sliver_width=0))
+    np.testing.assert_array_equal(everything.occlusion, difference)
+    assert everything.ignored is None
+
+
+def test_the_default_is_that_of_the_config() -> None:
+    assert truth_policy(TruthConfig()) == TruthPolicy()
 
 
 def test_an_occlusion_mask_goes_before_a_visible_face(face: FaceFiles) -> None:
@@ -136,11 +166,12 @@ def test_a_table_says_what_faces_are_scored_against(face: FaceFiles) -> None:
     write_mask(face.visible_face_truth, slice(0, 10))
     visible = found(face)
     text = describe_truth([visible], TruthPolicy())
-    assert text == "parsed region minus true visible face; glasses keep"
+    kind = "parsed region minus true visible face without slivers below 0.04"
+    assert text == f"{kind}; glasses keep"
     masks = replace(visible, occlusion_truth=Path("a_occlusion.png"), ignore=Path("a_ignore.png"))
     policy = TruthPolicy(LabelPolicy(), GLASSES_IGNORED)
     assert describe_truth([masks], policy) == "occlusion masks; glasses ignore; ignore masks"
-    assert "minus true visible face and occlusion masks" in describe_truth([visible, masks], policy)
+    assert f"{kind} and occlusion masks;" in describe_truth([visible, masks], policy)
 
 
 def slow_counts(
@@ -201,6 +232,6 @@ def test_evaluate_states_the_rules(
     results = str(tmp_path / "results")
     options = ["--datapath", str(data), "--results", results, "truth.glasses=ignore"]
     assert evaluate.main([*options, *mini_options]) == 0
-    stated = "parsed region minus true visible face; glasses ignore"
+    stated = "parsed region minus true visible face without slivers below 0.04; glasses ignore"
     for name in ("table.csv", "table.md", "table.tex"):
         assert stated in (tmp_path / "results" / name).read_text(), name
