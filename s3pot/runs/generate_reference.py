@@ -33,7 +33,7 @@ from s3pot.data.image import read_rgb, write_png
 from s3pot.data.labelme import LabelPolicy
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
 from s3pot.data.truth import find_further_truths, find_truth, read_truth, read_truth_mask
-from s3pot.device import pick_device
+from s3pot.device import pick_device, side_by_side
 from s3pot.geometry import Alignment
 from s3pot.io import file_sha256, write_npy
 from s3pot.pipeline import ReferenceGenerator
@@ -186,6 +186,9 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         use_determinism(config.run.deterministic)
         device = pick_device(config.run.device, local_rank())
         self.generator: ReferenceGenerator = build_reference_generator(config, device)
+        # OpenCV's detector takes one photo at a time, and random noise has one source.
+        if config.model.set == "mini" and config.reference.noise == "stored":
+            self.workers = side_by_side(device, self.generator.inverter.input_size)
 
     @override
     def name(self, item: Photo) -> str:

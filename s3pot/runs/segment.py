@@ -117,6 +117,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
     def __init__(self, reference: ReferenceJob, inference: InferenceJob) -> None:
         self.reference = reference
         self.inference = inference
+        self.workers = min(reference.workers, inference.workers)
         self.output_dir = inference.output_dir
         self.files_folder = inference.output_dir  # files of a photo in a/ are in faces/a/ too
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import generate_reference
@@ -60,6 +61,20 @@ def test_writes_the_folder_contract(tmp_path, run):
     record = json.loads((out / "a_align.json").read_text())
     assert Alignment.read(out / "a_align.json").is_whole
     assert set(record["provenance"]["models"]) == {"parser", "generator"}
+
+
+@pytest.mark.parametrize("noise", ["stored", "random"])
+def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads, noise):
+    for index in range(5):
+        photo(tmp_path / "in" / f"{index}.png", index)
+    written = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        assert run("--overwrite", f"reference.noise={noise}") == 0
+        out = tmp_path / "out"
+        written.append({name: (out / name).read_bytes() for name in files_of(out)})
+    assert written[0] == written[1]
+    assert len(written[0]) == 5 * len(SUFFIXES)
 
 
 @pytest.mark.parametrize("noise", ["stored", "random"])

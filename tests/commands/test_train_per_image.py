@@ -55,6 +55,21 @@ def test_one_face_by_its_files(
 
 
 @pytest.mark.slow
+def test_same_bytes_on_one_core_and_on_two(
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, two_threads: None
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    written = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        assert run(folder, output, mini_options) == 0
+        paths = [path for path in output.iterdir() if path.suffix in (".pth", ".png", ".npy")]
+        written.append({path.name: path.read_bytes() for path in paths})
+    assert written[0] == written[1]
+    assert sum(name.endswith("_adapter.pth") for name in written[0]) == 3
+
+
+@pytest.mark.slow
 def test_a_face_does_not_depend_on_those_before_it(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:
