@@ -1,0 +1,144 @@
+"""Folder commands in two processes of torchrun: the same files as alone, also if one is killed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import yaml
+
+from s3pot.data.image import read_rgb, write_png
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What each process of torchrun runs. A rank in DEADLY kills itself, as `kill -9` would, when it is
+# about to close its second item.
+PROCESS = """
+import importlib, os, signal, sys
+import torch
+torch.set_num_threads(1)  # as in the tests' own process
+from s3pot.runs import folder_run
+plain, left = folder_run.write_record, 2
+def deadly(*arguments, **options):
+    global left
+    left -= 1
+    if not left and os.environ["RANK"] == os.environ.get("DEADLY"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*arguments, **options)
+folder_run.write_record = deadly
+sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))
+"""
+
+
+class Command:
+    """A command over a folder of five items."""
+
+    def __init__(self, script: str, arguments: list[str], keeps: list[str]) -> None:
+        self.script = script
+        self.arguments = arguments
+        self.keeps = keeps  # options that let finished items stay as they are
+
+    def alone(self, output: Path) -> int:
+        """Run it in this process."""
+        main = importlib.import_module(self.script).main
+        code: int = main([*self.arguments, *self.keeps, "--output_dir", str(output)])
+        return code
+
+    def in_two(self, output: Path, deadly: str = "") -> int:
+        """Run it under torchrun; ``deadly`` is the rank that dies. Gives torchrun's exit code."""
+        program = output.parent / "process.py"
+        program.write_text(PROCESS)
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+        torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
+        command = [*torchrun, str(program), self.script, *self.arguments, *self.keeps]
+        done = subprocess.run(
+            [*command, "--output_dir", str(output)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DEADLY": deadly},
+            capture_output=True,
+            timeout=300,
+        )
+        return done.returncode
+
+
+def _long(script: str) -> Any:
+    return pytest.param(script, marks=pytest.mark.long)
+
+
+@pytest.fixture(
+    params=[
+        "inference",
+        _long("generate_reference"),
+        _long("train_per_image"),
+        _long("evaluate"),
+    ]
+)
+def command(
+    request: Any, tmp_path: Path, processed_folder: Callable[..., Path], mini_options: list[str]
+) -> Command:
+    script: str = request.param
+    data = processed_folder(5)
+    datapath = ["--datapath", str(data)]
+    if script == "generate_reference":
+        for number, path in enumerate(sorted(data.glob("face_??.png"))):
+            write_png(tmp_path / "photos" / f"{number}.png", read_rgb(path))
+        return Command(script, ["--input_dir", str(tmp_path / "photos"), *mini_options], [])
+    if script == "inference":
+        return Command(script, [*datapath, "--save_vis", *mini_options], [])
+    if script == "train_per_image":
+        return Command(script, [*datapath, "--epochs", "2", *mini_options], ["--resume"])
+    rows = [{"name": "bundled", "adapter": "bundled"}, {"name": "greedy", "method": "greedy"}]
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({"datapath": str(data), "rows": rows}))
+    return Command(script, ["--suite", str(suite), *mini_options], [])
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """What was written for the items, by name: bytes; records without their times and hashes."""
+    of_all = {"config.yaml", "index.html", "adapters.csv", "per_image.csv"}
+    files = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() or name in of_all or name.startswith(("summary.", "table", "faces.")):
+            continue
+        files[name] = timeless(json.loads(path.read_text())) if name.endswith(".json") else None
+        if files[name] is None:
+            files[name] = path.read_bytes()
+    return files
+
+
+def timeless(value: Any) -> Any:
+    """Plain values without what differs from run to run: times, and hashes of records with them."""
+    if isinstance(value, dict):
+        return {
+            key: timeless(entry)
+            for key, entry in value.items()
+            if not key.startswith("seconds") and key != "sha256_of_record"
+        }
+    return value
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_two_processes_write_what_one_writes_even_if_one_is_killed(
+    command: Command, tmp_path: Path
+) -> None:
+    assert command.alone(tmp_path / "one") == 0
+    one = contents(tmp_path / "one")
+    assert len(one) >= 5
+
+    assert command.in_two(tmp_path / "two") == 0
+    assert contents(tmp_path / "two") == one
+
+    assert command.in_two(tmp_path / "killed", deadly="1") != 0
+    assert set(contents(tmp_path / "killed")) < set(one)
+    assert command.alone(tmp_path / "killed") == 0
+    assert contents(tmp_path / "killed") == one
+    summaries = {path.name for path in (tmp_path / "one").iterdir() if path.is_file()}
+    assert {path.name for path in (tmp_path / "killed").iterdir() if path.is_file()} == summaries
