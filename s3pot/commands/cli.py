@@ -209,15 +209,30 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
     level = logging.DEBUG if args.verbose else logging.INFO
     with _logging_to_stderr(level), _sigterm_interrupts():
         try:
+            _check_output_folder(getattr(args, "output_dir", None))
             failed = body(config_from(args))
         except (S3potError, OSError) as error:
             logger.debug("where it arose:", exc_info=True)
-            logger.error("error: %s", error)
+            logger.error("error: %s", _message(error))
             return NOTHING_DONE
         except KeyboardInterrupt:
             logger.error("interrupted; what was finished is kept, and the same command goes on")
             return INTERRUPTED
     return FAILED if failed else 0
+
+
+def _check_output_folder(folder: Path | None) -> None:
+    """Make sure that a file does not stand where the output folder should be made."""
+    for place in () if folder is None else (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise S3potError(f"--output_dir {folder}: {place} is a file; give a folder.")
+
+
+def _message(error: Exception) -> str:
+    """What is said of an error; of the system's errors the file and the reason, without numbers."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,22 @@ def test_a_user_error_is_one_line_and_code_2(error: Exception, capsys) -> None:
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert str(error) in lines[0]
+
+
+def test_an_error_of_the_system_names_its_file(capsys) -> None:
+    def body(config: Config) -> int:
+        raise PermissionError(13, "Permission denied", "there/a.png")
+
+    assert cli.run(parse(), body) == 2
+    assert capsys.readouterr().err.strip() == "error: there/a.png: Permission denied"
+
+
+@pytest.mark.parametrize("below", ["", "new/deeper"])
+def test_a_file_is_no_output_folder(tmp_path: Path, below: str, capsys) -> None:
+    (tmp_path / "file").touch()
+    args = parse("--output_dir", str(tmp_path / "file" / below))
+    assert cli.run(args, lambda config: 0) == 2
+    assert f"{tmp_path / 'file'} is a file; give a folder." in capsys.readouterr().err
 
 
 def test_verbose_tells_where_an_error_arose(capsys) -> None:
