@@ -105,6 +105,7 @@ def test_no_row_uses_what_nobody_has(path):
         assert row.sees_the_truth == ("needs labels" in row.name)
 
 
+@pytest.mark.slow
 def test_a_paper_suite_runs_with_tiny_models(faces, mini_options, tmp_path):
     path = PAPER / "authors.yaml"
     short = ["train.epochs=1", "per_image.epochs=1"]
