@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ RAW_SUFFIXES = frozenset(
     ".raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 MAX_PIXELS = 179_000_000  # of one image, unless told otherwise (run.max_megapixels)
+
+MAX_STREAM_BYTES = 1 << 30  # of an image that comes over a network
 
 EXIF_ORIENTATION = 0x0112
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -102,6 +105,7 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
             source.load()
             yield source
         else:
+            source = _seekable(source)
             place = source.tell() if hasattr(source, "tell") else 0
             with _open(source, name, max_pixels) as image:
                 is_deep = _has_deep_color(image)
@@ -116,6 +120,13 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
         raise BadImage(f"{name} is not a readable image: {reason}.") from error
+
+
+def _seekable(source: Any) -> Any:
+    """Give a file that can be read twice: one that comes over a network is read into memory."""
+    if not hasattr(source, "read") or not hasattr(source, "seekable") or source.seekable():
+        return source
+    return io.BytesIO(source.read(MAX_STREAM_BYTES))
 
 
 def _has_deep_color(image: Image.Image) -> bool:

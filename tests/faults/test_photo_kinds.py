@@ -10,6 +10,7 @@ import io
 import json
 import math
 import struct
+import subprocess
 import sys
 import types
 import zlib
@@ -96,6 +97,17 @@ def png_header(width: int, height: int) -> bytes:
     size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = chunk(b"IDAT", zlib.compress(bytes(100)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + data + chunk(b"IEND", b"")
+
+
+def test_a_file_that_cannot_go_back_is_read(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", smooth())
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdout.buffer.write(open('a.png', 'rb').read())"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and not process.stdout.seekable()
+        np.testing.assert_array_equal(read_rgb(process.stdout), smooth())
 
 
 def test_what_is_not_there_or_no_file_is_called_so(tmp_path: Path) -> None:
