@@ -24,7 +24,7 @@ import numpy as np
 import PIL
 import torch
 
-from benchmarks.reliability import disks, fuzz, kills, long_run, races, two_workers
+from benchmarks.reliability import disks, fuzz, kills, long_run, races, sameness, two_workers
 from benchmarks.reliability.children import import_everything
 from benchmarks.reliability.report import Report
 from benchmarks.reliability.workplace import calls, make_inputs
@@ -123,6 +123,12 @@ def long(options: Options, report: Report) -> None:
     report.add("long runs", trials)
 
 
+def same(options: Options, report: Report) -> None:
+    """The same bytes in a second run, in parts, with another cache."""
+    trials = sameness.same_bytes_trials(options.inputs, options.folder / "same")
+    report.add("the same bytes again, in parts, with other caches", trials)
+
+
 def fuzzing(options: Options, report: Report) -> None:
     """Broken and hostile files of every kind through the commands that read them."""
     count = 2 if options.quick else options.files
@@ -138,6 +144,7 @@ GROUPS: dict[str, Callable[[Options, Report], None]] = {
     "disk": disk,
     "race": race,
     "long": long,
+    "same": same,
     "fuzz": fuzzing,
 }
 
