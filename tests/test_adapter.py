@@ -55,6 +55,19 @@ def test_order_of_the_prompts_does_not_matter(seed: int) -> None:
     torch.testing.assert_close(moved_weights, weights[:, order][:, :, order], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_prompts_that_fill_up_a_batch_change_nothing(need_weights: bool) -> None:
+    torch.manual_seed(4)
+    net, x = PromptAdapter(32), torch.randn(1, 5, 32)
+    filled = torch.cat((x, 100 * torch.randn(1, 3, 32)), dim=1)
+    mask = torch.tensor([[True] * 5 + [False] * 3])
+    tokens, weights = net(filled, mask, need_weights)
+    torch.testing.assert_close(tokens[:, :5], net(x)[0], rtol=1e-5, atol=1e-5)
+    assert (weights is None) == (not need_weights)
+    if weights is not None:
+        torch.testing.assert_close(weights[0, :5, 5:], torch.zeros(5, 3))
+
+
 def test_authors_keys_are_translated_and_ours_left() -> None:
     own = PromptAdapter().state_dict()
     used = "transformer_decoder.transformer_self_attention_layers_0.0."
