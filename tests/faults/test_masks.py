@@ -304,3 +304,36 @@ def test_arrays_that_are_no_masks_are_refused(array: np.ndarray, said: str) -> N
         mask_scores(truth, array)
     with pytest.raises(BadMask, match=f"x .*{said}"):
         as_mask(array, "x")
+
+
+def with_speckles(values: range) -> np.ndarray:
+    """A mask of 0 and 255 with single pixels of further values, (96, 128)."""
+    pixels = BITS * np.uint8(255)
+    for place, value in enumerate(values):
+        pixels[90 - 2 * (place // 60), 2 + 2 * (place % 60)] = value
+    return pixels
+
+
+def test_a_patch_of_another_value_is_noise_if_it_is_near_enough_and_values_are_many() -> None:
+    few, many = with_speckles(range(1, 31)), with_speckles(range(1, 32))
+    assert (len(np.unique(few)), len(np.unique(many))) == (32, 33)
+    for pixels, level, is_mask in ((many, 8, True), (many, 9, False), (few, 8, False)):
+        patched = with_patch(Image.fromarray(pixels), level)
+        if is_mask:
+            assert np.array_equal(read_mask(patched, "x"), HOLE)
+        else:
+            with pytest.raises(BadMask, match="values"):
+                read_mask(patched, "x")
+
+
+@pytest.mark.parametrize(("every", "is_mask"), [(30, True), (8, False)])
+def test_pixels_in_between_are_lines_and_few(every: int, is_mask: bool) -> None:
+    """As soft edges leave them; lines of them all over the image are something else."""
+    pixels = BITS * np.uint8(255)
+    lines = pixels[:, ::every]
+    pixels[:, ::every] = np.where(np.arange(len(lines))[:, None] % 2, 120, 136)
+    if is_mask:
+        assert read_mask(Image.fromarray(pixels), "x")[40:50, 50:80:3].any()
+    else:
+        with pytest.raises(BadMask, match="values"):
+            read_mask(Image.fromarray(pixels), "x")

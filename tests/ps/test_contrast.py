@@ -35,6 +35,15 @@ def test_near_similarity_equals_the_definition(seed: int, reach: int) -> None:
             assert float(found[y, x]) == pytest.approx(max(near, default=-1.0), abs=1e-6)
 
 
+def test_a_face_may_be_off_by_one_token() -> None:
+    raw, _, _ = tokens(9)
+    everywhere = torch.ones(6, 6, dtype=torch.bool)
+    one_aside = near_similarity(raw, raw.roll(1, dims=2), everywhere)
+    two_aside = near_similarity(raw, raw.roll(2, dims=2), everywhere)
+    assert float(one_aside[:, :-1].min()) == pytest.approx(1, abs=1e-6)
+    assert float(two_aside.max()) < 0.999
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_threshold_equals_the_best_of_all_splits(seed: int) -> None:
     random = np.random.default_rng(seed)
