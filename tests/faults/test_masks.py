@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from s3pot.data.image import write_png
-from s3pot.data.masks import BadMask, as_mask, read_mask
+from s3pot.data.masks import MASK_SUFFIXES, BadMask, as_mask, mask_names, read_mask
 from s3pot.metrics import mask_scores
 
 HOLE = np.zeros((96, 128), dtype=bool)
@@ -337,3 +337,45 @@ def test_pixels_in_between_are_lines_and_few(every: int, is_mask: bool) -> None:
     else:
         with pytest.raises(BadMask, match="values"):
             read_mask(Image.fromarray(pixels), "x")
+
+
+def on_clear(colors: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    """An image in color whose rim is clear, and where it is not, bool (H, W)."""
+    opaque = np.zeros(HOLE.shape, dtype=bool)
+    opaque[10:-10, 10:-10] = True
+    alpha = opaque.astype(np.uint8) * np.uint8(255)
+    return Image.fromarray(np.dstack([colors, alpha]).astype(np.uint8)), opaque
+
+
+@pytest.mark.parametrize(("white", "is_white"), [(247, True), (246, False)])
+def test_a_mask_with_a_clear_rim_is_black_and_white(white: int, is_white: bool) -> None:
+    colors = np.repeat((BITS * np.uint8(white))[..., None], 3, axis=2)
+    image, opaque = on_clear(colors)
+    assert np.array_equal(read_mask(image, "x"), HOLE if is_white else opaque)
+
+
+def test_what_is_drawn_in_colors_with_some_white_on_a_clear_canvas_is_the_drawing() -> None:
+    colors = np.random.default_rng(1).integers(20, 240, (*HOLE.shape, 3))
+    colors[HOLE] = 255
+    image, opaque = on_clear(colors)
+    assert np.array_equal(read_mask(image, "x"), opaque)
+
+
+def test_indices_beyond_the_palette_are_classes_and_no_noise() -> None:
+    indices = BITS * np.uint8(200)
+    indices[2, 2] = 201
+    image = Image.fromarray(indices, "P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    with pytest.raises(BadMask, match=r"3 values \(0, 200, 201\)"):
+        read_mask(image, "x")
+
+
+def test_a_palette_of_two_colors_counts_by_its_indices() -> None:
+    mask = read_mask(palette(1, [200, 10, 10, 100, 90, 30]), "x")
+    assert np.array_equal(mask, HOLE)
+
+
+def test_names_of_masks_in_either_case() -> None:
+    names = list(mask_names("a.b"))
+    assert names[:2] == ["a.b.png", "a.b.PNG"]
+    assert len(names) == len(set(names)) == 2 * len(MASK_SUFFIXES)
