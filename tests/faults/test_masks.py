@@ -375,6 +375,25 @@ def test_a_palette_of_two_colors_counts_by_its_indices() -> None:
     assert np.array_equal(mask, HOLE)
 
 
+def test_noise_around_two_grays_that_are_neither_black_nor_white() -> None:
+    gray_mask = Image.fromarray(np.where(HOLE, 200, 60).astype(np.uint8))
+    assert (read_mask(saved(gray_mask, "JPEG", quality=80), "x") == HOLE).mean() > 0.99
+
+
+def test_grays_with_a_few_colored_pixels_are_told_apart_by_their_brightness() -> None:
+    pixels = np.repeat(np.where(HOLE, 200, 60).astype(np.uint8)[..., None], 3, axis=2)
+    for place, tint in enumerate(range(20, 40)):
+        pixels[2 + 4 * place, 3, 0] += tint
+    assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), HOLE)
+
+
+def test_a_color_that_is_darker_than_the_black_around_it() -> None:
+    """A pure blue of 45 is darker to the eye than a gray of 31, which counts as black."""
+    pixels = np.where(HOLE[..., None], (0, 0, 45), (31, 31, 31)).astype(np.uint8)
+    pixels[2, 2] = (31, 31, 30)  # so that there are more values than two
+    assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), HOLE)
+
+
 def test_names_of_masks_in_either_case() -> None:
     names = list(mask_names("a.b"))
     assert names[:2] == ["a.b.png", "a.b.PNG"]

@@ -10,6 +10,7 @@ import pytest
 
 from s3pot.rg.align import (
     MINI_FRAMING,
+    FaceAligner,
     find_alignments,
     from_landmarks,
     identity,
@@ -170,3 +171,85 @@ def test_an_unsure_face_is_no_crop_beside_a_sure_one() -> None:
         photo, DrawnDetector(unsure, sure), 64, "reflect", all_faces=True, framing=MINI_FRAMING
     )
     assert [way.score for way in ways] == [0.9]
+
+
+class TurningDetector(FaceDetector):
+    """Says how sure it is of an aligned face, photo by photo; the first look finds it anywhere.
+
+    Attributes:
+        scores: Of the second look, by how often the photo was turned.
+    """
+
+    sure_score = 0.8
+    likely_score = 0.5
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = iter(scores)
+        self.is_second_look = False
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        score = next(self.scores) if self.is_second_look else 0.6
+        self.is_second_look = not self.is_second_look
+        side = min(image.shape[:2])
+        middle = (image.shape[1] / 2, image.shape[0] / 2)
+        return [face_at(turned(FFHQ, 0, side / 3, middle), score)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "turn"),
+    [
+        ((0.8,), 0),  # sure as it is: nothing else is looked at
+        ((0.6, 0.5, 0.7, 0.5), 180),
+        ((0.6, 0.64, 0.5, 0.5), 90),
+        ((0.6, 0.62, 0.5, 0.5), 0),  # not by the margin
+        ((0.1, 0.5, 0.4, 0.3), 0),  # none is likely
+        ((0.1, 0.3, 0.4, 0.51), 270),
+    ],
+)
+def test_a_photo_is_turned_if_that_makes_the_detector_surer(
+    scores: tuple[float, ...], turn: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = np.zeros((300, 400, 3), dtype=np.uint8)
+    with caplog.at_level("INFO"):
+        (alignment,) = find_alignments(photo, TurningDetector(*scores), 64, "reflect")
+    assert alignment.turn == turn
+    assert alignment.photo_size == (300, 400)
+    np.testing.assert_allclose(alignment.corners.mean(axis=0), (199.5, 149.5), atol=8)
+    said = f"turned by {turn} degrees" in caplog.text
+    assert said == (turn != 0) == ("turned" in caplog.text)
+
+
+def test_several_faces_are_said_where_one_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    photo = np.zeros((400, 700, 3), dtype=np.uint8)
+    faces = [face_at(turned(FFHQ, 0, 90, (x, 100)), 0.9) for x in (100, 300)]
+    find_alignments(photo, DrawnDetector(*faces), 64, "reflect", all_faces=True)
+    find_alignments(photo, DrawnDetector(faces[0]), 64, "reflect")
+    assert not caplog.text
+    find_alignments(photo, DrawnDetector(*faces), 64, "reflect", name="x.png")
+    assert "x.png: 2 faces; the largest is taken" in caplog.text
+
+
+@pytest.mark.parametrize(("degrees", "is_portrait"), [(24.9, True), (25.1, False)])
+def test_how_far_a_portrait_may_be_turned(degrees: float, is_portrait: bool) -> None:
+    upright = np.array([[0.38, 0.47], [0.62, 0.47], [0.5, 0.61], [0.39, 0.73], [0.61, 0.73]])
+    points = turned(upright, degrees, 200, (100, 100))
+    assert looks_like_portrait((200, 200), points) == is_portrait
+
+
+def test_a_crop_has_1024_pixels_and_reflected_borders_unless_told_otherwise() -> None:
+    alignment = from_landmarks(turned(FFHQ, 0, 300, (1500, 200)), (400, 2000))
+    assert (alignment.size, alignment.borders) == ((1024, 1024), "reflect")
+
+
+def test_the_shrink_goes_by_the_side_wherever_the_face_lies() -> None:
+    for place in ((300, 300), (3000, 100)):
+        points = turned(FFHQ, 0, 500, place)
+        assert from_landmarks(points, (4000, 4000), size=100).shrink == 2
+
+
+def test_an_aligner_takes_the_largest_face_unless_all_are_asked_for() -> None:
+    photo = np.zeros((400, 700, 3), dtype=np.uint8)
+    faces = [face_at(turned(FFHQ, 0, 90, (x, 100)), 0.9) for x in (100, 300)]
+    aligner = FaceAligner(DrawnDetector(*faces), 64, "reflect", may_be_aligned=True)
+    assert len(aligner.align(photo)) == 1
+    assert len(aligner.align(photo, all_faces=True)) == 2
