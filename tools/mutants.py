@@ -75,6 +75,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "s3pot/data/masks.py",
         "if not has_alpha(image) and image.mode.startswith('I'):",
     ): "without alpha there is none that varies, and no 16-bit image has any",
+    ("s3pot/data/masks.py", "for _ in range(4):"): "three rounds settle it",
     ("s3pot/data/masks.py", "level = int(value.max()) if value.ndim else value"): (
         "all channels must equal the level, so all are the same"
     ),
@@ -82,6 +83,13 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "s3pot/rg/align.py",
         "return _View(turn, pixels, [face.turned(turn, size) for face in faces], 2.0)",
     ): "nobody asks how sure a view is that is taken at once",
+    (
+        "s3pot/rg/warp.py",
+        "stop = np.clip(np.ceil(high * step).astype(int) * step, start + 1, limit)",
+    ): "more of the photo is kept than needed, which costs time only",
+    ("s3pot/rg/warp.py", "height = max(2, round(image.height / step))"): (
+        "differs where less than one and a half rows of the reduced photo are needed"
+    ),
 }
 # Imported before the forks; nothing of this package, which each child imports for itself.
 WARM = (

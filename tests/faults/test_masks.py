@@ -394,6 +394,27 @@ def test_a_color_that_is_darker_than_the_black_around_it() -> None:
     assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), HOLE)
 
 
+def test_of_three_values_a_black_patch_is_a_class() -> None:
+    pixels = np.where(HOLE, 255, 3).astype(np.uint8)
+    with pytest.raises(BadMask, match=r"3 values \(0, 3, 255\)"):
+        read_mask(with_patch(Image.fromarray(pixels), 0), "x")
+
+
+def test_a_mask_without_any_even_patch_has_no_third_class() -> None:
+    """Stripes of two pixels, with noise: nowhere are 3 x 3 pixels alike."""
+    stripes = np.arange(40)[:, None] % 4 < 2
+    pixels = np.where(stripes, 255, 0) * np.ones((1, 60), int)
+    pixels[::3, ::7] = np.where(pixels[::3, ::7] > 0, 250, 5)
+    assert np.array_equal(read_mask(Image.fromarray(pixels.astype(np.uint8)), "x"), pixels > 99)
+
+
+def test_values_beyond_8_bits_lie_further_apart() -> None:
+    pixels = np.where(HOLE, 264, 240).astype(np.uint16)
+    pixels[2, 2] = 241
+    with pytest.raises(BadMask, match=r"3 values \(240, 241, 264\)"):
+        read_mask(Image.fromarray(pixels), "x")
+
+
 def test_names_of_masks_in_either_case() -> None:
     names = list(mask_names("a.b"))
     assert names[:2] == ["a.b.png", "a.b.PNG"]

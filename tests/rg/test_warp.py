@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from s3pot.geometry import Alignment
 from s3pot.io import write_json
@@ -109,6 +110,18 @@ def test_round_trip_neither_shifts_nor_changes(side: float) -> None:
     spot = np.array([205.3, 177.8])
     trip = to_photo(crop(blob(400, 420, spot, 6), way), way)
     assert np.hypot(*(centroid(trip) - spot)) < 0.1
+
+
+def test_a_reduced_crop_is_that_of_the_whole_reduced_photo() -> None:
+    """Enough of the photo is kept around the face for the filter that reduces it."""
+    photo = np.random.default_rng(5).integers(0, 256, (1200, 1600, 3)).astype(np.uint8)
+    way = plan(640, (810, 590), 0, (1200, 1600), 75)
+    assert way.shrink == 4
+    reduced = Image.fromarray(photo).resize((400, 300), Image.Resampling.LANCZOS)
+    quad = ((way.corners + 0.5) / 4).ravel().tolist()
+    bilinear = Image.Resampling.BILINEAR
+    want = np.asarray(reduced.transform((75, 75), Image.Transform.QUAD, quad, bilinear))
+    assert np.abs(crop(photo, way).astype(int) - want).max() <= 1
 
 
 def test_reflected_border() -> None:
