@@ -13,7 +13,7 @@ from PIL import Image
 from s3pot.geometry import Alignment
 from s3pot.io import write_json
 from s3pot.rg.align import from_landmarks, identity
-from s3pot.rg.warp import crop, crop_labels, to_photo
+from s3pot.rg.warp import _alpha, crop, crop_labels, to_photo
 from s3pot.types import S3potError
 
 FIVE = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])
@@ -110,6 +110,15 @@ def test_round_trip_neither_shifts_nor_changes(side: float) -> None:
     spot = np.array([205.3, 177.8])
     trip = to_photo(crop(blob(400, 420, spot, 6), way), way)
     assert np.hypot(*(centroid(trip) - spot)) < 0.1
+
+
+def test_the_way_back_fades_in_from_half_a_pixel() -> None:
+    opacity = np.asarray(_alpha((100, 60), 0.1))
+    assert opacity.shape == (60, 100)
+    rise = np.round(255 * (np.arange(6) + 0.5) / 6)
+    assert opacity[30, :6].tolist() == opacity[30, :-7:-1].tolist() == rise.tolist()
+    assert opacity[:6, 50].tolist() == rise.tolist()
+    assert (opacity[6:-6, 6:-6] == 255).all()
 
 
 def test_a_reduced_crop_is_that_of_the_whole_reduced_photo() -> None:
