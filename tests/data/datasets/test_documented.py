@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from s3pot.__main__ import main
+from s3pot.data.datasets.formats import READERS
 from tests.data.datasets.layouts import LAYOUTS, make
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,7 +31,7 @@ CONVERSIONS = {
 
 
 def test_each_format_has_an_example() -> None:
-    assert set(CONVERSIONS) == set(LAYOUTS)
+    assert set(CONVERSIONS) == {*LAYOUTS, "faces"} == set(READERS)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -58,6 +59,8 @@ def test_the_examples_of_validate_and_split_run(
     faces = ["--from", "authors", "--to", "faces", "--input_dir", "authors"]
     assert main(["data", "convert", *faces, "--output_dir", "dataset/faces"]) == 0
     Path("identity.txt").write_text("1 ann\n12 bob\n")
+    assert main(CONVERSIONS["faces"][1:]) == 0
+    assert Path("to_correct/images/12.json").is_file()
     for command in commands("s3pot data validate"):
         assert main(command[1:]) == 0
     for command in commands("s3pot data split"):
