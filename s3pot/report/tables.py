@@ -34,7 +34,7 @@ def save_plot(output_dir: Path, evaluation: Evaluation) -> None:
     """Write ``table.png`` and ``table.pdf``: the mean IoU of each row with its interval."""
     label = "mean occlusion IoU, 95 % interval"
     if any(row.oracle for row in evaluation.rows):
-        label += " (rings: the true clean face is the reference)"
+        label += "\n(rings: rows that see the truth)"
     save_figure(plot_intervals(_bars(evaluation.rows), label), output_dir / "table")
 
 
