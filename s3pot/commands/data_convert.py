@@ -50,7 +50,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     add(
         "--polarity",
         default="",
-        choices=("", "occlusion", "visible_face"),
+        choices=("occlusion", "visible_face"),
         help="what masks or instances mark: folders, coco",
     )
     add("--annotations", type=Path, metavar="FILE", help="the JSON file: coco")

@@ -106,6 +106,12 @@ def truth_file(face: FaceFiles) -> Path | None:
     return face.visible_face_truth
 
 
+def _known_truth_file(face: FaceFiles) -> Path | None:
+    """The same of a face that has a truth: its JSON file is opened only if it may be no truth."""
+    is_only_one = face.visible_face_truth is None
+    return face.occlusion_truth if is_only_one else truth_file(face)
+
+
 def truth_files(face: FaceFiles) -> dict[str, Path | None]:
     """Give all files that the truth of a face is made of, by what they are.
 
@@ -274,10 +280,10 @@ def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
     """Say for a table what its faces are scored against.
 
     Args:
-        faces: Those of the table.
+        faces: Those of the table; all have a truth.
         policy: What counts.
     """
-    files = [path for path in (truth_file(face) for face in faces) if path is not None]
+    files = [path for path in map(_known_truth_file, faces) if path is not None]
     kinds = []
     if any(path.name.endswith(VISIBLE_FACE) for path in files):
         kinds.append(

@@ -570,3 +570,27 @@ def test_changed_masks_are_scored_again(tmp_path, run, theirs):
 def test_a_missing_suite_is_called_missing(tmp_path):
     with pytest.raises(S3potError, match=r"The suite .*none.yaml does not exist; configs/tables/"):
         read_suite(tmp_path / "none.yaml")
+
+
+def test_the_rules_for_truths_are_scored_and_stated_row_by_row(tmp_path, data, run):
+    for path in data.glob("*_occlusion.png"):
+        path.unlink()
+    for index in range(3):
+        parsing = np.load(data / f"face_{index:02d}_parsing_mask.npy")
+        rows = np.flatnonzero((parsing == 6).any(axis=1))
+        middle = rows[len(rows) // 2]
+        parsing[middle - 5 : middle + 5][parsing[middle - 5 : middle + 5] == 6] = 10  # glasses
+        np.save(data / f"face_{index:02d}_parsing_mask.npy", parsing)
+        write_png(data / f"face_{index:02d}_visible_face.png", parsing == 6)
+    rows = [
+        {"name": glasses, "method": "region", "overrides": {"truth.glasses": glasses}}
+        for glasses in ("keep", "occlusion", "ignore")
+    ]
+    assert run(rows) == 0
+    table = {row["name"]: row for row in read(tmp_path / "out" / "table.csv")}
+    for glasses, row in table.items():
+        assert row["truth"].endswith(f"without slivers below 0.04; glasses {glasses}")
+        assert row["truth"] in (tmp_path / "out" / "table.md").read_text()
+    assert table["keep"]["faces"] == table["occlusion"]["faces"] == "3"
+    assert float(table["keep"]["occlusion_iou"]) == float(table["occlusion"]["occlusion_iou"]) > 0
+    assert (table["ignore"]["faces"], table["ignore"]["clean_faces"]) == ("0", "3")
