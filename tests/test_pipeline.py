@@ -103,7 +103,24 @@ def test_a_reference_depends_on_its_image_and_the_seed_alone() -> None:
     other = references(1)[0]
     assert (first == second).all()
     assert (first != other).any()
+    by_default = ReferenceGenerator(HalfParser(), NoisyInverter())  # type: ignore
+    assert (by_default.generate(image).reference == first).all()
     assert torch.equal(torch.rand(3), expected)  # the caller's own random state is untouched
+
+
+class StripedInverter:
+    """Every fourth column is white, at eight times the working size."""
+
+    def invert(self, image: Tensor, labels: Tensor) -> Tensor:
+        columns = (torch.arange(96) % 4 == 0).float()
+        return columns.expand(1, 3, 64, 96)
+
+
+def test_a_larger_reference_is_averaged_as_it_is_reduced() -> None:
+    image = np.zeros((8, 12, 3), np.uint8)
+    generator = ReferenceGenerator(HalfParser(), StripedInverter())  # type: ignore
+    inner = generator.generate(image).reference[:, 1:-1]
+    assert np.abs(inner.astype(int) - 64).max() <= 2
 
 
 # FE and PS
