@@ -80,6 +80,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "all channels must equal the level, so all are the same"
     ),
     (
+        "s3pot/pipeline.py",
+        "def __init__(self, sam: FrozenSam, settings: PipelineSettings | None=None, "
+        "images_at_once: int=2) -> None:",
+    ): "the same numbers but for rounding; it costs memory",
+    (
         "s3pot/rg/align.py",
         "return _View(turn, pixels, [face.turned(turn, size) for face in faces], 2.0)",
     ): "nobody asks how sure a view is that is taken at once",
