@@ -154,6 +154,7 @@ def test_no_region_gives_no_points(segmenter: OcclusionSegmenter) -> None:
     (prompts,) = segmenter.select_prompts([segmenter.prepare(face_of(0, parsing_class=0))])
     assert not prompts.has_points
     assert prompts.points_sam.shape == (0, 2)
+    assert prompts.first_point_sam.tolist() == [0, 0]
     with pytest.raises(ValueError, match="face_0: there is no prompt point"):
         segmenter.predict_visible_face(None, prompts)
 
@@ -258,6 +259,12 @@ def test_masks_split_the_region(size: tuple[int, int]) -> None:
             assert masks.occlusion[y, x] == (inside and not visible)
             assert masks.parsing[y, x] == (OCCLUSION if inside and not visible else label)
     assert masks.parsing.dtype == np.uint8
+
+
+def test_a_pixel_that_is_as_likely_as_not_is_no_visible_face() -> None:
+    labels = np.full((32, 32), 6, np.uint8)
+    masks = split_region(Prediction(torch.zeros(32, 32), None), labels, (32, 32))
+    assert masks.occlusion.all() and not masks.face.any()
 
 
 def test_what_does_not_count_is_visible_face() -> None:
