@@ -159,13 +159,17 @@ def test_the_clock_ends_a_run_and_lets_the_rate_fall(tmp_path: Path) -> None:
     assert (tmp_path / "toy_last.pt").exists()
 
 
-def test_finished_shards_are_kept(trained: Path) -> None:
+def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
     shards = sorted((trained / "work").glob("*_00*.npy"))
     kinds = [path.name[:5] for path in shards]
     assert kinds == ["faces", "faces", "faces", "scene", "scene"]
-    before = [p.stat().st_mtime_ns for p in shards]
-    assert main(["pool", *options(trained), "--faces", "24"]) == 0
-    assert [p.stat().st_mtime_ns for p in shards] == before
+    drawn = {path: path.stat().st_mtime_ns for path in shards}
+    weights = {path: path.read_bytes() for path in (trained / "weights").iterdir()}
+    assert main(["all", *options(trained), "--faces", "24", "--workers", "0"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in shards} == drawn
+    assert {path: path.read_bytes() for path in (trained / "weights").iterdir()} == weights
+    for name in TRAINED:
+        assert rows_of(trained / "work", name)[-1]["step"] == SCHEDULE.steps
 
 
 @pytest.mark.parametrize("name", [*TRAINED, *ADAPTERS])
