@@ -49,6 +49,7 @@ TURNED_SCORE = 0.7
 # 0.11 of the box's side: a face that is seen in another place is not this one, turned.
 CROP_BY_BOX = (0.7, 1.7)
 FARTHEST_MIDDLE = 0.25
+SAME_FACE = 0.15  # of its box: mean distance of landmarks up to which two finds are one face
 MAX_OVERLAP = 0.4  # IoU of two finds above which the less sure one is the same face again
 
 
@@ -107,7 +108,7 @@ class MiniFaceDetector:
         """
         likely = [face for face in faces if face.score >= self.min_score] or faces
         looked_at = [self.look_again(image, face) for face in likely[:LOOKED_AT_AGAIN]]
-        looked_at += likely[LOOKED_AT_AGAIN:]
+        looked_at = _without_doubles([*looked_at, *likely[LOOKED_AT_AGAIN:]])
         sure = [face for face in looked_at if face.score >= self.min_score]
         return sure or [face for face in looked_at if face.score >= self.min_score / 2]
 
@@ -324,6 +325,17 @@ def without_repeats(faces: list[Face]) -> list[Face]:
         if all(_overlap(face, other) <= MAX_OVERLAP for other in kept):
             kept.append(face)
     return kept
+
+
+def _without_doubles(faces: list[Face]) -> list[Face]:
+    """Drop faces that turned out to be a surer one when they were looked at; the order stays."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda found: -found.score):
+        reach = SAME_FACE * max(face.box[2:])
+        away = [np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() for other in kept]
+        if all(distance > reach for distance in away):
+            kept.append(face)
+    return [face for face in faces if any(face is other for other in kept)]
 
 
 def _overlap(face: Face, other: Face) -> float:
