@@ -71,7 +71,7 @@ def enhance(
     if attended:
         prompt_tokens = sam.embed_points(point[None], torch.ones_like(token)[None])
         both = torch.stack((image_tokens, reference_tokens))
-        image_tokens, reference_tokens = sam.attend(both, prompt_tokens.expand(2, -1, -1)).image
+        image_tokens, reference_tokens = sam.attend_image(both, prompt_tokens.expand(2, -1, -1))
     return EnhancedTokens(
         similarity=similarity,
         first_point_sam=point[0],

@@ -51,6 +51,21 @@ def two_way(
         Tokens (B, N, C) and image tokens (B, T, C). Rows of tokens that do not count are without
         meaning.
     """
+    queries, keys = two_way_layers(transformer, image, image_position, tokens, token_mask)
+    last = transformer.final_attn_token_to_image
+    placed_keys = keys + image_position
+    queries = queries + decoder_attention(last, queries + tokens, placed_keys, keys)
+    return transformer.norm_final_attn(queries), keys
+
+
+def two_way_layers(
+    transformer: TwoWayTransformer,
+    image: Tensor,
+    image_position: Tensor,
+    tokens: Tensor,
+    token_mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """All of ``two_way`` but its last step, which changes the tokens alone."""
     mask = None if token_mask is None else token_mask[:, None, None, :]
     queries, keys = tokens, image
     for layer in transformer.layers:
@@ -70,11 +85,7 @@ def two_way(
         to_tokens = layer.cross_attn_image_to_token
         placed = queries + tokens
         keys = layer.norm4(keys + decoder_attention(to_tokens, placed_keys, placed, queries, mask))
-
-    last = transformer.final_attn_token_to_image
-    placed_keys = keys + image_position
-    queries = queries + decoder_attention(last, queries + tokens, placed_keys, keys)
-    return transformer.norm_final_attn(queries), keys
+    return queries, keys
 
 
 def decoder_attention(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.grid import Grid
-from s3pot.sam.attention import fuse_image_encoder, two_way
+from s3pot.sam.attention import fuse_image_encoder, two_way, two_way_layers
 from s3pot.sam.speed import prepare_encoder, tensor_float32
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -59,7 +59,7 @@ def attend(
     dense: Tensor,
     prompt_mask: Tensor | None = None,
 ) -> Attended:
-    """Run the two-way transformer alone; enough for FE, which needs no mask.
+    """Run the two-way transformer alone.
 
     Args:
         decoder: SAM's mask decoder.
@@ -69,18 +69,36 @@ def attend(
         dense: Dense prompt (SAM's no-mask embedding), broadcastable to ``image``.
         prompt_mask: bool (B, N), False for prompts that only fill up the batch; None if all count.
     """
-    output_tokens = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
-    tokens = torch.cat((output_tokens.expand(len(prompts), -1, -1), prompts), dim=1)
     if prompt_mask is not None:
-        prompt_mask = F.pad(prompt_mask, (len(output_tokens), 0), value=True)
+        outputs_ahead = 1 + decoder.num_mask_tokens
+        prompt_mask = F.pad(prompt_mask, (outputs_ahead, 0), value=True)
     outputs, keys = two_way(
         decoder.transformer,
         (image + dense).flatten(2).transpose(1, 2),
         image_position.flatten(2).transpose(1, 2),
-        tokens,
+        _with_output_tokens(decoder, prompts),
         prompt_mask,
     )
     return Attended(outputs, keys.transpose(1, 2).unflatten(2, image.shape[-2:]))
+
+
+def attend_image(
+    decoder: MaskDecoder, image: Tensor, image_position: Tensor, prompts: Tensor, dense: Tensor
+) -> Tensor:
+    """Give the image tokens of ``attend`` alone, with less work: all that FE needs."""
+    _, keys = two_way_layers(
+        decoder.transformer,
+        (image + dense).flatten(2).transpose(1, 2),
+        image_position.flatten(2).transpose(1, 2),
+        _with_output_tokens(decoder, prompts),
+    )
+    return keys.transpose(1, 2).unflatten(2, image.shape[-2:])
+
+
+def _with_output_tokens(decoder: MaskDecoder, prompts: Tensor) -> Tensor:
+    """Put the decoder's own tokens (IoU, masks) before prompts (B, N, C)."""
+    output_tokens = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
+    return torch.cat((output_tokens.expand(len(prompts), -1, -1), prompts), dim=1)
 
 
 def mask_from(decoder: MaskDecoder, attended: Attended) -> Decoded:
@@ -177,19 +195,41 @@ class FrozenSam(nn.Module):
 
         ``prompt_mask``, bool (B, N), is False for prompts that only fill up the batch.
         """
-        if self.dense_position is None:
-            self.dense_position = self.sam.prompt_encoder.get_dense_pe()
-        dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        position = self._position()
         with self._precision():
             attended = attend(
                 self.sam.mask_decoder,
                 image_tokens,
-                self.dense_position,
+                position,
                 prompt_tokens,
-                dense,
+                self._no_mask(),
                 prompt_mask,
             )
         return Attended(attended.outputs.float(), attended.image.float())
+
+    def attend_image(self, image_tokens: Tensor, prompt_tokens: Tensor) -> Tensor:
+        """The image tokens of ``attend`` alone, with less work: (B, C, G, G)."""
+        position = self._position()
+        with self._precision():
+            attended = attend_image(
+                self.sam.mask_decoder,
+                image_tokens,
+                position,
+                prompt_tokens,
+                self._no_mask(),
+            )
+        return attended.float()
+
+    def _position(self) -> Tensor:
+        """Positional encoding of the token grid, (1, C, G, G)."""
+        if self.dense_position is None:
+            self.dense_position = self.sam.prompt_encoder.get_dense_pe()
+        return self.dense_position
+
+    def _no_mask(self) -> Tensor:
+        """SAM's dense prompt where there is none, (1, C, 1, 1)."""
+        weight: Tensor = self.sam.prompt_encoder.no_mask_embed.weight
+        return weight.reshape(1, -1, 1, 1)
 
     def decode(
         self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None

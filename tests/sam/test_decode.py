@@ -4,7 +4,9 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 
-from s3pot.sam.frozen import attend, mask_from
+from benchmarks.tiny import TINY_SAM
+from s3pot.sam.frozen import FrozenSam, attend, mask_from
+from s3pot.sam.mini import build_mini_sam
 
 
 @pytest.mark.parametrize("masks", [0, 3])
@@ -45,3 +47,15 @@ def test_a_batch_equals_its_parts() -> None:
             torch.testing.assert_close(
                 mask_from(decoder, part).logits[0], whole[i], rtol=1e-4, atol=1e-5
             )
+
+
+@pytest.mark.parametrize("speed", ["exact", "fast"])
+def test_image_tokens_alone_are_the_same(speed: str) -> None:
+    torch.manual_seed(0)
+    sam = FrozenSam(build_mini_sam(TINY_SAM), speed=speed)
+    images, prompts = torch.randn(2, 32, 8, 8), torch.randn(2, 3, 32)
+    with torch.no_grad():
+        alone = sam.attend_image(images, prompts)
+        assert torch.equal(alone, sam.attend(images, prompts).image)
+    assert alone.dtype == torch.float32
+    assert alone.shape == images.shape
