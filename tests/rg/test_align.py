@@ -182,6 +182,7 @@ class TurningDetector(FaceDetector):
 
     sure_score = 0.8
     likely_score = 0.5
+    is_first_photo = False
 
     def __init__(self, *scores: float) -> None:
         self.scores = iter(scores)
@@ -217,6 +218,24 @@ def test_a_photo_is_turned_if_that_makes_the_detector_surer(
     np.testing.assert_allclose(alignment.corners.mean(axis=0), (199.5, 149.5), atol=8)
     said = f"turned by {turn} degrees" in caplog.text
     assert said == (turn != 0) == ("turned" in caplog.text)
+
+
+def test_landmarks_in_one_point_are_no_sure_face() -> None:
+    """Such a face is not looked at a second time, so a turned photo with a likely one wins."""
+
+    class OnePointFirst(TurningDetector):
+        def detect(self, image: np.ndarray) -> list[Face]:
+            found = super().detect(image)
+            if self.is_first_photo:
+                self.is_first_photo = self.is_second_look = False
+                return [face_at(np.full((5, 2), 50.0), 0.99)]
+            return found
+
+    detector = OnePointFirst(0.6, 0.55, 0.55)
+    detector.is_first_photo = True
+    photo = np.zeros((300, 400, 3), dtype=np.uint8)
+    (alignment,) = find_alignments(photo, detector, 64, "reflect")
+    assert alignment.turn == 90
 
 
 def test_several_faces_are_said_where_one_is_taken(caplog: pytest.LogCaptureFixture) -> None:
