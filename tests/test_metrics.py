@@ -136,3 +136,19 @@ def test_summary_of_nothing_is_none_not_nan():
     values = asdict(summarize([]))
     counts = {values.pop("faces"), values.pop("clean_faces")}
     assert counts == {0} and set(values.values()) == {None}
+
+
+def test_an_outline_that_does_not_count_at_all_is_right():
+    """The ignored pixels hold the whole outline, but not the whole mask."""
+    truth = np.zeros((20, 20), bool)
+    truth[5:15, 5:15] = True
+    ignored = truth.copy()
+    ignored[7:13, 7:13] = False
+    assert mask_scores(truth, truth, ignored=ignored).boundary_f1 == 1
+
+
+def test_the_interval_is_that_of_seed_0_unless_told_otherwise():
+    random = np.random.default_rng(0)
+    masks = random.random((40, 2, 9, 9)) > 0.5
+    scores = [mask_scores(prediction, truth) for prediction, truth in masks]
+    assert summarize(scores) == summarize(scores, seed=0) != summarize(scores, seed=1)

@@ -61,6 +61,10 @@ TESTS: dict[str, Sequence[str]] = {
 # Mutants that no test could tell from the method, by file and new statement: why.
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("s3pot/ps/greedy.py", "BUDGET = 5"): "a bound of the work, not of what comes out",
+    (
+        "s3pot/ps/greedy.py",
+        "left = BUDGET * scores.numel() + FREE_ROUNDS / ROUND_CELLS",
+    ): "the same: fewer rounds before the scan",
     ("s3pot/losses.py", "PADDING_LABEL = -2"): "any label but 0 and 1 does: such points are masked",
     ("s3pot/losses.py", "place = pixels * ((low_size - 1) / max(size - 1, 2))"): (
         "differs for a frame of two pixels only"
