@@ -93,6 +93,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "s3pot/rg/align.py",
         "return _View(turn, pixels, [face.turned(turn, size) for face in faces], 2.0)",
     ): "nobody asks how sure a view is that is taken at once",
+    ("s3pot/rg/warp.py", "border = max(round(0.1 / alignment.side), 3)"): (
+        "three pixels around the crop are kept: at its rim one level of 255 may differ"
+    ),
     (
         "s3pot/rg/warp.py",
         "stop = np.clip(np.ceil(high * step).astype(int) * step, start + 1, limit)",

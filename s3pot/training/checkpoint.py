@@ -175,6 +175,8 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
         raise ValueError(f"its history is that of the epochs {numbers}, it says {state.epoch}")
     if not isinstance(state.rng, Tensor) or state.rng.shape != torch.get_rng_state().shape:
         raise ValueError("the state of its random generator has another size")
+    if not all(isinstance(value, Tensor) for value in state.adapter.values()):
+        raise TypeError("its adapter holds values that are no tensors")
     for slots in state.optimizer["state"].values():
         slots.items()  # raises what is no dict
     return state, trained_with

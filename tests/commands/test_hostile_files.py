@@ -138,6 +138,7 @@ WRONG_STATES: list[dict[str, Any]] = [
     {"adapter": {}},
     {"adapter": {"norm.bias": torch.ones(3)}},
     {"adapter": 3},
+    {"adapter": {"norm.bias": {"a": 1}}},
     {"sam_sha256": {}},
     {"kind": 3},
 ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -217,6 +218,19 @@ def test_going_on_from_something_else(adapter: PromptAdapter, tmp_path: Path) ->
     save_checkpoint(tmp_path / "x.pth", adapter)
     with pytest.raises(S3potError, match="no training state"):
         load_training_state(tmp_path / "x.pth", Config(), "")
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, "x", None, [1.0]])
+def test_weights_that_are_no_tensors_are_a_damaged_state(
+    adapter: PromptAdapter, tmp_path: Path, value: Any
+) -> None:
+    path = tmp_path / "last.pth"
+    save_training_state([path], trained(adapter))
+    content = torch.load(path, weights_only=True)
+    content["adapter"]["norm.bias"] = value
+    torch.save(content, path)
+    with pytest.raises(S3potError, match="damaged training state .*no tensors"):
+        load_training_state(path, Config(), "x")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
