@@ -73,6 +73,7 @@ def test_all_tests_are_there() -> None:
             assert (ROOT / name).is_file(), name
 
 
+@pytest.mark.slow
 def test_the_tests_notice() -> None:
     """In a fresh process, as this one has imported the unchanged method."""
     program = (
@@ -81,7 +82,7 @@ def test_the_tests_notice() -> None:
         "sys.exit(mutants.main(['--count', '1']))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "s3pot/grid.py: 1 caught" in ended.stdout
