@@ -80,6 +80,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "s3pot/data/masks.py",
         "if not has_alpha(image) and image.mode.startswith('I'):",
     ): "without alpha there is none that varies, and no 16-bit image has any",
+    (
+        "s3pot/data/masks.py",
+        "if values.dtype.kind in 'iu' and highest < 255:",
+    ): "at 255 both ways give the same contrast",
     ("s3pot/data/masks.py", "for _ in range(4):"): "three rounds settle it",
     ("s3pot/data/masks.py", "level = int(value.max()) if value.ndim else value"): (
         "all channels must equal the level, so all are the same"

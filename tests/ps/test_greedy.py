@@ -204,6 +204,21 @@ def test_collisions_cost_bounded_work(
     assert 0 < sum(cells_seen) + len(cells_seen) * greedy.ROUND_CELLS < most
 
 
+def test_rows_that_tie_ask_no_column_twice(cells_seen: list[int]) -> None:
+    """Two rows want the same two columns equally: the first one keeps its column."""
+    scores = torch.kron(torch.eye(50), torch.ones(2, 2))
+    assert matched(scores) == [(row, row) for row in range(100)]
+    assert cells_seen == [50 * 100]
+
+
+def test_a_row_that_nobody_wants_asks_a_column_that_is_free(cells_seen: list[int]) -> None:
+    """The lowest value is all that the last row has to offer."""
+    scores = torch.eye(51, 52)
+    scores[50, 50] = 0
+    assert matched(scores) == [(row, row) for row in range(51)]
+    assert cells_seen == [52]
+
+
 def test_several_at_once(budget: None) -> None:
     generator = torch.Generator().manual_seed(14)
     for _ in range(20):
