@@ -113,12 +113,12 @@ def test_photos_on_their_side_are_righted(
     aligner: FaceAligner, portraits: list[FaceSample]
 ) -> None:
     righted = []
-    for sample in portraits[:6]:
+    for sample in portraits[:3]:
         for turn in TURNS:
             (way,) = aligner.align(np.ascontiguousarray(np.rot90(sample.clean, -turn // 90)))
             righted.append(way.turn == turn)
     assert all(righted[::4])  # upright ones stay as they are
-    assert sum(righted) >= 18  # of 24; 11 if a face is only looked at as it lies
+    assert sum(righted) >= 9  # of 12
 
 
 def test_a_black_square_has_no_face(aligner: FaceAligner) -> None:
