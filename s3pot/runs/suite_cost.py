@@ -1,7 +1,9 @@
 """What a table costs: seconds by stated rates, for a table that is planned but not yet run.
 
-The rates are those of docs/PERFORMANCE.md and docs/RESULTS.md, rounded up. Other machines are
-faster or slower; what counts is whether a table takes minutes, hours or days.
+Rates of the mini models, of ViT-H's pair on a CPU and of its encoder and training step on a GPU
+are those measured in docs/PERFORMANCE.md, rounded up. ViT-B and ViT-L are scaled by arithmetic; the
+other rates of the published models are guesses. Other machines are faster or slower; what counts is
+whether a table takes minutes, hours or days.
 """
 
 from __future__ import annotations
