@@ -77,6 +77,7 @@ def test_takes_path_picture_and_array(tmp_path, model, pixels):
     assert (results[0].occlusion ^ results[0].face)[tuple(points.round().astype(int).T[::-1])].any()
 
 
+@pytest.mark.slow
 def test_random_noise_is_the_same_in_every_call_and_in_the_commands(tmp_path, config, pixels):
     other = np.ascontiguousarray(pixels[::-1])
     for name, image in (("a", other), ("b", pixels)):
@@ -126,6 +127,7 @@ def test_errors(tmp_path, model, monkeypatch):
         s3pot.load(tmp_path / "none.yaml")
 
 
+@pytest.mark.slow
 def test_result_shows_itself(tmp_path, model, pixels):
     result = model.segment(pixels)
     assert result.is_occluded == result.occlusion.any()
@@ -178,6 +180,7 @@ class TwoFaces:
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, far)]
 
 
+@pytest.mark.slow
 def test_every_face_of_a_photo(model, caplog):
     photo = np.random.default_rng(1).integers(0, 256, (100, 140, 3)).astype(np.uint8)
     model = replace(model, aligner=FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False))
@@ -192,6 +195,7 @@ def test_every_face_of_a_photo(model, caplog):
     assert both[1].in_photo().occlusion.shape == (100, 140)
 
 
+@pytest.mark.slow
 def test_a_batch_is_one_after_the_other(model, pixels):
     images = [pixels, np.ascontiguousarray(pixels[::-1]), pixels[:40, :40]]
     alone = [model.segment(image) for image in images]
@@ -225,6 +229,7 @@ def test_config_values_as_arguments(config):
         s3pot.load(config, "cpu", devices="cpu")
 
 
+@pytest.mark.slow
 def test_the_documented_example_runs(tmp_path, model, monkeypatch):
     text = (ROOT / "docs" / "USAGE.md").read_text(encoding="utf-8")
     section = text.split("## From Python")[1].split("\n## ")[0]
@@ -240,6 +245,7 @@ def test_the_documented_example_runs(tmp_path, model, monkeypatch):
     assert (tmp_path / "face.pdf").is_file() and (tmp_path / "out" / "photo_face.png").is_file()
 
 
+@pytest.mark.slow
 def test_named_configs_are_the_files():
     loaded = s3pot.load("mini", device="cpu").config
     assert loaded == load_config(ROOT / "configs" / "mini.yaml", ["run.device=cpu"])

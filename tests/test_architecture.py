@@ -87,6 +87,7 @@ def test_every_module_has_a_layer() -> None:
     assert {part_of(path) for path in FILES} <= known
 
 
+@pytest.mark.slow
 def test_imports_go_down_only() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {other}"
@@ -96,6 +97,7 @@ def test_imports_go_down_only() -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_parts_that_are_apart_do_not_import_each_other() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {other}"
@@ -105,11 +107,13 @@ def test_parts_that_are_apart_do_not_import_each_other() -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_config_stops_at_the_runs_and_the_builder() -> None:
     readers = {own for _, own, other in edges() if other == "config"}
     assert readers <= CONFIG_READERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", [*FILES, *SCRIPTS], ids=lambda path: path.relative_to(ROOT).as_posix()
 )

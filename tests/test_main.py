@@ -38,11 +38,13 @@ def heavy_imports(*arguments: str) -> list[str]:
     return words[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert heavy_imports(*arguments, "--help") == []
 
 
+@pytest.mark.slow
 def test_a_wrong_argument_imports_nothing_heavy() -> None:
     assert heavy_imports("train-general", "--no_such_option") == []
 
@@ -103,6 +105,7 @@ def test_the_program_name_is_restored_after_a_command() -> None:
     assert sys.argv[0] == before
 
 
+@pytest.mark.slow
 def test_python_m_runs_the_same_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "s3pot", "--version"], cwd=ROOT, capture_output=True, text=True

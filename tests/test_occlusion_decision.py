@@ -53,6 +53,7 @@ def faces(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return region & (fine[1] < random.random()), region
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(faces(), SHARES, SHARES, SHARES)
 def test_what_counts_is_part_of_the_mask_and_large_enough(

@@ -135,6 +135,7 @@ def test_the_five_commands_run_on_drawn_faces(
     assert any((results / "per_image").iterdir())
 
 
+@pytest.mark.slow
 def test_every_file_of_the_packages_stands_in_the_architecture_document() -> None:
     from tools.file_list import DOCUMENT, updated
 

@@ -75,6 +75,7 @@ def test_few_pairs_are_flipped_in_every_way(count):
     assert sign_flip_p_value(differences) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [6, 12])
 def test_exact_p_value_agrees_with_scipy(count):
     stats = pytest.importorskip("scipy.stats", reason="needs scipy: pip install scipy")

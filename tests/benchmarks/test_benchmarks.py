@@ -32,6 +32,7 @@ def test_sorted_loop_is_the_definition_of_matching() -> None:
         assert torch.equal(want, got)
 
 
+@pytest.mark.slow
 def test_plain_training_step_equals_the_packages() -> None:
     torch.manual_seed(0)
     sam = FrozenSam(new_sam("mini", CPU))
@@ -63,6 +64,7 @@ def test_every_region_everywhere_draws_the_same_image() -> None:
     assert torch.equal(again, tiles)
 
 
+@pytest.mark.slow
 def test_operations_of_vit_b_are_those_of_the_literature() -> None:
     with torch.device("meta"):
         sam = sam_model_registry["vit_b"]()
@@ -103,6 +105,7 @@ def test_the_command_prints_a_table_and_writes_it(
     assert "| parse | float32 | 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_when_the_time_is_over_the_rest_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--minutes", "0"]) == 0
     said = capsys.readouterr().out

@@ -199,6 +199,7 @@ def test_a_bad_image_is_named_and_the_rest_is_done(
     assert (dataset["images"], dataset["failed"]) == (len(layout.truth) - 1, 1)
 
 
+@pytest.mark.slow
 @every_format
 def test_a_second_run_does_what_is_missing(layout: Layout, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -363,6 +364,7 @@ def test_images_are_copied_as_they_are(tmp_path: Path) -> None:
         assert read_rgb(copy).shape == (32, 32, 3)
 
 
+@pytest.mark.slow
 def test_a_converted_data_set_goes_all_the_way_to_a_table(
     tmp_path: Path, mini_options: list[str]
 ) -> None:
@@ -426,6 +428,7 @@ def test_what_is_wrong_is_named_by_file_and_key(
     assert file in (tmp_path / "report" / "problems.csv").read_text()
 
 
+@pytest.mark.slow
 def test_histograms_count_pixels(tmp_path: Path) -> None:
     layout = make("celebamask-hq", tmp_path / "source")
     assert validate(layout, tmp_path / "report") == 0
@@ -455,6 +458,7 @@ def test_partners_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "3 problems" in text
 
 
+@pytest.mark.slow
 def test_masks_of_the_wrong_place_and_part(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ def test_table(results, run, capsys):
     assert capsys.readouterr().out == (results / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_first_faces(results, run, caplog):
     assert run("--limit", "2") == 0
     assert [row["face"] for row in read(results / "per_image.csv")] == ["face_00", "face_01"]
@@ -62,6 +63,7 @@ def test_a_limit_takes_the_first_faces(results, run, caplog):
     assert "--limit is -1" in caplog.text
 
 
+@pytest.mark.slow
 def test_rows_per_occluder_kind(tmp_path, data, results, run):
     kinds = {"face_00": ["hand"], "face_01": ["hand", "mask"], "face_02": ["mask"], "face_03": []}
     lines = [json.dumps({"stem": name, "kinds": values}) for name, values in kinds.items()]
@@ -76,6 +78,7 @@ def test_rows_per_occluder_kind(tmp_path, data, results, run):
     assert run("--meta", str(meta)) == 2
 
 
+@pytest.mark.slow
 def test_missing_and_odd_results_are_named(results, run, caplog):
     (results / "face_00_occlusion.png").unlink()
     write_png(results / "face_01_occlusion.png", np.zeros((4, 4), bool))

@@ -63,6 +63,7 @@ def test_writes_the_folder_contract(tmp_path, run):
     assert set(record["provenance"]["models"]) == {"parser", "generator"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["stored", "random"])
 def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads, noise):
     for index in range(5):
@@ -77,6 +78,7 @@ def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads, noise):
     assert len(written[0]) == 5 * len(SUFFIXES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["stored", "random"])
 def test_same_bytes_again_whatever_else_is_done(tmp_path, run, noise):
     for index, name in enumerate("ab"):
@@ -113,6 +115,7 @@ def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
     assert changed == {f"b{end}" for end in SUFFIXES}
 
 
+@pytest.mark.slow
 def test_interrupted_photo_is_done_again(tmp_path, run, monkeypatch):
     for index, name in enumerate("abc"):
         photo(tmp_path / "in" / f"{name}.png", index)
@@ -136,6 +139,7 @@ def test_interrupted_photo_is_done_again(tmp_path, run, monkeypatch):
     assert all(stamps(out)[f"a{end}"] == before[f"a{end}"] for end in SUFFIXES)
 
 
+@pytest.mark.slow
 def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
     folder = tmp_path / "in"
     photo(folder / "good.png")
@@ -198,6 +202,7 @@ def test_photos_that_would_overwrite_each_other(tmp_path, run, caplog):
     assert not any("a.bmp_ref" in path.name for path in (tmp_path / "out").glob("*_ref_*"))
 
 
+@pytest.mark.slow
 def test_any_kind_of_picture(tmp_path, run):
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"
@@ -240,6 +245,7 @@ class TwoFaces:
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("may_be_aligned", [True, False])
 def test_alignment_and_all_faces(tmp_path, run, monkeypatch, may_be_aligned):
     aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned)

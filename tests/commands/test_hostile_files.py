@@ -107,6 +107,7 @@ def test_adapters(
     assert not trap.target.exists()
 
 
+@pytest.mark.slow
 def test_a_training_to_go_on_from(tmp_path: Path, trap: MakesFolder, train: Run, capsys) -> None:
     assert train() == 0
     last = tmp_path / "trained" / "last.pth"
@@ -230,6 +231,7 @@ def masks_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*_occlusion.png")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["objects", "another SAM"])
 def test_cache_entries_that_carry_the_right_digest(
     tmp_path: Path, data: Path, segment: Run, trap: MakesFolder, kind: str

@@ -56,6 +56,7 @@ def expected(faces, ends):
     return {f"face_{index:02d}{end}" for index in faces for end in ends}
 
 
+@pytest.mark.slow
 def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads):
     torch.set_num_threads(1)
     assert run("--save_vis") == 0
@@ -104,6 +105,7 @@ def test_same_bytes_with_and_without_cache(tmp_path, data, run):
         assert contents(tmp_path / mode) == first
 
 
+@pytest.mark.slow
 def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, monkeypatch):
     assert run() == 0
     done, write = [], engine.write_result
@@ -163,6 +165,7 @@ def test_bad_faces_are_named_and_the_rest_is_done(tmp_path, data, run, caplog):
         assert any(f"failed: {name}: " in message for message in caplog.messages)
 
 
+@pytest.mark.slow
 def test_failed_faces_are_tried_again(tmp_path, data, run):
     reference = (data / "face_01_ref.png").read_bytes()
     (data / "face_01_ref.png").unlink()
@@ -194,6 +197,7 @@ def test_a_summary_covers_the_faces_of_other_runs(tmp_path, data, run, processed
     assert "guest_overlay.png" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_faces_without_region_or_points(tmp_path, data, run, caplog):
     write_npy(data / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
     speck = np.zeros((64, 64), np.uint8)
@@ -209,6 +213,7 @@ def test_faces_without_region_or_points(tmp_path, data, run, caplog):
     assert np.load(tmp_path / "out" / "face_01_parsing.npy")[0, 0] == 6
 
 
+@pytest.mark.slow
 def test_only_negative_points_are_no_crash(tmp_path, data, run, monkeypatch):
     compute = engine.PromptStore.compute
 
@@ -286,6 +291,7 @@ def test_what_is_known_of_the_alignment_counts(tmp_path, data, run, caplog):
     assert "face_02: its alignment is not known" in caplog.text
 
 
+@pytest.mark.slow
 def test_processes_share_the_faces_and_a_last_call_sums_up(tmp_path, data, run, monkeypatch):
     assert run() == 0
     alone, shared = tmp_path / "out", tmp_path / "shared"

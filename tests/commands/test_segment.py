@@ -122,6 +122,7 @@ def test_all_faces_of_a_photo(
     assert (out / "group_face2_face.png").is_file()
 
 
+@pytest.mark.slow
 def test_patterns_and_several_inputs(tmp_path: Path, run: Run) -> None:
     for seed, name in enumerate(("x/a.png", "x/deep/b.png", "y/a.png")):
         photo(tmp_path / name, seed)
@@ -130,6 +131,7 @@ def test_patterns_and_several_inputs(tmp_path: Path, run: Run) -> None:
     assert [row["name"] for row in summary_of(tmp_path / "out")] == ["x/a", "x/deep/b", "y/a"]
 
 
+@pytest.mark.slow
 def test_photos_of_several_places_have_short_names(tmp_path: Path, run: Run) -> None:
     for seed, name in enumerate(("deep/down/a.png", "other/b.png", "folder/sub/c.png")):
         photo(tmp_path / name, seed)
@@ -154,6 +156,7 @@ def test_what_cannot_begin_is_one_line(
     ]
 
 
+@pytest.mark.slow
 def test_doubtful_photos_fail_with_strict(tmp_path: Path, run: Run) -> None:
     photo(tmp_path / "wide.png", size=(40, 80))
     assert run(str(tmp_path / "wide.png")) == 0

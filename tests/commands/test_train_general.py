@@ -95,6 +95,7 @@ def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_pat
     assert load(output / "best.pth")["epoch"] == int(best["epoch"])
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_trains_into_is_refused(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -121,6 +122,7 @@ def test_same_seed_same_bytes(
     assert any(not torch.equal(one[key], three[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_same_bytes_on_one_core_and_on_two(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, two_threads: None
 ) -> None:
@@ -247,6 +249,7 @@ def test_faces_without_points_are_skipped_with_a_warning(
     assert [path.name for path in (tmp_path / "none").iterdir()] == [LOCK]
 
 
+@pytest.mark.slow
 def test_bad_faces_are_named_and_the_rest_is_done(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -257,6 +260,7 @@ def test_bad_faces_are_named_and_the_rest_is_done(
     assert (tmp_path / "out" / "model_epoch_1.pth").is_file()
 
 
+@pytest.mark.slow
 def test_a_start_from_weights_that_are_no_numbers_is_refused(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -271,6 +275,7 @@ def test_a_start_from_weights_that_are_no_numbers_is_refused(
     assert not (tmp_path / "two").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_and_names_the_image(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -392,6 +397,7 @@ def test_a_folder_that_holds_another_run_is_refused(
     assert (output / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_begin_leaves_the_earlier_one(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:
@@ -426,6 +432,7 @@ def test_features_that_do_not_fit_into_memory_give_the_same_run(
         assert all(torch.equal(adapters[0][key], adapters[1][key]) for key in adapters[1])
 
 
+@pytest.mark.slow
 def test_only_the_adapter_is_trained(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
 ) -> None:

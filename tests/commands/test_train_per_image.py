@@ -29,6 +29,7 @@ def run(folder: Path, output: Path, options: list[str], *more: str) -> int:
     return train_per_image.main([*where, *more, *options])
 
 
+@pytest.mark.slow
 def test_one_face_by_its_files(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
 ) -> None:

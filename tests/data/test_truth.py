@@ -218,6 +218,7 @@ def test_a_mask_of_ignored_pixels_of_another_size() -> None:
         mask_scores(truth, truth, ignored=np.zeros((2, 2), bool))
 
 
+@pytest.mark.slow
 def test_evaluate_states_the_rules(
     tmp_path: Path, processed_folder: Callable[..., Path], mini_options: list[str]
 ) -> None:

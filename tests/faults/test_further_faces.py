@@ -30,6 +30,7 @@ class TwoFaces:
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
 
 
+@pytest.mark.slow
 def test_further_faces_never_overwrite_another_photo(
     tmp_path: Path, mini_options: list[str], monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

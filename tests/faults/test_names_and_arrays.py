@@ -81,6 +81,7 @@ def test_temporary_names_are_short_hidden_and_never_the_same(tmp_path: Path) -> 
     assert len(seen) == 50
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
 def test_odd_names_are_done_and_too_long_ones_are_named(
     tmp_path: Path,

@@ -130,6 +130,7 @@ def test_a_bomb_is_refused_by_its_header_and_pillows_limit_stays(
     assert not any(issubclass(w.category, Image.DecompressionBombWarning) for w in recwarn)
 
 
+@pytest.mark.slow
 def test_the_limit_reaches_the_command(tmp_path: Path, mini_options: list[str]) -> None:
     write_png(tmp_path / "in" / "a.png", np.zeros((1200, 1000, 3), np.uint8))
     folders = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]

@@ -59,6 +59,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_truths_by_their_names(
     tmp_path: Path, run: Callable[..., int], name: str, caplog: pytest.LogCaptureFixture
@@ -70,6 +71,7 @@ def test_truths_by_their_names(
     assert "no truth" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a_occlusion.png", "a.json"])
 def test_truths_beside_the_photos(tmp_path: Path, run: Callable[..., int], name: str) -> None:
     MAKERS[name](tmp_path / "in" / "sub" / name)
@@ -78,6 +80,7 @@ def test_truths_beside_the_photos(tmp_path: Path, run: Callable[..., int], name:
     assert len(list((tmp_path / "out").rglob("*_align.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_photo_is_not_its_own_truth(
     tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_photo_is_not_its_own_truth(
     assert "no truth in" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_json_of_another_tool_is_no_truth(tmp_path: Path, run: Callable[..., int]) -> None:
     path = tmp_path / "truth" / "sub" / "a.json"
     path.parent.mkdir(parents=True)
@@ -120,6 +124,7 @@ def test_the_policy_for_labels_is_part_of_the_result(
     assert "1.0" not in (tmp_path / "results" / "per_image.csv").read_text().split("\n")[1][:20]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["0 and 1", "RGBA", "16 bit", "palette"])
 def test_predictions_are_read_like_truths(
     tmp_path: Path, form: str, mini_options: list[str], processed_folder: Callable[..., Path]

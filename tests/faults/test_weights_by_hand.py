@@ -141,6 +141,7 @@ def test_a_lock_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         pass  # it was given back
 
 
+@pytest.mark.slow
 def test_waiting_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,6 +166,7 @@ def test_waiting_is_told(
     thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork") or os.getuid() != 0, reason="becomes two users")
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_two_users_share_a_folder(mode: int) -> None:

@@ -169,6 +169,7 @@ def test_trains_resumes_and_exports(
     assert load_mini_detector(weights).detect(np.zeros((40, 30, 3), np.uint8)) == []
 
 
+@pytest.mark.slow
 def test_other_processes_put_the_same_scenes_together(tmp_path: Path) -> None:
     draw_bank(tmp_path, people=2, places=8, workers=0)
     here, there = (detector.SceneStream(tmp_path, SCHEDULE, workers) for workers in (0, 1))

@@ -72,6 +72,7 @@ def test_there_is_no_face_where_there_is_none(bundled: MiniFaceDetector) -> None
     assert sum(bool(faces) for faces in sure) <= 1
 
 
+@pytest.mark.slow
 def test_same_photo_same_faces(bundled: MiniFaceDetector, portraits: list[FaceSample]) -> None:
     photo = portraits[3].clean
     first, second = bundled.detect(photo), bundled.detect(photo)
@@ -109,6 +110,7 @@ def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner, portraits: list[Face
     assert np.median(errors) < 0.1 and max(errors) < 0.3
 
 
+@pytest.mark.slow
 def test_photos_on_their_side_are_righted(
     aligner: FaceAligner, portraits: list[FaceSample]
 ) -> None:

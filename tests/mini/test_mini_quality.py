@@ -45,18 +45,21 @@ def landscape() -> np.ndarray:
     return np.where(hills[..., None], (70, 120, 50), sky).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_a_black_square_is_no_face(
     generator: ReferenceGenerator, segmenter: OcclusionSegmenter
 ) -> None:
     assert doubts_about(np.zeros((SIZE, SIZE, 3), np.uint8), generator, segmenter)
 
 
+@pytest.mark.slow
 def test_a_landscape_is_no_face(
     generator: ReferenceGenerator, segmenter: OcclusionSegmenter
 ) -> None:
     assert doubts_about(landscape(), generator, segmenter)
 
 
+@pytest.mark.slow
 def test_noise_is_no_face(generator: ReferenceGenerator, segmenter: OcclusionSegmenter) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
     assert doubts_about(noise, generator, segmenter)

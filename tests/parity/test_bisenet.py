@@ -46,6 +46,7 @@ def test_logits(head: str, logits: ParserLogits, vectors: Callable) -> None:
     np.testing.assert_allclose(got.flatten(1).std(1), want[f"{head}_std"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_argmax(logits: ParserLogits, vectors: Callable) -> None:
     want = vectors("bisenet")["argmax"]
     assert (logits.out[0].argmax(0).numpy() == want).mean() >= 0.999

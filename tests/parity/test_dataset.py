@@ -4,11 +4,13 @@ from types import ModuleType
 from typing import Callable
 
 import numpy as np
+import pytest
 
 from s3pot.pipeline import to_sam_frame
 from s3pot.types import AlignedFace
 
 
+@pytest.mark.slow
 def test_pair_equals_the_authors_dataset(
     vectors: Callable[[str], dict[str, np.ndarray]], fill: ModuleType, parity_seed: int
 ) -> None:

@@ -103,6 +103,7 @@ def close(got: Tensor, want: np.ndarray, name: str = "") -> None:
     np.testing.assert_allclose(array.reshape(want.shape), want, rtol=RTOL, atol=ATOL, err_msg=name)
 
 
+@pytest.mark.slow
 def test_step_1_region_tokens_cosine_and_first_point(case: Case, want: dict) -> None:
     region_grid = case.sam.grid.on_grid(case.region)
     np.testing.assert_array_equal(
@@ -170,6 +171,7 @@ def test_step_6_prompt_encoder_and_adapter(case: Case, want: dict) -> None:
         close(value, want[name], name)
 
 
+@pytest.mark.slow
 def test_step_7_mask(case: Case, want: dict, logits: Tensor) -> None:
     prompts = case.sam.embed_points(case.prompts.points_sam[None], case.prompts.point_labels[None])
     tokens = case.adapter(prompts)[0]

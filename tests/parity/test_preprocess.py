@@ -60,6 +60,7 @@ def test_bisenet_reduced(picture: Tensor, vectors: Callable) -> None:
     np.testing.assert_allclose(span, want["bisenet_reduced_minmax"], **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_bisenet_input(picture: Tensor, parser: Parser, vectors: Callable) -> None:
     got = parser.preprocess(picture)[0, :, ::8, ::8]
     np.testing.assert_allclose(got, vectors("preprocess")["bisenet_input"], **TOLERANCE)

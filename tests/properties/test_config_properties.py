@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +47,7 @@ def is_sound(config: Config) -> bool:
     return True
 
 
+@pytest.mark.slow
 @given(tree=TREES)
 def test_any_tree(tree: Any) -> None:
     try:
@@ -55,6 +57,7 @@ def test_any_tree(tree: Any) -> None:
     assert is_sound(config)
 
 
+@pytest.mark.slow
 @given(key=st.sampled_from(KEYS), value=TREES)
 def test_any_value_of_a_known_key(key: str, value: Any) -> None:
     section, name = key.split(".")
@@ -87,6 +90,7 @@ def test_any_override_at_all(text: str) -> None:
         pass
 
 
+@pytest.mark.slow
 @given(content=st.one_of(st.binary(max_size=200), TREES.map(lambda t: yaml.dump(t).encode())))
 def test_any_file(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

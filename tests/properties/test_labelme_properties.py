@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -83,6 +84,7 @@ def read(content: bytes) -> np.ndarray | None:
             return None
 
 
+@pytest.mark.slow
 @given(content=FILES)
 def test_any_content(content: Any) -> None:
     mask = read(json.dumps(content).encode("utf-8", errors="surrogatepass"))

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -27,6 +28,7 @@ def saved(image: Image.Image, form: str = "PNG", **options: Any) -> io.BytesIO:
     return stream
 
 
+@pytest.mark.slow
 @given(mask=MASKS, low=st.integers(0, 254), data=st.data())
 def test_two_grays(mask: np.ndarray, low: int, data: st.DataObject) -> None:
     high = data.draw(st.integers(low + 1, 255))
@@ -36,6 +38,7 @@ def test_two_grays(mask: np.ndarray, low: int, data: st.DataObject) -> None:
     np.testing.assert_array_equal(as_mask(values, "x"), mask)
 
 
+@pytest.mark.slow
 @given(mask=MASKS, low=st.integers(0, 65_534), data=st.data())
 def test_two_values_of_16_bits(mask: np.ndarray, low: int, data: st.DataObject) -> None:
     high = data.draw(st.integers(low + 1, 65_535))
@@ -43,12 +46,14 @@ def test_two_values_of_16_bits(mask: np.ndarray, low: int, data: st.DataObject) 
     np.testing.assert_array_equal(read_mask(saved(Image.fromarray(values)), "x"), mask)
 
 
+@pytest.mark.slow
 @given(mask=MASKS, color=st.tuples(*[st.integers(0, 255)] * 3).filter(lambda c: max(c) >= 32))
 def test_a_color_on_black(mask: np.ndarray, color: tuple[int, int, int]) -> None:
     values = mask[..., None] * np.array(color, np.uint8)
     np.testing.assert_array_equal(read_mask(saved(Image.fromarray(values)), "x"), mask)
 
 
+@pytest.mark.slow
 @given(mask=MASKS, color=st.tuples(*[st.integers(0, 255)] * 3))
 def test_alpha(mask: np.ndarray, color: tuple[int, int, int]) -> None:
     """What is drawn on a clear canvas belongs to the mask, whatever its color."""
@@ -58,6 +63,7 @@ def test_alpha(mask: np.ndarray, color: tuple[int, int, int]) -> None:
     np.testing.assert_array_equal(read_mask(saved(Image.fromarray(values)), "x"), mask)
 
 
+@pytest.mark.slow
 @given(mask=MASKS)
 def test_one_bit_and_palettes(mask: np.ndarray) -> None:
     bits = Image.fromarray(mask.astype(np.uint8) * 255).convert("1")
@@ -76,6 +82,7 @@ ANY_ARRAY = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(values=ANY_ARRAY)
 def test_any_array(values: np.ndarray) -> None:
     try:
@@ -85,6 +92,7 @@ def test_any_array(values: np.ndarray) -> None:
     assert mask.dtype == np.bool_ and mask.shape == values.shape
 
 
+@pytest.mark.slow
 @given(values=arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_any_gray_image(values: np.ndarray) -> None:
     for form in ("PNG", "JPEG", "WEBP"):

@@ -65,6 +65,7 @@ def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(greedy, "CHUNK", 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_floats(budget: None, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(11)

@@ -57,6 +57,7 @@ def test_html_holds_the_pictures_and_escapes_the_caption(view: ResultView) -> No
     assert tuple(points[points.shape[0] * 3 // 4, points.shape[1] * 3 // 4]) == vis.OCCLUSION
 
 
+@pytest.mark.slow
 def test_large_pictures_are_made_smaller(view: ResultView) -> None:
     large = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3)).astype(np.uint8)
     big = ResultView(large, large, view.points, view.point_labels, large[..., 0] > 99, "")

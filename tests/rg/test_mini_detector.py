@@ -61,6 +61,7 @@ def detector_with(network: nn.Module) -> MiniFaceDetector:
     return MiniFaceDetector(network, 0.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "found"), [(0.05, True), (0.2, True), (1.0, True), (0.009, True), (0.001, False)]
 )
@@ -255,6 +256,7 @@ def spotted_photo(turn: int) -> tuple[np.ndarray, np.ndarray]:
     return turned, turned_points(points, turn, (200, 180))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 @pytest.mark.parametrize("doubt", [0.6, 0.45])
 def test_a_face_that_lies_on_its_side_is_righted(turn: int, doubt: float) -> None:
@@ -278,6 +280,7 @@ def test_a_small_difference_rights_nothing(
     assert (face.landmarks[3, 1] < face.landmarks[0, 1]) == is_righted
 
 
+@pytest.mark.slow
 def test_hints_are_given_only_without_a_sure_face() -> None:
     class TwoSpots(SpotNetwork):
         logits = torch.tensor([[2.0, -0.5]])

@@ -100,6 +100,7 @@ def test_a_spot_lands_where_the_quad_says(side: float, shrink: int) -> None:
     assert np.abs(got - (share * 64 - 0.5)).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [60.0, 200.0, 300.0])
 def test_round_trip_neither_shifts_nor_changes(side: float) -> None:
     photo = smooth_photo(400, 420)
@@ -121,6 +122,7 @@ def test_the_way_back_fades_in_from_half_a_pixel() -> None:
     assert (opacity[6:-6, 6:-6] == 255).all()
 
 
+@pytest.mark.slow
 def test_a_reduced_crop_is_that_of_the_whole_reduced_photo() -> None:
     """Enough of the photo is kept around the face for the filter that reduces it."""
     photo = np.random.default_rng(5).integers(0, 256, (1200, 1600, 3)).astype(np.uint8)
@@ -133,6 +135,7 @@ def test_a_reduced_crop_is_that_of_the_whole_reduced_photo() -> None:
     assert np.abs(crop(photo, way).astype(int) - want).max() <= 1
 
 
+@pytest.mark.slow
 def test_reflected_border() -> None:
     photo = smooth_photo(800, 600)
     way = plan(480, (80, 400), 0, (800, 600), 400)
@@ -257,6 +260,7 @@ def test_another_photo_is_refused() -> None:
         to_photo(np.zeros((32, 32, 3), np.uint8), way, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [0, 20])
 def test_a_pixel_of_a_class_map_takes_the_class_that_covers_most_of_it(degrees: int) -> None:
     rng = np.random.default_rng(0)

@@ -36,6 +36,7 @@ def same(one: Prompts, two: Prompts) -> bool:
     return all(torch.equal(vars(one)[key], vars(two)[key]) for key in vars(one) if key != "name")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "second", "third"), [("disk", 0, 0), ("memory", 0, 6), ("off", 6, 6)]
 )
@@ -58,6 +59,7 @@ def test_modes_compute_as_often_as_they_say_and_agree(
     assert again.encoded == third
 
 
+@pytest.mark.slow
 def test_entries_of_other_settings_are_not_taken(
     processed_folder: Make, mini_options: list[str]
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_damaged_entry_is_computed_again(processed_folder: Make, mini_options:
     assert again.encoded == 2
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_one_warning_and_memory(
     processed_folder: Make, mini_options: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

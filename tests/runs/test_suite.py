@@ -125,6 +125,7 @@ def test_same_numbers_again(tmp_path, run):
     assert tables[0] == tables[1] and tables[0][0]["faces"] == "2"
 
 
+@pytest.mark.slow
 def test_same_numbers_on_one_core_and_on_two_each_face_encoded_once(
     tmp_path, run, monkeypatch, two_threads
 ):
@@ -262,6 +263,7 @@ def test_processes_share_a_table(tmp_path, run, predicted):
     assert [row["faces"] for row in read(tmp_path / "out" / "table.csv")] == ["3", "3", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_row_that_always_fails_leaves_the_others(tmp_path, data, run, caplog):
     for path in data.glob("*_clean.png"):
         path.unlink()
@@ -277,6 +279,7 @@ def test_a_row_that_always_fails_leaves_the_others(tmp_path, data, run, caplog):
     assert run([ROWS[3]]) == 2
 
 
+@pytest.mark.slow
 def test_bad_face_is_counted_and_named(tmp_path, data, run, caplog):
     (data / "face_01_clean.png").unlink()
     assert run([{"name": "o", "method": "pixel", "reference": "oracle"}]) == 1
@@ -284,6 +287,7 @@ def test_bad_face_is_counted_and_named(tmp_path, data, run, caplog):
     assert read(tmp_path / "out" / "table.csv")[0]["faces"] == "2"
 
 
+@pytest.mark.slow
 def test_rows_are_compared_with_the_main_one(tmp_path, run):
     rows = [
         {"name": "none", "method": "parser"},
@@ -528,6 +532,7 @@ def theirs(tmp_path, data):
     return folder
 
 
+@pytest.mark.slow
 def test_masks_of_another_program_are_scored_as_ours(tmp_path, run, theirs):
     rows = [
         {"name": "true", "method": "folder", "path": str(theirs / "occlusion")},
@@ -547,6 +552,7 @@ def test_masks_of_another_program_are_scored_as_ours(tmp_path, run, theirs):
     assert table[0]["weights"] == "" and table[1]["difference"] == "0.0"
 
 
+@pytest.mark.slow
 def test_a_folder_needs_no_weights_and_its_faults_are_named(tmp_path, run, theirs, caplog):
     row = {"name": "theirs", "method": "folder", "path": str(theirs / "occlusion")}
     assert run([row], f"model.weights_dir={tmp_path / 'nowhere'}") == 0
@@ -559,6 +565,7 @@ def test_a_folder_needs_no_weights_and_its_faults_are_named(tmp_path, run, their
     assert "has a path" in caplog.text
 
 
+@pytest.mark.slow
 def test_changed_masks_are_scored_again(tmp_path, run, theirs):
     row = {"name": "theirs", "method": "folder", "path": str(theirs / "occlusion")}
     assert run([row]) == 0
@@ -572,6 +579,7 @@ def test_a_missing_suite_is_called_missing(tmp_path):
         read_suite(tmp_path / "none.yaml")
 
 
+@pytest.mark.slow
 def test_the_rules_for_truths_are_scored_and_stated_row_by_row(tmp_path, data, run):
     for path in data.glob("*_occlusion.png"):
         path.unlink()

@@ -132,6 +132,7 @@ def test_a_complete_suite_ends_with_zero_and_the_option_needs_a_suite(suite, min
     assert "give --suite too" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_suites_of_the_mini_models_lack_only_their_faces(tmp_path, processed_folder):
     processed_folder(64)
     processed_folder(48, "train")

@@ -18,6 +18,7 @@ def output_of(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["s3pot.runs.inference", "s3pot.build", "s3pot.api"])
 def test_no_command_loads_torchvision_or_the_compiler(module: str) -> None:
     program = (
@@ -27,6 +28,7 @@ def test_no_command_loads_torchvision_or_the_compiler(module: str) -> None:
     assert output_of(program) == ""
 
 
+@pytest.mark.slow
 def test_the_whole_package_is_there_for_who_asks() -> None:
     program = (
         "import s3pot.sam.frozen, segment_anything.modeling as modeling; "
@@ -38,6 +40,7 @@ def test_the_whole_package_is_there_for_who_asks() -> None:
     assert output_of(program) == "True SamPredictor default"
 
 
+@pytest.mark.slow
 def test_a_package_that_is_loaded_stays_as_it_is() -> None:
     program = (
         "import segment_anything; before = segment_anything; import s3pot.sam.frozen, sys; "
@@ -46,6 +49,7 @@ def test_a_package_that_is_loaded_stays_as_it_is() -> None:
     assert output_of(program) == "True True"
 
 
+@pytest.mark.slow
 def test_names_that_are_nowhere_are_missing_as_ever() -> None:
     program = (
         "import s3pot.sam.frozen, segment_anything; "

@@ -30,6 +30,7 @@ def scenes(bank: Bank, count: int = 60) -> list[crowd.CrowdScene]:
     return [draw_crowd(np.random.default_rng([4, i]), bank, SIDE) for i in range(count)]
 
 
+@pytest.mark.slow
 def test_same_stream_same_scene(bank: Bank) -> None:
     first, second = (draw_crowd(np.random.default_rng(9), bank, SIDE) for _ in range(2))
     np.testing.assert_array_equal(first.image, second.image)
@@ -37,6 +38,7 @@ def test_same_stream_same_scene(bank: Bank) -> None:
     assert not np.array_equal(first.image, draw_crowd(np.random.default_rng(8), bank, SIDE).image)
 
 
+@pytest.mark.slow
 def test_faces_of_all_sizes_and_numbers(bank: Bank) -> None:
     drawn = scenes(bank)
     counts = [len(scene.boxes) for scene in drawn]
@@ -49,6 +51,7 @@ def test_faces_of_all_sizes_and_numbers(bank: Bank) -> None:
         assert (middle >= 0).all() and (middle < SIDE).all()
 
 
+@pytest.mark.slow
 def test_landmarks_lie_in_their_box_and_in_order(bank: Bank) -> None:
     turns = []
     for scene in scenes(bank):

@@ -105,6 +105,7 @@ def test_landmarks_of_a_head_seen_from_the_front() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "bench"])
 def test_the_person_covers_every_part_and_leaves_background(split: str) -> None:
     for index in range(8):

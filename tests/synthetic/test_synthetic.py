@@ -51,6 +51,7 @@ def test_shapes_and_types(samples: list[FaceSample]) -> None:
         json.dumps(sample.meta)
 
 
+@pytest.mark.slow
 def test_occlusion_is_the_occluder_on_the_region(samples: list[FaceSample]) -> None:
     for sample in samples:
         expected = sample.occluder & region_of(sample.labels)
@@ -135,6 +136,7 @@ def test_every_argument_counts() -> None:
         assert not np.array_equal(base.clean, other.clean)
 
 
+@pytest.mark.slow
 def test_the_scene_is_the_same_at_every_size() -> None:
     same_kinds = 0  # an occluder is drawn anew by the share it hides, so rounding can matter
     for index in range(6):
@@ -311,6 +313,7 @@ def test_command_writes_the_folder(tmp_path: Path) -> None:
     assert {"seed", "kinds", "difficulty", "skin_tone", "pose"} <= set(lines[0])
 
 
+@pytest.mark.slow
 def test_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     out = tmp_path / "set"
     command = ["--out", str(out), "--count", "4", "--size", "64"]
@@ -343,6 +346,7 @@ def test_command_refuses_with_one_line(tmp_path: Path, caplog: pytest.LogCapture
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_contact_sheet_tool(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     assert (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+import pytest
 import yaml
 
 import evaluate
@@ -31,6 +32,7 @@ def test_without_a_region_or_surroundings_nothing_is_found() -> None:
         assert not grabcut_occlusion(image, region).any()
 
 
+@pytest.mark.slow
 def test_its_masks_are_a_row_of_a_table(tmp_path, processed_folder, mini_options) -> None:
     data, masks = processed_folder(2), tmp_path / "masks"
     assert main(["--datapath", str(data), "--output_dir", str(masks)]) == 0

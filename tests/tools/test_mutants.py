@@ -62,6 +62,7 @@ def test_one_mutant_a_line_differs_in_one_statement() -> None:
         assert mutant.before != mutant.after and mutant.after in mutant.source
 
 
+@pytest.mark.slow
 def test_the_choice_is_that_of_the_seed() -> None:
     assert choose(30, seed=1) == choose(30, seed=1) != choose(30, seed=2)
     assert len(choose(30, seed=1)) == 30

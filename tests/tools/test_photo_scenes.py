@@ -54,6 +54,7 @@ def test_the_truth_lies_where_the_picture_does(person: Person) -> None:
     assert 0 < placed.middle[0] - columns.mean() < 0.5 * placed.face_side
 
 
+@pytest.mark.slow
 def test_people_have_places_of_their_own(person: Person) -> None:
     canvas, places = draw_canvas(np.random.default_rng(1), [person] * 4)
     assert canvas.shape[0] > 2 * photo_scenes.PLACE
@@ -72,6 +73,7 @@ def result_at(place: Placed, offset: float) -> SimpleNamespace:
     return SimpleNamespace(alignment=replace(whole, quad=as_quad(corners + middle)))
 
 
+@pytest.mark.slow
 def test_a_face_is_found_by_the_nearest_crop(person: Person) -> None:
     _, (place, other) = draw_canvas(np.random.default_rng(2), [person] * 2)
     results = [result_at(place, 0.1), result_at(place, 0.02), result_at(other, 0.3)]

@@ -17,6 +17,7 @@ people = st.lists(st.integers(0, 12), min_size=1, max_size=60).map(
 )
 
 
+@pytest.mark.slow
 @given(people, st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_nobody_is_in_two_parts_and_shares_of_1_take_all(groups: dict[str, str], seed: int) -> None:
@@ -33,6 +34,7 @@ def test_nobody_is_in_two_parts_and_shares_of_1_take_all(groups: dict[str, str],
         assert counts[part] - share * len(groups) <= largest
 
 
+@pytest.mark.slow
 @given(people, st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_numbers_are_not_exceeded(groups: dict[str, str], seed: int) -> None:

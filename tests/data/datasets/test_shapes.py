@@ -36,6 +36,7 @@ def slow_runs(mask: np.ndarray) -> list[int]:
     return runs
 
 
+@pytest.mark.slow
 @given(masks)
 @settings(max_examples=80, deadline=None)
 def test_run_lengths_are_those_of_pycocotools(mask: np.ndarray) -> None:
@@ -47,6 +48,7 @@ def test_run_lengths_are_those_of_pycocotools(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(run_lengths.decode(runs, mask.shape), mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_long_runs(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -72,6 +74,7 @@ def test_runs_that_do_not_fill_the_mask_are_refused(counts: list[int]) -> None:
         run_lengths.decode(counts, (4, 4))
 
 
+@pytest.mark.slow
 @given(masks)
 @settings(max_examples=80, deadline=None)
 def test_polygons_along_edges_are_drawn_by_coco_as_the_mask(mask: np.ndarray) -> None:
@@ -94,6 +97,7 @@ def has_hole(mask: np.ndarray) -> bool:
     return False
 
 
+@pytest.mark.slow
 @given(masks, st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_instances_come_back(mask: np.ndarray, as_polygons: bool) -> None:
@@ -108,6 +112,7 @@ def test_instances_come_back(mask: np.ndarray, as_polygons: bool) -> None:
     np.testing.assert_array_equal(back[2], ~mask)
 
 
+@pytest.mark.slow
 @given(masks, masks)
 @settings(max_examples=60, deadline=None)
 def test_labelme_shapes_come_back(
