@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import torch
 
+import inference
 from s3pot.types import Prompts
 
 
@@ -34,3 +36,13 @@ class MakesFolder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (os.mkdir, (str(self.target),))
+
+
+def inference_run(datapath: Path, output_dir: Path, options: Sequence[str]) -> Callable[..., int]:
+    """Give ``inference.py`` on a folder, a function of further options to the exit code."""
+
+    def run(*further: str) -> int:
+        folders = ["--datapath", str(datapath), "--output_dir", str(output_dir)]
+        return inference.main([*folders, *options, *further])
+
+    return run

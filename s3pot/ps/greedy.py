@@ -119,11 +119,13 @@ def _dominant_pairs(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     count, height, width = keys.shape
     # One place more than there are rows, for what is written without a match and read by nobody.
     column_of_row = whole.new_full((count, height + 1), -1)
-    rows, cols = (whole[:length].expand(count, -1) for length in (height, width))
+    rows = whole[:height].expand(count, -1)
+    cols = whole[:width].expand(count, -1)
     while rows.shape[1]:
         place = whole[: rows.shape[1]]
         for _ in range(ROUNDS_PER_CHECK):
-            best_col, best_row = keys.argmax(dim=2), keys.argmax(dim=1)
+            best_col = keys.argmax(dim=2)
+            best_row = keys.argmax(dim=1)
             value = keys.gather(2, best_col[..., None])[..., 0]
             mutual = (best_row.gather(1, best_col) == place) & (value != TAKEN)
             target = torch.where(mutual, rows, height)
@@ -264,7 +266,8 @@ def _scan(scores: Tensor, hold: Tensor, cap: Tensor) -> Tensor:
     count, width = scores.shape
     flat = ((scores >= hold) & (scores <= cap[:, None])).flatten().nonzero()[:, 0]
     falling = flat[_falling(scores.flatten()[flat])].cpu().numpy()
-    owner, free = np.full(width, count, dtype=np.int64), np.ones(count, dtype=bool)
+    owner = np.full(width, count, dtype=np.int64)
+    free = np.ones(count, dtype=bool)
     for start in range(0, len(falling), CHUNK):
         rows, cols = np.divmod(falling[start : start + CHUNK], width)
         alive = free[rows] & (owner[cols] == count)

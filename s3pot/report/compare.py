@@ -75,8 +75,11 @@ class Pair:
     @property
     def difference(self) -> float | None:
         """How much higher the IoU of B is; None without truth."""
-        first, second = self.first.get("occlusion_iou"), self.second.get("occlusion_iou")
-        return None if first is None or second is None else float(second) - float(first)
+        iou_of_a = self.first.get("occlusion_iou")
+        iou_of_b = self.second.get("occlusion_iou")
+        if iou_of_a is None or iou_of_b is None:
+            return None
+        return float(iou_of_b) - float(iou_of_a)
 
 
 def read_run(folder: Path) -> Run:

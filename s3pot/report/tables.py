@@ -42,7 +42,8 @@ def markdown(rows: Sequence[TableRow]) -> str:
     """The table for people; columns that are empty in all rows are left out."""
     columns = used_columns(rows)
     headings = [f"{column.key} (95 %)" if column.interval else column.key for column in columns]
-    lines = [["name", *headings], ["---"] * (1 + len(columns))]
+    titles = ["name", *headings]
+    lines = [titles, ["---" for _ in titles]]
     for row in rows:
         values = cell_values(row)
         cells = [_markdown_cell(values, column) for column in columns]
@@ -85,8 +86,8 @@ def _bars(rows: Sequence[TableRow]) -> list[Bar]:
             and scores.occlusion_iou_low is not None
             and scores.occlusion_iou_high is not None
         ):
-            low, high = scores.occlusion_iou_low, scores.occlusion_iou_high
-            bars.append(Bar(row.name, scores.occlusion_iou, low, high, row.oracle))
+            interval = (scores.occlusion_iou_low, scores.occlusion_iou_high)
+            bars.append(Bar(row.name, scores.occlusion_iou, *interval, row.oracle))
     return bars
 
 

@@ -29,8 +29,8 @@ SEARCH_SIDES = (160, 320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
 MIN_SCORE = 0.5  # finds below it are no more than hints at a face
-HINT_SCORE = 0.4  # and those below this are not looked at again
-LOOKED_AT_AGAIN = 4  # so many of the largest faces
+HINT_SCORE = 0.4  # hints below it are dropped
+LOOKED_AT_AGAIN = 4  # number of the largest faces that are looked at again
 LOOKS = 2
 # Sizes in which such a face is seen last: on 50 drawn faces the mean of their landmarks takes the
 # error of the crop's corners from 0.118 of its side to 0.112.
@@ -116,7 +116,8 @@ class MiniFaceDetector:
         """Find faces and hints at faces at one scale, surest first; the image as for `detect`."""
         resized = _resized(image, scale)
         height, width = resized.shape[:2]
-        right, below = -width % MULTIPLE, -height % MULTIPLE
+        right = -width % MULTIPLE
+        below = -height % MULTIPLE
         padded = cv2.copyMakeBorder(resized, 0, below, 0, right, cv2.BORDER_REPLICATE)
         (faces,) = self._run([padded])
         ratio = np.array([image.shape[1] / width, image.shape[0] / height])
@@ -138,14 +139,16 @@ class MiniFaceDetector:
             again has half its score.
         """
         upright = self._look_closely(image, face)
-        best, least = upright, LIKELY_LOOK
+        best = upright
+        least = LIKELY_LOOK
         if upright is not None:
             least = max(least, upright.score + TURN_MARGIN)
         if upright is None or upright.score < SURE_LOOK:
             for way in self._other_ways_up(image, face):
                 other = self._look_closely(image, way)
                 if other is not None and other.score > least and _fills(face, other.landmarks):
-                    best, least = other, other.score
+                    best = other
+                    least = other.score
         if best is None:
             return replace(face, score=face.score / 2)
         finest = self._look(image, best, FINEST_ZOOMS) or best

@@ -184,7 +184,8 @@ class FrozenSam(nn.Module):
         points = F.pad(points_sam.float() + 0.5, (0, 0, 0, 1))
         labels = F.pad(labels, (0, 1), value=-1)[..., None]
         position = encoder.pe_layer.forward_with_coords(points, encoder.input_image_size)
-        negative, positive = encoder.point_embeddings[0].weight, encoder.point_embeddings[1].weight
+        negative = encoder.point_embeddings[0].weight
+        positive = encoder.point_embeddings[1].weight
         tokens = position + torch.where(labels == 1, positive, negative)
         return torch.where(labels == -1, encoder.not_a_point_embed.weight, tokens)
 

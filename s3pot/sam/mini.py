@@ -108,8 +108,11 @@ class MiniImageEncoder(nn.Module):
 
 def build_mini_sam(size: MiniSamSize) -> Sam:
     """A ``Sam`` of small parts with fresh weights."""
-    side, width, masks = size.image // size.patch, size.tokens, size.masks
+    side = size.image // size.patch
+    width = size.tokens
     attention = TwoWayTransformer(2, width, num_heads=8, mlp_dim=size.decoder_mlp)
-    decoder = MaskDecoder(transformer_dim=width, transformer=attention, num_multimask_outputs=masks)
+    decoder = MaskDecoder(
+        transformer_dim=width, transformer=attention, num_multimask_outputs=size.masks
+    )
     prompts = PromptEncoder(width, (side, side), (size.image, size.image), mask_in_chans=16)
     return Sam(MiniImageEncoder(size), prompts, decoder)

@@ -139,7 +139,8 @@ def _sort_members(members: Mapping[str, Member]) -> tuple[Member, dict[str, Memb
 def _check_old_format(stream: BinaryIO) -> None:
     """Check five pickles (magic number, protocol, system, content, keys) and the storages."""
     stream.seek(0)
-    magic, protocol = (_walk(_Bounded(stream)).result for _ in range(2))
+    magic = _walk(_Bounded(stream)).result
+    protocol = _walk(_Bounded(stream)).result
     if magic != _OLD_MAGIC or protocol != _OLD_PROTOCOL:
         raise DamagedPickle("it does not start as a file of torch.save does")
     _walk(_Bounded(stream))

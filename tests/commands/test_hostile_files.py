@@ -11,7 +11,7 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 import torch
-from builders import MakesFolder
+from builders import MakesFolder, inference_run
 
 import generate_reference
 import inference
@@ -36,11 +36,7 @@ def data(processed_folder: Make) -> Path:
 
 @pytest.fixture
 def segment(tmp_path: Path, data: Path, mini_options: list[str]) -> Run:
-    def call(*options: str) -> int:
-        folders = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
-        return inference.main([*folders, *mini_options, *options])
-
-    return call
+    return inference_run(data, tmp_path / "out", mini_options)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 import torch
+from builders import inference_run
 
-import inference
 from s3pot.data.face_folder import PARSING, REFERENCE
 from s3pot.data.masks import read_mask
 from s3pot.io import write_npy
@@ -31,11 +31,7 @@ def data(processed_folder: Make) -> Path:
 
 @pytest.fixture
 def segment(tmp_path: Path, data: Path, mini_options: list[str]) -> Run:
-    def call(*options: str) -> int:
-        folders = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
-        return inference.main([*folders, *mini_options, *options])
-
-    return call
+    return inference_run(data, tmp_path / "out", mini_options)
 
 
 def result(tmp_path: Path, name: str) -> dict[str, Any]:

@@ -273,7 +273,8 @@ def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]
             continue
         rows = np.flatnonzero(mask.any(axis=1))
         columns = np.flatnonzero(mask.any(axis=0))
-        left, top = int(columns[0]), int(rows[0])
+        left = int(columns[0])
+        top = int(rows[0])
         polygons = edge_polygons(mask) if as_polygons else None
         instances.append(
             {

@@ -9,7 +9,7 @@ face as 0 and 255.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from typing_extensions import override
@@ -82,14 +82,7 @@ class ImageMaskFolders(DatasetAdapter):
 
     @override
     def items(self) -> Sequence[DatasetItem]:
-        splits = self._splits()
-        items = [
-            replace(item, splits=tuple(split for split in splits if item.name in splits[split]))
-            for item in list_images(self.images)
-        ]
-        if not items:
-            raise DatasetError(f"{self.images} holds no images; expected {self.layout}.")
-        return items
+        return self.images_of(self.images, self._splits())
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:

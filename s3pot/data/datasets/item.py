@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -116,6 +116,24 @@ class DatasetAdapter(ABC):
     def problems(self) -> Sequence[str]:
         """Say what is wrong beside the images, such as masks without one; names file and key."""
         return ()
+
+    def images_of(self, folder: Path, splits: Mapping[str, Collection[str]]) -> list[DatasetItem]:
+        """List the images of a folder, with the splits that name them.
+
+        Args:
+            folder: Where the images are.
+            splits: Names of images by split.
+
+        Raises:
+            DatasetError: There is none.
+        """
+        items = list_images(folder)
+        if not items:
+            raise DatasetError(f"{folder} holds no images; expected {self.layout}.")
+        return [
+            replace(item, splits=tuple(split for split in splits if item.name in splits[split]))
+            for item in items
+        ]
 
     def require_folder(self, *parts: str) -> Path:
         """Give a sub-folder that the layout needs.

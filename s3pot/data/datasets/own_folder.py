@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from typing_extensions import override
@@ -53,14 +52,7 @@ class OwnFolder(DatasetAdapter):
 
     @override
     def items(self) -> Sequence[DatasetItem]:
-        splits = read_splits(self.root / SPLITS)
-        items = [
-            replace(item, splits=tuple(split for split in splits if item.name in splits[split]))
-            for item in list_images(self.images)
-        ]
-        if not items:
-            raise DatasetError(f"{self.images} holds no images; expected {self.layout}.")
-        return items
+        return self.images_of(self.images, read_splits(self.root / SPLITS))
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:

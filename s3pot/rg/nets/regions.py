@@ -94,7 +94,8 @@ class RegionPlan:
         return self._levels[size]
 
     def _level(self, labels: Tensor, size: int) -> Level:
-        maps, labels = labels.numpy(), labels.to(self.device)
+        maps = labels.numpy()
+        labels = labels.to(self.device)
         tiles = []
         for region in np.unique(maps).tolist():
             for box in cover((maps == region).any(axis=0)):
@@ -109,7 +110,8 @@ def check_labels(labels: Tensor, regions: int) -> None:
         raise ValueError(
             f"expected integer label maps (B, M, M), got {labels.dtype} {tuple(labels.shape)}"
         )
-    low, high = int(labels.min()), int(labels.max())
+    low = int(labels.min())
+    high = int(labels.max())
     if low < 0 or high >= regions:
         raise ValueError(f"labels run from {low} to {high}; the network knows 0 to {regions - 1}")
 
@@ -157,7 +159,8 @@ def cover(region: np.ndarray) -> list[Box]:
 
 
 def _bounds(region: np.ndarray) -> Box | None:
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    rows = np.flatnonzero(region.any(1))
+    columns = np.flatnonzero(region.any(0))
     if not rows.size:
         return None
     return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
@@ -194,7 +197,8 @@ class Cut(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, boxes: Sequence[Box]) -> tuple[Tensor, ...]:
         """Return the (B, C, h, w) piece of every box of `x` (B, C, H, W)."""
-        ctx.boxes, ctx.shape = boxes, x.shape
+        ctx.boxes = boxes
+        ctx.shape = x.shape
         return tuple(x[(..., *box.slices)].clone() for box in boxes)
 
     @staticmethod

@@ -110,7 +110,8 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.norm2 = nn.BatchNorm2d(channels)
         self.attn = Attention(channels)
         self.mlp = ConvMLP(channels, channels * ratio)
         self.layer_scale_1 = nn.Parameter(torch.full((channels,), 1e-2))

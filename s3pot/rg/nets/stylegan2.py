@@ -82,8 +82,10 @@ class ModulatedConv(nn.Module):
         if self.up:
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
             # Row t of the whole map is row t - first of this piece.
-            row, column = box.y0 + 1 - 2 * (box.y0 // 2), box.x0 + 1 - 2 * (box.x0 // 2)
-            height, width = box.y1 - box.y0 + 3, box.x1 - box.x0 + 3
+            row = box.y0 + 1 - 2 * (box.y0 // 2)
+            column = box.x0 + 1 - 2 * (box.x0 // 2)
+            height = box.y1 - box.y0 + 3
+            width = box.x1 - box.x0 + 3
             x = self.blur(x[:, :, row : row + height, column : column + width])
         else:
             x = F.conv2d(x, weight)
@@ -205,7 +207,8 @@ class Generator(nn.Module):
         self.input = ConstantInput(channels[0])
         self.conv1 = StyledConv(channels[0], channels[0], style_dim, up=False)
         self.to_rgb1 = ToRGB(channels[0], style_dim, up=False)
-        self.convs, self.to_rgbs = nn.ModuleList(), nn.ModuleList()
+        self.convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
         for below, here in zip(channels, channels[1:]):
             self.convs.append(StyledConv(below, here, style_dim, up=True))
             self.convs.append(StyledConv(here, here, style_dim, up=False))
