@@ -143,7 +143,7 @@ def require_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTru
     Raises:
         S3potError: The face has no truth, or one of its files is damaged or does not fit.
     """
-    truth = load_truth(face, policy)
+    truth = load_face_truth(face, policy)
     if truth is None:
         raise BadFace(
             f"{face.name} has no truth: <stem>_occlusion.png, LabelMe <stem>.json or "
@@ -152,7 +152,17 @@ def require_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTru
     return truth
 
 
-def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
+def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> np.ndarray | None:
+    """Read the true occlusion of a face alone; see ``load_face_truth``.
+
+    Returns:
+        bool (H, W), the size of the raw face; None if there is no truth.
+    """
+    truth = load_face_truth(face, policy)
+    return None if truth is None else truth.occlusion
+
+
+def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
     """Read the truth of a face, if it has one.
 
     Args:
@@ -270,7 +280,7 @@ def try_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth |
         The truth; None if there is none, or one that cannot be used, which is a warning.
     """
     try:
-        return load_truth(face, policy)
+        return load_face_truth(face, policy)
     except S3potError as error:
         logger.warning("%s: no score, for its truth cannot be used: %s", face.name, error)
         return None

@@ -105,9 +105,8 @@ def test_the_authors_layout(tmp_path: Path, suffix: str) -> None:
     assert face.name == "set/17"
     assert face.raw.suffix == suffix
     assert load_aligned_face(face).image.shape == (40, 60, 3)
-    loaded = load_truth(face)
-    assert loaded is not None
-    truth = loaded.occlusion
+    truth = load_truth(face)
+    assert truth is not None
     assert truth.shape == (40, 60)
     assert truth[:20, :30].all()  # polygons are in the annotated picture's pixels, twice as many
     assert not truth[22:].any()
@@ -119,9 +118,8 @@ def test_labelme_shapes_and_their_errors(tmp_path: Path) -> None:
     shape = {"points": [[10, 10], [30, 10], [30, 20], [10, 20]]}
     content = {"imageWidth": 60, "imageHeight": 40, "shapes": [shape]}
     (folder / "photo.json").write_text(json.dumps(content))
-    loaded = load_truth(face)
-    assert loaded is not None
-    truth = loaded.occlusion
+    truth = load_truth(face)
+    assert truth is not None
     assert truth[10:21, 10:31].all() and truth.sum() == 21 * 11
     for text in ("{", '{"shapes": 3}', '{"imageWidth": 0, "imageHeight": 1, "shapes": []}'):
         (folder / "photo.json").write_text(text)
@@ -136,18 +134,17 @@ def test_truth_as_png(processed_folder: Make, high: int) -> None:
     want = np.zeros((64, 64), bool)
     want[3:9, 5:7] = True
     write_png(face.occlusion_truth, want.astype(np.uint8) * high)
-    loaded = load_truth(face)
-    assert loaded is not None
-    np.testing.assert_array_equal(loaded.occlusion, want)
+    truth = load_truth(face)
+    assert truth is not None
+    np.testing.assert_array_equal(truth, want)
 
 
 def test_truth_without_occlusion_and_of_another_size(processed_folder: Make) -> None:
     face = find_faces(processed_folder(1))[0]
     assert face.occlusion_truth is not None
     write_png(face.occlusion_truth, np.zeros((64, 64), bool))
-    loaded = load_truth(face)
-    assert loaded is not None
-    truth = loaded.occlusion
+    truth = load_truth(face)
+    assert truth is not None
     assert not truth.any()
     write_png(face.occlusion_truth, np.zeros((32, 64), bool))
     with pytest.raises(S3potError, match="64 x 32, but its image is 64 x 64"):
