@@ -131,7 +131,7 @@ def fuzz_here(name: str, options: Sequence[str]) -> None:
     reader = readers()[name]
     from s3pot.stored_zip import BadArchive
     from s3pot.types import S3potError
-    from s3pot.weights.safe_pickle import DamagedPickle, UnsafePickle
+    from s3pot.weights.pickle_walk import DamagedPickle, UnsafePickle
 
     def try_input(content: bytes) -> None:
         try:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from s3pot.types import S3potError
 from s3pot.weights.contents import foreign_kind
+from s3pot.weights.pickle_walk import DamagedPickle, UnsafePickle
 from s3pot.weights.recognize import recognize
-from s3pot.weights.safe_pickle import DamagedPickle, UnsafePickle, check_checkpoint
+from s3pot.weights.safe_pickle import check_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import io
 import os
-import pickletools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO
 
 from s3pot.stored_zip import BadArchive, Member, read_members
-
-MAX_PICKLE_BYTES = 64 << 20  # of the part that describes the tensors
-MOST_VALUES = 5_000_000  # in one file, a shared one as often as it is used
-DEEPEST = 64  # containers in containers
-MOST_LONG_BYTES = 32  # of one integer
+from s3pot.weights.pickle_walk import (
+    MAX_PICKLE_BYTES,
+    BoundedPickle,
+    Container,
+    DamagedPickle,
+    UnsafePickle,
+    walk_pickle,
+)
 
 _ZIP_MAGIC = b"PK\3\4"
 # What older versions write before everything else.
@@ -34,46 +35,6 @@ _SMALL_MEMBERS = frozenset(
     ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 )
 _MOST_SMALL_BYTES = 4096
-
-# Storage types by name: bytes of one element.
-_STORAGES = {
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-    "ComplexFloatStorage": 8,
-    "ComplexDoubleStorage": 16,
-}
-_DTYPES = frozenset(
-    f"torch {name}"
-    for name in (
-        "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 bool complex64 complex128"
-    ).split()
-)
-_ORDERED_DICT = "collections OrderedDict"
-_NAMESPACE = "argparse Namespace"  # E4S keeps its options in one
-_TENSOR = "torch._utils _rebuild_tensor_v2"
-_PARAMETER = "torch._utils _rebuild_parameter"
-_GLOBALS = (
-    frozenset((_ORDERED_DICT, _NAMESPACE, _TENSOR, _PARAMETER, "torch Size", "torch device"))
-    | _DTYPES
-    | frozenset(f"torch {name}" for name in _STORAGES)
-    | {"torch.storage UntypedStorage"}
-)
-
-
-class UnsafePickle(ValueError):
-    """A pickle wants more than tensors and plain values; the message says what."""
-
-
-class DamagedPickle(ValueError):
-    """A file is no checkpoint, or is cut off; the message says how."""
 
 
 def check_checkpoint(stream: BinaryIO) -> None:
@@ -105,7 +66,7 @@ def _check_zip(stream: BinaryIO) -> None:
         raise UnsafePickle(f"its data.pkl has {description.size:,} bytes")
     stream.seek(description.start)
     pickle = io.BytesIO(stream.read(description.size))
-    walk = _walk(pickle)
+    walk = walk_pickle(pickle)
     if pickle.read(1):
         raise UnsafePickle("something follows the pickle in data.pkl")
     for storage in walk.storages.values():
@@ -139,14 +100,14 @@ def _sort_members(members: Mapping[str, Member]) -> tuple[Member, dict[str, Memb
 def _check_old_format(stream: BinaryIO) -> None:
     """Check five pickles (magic number, protocol, system, content, keys) and the storages."""
     stream.seek(0)
-    magic = _walk(_Bounded(stream)).result
-    protocol = _walk(_Bounded(stream)).result
+    magic = walk_pickle(BoundedPickle(stream)).result
+    protocol = walk_pickle(BoundedPickle(stream)).result
     if magic != _OLD_MAGIC or protocol != _OLD_PROTOCOL:
         raise DamagedPickle("it does not start as a file of torch.save does")
-    _walk(_Bounded(stream))
-    content = _walk(_Bounded(stream))
-    keys = _walk(_Bounded(stream)).result
-    if not isinstance(keys, _Container) or keys.kind != "list":
+    walk_pickle(BoundedPickle(stream))
+    content = walk_pickle(BoundedPickle(stream))
+    keys = walk_pickle(BoundedPickle(stream)).result
+    if not isinstance(keys, Container) or keys.kind != "list":
         raise DamagedPickle("its list of storages is missing")
     if sorted(map(repr, keys.items)) != sorted(map(repr, content.storages)):
         raise UnsafePickle("its list of storages names others than its content uses")
@@ -162,414 +123,3 @@ def _check_old_format(stream: BinaryIO) -> None:
         raise DamagedPickle(f"it ends {position - size:,} bytes too early")
     if position < size:
         raise UnsafePickle(f"{size - position:,} bytes follow its last storage")
-
-
-@dataclass(frozen=True)
-class _Global:
-    """Something that the pickle asks for by name, ``module name``."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """Bytes that tensors share.
-
-    Attributes:
-        key: Its name in the file.
-        item_size: Bytes of an element.
-        size: Bytes of all.
-    """
-
-    key: str
-    item_size: int
-    size: int
-
-
-@dataclass(frozen=True)
-class _Object:
-    """A tensor, parameter, device or size: nothing can be put into it.
-
-    Attributes:
-        kind: Which.
-    """
-
-    kind: str
-
-
-@dataclass
-class _Container:
-    """A list, tuple, dict, OrderedDict or Namespace.
-
-    Attributes:
-        kind: Which.
-        items: Of a list or tuple.
-        values: All values below it, shared ones as often as they are used.
-        depth: Containers in containers, itself included.
-        is_placed: It is part of another one, so it must not change any more: no pickle of a
-            finished value changes it, and this leaves no way to make a circle.
-    """
-
-    kind: str
-    items: list[Any] = field(default_factory=list)
-    values: int = 1
-    depth: int = 1
-    is_placed: bool = False
-
-
-_MARK = object()
-_FILLED_BY_KEY = ("dict", "OrderedDict")
-
-
-class _Bounded:
-    """The next ``MAX_PICKLE_BYTES`` of a file: a text in a pickle says itself how long it is."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._left = MAX_PICKLE_BYTES
-
-    def read(self, size: int) -> bytes:
-        """Read so many bytes, or as many as there are."""
-        if size > self._left:
-            raise UnsafePickle(f"its pickle is larger than {MAX_PICKLE_BYTES >> 20} MiB")
-        self._left -= size
-        return self._stream.read(size)
-
-    def readline(self) -> bytes:
-        """Read to the next line break."""
-        line = self._stream.readline(self._left)
-        self._left -= len(line)
-        return line
-
-
-def _walk(stream: io.BytesIO | _Bounded) -> _Walk:
-    """Walk through one pickle; the stream is left behind it."""
-    walk = _Walk()
-    try:
-        for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
-            walk.step(opcode.name, argument)
-    except UnsafePickle:
-        raise
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedPickle(f"its pickle is damaged ({error})") from error
-    return walk
-
-
-class _Walk:
-    """What a pickle would build, opcode by opcode, without building it.
-
-    Attributes:
-        result: Its value once it is walked through: a plain value or one of the classes above.
-        storages: All storages by key.
-    """
-
-    def __init__(self) -> None:
-        self.result: Any = None
-        self.storages: dict[str, _Storage] = {}
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
-        self._values = 0
-
-    def step(self, name: str, argument: Any) -> None:
-        """Take one opcode with its argument, as ``pickletools`` names it.
-
-        Raises:
-            UnsafePickle: It is not needed for tensors and plain values.
-        """
-        handler = _OPCODES.get(name)
-        if handler is None:
-            raise UnsafePickle(f"it uses the pickle instruction {name}")
-        handler(self, argument)
-
-    def push(self, value: Any) -> None:
-        """Put a value on the stack."""
-        self._values += 1
-        if self._values > MOST_VALUES:
-            raise UnsafePickle(f"it holds more than {MOST_VALUES:,} values")
-        self._stack.append(value)
-
-    def pop(self) -> Any:
-        """Take the last value off the stack."""
-        value = self._stack.pop()
-        if value is _MARK:
-            raise DamagedPickle("its pickle is damaged (a mark where a value should be)")
-        return value
-
-    def pop_to_mark(self) -> list[Any]:
-        """Take all values since the last mark off the stack."""
-        position = len(self._stack) - 1
-        while self._stack[position] is not _MARK:
-            position -= 1
-            if position < 0:
-                raise DamagedPickle("its pickle is damaged (a mark is missing)")
-        values = self._stack[position + 1 :]
-        del self._stack[position:]
-        return values
-
-    def proto(self, version: int) -> None:
-        """The pickle's version."""
-        if version != 2:
-            raise UnsafePickle(f"it is a pickle of version {version}; torch.save writes version 2")
-
-    def plain(self, value: Any) -> None:
-        """A number, a text, a truth value or None."""
-        self.push(value)
-
-    def none(self, _: Any) -> None:
-        """None."""
-        self.push(None)
-
-    def true(self, _: Any) -> None:
-        """True."""
-        self.push(True)
-
-    def false(self, _: Any) -> None:
-        """False."""
-        self.push(False)
-
-    def long(self, value: int) -> None:
-        """A long integer."""
-        if value.bit_length() > 8 * MOST_LONG_BYTES:
-            raise UnsafePickle("it holds a number of absurd length")
-        self.push(value)
-
-    def mark(self, _: Any) -> None:
-        """The beginning of several values."""
-        self.push(_MARK)
-
-    def empty_list(self, _: Any) -> None:
-        """A list, to be filled."""
-        self.push(_Container("list"))
-
-    def empty_dict(self, _: Any) -> None:
-        """A dict, to be filled."""
-        self.push(_Container("dict"))
-
-    def make_tuple(self, values: Sequence[Any]) -> None:
-        """A tuple, complete."""
-        container = _Container("tuple")
-        self._put(container, values)
-        self.push(container)
-
-    def append(self, values: Sequence[Any]) -> None:
-        """Add values to the list on the stack."""
-        target = self._stack[-1]
-        if not isinstance(target, _Container) or target.kind != "list":
-            raise UnsafePickle("it appends to something that is no list")
-        self._put(target, values)
-
-    def set_items(self, values: Sequence[Any]) -> None:
-        """Add keys and values, by turns, to the dict on the stack."""
-        target = self._stack[-1]
-        if not isinstance(target, _Container) or target.kind not in _FILLED_BY_KEY:
-            raise UnsafePickle("it sets items of something that is no dict")
-        if len(values) % 2:
-            raise DamagedPickle("its pickle is damaged (a key without a value)")
-        if not all(isinstance(key, (str, int, float)) or key is None for key in values[::2]):
-            raise UnsafePickle("a key in it is neither a text nor a number")
-        self._put(target, values)
-
-    def build(self, _: Any) -> None:
-        """Give attributes to an OrderedDict or a Namespace."""
-        state = self.pop()
-        target = self._stack[-1]
-        takes_state = isinstance(target, _Container) and target.kind in ("OrderedDict", "Namespace")
-        if not takes_state or not isinstance(state, _Container) or state.kind != "dict":
-            raise UnsafePickle("it sets attributes of something that has none")
-        self._put(target, [state])
-
-    def find(self, path: str) -> None:
-        """Something by its module and name."""
-        if path not in _GLOBALS:
-            raise UnsafePickle(f"it wants {path.replace(' ', '.')}, but may hold no code")
-        self.push(_Global(path))
-
-    def reduce(self, _: Any) -> None:
-        """Call something; only what makes a tensor or an empty container is called."""
-        arguments = self.pop()
-        called = self.pop()
-        if not isinstance(called, _Global) or not isinstance(arguments, _Container):
-            raise UnsafePickle("it calls something that is no function")
-        if arguments.kind != "tuple":
-            raise DamagedPickle("its pickle is damaged (a call without arguments)")
-        values = arguments.items
-        if called.path == _TENSOR:
-            self._check_tensor(values)
-            self.push(_Object("tensor"))
-        elif called.path == _PARAMETER:
-            if not (len(values) == 3 and values[0] == _Object("tensor")):
-                raise UnsafePickle("a parameter in it is made from something that is no tensor")
-            self.push(_Object("tensor"))
-        elif called.path == _ORDERED_DICT and not values:
-            self.push(_Container("OrderedDict"))
-        elif called.path in ("torch Size", "torch device"):
-            self._check_plain_arguments(called.path, values)
-            self.push(_Object(called.path))
-        else:
-            raise UnsafePickle(f"it calls {called.path.replace(' ', '.')} in an unusual way")
-
-    def new_object(self, _: Any) -> None:
-        """Make an object without calling its class: a Namespace alone."""
-        arguments = self.pop()
-        made_from = self.pop()
-        is_bare = isinstance(arguments, _Container) and not arguments.items
-        if made_from != _Global(_NAMESPACE) or not is_bare:
-            raise UnsafePickle("it makes an object that is no argparse.Namespace")
-        self.push(_Container("Namespace"))
-
-    def persistent(self, _: Any) -> None:
-        """A storage, by ('storage', type, key, device, count of elements)."""
-        container = self.pop()
-        if not isinstance(container, _Container) or container.kind != "tuple":
-            raise UnsafePickle("it refers to something that is no storage")
-        storage = _storage_of(container.items)
-        if self.storages.setdefault(storage.key, storage) != storage:
-            raise UnsafePickle(f"storage {storage.key!r} occurs with two sizes")
-        self.push(storage)
-
-    def remember(self, number: int) -> None:
-        """Keep the last value under a number."""
-        if self._stack[-1] is _MARK:
-            raise DamagedPickle("its pickle is damaged (a mark where a value should be)")
-        self._memo[number] = self._stack[-1]
-
-    def recall(self, number: int) -> None:
-        """Take the value that is kept under a number."""
-        self.push(self._memo[number])
-
-    def stop(self, _: Any) -> None:
-        """The end."""
-        self.result = self.pop()
-        if self._stack:
-            raise DamagedPickle("its pickle is damaged (values are left over)")
-
-    def _put(self, target: _Container, values: Sequence[Any]) -> None:
-        """Count values that become part of a container."""
-        if target.is_placed:
-            raise UnsafePickle("it changes a value that is already part of another one")
-        for value in values:
-            if value is target or value is _MARK:
-                raise UnsafePickle("a value in it contains itself")
-            if isinstance(value, _Container):
-                value.is_placed = True
-                target.depth = max(target.depth, value.depth + 1)
-                target.values += value.values
-            else:
-                target.values += 1
-        if target.depth > DEEPEST:
-            raise UnsafePickle(f"its values are nested more than {DEEPEST} deep")
-        if target.values > MOST_VALUES:
-            raise UnsafePickle(f"it holds more than {MOST_VALUES:,} values")
-        if target.kind in ("list", "tuple"):
-            target.items += values
-
-    def _check_tensor(self, arguments: Sequence[Any]) -> None:
-        """Check the arguments of a tensor: it must lie inside its storage."""
-        if len(arguments) not in (6, 7) or (len(arguments) == 7 and arguments[6] is not None):
-            raise UnsafePickle("a tensor in it is made in an unusual way")
-        storage, offset, size, stride, requires_grad, hooks = arguments[:6]
-        are_hooks = isinstance(hooks, _Container) and hooks.kind == "OrderedDict"
-        if not isinstance(storage, _Storage) or not isinstance(requires_grad, bool):
-            raise UnsafePickle("a tensor in it has no storage")
-        if not are_hooks or hooks.values > 1:
-            raise UnsafePickle("a tensor in it has hooks, which are code")
-        sizes = _whole_numbers(size)
-        strides = _whole_numbers(stride)
-        if len(sizes) != len(strides) or not _is_whole(offset):
-            raise UnsafePickle("a tensor in it has no proper size")
-        count = 1
-        last = offset
-        for length, step in zip(sizes, strides):
-            count *= length
-            last += (length - 1) * step
-        held = storage.size // storage.item_size
-        if count > 0 and (last >= held or count > held):
-            raise UnsafePickle(
-                f"a tensor in it of {count:,} elements does not fit into its storage of {held:,}"
-            )
-        if count == 0 and offset > held:
-            raise UnsafePickle("an empty tensor in it lies outside its storage")
-
-    def _check_plain_arguments(self, path: str, values: Sequence[Any]) -> None:
-        if path == "torch Size":
-            if len(values) != 1:
-                raise UnsafePickle("a size in it is no list of numbers")
-            _whole_numbers(values[0])
-        elif not all(isinstance(value, (str, int)) for value in values):
-            raise UnsafePickle("a device in it is no text")
-
-
-def _storage_of(fields: Sequence[Any]) -> _Storage:
-    """Read what a pickle says about a storage."""
-    # A sixth value is of the old format: a view of another storage, or None.
-    if len(fields) not in (5, 6) or (len(fields) == 6 and fields[5] is not None):
-        raise UnsafePickle("it refers to a storage in an unusual way")
-    word, kind, key, device, count = fields[:5]
-    if word != "storage" or not isinstance(kind, _Global) or not _is_whole(count):
-        raise UnsafePickle("it refers to something that is no storage")
-    if not isinstance(key, str) or not isinstance(device, str):
-        raise UnsafePickle("a storage in it has no name")
-    module, _, name = kind.path.partition(" ")
-    item_size = 1 if name == "UntypedStorage" else _STORAGES.get(name)
-    if item_size is None or module not in ("torch", "torch.storage"):
-        raise UnsafePickle(f"a storage in it is of the unknown type {name}")
-    return _Storage(key, item_size, count * item_size)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
-
-
-def _whole_numbers(container: Any) -> list[int]:
-    """The members of a tuple or list of numbers that are not negative."""
-    if not isinstance(container, _Container) or container.kind not in ("tuple", "list"):
-        raise UnsafePickle("a size in it is no list of numbers")
-    if not all(_is_whole(value) for value in container.items):
-        raise UnsafePickle("a size in it is no list of numbers")
-    return container.items
-
-
-def _pop_two(walk: _Walk) -> list[Any]:
-    last = walk.pop()
-    return [walk.pop(), last]
-
-
-def _pop_three(walk: _Walk) -> list[Any]:
-    last = walk.pop()
-    return [*_pop_two(walk), last]
-
-
-_OPCODES: Mapping[str, Callable[[_Walk, Any], None]] = {
-    "PROTO": _Walk.proto,
-    "STOP": _Walk.stop,
-    "MARK": _Walk.mark,
-    "NONE": _Walk.none,
-    "NEWTRUE": _Walk.true,
-    "NEWFALSE": _Walk.false,
-    "BININT": _Walk.plain,
-    "BININT1": _Walk.plain,
-    "BININT2": _Walk.plain,
-    "LONG1": _Walk.long,
-    "BINFLOAT": _Walk.plain,
-    "BINUNICODE": _Walk.plain,
-    "EMPTY_LIST": _Walk.empty_list,
-    "EMPTY_DICT": _Walk.empty_dict,
-    "EMPTY_TUPLE": lambda walk, _: walk.make_tuple([]),
-    "TUPLE": lambda walk, _: walk.make_tuple(walk.pop_to_mark()),
-    "TUPLE1": lambda walk, _: walk.make_tuple([walk.pop()]),
-    "TUPLE2": lambda walk, _: walk.make_tuple(_pop_two(walk)),
-    "TUPLE3": lambda walk, _: walk.make_tuple(_pop_three(walk)),
-    "APPEND": lambda walk, _: walk.append([walk.pop()]),
-    "APPENDS": lambda walk, _: walk.append(walk.pop_to_mark()),
-    "SETITEM": lambda walk, _: walk.set_items(_pop_two(walk)),
-    "SETITEMS": lambda walk, _: walk.set_items(walk.pop_to_mark()),
-    "GLOBAL": _Walk.find,
-    "REDUCE": _Walk.reduce,
-    "NEWOBJ": _Walk.new_object,
-    "BUILD": _Walk.build,
-    "BINPERSID": _Walk.persistent,
-    "BINPUT": _Walk.remember,
-    "LONG_BINPUT": _Walk.remember,
-    "BINGET": _Walk.recall,
-    "LONG_BINGET": _Walk.recall,
-}

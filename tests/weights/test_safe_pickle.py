@@ -17,8 +17,9 @@ import pytest
 import torch
 from torch import nn
 
-from s3pot.weights import safe_pickle
-from s3pot.weights.safe_pickle import DamagedPickle, UnsafePickle, check_checkpoint
+from s3pot.weights import pickle_walk, safe_pickle
+from s3pot.weights.pickle_walk import DamagedPickle, UnsafePickle
+from s3pot.weights.safe_pickle import check_checkpoint
 
 Save = Callable[[Any], bytes]
 
@@ -312,12 +313,13 @@ def test_old_format_with_wrong_storages() -> None:
 
 
 def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safe_pickle, "MAX_PICKLE_BYTES", 1 << 10)
+    for module in (safe_pickle, pickle_walk):  # of a zip archive, of the old format
+        monkeypatch.setattr(module, "MAX_PICKLE_BYTES", 1 << 10)
     for save in (as_zip, as_old_format):
         check(save({"a": 1}))
         with pytest.raises(UnsafePickle, match="bytes|larger"):
             check(save({"a": "x" * 5000, "b": 1}))
-    monkeypatch.setattr(safe_pickle, "MOST_VALUES", 50)
+    monkeypatch.setattr(pickle_walk, "MOST_VALUES", 50)
     with pytest.raises(UnsafePickle, match="more than 50 values"):
         check(as_zip(list(range(100))))
 
