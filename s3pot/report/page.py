@@ -104,7 +104,7 @@ class Page:
     views: Sequence[View]
     sorts: Sequence[Sort]
     cards: Sequence[Card]
-    picture_size: int = 170
+    picture_size: int = 155
     notes: Sequence[str] = ()
     differences: Sequence[tuple[str, str, str]] = ()
 
