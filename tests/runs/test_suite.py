@@ -370,7 +370,7 @@ def test_demo_table_has_the_required_rows():
         "pixel-difference threshold",
         "token-contrast threshold",
         "single point",
-        "greedy points rasterised",
+        "greedy points rasterized",
         "no adapter",
         "general adapter",
         "general adapter (same 8 faces)",
