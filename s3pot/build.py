@@ -239,7 +239,7 @@ def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
 def truth_policy(truth: TruthConfig) -> TruthPolicy:
     """What of a truth counts, by the section ``truth`` of a config."""
     labels = LabelPolicy.from_text(truth.labels, truth.ignore)
-    return TruthPolicy(labels, truth.glasses, truth.sliver_width)
+    return TruthPolicy(labels, truth.glasses, truth.sliver_width, truth.min_piece)
 
 
 def quality_limits(config: Config) -> QualityLimits:

@@ -154,6 +154,7 @@ class TruthConfig:
     # Of a mask of the visible face: where its outline and the region's differ by less, nothing is
     # counted; in the unit of mask.sliver_width.
     sliver_width: float = _number(0.04, low=0, high=1)
+    min_piece: float = _number(0.005, low=0, high=1)  # likewise; in the unit of mask.min_piece
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ A truth is one of three, the first that there is:
 2. ``<stem>.json``: an annotation drawn with LabelMe, whose shapes are the occluders.
 3. ``<stem>_visible_face.png``: the face that can be seen. The occlusion is the parsed region
    without it, which is the method's own rule; so it depends on the parser, and nothing outside the
-   region is asked for. Slivers along the region's rim, where the two outlines differ a little on
-   any face, are not counted.
+   region is asked for. Slivers along the region's rim and specks, by which the two outlines differ
+   on any face, are not counted: a bare face would be an occluded one.
 
 Beside it, ``<stem>_ignore.png`` marks pixels that no score counts, and ``<stem>_true_parsing.npy``
 says where the parts of the face truly are, of which the glasses are looked at.
@@ -36,7 +36,7 @@ from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.labelme import LabelPolicy, holds_shapes, read_labelme
 from s3pot.data.masks import find_mask, read_mask
 from s3pot.labels import CLASSES, region_of, resize_labels
-from s3pot.occlusion_decision import remove_slivers
+from s3pot.occlusion_decision import remove_slivers, remove_small_pieces
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
@@ -59,11 +59,14 @@ class TruthPolicy:
             true class map says so or, without one, the parsing.
         sliver_width: What is thinner between the outlines of region and true visible face is not
             counted; in the unit of ``OcclusionDecision.sliver_width``.
+        min_piece: Nor are connected pieces of the region without the true visible face that are
+            smaller than this share of the region.
     """
 
     labels: LabelPolicy = field(default_factory=LabelPolicy)
     glasses: str = GLASSES_KEPT
     sliver_width: float = 0.04
+    min_piece: float = 0.005
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
     ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
     if path == face.visible_face_truth:
         visible_face = read_truth_mask(path, size)
-        truth = _without_visible_face(region, visible_face, ignored, policy.sliver_width)
+        truth = _without_visible_face(region, visible_face, ignored, policy)
     else:
         occlusion = read_truth(path, size, policy.labels)
         if occlusion is None:  # another tool's JSON
@@ -200,16 +203,17 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
 
 
 def _without_visible_face(
-    region: np.ndarray, visible_face: np.ndarray, ignored: np.ndarray | None, sliver_width: float
+    region: np.ndarray, visible_face: np.ndarray, ignored: np.ndarray | None, policy: TruthPolicy
 ) -> FaceTruth:
-    """Take the true visible face from the region; slivers along the rim are not counted."""
+    """Take the true visible face from the region; slivers and specks are not counted."""
     difference = region & ~visible_face
-    width = sliver_width * math.sqrt(int(region.sum()))
-    occlusion = remove_slivers(difference, region, width)
-    slivers = difference & ~occlusion
+    area = int(region.sum())
+    occlusion = remove_slivers(difference, region, policy.sliver_width * math.sqrt(area))
+    occlusion = remove_small_pieces(occlusion, policy.min_piece * area)
+    not_counted = difference & ~occlusion
     if ignored is not None:
-        slivers |= ignored
-    return FaceTruth(occlusion, region, slivers if slivers.any() else None)
+        not_counted |= ignored
+    return FaceTruth(occlusion, region, not_counted if not_counted.any() else None)
 
 
 def _with_glasses(truth: FaceTruth, glasses: np.ndarray, rule: str) -> FaceTruth:
@@ -297,7 +301,8 @@ def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
     kinds = []
     if any(path.name.endswith(VISIBLE_FACE) for path in files):
         kinds.append(
-            f"parsed region minus true visible face without slivers below {policy.sliver_width:g}"
+            f"parsed region minus true visible face without slivers below {policy.sliver_width:g} "
+            f"and pieces below {policy.min_piece:g}"
         )
     if any(path.suffix.lower() == ".json" for path in files):
         kinds.append("LabelMe shapes")

@@ -597,7 +597,8 @@ def test_the_rules_for_truths_are_scored_and_stated_row_by_row(tmp_path, data, r
     assert run(rows) == 0
     table = {row["name"]: row for row in read(tmp_path / "out" / "table.csv")}
     for glasses, row in table.items():
-        assert row["truth"].endswith(f"without slivers below 0.04; glasses {glasses}")
+        counted = f"without slivers below 0.04 and pieces below 0.005; glasses {glasses}"
+        assert row["truth"].endswith(counted)
         assert row["truth"] in (tmp_path / "out" / "table.md").read_text()
     assert table["keep"]["faces"] == table["occlusion"]["faces"] == "3"
     assert float(table["keep"]["occlusion_iou"]) == float(table["occlusion"]["occlusion_iou"]) > 0
