@@ -33,7 +33,8 @@ class Provenance:
 
     Attributes:
         seed: Of training and of everything random.
-        commit: Of the code, or its version where it is no checkout.
+        commit: Of the code, where it is a checkout; with ``+`` if files differ from it.
+        version: Of the package, where it is no checkout.
         config: Hash of the config.
         weights: Names of the models with the hashes of their files.
         truth: What the faces are scored against, and which rules hold for glasses.
@@ -41,6 +42,7 @@ class Provenance:
 
     seed: str = ""
     commit: str = ""
+    version: str = ""
     config: str = ""
     weights: str = ""
     truth: str = ""

@@ -30,16 +30,18 @@ def provenance_of(config: Config, weights: Mapping[str, str]) -> Provenance:
         weights: Model → SHA-256 of its file.
     """
     hashes = [f"{model} {sha256[:HASH_DIGITS]}" for model, sha256 in sorted(weights.items())]
+    commit = code_commit()
     return Provenance(
         seed=str(config.train.seed),
-        commit=code_commit(),
+        commit=commit or "",
+        version="" if commit else __version__,
         config=config_hash(config),
         weights=" ".join(hashes),
     )
 
 
 def provenance_of_results(results: Path) -> Provenance:
-    """Read where a result folder comes from, as far as it says: not which commit made it."""
+    """Read where a result folder comes from, as far as it says: not which code made it."""
     path = results / "config.yaml"
     if not path.is_file():
         return Provenance()
@@ -54,7 +56,7 @@ def provenance_of_results(results: Path) -> Provenance:
     except (S3potError, LookupError, TypeError, AttributeError) as error:
         logger.warning("the table does not say where %s comes from: %s", results, error)
         return Provenance()
-    return replace(provenance_of(config, weights), commit="")
+    return replace(provenance_of(config, weights), commit="", version="")
 
 
 def config_hash(config: Config) -> str:
@@ -66,13 +68,13 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:HASH_DIGITS]
 
 
-def code_commit(root: Path = ROOT) -> str:
-    """The commit of a checkout, with ``+`` where files differ from it; elsewhere the version."""
+def code_commit(root: Path = ROOT) -> str | None:
+    """Give the commit of a checkout, with ``+`` if files differ from it; None elsewhere."""
     if not (root / ".git").exists():
-        return __version__
+        return None
     commit = _git(root, "rev-parse", f"--short={HASH_DIGITS}", "HEAD")
     if commit is None:
-        return __version__
+        return None
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     return f"{commit}+" if changes else commit
 

@@ -6,11 +6,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from s3pot.config import load_config, save_config
 from s3pot.io import write_json
-from s3pot.report.rows import Provenance
+from s3pot.metrics import mask_scores, summarize
+from s3pot.report.rows import Provenance, TableRow, provenance_lines
+from s3pot.runs import provenance
 from s3pot.runs.provenance import (
     code_commit,
     config_hash,
@@ -18,6 +21,8 @@ from s3pot.runs.provenance import (
     provenance_of_results,
 )
 from s3pot.version import __version__
+
+MASK = np.ones((4, 4), bool)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -39,8 +44,15 @@ def test_commit_of_a_checkout_and_its_changes(tmp_path: Path) -> None:
     assert code_commit(tmp_path) == f"{commit}+"
 
 
-def test_an_installed_package_has_its_version(tmp_path: Path) -> None:
-    assert code_commit(tmp_path) == __version__
+def test_an_installed_package_has_its_version_and_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert code_commit(tmp_path) is None
+    monkeypatch.setattr(provenance, "code_commit", lambda: None)
+    installed = provenance_of(load_config(), {})
+    assert (installed.commit, installed.version) == ("", __version__)
+    row = TableRow("a", summarize([mask_scores(MASK, MASK)]), provenance=installed)
+    assert f"seed 321, version {__version__}, config" in provenance_lines([row])[0]
 
 
 def test_config_hash_goes_by_what_numbers_depend_on() -> None:
