@@ -89,8 +89,11 @@ def save_figure(figure: Figure, stem: Path) -> None:
 def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
     """Plot means with their intervals, the first at the top.
 
+    Several are drawn as far as they reach, to be compared. One alone has nothing to be compared
+    with: it stands on the whole scale, with its numbers.
+
     Args:
-        bars: What is drawn.
+        bars: What is drawn, in [0, 1].
         label: Of the axis.
     """
     from matplotlib.figure import Figure
@@ -106,8 +109,20 @@ def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
                 position,
                 marker="o",
                 markersize=4,
+                clip_on=False,
                 color=BLUE,
                 markerfacecolor="white" if bar.hollow else BLUE,
+            )
+        if len(bars) == 1:
+            axes.set_xlim(0, 1)
+            only = bars[0]
+            axes.annotate(
+                f"{only.mean:.3f} ({only.low:.3f} to {only.high:.3f})",
+                (only.mean, 0),
+                xytext=(0, 6),
+                textcoords="offset points",
+                horizontalalignment="left" if only.mean < 0.5 else "right",
+                fontsize=7,
             )
         axes.set_yticks(range(len(bars)), [bar.name.replace("$", r"\$") for bar in bars])
         axes.set_ylim(max(len(bars), 1) - 0.5, -0.5)

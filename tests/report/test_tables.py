@@ -13,6 +13,7 @@ import pytest
 from s3pot.data.image import read_rgb
 from s3pot.metrics import mask_scores
 from s3pot.report.latex import escape, latex
+from s3pot.report.plots import Bar, plot_intervals
 from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, cell_values, make_row
 from s3pot.report.tables import markdown, save, save_plot
 from s3pot.statistics import paired_difference
@@ -186,3 +187,13 @@ def test_the_picture_shows_every_row(tmp_path: Path, rows: list[TableRow]) -> No
     assert len(read_rgb(tmp_path / "table.png")) < len(picture)
     save_plot(tmp_path / "empty", Evaluation([make_row("bare", bare("bare", [0]))], []))
     assert (tmp_path / "empty" / "table.png").is_file()
+
+
+def test_one_row_alone_stands_on_the_whole_scale_with_its_numbers() -> None:
+    bars = [Bar("all", 0.739, 0.695, 0.781), Bar("other", 0.5, 0.4, 0.6)]
+    (axes,) = plot_intervals(bars[:1], "IoU").axes
+    assert axes.get_xlim() == (0, 1)
+    assert [text.get_text() for text in axes.texts] == ["0.739 (0.695 to 0.781)"]
+    (axes,) = plot_intervals(bars, "IoU").axes
+    assert 0.3 < axes.get_xlim()[0] and axes.get_xlim()[1] < 0.9
+    assert not axes.texts
