@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -77,14 +78,15 @@ def write(options: Options, report: Report) -> None:
 
 
 def workers(options: Options, report: Report) -> None:
-    """Two workers of one training, of which one or both die."""
+    """Two workers of one command, of which one or both die."""
     place = options.folder / "workers"
     count = 3 if options.quick else max(12, options.kills // 2)
     trials = two_workers.worker_trials(options.inputs, place, count, options.seed)
     report.add("train_general: two workers, SIGKILL", trials)
-    if not options.quick:
-        trials = two_workers.torchrun_trials(options.inputs, place, 4, options.seed)
-        report.add("train_general: torchrun, SIGTERM, SIGINT", trials)
+    for name in ("train_general", "inference"):
+        count = 1 if options.quick else 5
+        trials = two_workers.torchrun_trials(options.inputs, place, name, count, options.seed)
+        report.add(f"{name}: torchrun with two workers", trials)
 
 
 def disk(options: Options, report: Report) -> None:
@@ -168,8 +170,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     import_everything()
     report = Report(_facts(args.seed), args.out)
-    with tempfile.TemporaryDirectory(prefix="s3pot-reliability-") as name:
-        folder = Path(name)
+    folder = Path(tempfile.mkdtemp(prefix="s3pot-reliability-"))
+    try:
         options = Options(
             folder=folder,
             inputs=make_inputs(folder / "inputs"),
@@ -182,6 +184,8 @@ def main(argv: list[str] | None = None) -> int:
         )
         for group in args.only:
             GROUPS[group](options, report)
+    finally:  # after Ctrl-C a command may still be writing there
+        shutil.rmtree(folder, ignore_errors=True)
     return 1 if report.failed else 0
 
 

@@ -41,6 +41,7 @@ _LATE_IMPORTS = (
     "s3pot.report.tables",
     "s3pot.report.gallery",
     "s3pot.data.split",
+    "torch._dynamo",  # which optimizers want
     "tqdm.contrib.logging",
     "matplotlib.pyplot",
 )

@@ -64,27 +64,18 @@ class Report:
         return sum(line.failed for line in self.lines)
 
     def add(self, name: str, trials: Iterable[Trial]) -> None:
-        """Run the trials of a group and print its line."""
+        """Run the trials of a group and print its line, also if Ctrl-C ends them early."""
         line = Line(name)
         self.lines.append(line)
         start = time.monotonic()
-        for trial in trials:
-            line.trials += 1
-            if trial.note:
-                line.notes[trial.note] = line.notes.get(trial.note, 0) + 1
-            if trial.faults:
-                line.failed += 1
-                line.faults.append(f"{trial.what}: {'; '.join(trial.faults)}")
-        line.seconds = time.monotonic() - start
-        verdict = "ok" if line.failed == 0 else f"{line.failed} FAILED"
-        sys.stdout.write(f"{name:<44} {line.trials:>6} {line.seconds:>8.0f} s  {verdict}\n")
-        for fault in line.faults[:SHOWN]:
-            sys.stdout.write(f"    {fault}\n")
-        for note, count in sorted(line.notes.items()):
-            sys.stdout.write(f"    {count} x {note}\n")
-        sys.stdout.flush()
-        if self.folder is not None:
-            self._write(self.folder)
+        try:
+            for trial in trials:
+                _count(line, trial)
+        finally:
+            line.seconds = time.monotonic() - start
+            _print(line)
+            if self.folder is not None:
+                self._write(self.folder)
 
     def _write(self, folder: Path) -> None:
         """Write ``reliability.json`` and, as a Markdown table, ``reliability.md``."""
@@ -95,3 +86,22 @@ class Report:
             minutes = f"{line.seconds / 60:.1f}"
             rows.append(f"| {line.name} | {line.trials} | {line.failed} | {minutes} |")
         write_bytes(folder / "reliability.md", ("\n".join(rows) + "\n").encode("utf-8"))
+
+
+def _count(line: Line, trial: Trial) -> None:
+    line.trials += 1
+    if trial.note:
+        line.notes[trial.note] = line.notes.get(trial.note, 0) + 1
+    if trial.faults:
+        line.failed += 1
+        line.faults.append(f"{trial.what}: {'; '.join(trial.faults)}")
+
+
+def _print(line: Line) -> None:
+    verdict = "ok" if line.failed == 0 else f"{line.failed} FAILED"
+    sys.stdout.write(f"{line.name:<44} {line.trials:>6} {line.seconds:>8.0f} s  {verdict}\n")
+    for fault in line.faults[:SHOWN]:
+        sys.stdout.write(f"    {fault}\n")
+    for note, count in sorted(line.notes.items()):
+        sys.stdout.write(f"    {count} x {note}\n")
+    sys.stdout.flush()

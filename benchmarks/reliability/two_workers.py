@@ -1,14 +1,16 @@
-"""Training by two processes of which one or both die: all ends, and a re-run goes on."""
+"""Two processes of one command, of which one or both die: all ends, and a re-run goes on."""
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,36 @@ from benchmarks.reliability.children import Child, Ended
 from benchmarks.reliability.faults import stop_the_clock
 from benchmarks.reliability.folders import differences, snapshot
 from benchmarks.reliability.report import Trial
+from benchmarks.reliability.worker import PIDS
 from benchmarks.reliability.workplace import calls, fresh
 
 GROUP = "train_general, two workers"
 GRACE = 5.0  # seconds after which torchrun ends the workers that a dead one left behind
 LIMIT = 240.0  # seconds in which everything must be over
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens to a command under torchrun.
+
+    Attributes:
+        name: For the report.
+        victims: Ranks that get SIGKILL.
+        signal: That torchrun itself gets.
+    """
+
+    name: str
+    victims: tuple[int, ...] = ()
+    signal: signal.Signals | None = None
+
+
+DISTURBANCES = (
+    Disturbance("SIGKILL of worker 0", victims=(0,)),
+    Disturbance("SIGKILL of worker 1", victims=(1,)),
+    Disturbance("SIGTERM to torchrun", signal=signal.SIGTERM),
+    Disturbance("SIGKILL of both workers", victims=(0, 1)),
+    Disturbance("SIGINT to torchrun", signal=signal.SIGINT),
+)
 
 
 def worker_trials(inputs: Path, folder: Path, count: int, seed: int) -> Iterator[Trial]:
@@ -52,43 +79,60 @@ def worker_trials(inputs: Path, folder: Path, count: int, seed: int) -> Iterator
         yield Trial(GROUP, what, tuple(faults))
 
 
-def torchrun_trials(inputs: Path, folder: Path, count: int, seed: int) -> Iterator[Trial]:
-    """The same with torchrun itself, which is sent SIGTERM or loses a worker."""
-    random = np.random.default_rng((seed, 3))
+def torchrun_trials(
+    inputs: Path, folder: Path, name: str, count: int, seed: int
+) -> Iterator[Trial]:
+    """Run a command by torchrun itself, which loses workers to SIGKILL, or is told to end.
+
+    Args:
+        inputs: What ``make_inputs`` wrote.
+        folder: The workplace.
+        name: Of the command.
+        count: How many trials.
+        seed: Of the moments, which are counted from the beginning of the work in both workers.
+    """
+    random = np.random.default_rng((seed, 3, len(name)))
     fresh(inputs, folder)
-    start = time.monotonic()
-    code, output = _torchrun(folder, None, None)
-    seconds = time.monotonic() - start
-    if code != 0:
-        raise RuntimeError(f"torchrun failed undisturbed:\n{output}")
-    wanted = _without_pictures(snapshot(folder))
+    undisturbed = _Torchrun(folder, name)
+    begun = undisturbed.wait_for_work()
+    if not begun or undisturbed.wait() != 0:
+        raise RuntimeError(f"torchrun failed undisturbed:\n{undisturbed.output()}")
+    seconds = time.monotonic() - undisturbed.began
+    wanted = snapshot(folder)
     for number in range(count):
         fresh(inputs, folder)
-        moment = float(random.uniform(0.3, 1.0)) * seconds
-        which = (signal.SIGTERM, signal.SIGINT)[number % 2]
-        code, output = _torchrun(folder, which, moment)
-        faults = [] if code is not None else [f"torchrun is not over {LIMIT:.0f} s later"]
-        code, output = _torchrun(folder, None, None)
-        if code != 0:
-            faults.append(f"the re-run ended with {code}: {output[-500:]}")
-        faults += differences(_without_pictures(snapshot(folder)), wanted)
-        yield Trial(GROUP, f"torchrun got {which.name} after {moment:.1f} s", tuple(faults))
-
-
-def _without_pictures(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: content for name, content in files.items() if not name.endswith(".png")}
+        disturbance = DISTURBANCES[number % len(DISTURBANCES)]
+        moment = float(random.uniform(0, seconds))
+        disturbed = _Torchrun(folder, name)
+        faults = [] if disturbed.wait_for_work() else ["the work did not begin"]
+        time.sleep(moment)
+        disturbed.disturb(disturbance)
+        code = disturbed.wait()
+        if code is None:
+            faults.append(f"torchrun is not over {LIMIT:.0f} s later")
+        again = _Torchrun(folder, name)
+        if again.wait() != 0:
+            faults.append(f"the re-run failed: {again.output()[-500:]}")
+        faults += differences(snapshot(folder), wanted)
+        note = "the disturbance came too late" if code == 0 else ""
+        yield Trial(name, f"{disturbance.name} after {moment:.2f} s", tuple(faults), note)
 
 
 def _start(folder: Path) -> list[Child]:
     """Start both workers as torchrun does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     plain = calls(resumed=True)["train_general"]
     return [
         Child(replace(plain, environment=_environment(rank, port)), folder, stop_the_clock)
         for rank in range(2)
     ]
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _environment(rank: int, port: int) -> dict[str, str]:
@@ -115,25 +159,61 @@ def _end_all(workers: Sequence[Child], victims: Sequence[int] | None, moment: fl
     return [worker.wait(LIMIT) for worker in workers]
 
 
-def _torchrun(
-    folder: Path, which: signal.Signals | None, moment: float | None
-) -> tuple[int | None, str]:
-    """Run the training by torchrun; its exit code, None if it does not end."""
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_port", "0", str(root / "train_general.py")]
-    command += calls(resumed=True)["train_general"].arguments
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        if which is not None and moment is not None:
-            try:
-                return process.returncode, process.communicate(timeout=moment)[0]
-            except subprocess.TimeoutExpired:
-                process.send_signal(which)
-        output = process.communicate(timeout=LIMIT)[0]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return None, process.communicate()[0]
-    return process.returncode, output
+class _Torchrun:
+    """A command at work in two processes of torchrun.
+
+    Attributes:
+        began: When both workers began to work, by ``time.monotonic``.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.place = folder.with_name(f"{folder.name}.{os.urandom(4).hex()}")
+        self.place.mkdir()
+        self.began = 0.0
+        root = Path(__file__).resolve().parents[2]
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+        command += ["--master_port", str(_free_port())]
+        command += ["-m", "benchmarks.reliability.worker", name]
+        command += calls(resumed=True)[name].arguments
+        variables = {PIDS: str(self.place), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        with (self.place / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **variables},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for_work(self) -> bool:
+        """Wait until both workers have begun; False if they do not."""
+        limit = time.monotonic() + LIMIT
+        while self.process.poll() is None and time.monotonic() < limit:
+            if all((self.place / str(rank)).exists() for rank in range(2)):
+                self.began = time.monotonic()
+                return True
+            time.sleep(0.02)
+        return False
+
+    def disturb(self, disturbance: Disturbance) -> None:
+        """Kill workers, or send torchrun a signal; nothing happens to what is over."""
+        if disturbance.signal is not None:
+            self.process.send_signal(disturbance.signal)
+        for rank in disturbance.victims:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                pid = int((self.place / str(rank)).read_text(encoding="utf-8"))
+                os.kill(pid, signal.SIGKILL)
+
+    def wait(self) -> int | None:
+        """Wait for the end; None if there is none, and torchrun and its workers are killed."""
+        try:
+            return self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.disturb(Disturbance("the end", victims=(0, 1)))
+            self.process.wait()
+            return None
+
+    def output(self) -> str:
+        """What torchrun and the workers said."""
+        return (self.place / "log").read_text(encoding="utf-8", errors="replace")

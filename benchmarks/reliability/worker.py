@@ -1,0 +1,30 @@
+"""One worker of torchrun: a command with its clock stopped, whose process can be found and killed.
+
+python -m torch.distributed.run --nproc_per_node 2 -m benchmarks.reliability.worker COMMAND ...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.reliability.children import Call, import_everything, run_here
+from benchmarks.reliability.faults import stop_the_clock
+
+PIDS = "S3POT_TRIAL_PIDS"  # variable that names the folder to which each worker writes who it is
+
+
+def main(command: str, arguments: list[str]) -> int:
+    """Say that the work begins, as a file called like the rank, and run the command."""
+    import_everything()
+    stop_the_clock()
+    place = Path(os.environ[PIDS]) / os.environ["RANK"]
+    beginning = place.with_suffix(".tmp")
+    beginning.write_text(str(os.getpid()), encoding="utf-8")
+    beginning.replace(place)
+    return run_here(Call(command, arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
