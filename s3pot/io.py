@@ -14,11 +14,12 @@ import logging
 import math
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -30,7 +31,8 @@ from s3pot.types import S3potError
 logger = logging.getLogger(__name__)
 
 HASH_CHUNK = 1 << 20  # bytes read at once
-MAX_TEXT_BYTES = 64 << 20  # largest JSON or YAML file that is read
+MAX_TEXT_BYTES = 64 << 20  # largest JSON or text file that is read
+MAX_YAML_BYTES = 256 << 10  # the same of YAML, of which PyYAML reads little in a second
 MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
 SECONDS_UNTIL_WAIT_IS_TOLD = 5.0  # for a lock that another process holds
 SECONDS_OF_LONGEST_WRITE = 24 * 3600  # a temporary file that is older has no writer any more
@@ -203,12 +205,36 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_bytes(path, text.getvalue().encode("utf-8", errors="backslashreplace"))
 
 
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, socket or device among files: reading it may never end.
+
+    What lies in ``/dev`` or ``/proc`` was named on purpose, such as the ``<(...)`` of a shell.
+
+    Raises:
+        BadFile: It is one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # opening it says why
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path.parts[1:2] in (("dev",), ("proc",)):
+        return
+    raise BadFile(f"{path} is no file but a pipe, a socket or a device.")
+
+
+def leads_outside(name: str) -> bool:
+    """Whether the name of a file, as another file gives it, leads out of the folder it is in."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
+
+
 def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """Read a file that should be small.
 
     Raises:
-        BadFile: The file is missing, unreadable or larger than ``max_bytes``.
+        BadFile: The file is missing, unreadable, no regular file or larger than ``max_bytes``.
     """
+    refuse_special(path)
     try:
         with path.open("rb") as stream:
             content = stream.read(max_bytes + 1)
@@ -217,7 +243,9 @@ def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(content) > max_bytes:
-        raise BadFile(f"{path} is larger than {max_bytes >> 20} MiB, which no file of its kind is.")
+        raise BadFile(
+            f"{path} is larger than {max_bytes >> 10:,} KiB, which no file of its kind is."
+        )
     return content
 
 
@@ -256,7 +284,7 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
         BadFile: The file is missing, too large or no YAML, or its aliases expand to more than
             ``MAX_YAML_NODES`` values or contain themselves, or a key stands twice in one mapping.
     """
-    content = read_bytes(path)
+    content = read_bytes(path, MAX_YAML_BYTES)
     try:
         stream = loader(content)
         try:
@@ -326,6 +354,7 @@ def read_npy(path: Path) -> np.ndarray:
     Raises:
         BadFile: The file is missing, cut off, an archive of several arrays or no ``.npy`` at all.
     """
+    refuse_special(path)
     try:
         with path.open("rb") as stream:
             if stream.read(4) == _ZIP_MAGIC:
@@ -384,6 +413,7 @@ def _check_npy_length(stream: BinaryIO, size: int, name: str) -> None:
 def file_sha256(path: Path) -> str:
     """Hash a file, as 64 lower-case hex digits; BadFile if it cannot be read."""
     digest = hashlib.sha256()
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             for block in iter(lambda: file.read(HASH_CHUNK), b""):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OVERRIDE = re.compile(r"[A-Za-z_]+\.[A-Za-z_]+=")
+# Control characters but for tab and line break, those that turn the direction of writing, and
+# halves of characters, as names of files that are no text have them.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 FAILED = 1
 NOTHING_DONE = 2
@@ -235,11 +238,25 @@ def _message(error: Exception) -> str:
     return str(error)
 
 
+def printable(text: str) -> str:
+    """Show control characters as escapes; names of files may hold orders to the terminal."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+class _Printable(logging.Formatter):
+    """The messages as they are, ``printable``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the text of a message."""
+        return printable(super().format(record))
+
+
 @contextmanager
 def _logging_to_stderr(level: int) -> Iterator[None]:
     root = logging.getLogger("s3pot")
     level_before = root.level
     handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable())
     root.addHandler(handler)
     root.setLevel(level)
     try:

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             source_from(args, config),
             config.run.max_pixels,
         )
-        sys.stdout.write(report_text(report, args.output_dir))
+        sys.stdout.write(cli.printable(report_text(report, args.output_dir)))
         return len(report.problems)
 
     return cli.run(args, body)

@@ -80,7 +80,7 @@ def check_suite(args: argparse.Namespace, config: Config) -> int:
     from s3pot.runs.suite_plan import plan_suite, plan_text
 
     plan = plan_suite(config, chosen_suite(args))
-    sys.stdout.write(plan_text(plan))
+    sys.stdout.write(cli.printable(plan_text(plan)))
     return len(plan.missing)
 
 
@@ -96,7 +96,7 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
     shard = find_shard(args.shard)
     evaluation = evaluate_suite(config, suite, output_dir, args.overwrite, shard)
     if shard.is_whole:
-        sys.stdout.write(markdown(evaluation.rows))
+        sys.stdout.write(cli.printable(markdown(evaluation.rows)))
     return evaluation.failed
 
 
@@ -120,5 +120,5 @@ def run_results(args: argparse.Namespace, config: Config) -> int:
         scores={score.face: score.scores for score in evaluation.faces},
         kinds={score.face: kinds.get(Path(score.face).name, ()) for score in evaluation.faces},
     )
-    sys.stdout.write(markdown(evaluation.rows))
+    sys.stdout.write(cli.printable(markdown(evaluation.rows)))
     return evaluation.failed

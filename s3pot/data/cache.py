@@ -14,7 +14,14 @@ import numpy as np
 import torch
 
 from s3pot.data.face_folder import BadFace, FaceFiles
-from s3pot.io import BadFile, file_sha256, read_npy_stream, share, write_bytes
+from s3pot.io import (
+    BadFile,
+    file_sha256,
+    read_npy_stream,
+    refuse_special,
+    share,
+    write_bytes,
+)
 from s3pot.stored_zip import read_members
 from s3pot.types import Prompts, S3potError
 
@@ -64,8 +71,9 @@ class FeatureCache:
         """
         path = self._path(key)
         try:
+            refuse_special(path)
             content = path.read_bytes()
-        except OSError:
+        except (OSError, BadFile):
             return None
         digest = content[:DIGEST_BYTES]
         payload = content[DIGEST_BYTES:]

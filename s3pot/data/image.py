@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from s3pot.io import atomic_path
+from s3pot.io import atomic_path, refuse_special
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
@@ -164,6 +164,22 @@ def _from_deep_color(image: Image.Image, source: Any, place: int) -> Image.Image
     return deep
 
 
+def image_size(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Read height and width of an image, as it is stored, from its header alone.
+
+    Raises:
+        BadImage: It is missing, no image of ``FORMATS``, or has more than ``max_pixels``.
+    """
+    name = _name_of(source)
+    try:
+        with _open(source, name, max_pixels) as image:
+            return image.height, image.width
+    except BadImage:
+        raise
+    except Exception as error:  # what a damaged header ends in
+        raise BadImage(f"{name} is not a readable image: {error}.") from error
+
+
 def is_image(path: Path) -> bool:
     """Tell by its header whether a file is an image of ``FORMATS``; the rest may be damaged."""
     try:
@@ -225,6 +241,7 @@ def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
 def _head_of(source: Any) -> bytes:
     """The first bytes of a file; an open one stays where it was."""
     if isinstance(source, (str, Path)):
+        refuse_special(Path(source))
         with Path(source).open("rb") as stream:
             return stream.read(16)
     place = source.tell()

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from s3pot.data.image import EXIF_ORIENTATION
+from s3pot.data.image import EXIF_ORIENTATION, image_size
 from s3pot.data.masks import read_mask
 from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
@@ -32,6 +32,10 @@ IGNORE_LABELS = frozenset(
 AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
 THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose nothing
 MAX_COORDINATE = 1e6
+# What is drawn for one image; more would take minutes.
+MOST_SHAPES = 10_000
+MOST_DRAWN_PIXELS = 20_000_000_000  # shapes times pixels
+_LARGEST_MASK = 4  # times the pixels of the image; masks are about as large as their box
 
 # Words that name the face or what belongs to it, without left, right and the like.
 _FACE_WORDS = frozenset(
@@ -108,6 +112,12 @@ class _Frame:
 
     size: tuple[int, int]
     scale: np.ndarray
+
+    @property
+    def annotated(self) -> tuple[int, int]:
+        """Height and width of the image that was annotated."""
+        width, height = self.size[::-1] / self.scale
+        return round(height), round(width)
 
 
 def holds_shapes(path: Path) -> bool:
@@ -193,6 +203,24 @@ def _shapes_of(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return shapes
 
 
+def check_work(count: int, size: tuple[int, int], where: str) -> None:
+    """Refuse so many shapes that drawing them would take very long.
+
+    Args:
+        count: Of the shapes.
+        size: Height and width of the image that each is drawn for.
+        where: Whose shapes they are, for the message.
+
+    Raises:
+        BadFile: There are too many.
+    """
+    if count > MOST_SHAPES or count * size[0] * size[1] > MOST_DRAWN_PIXELS:
+        raise BadFile(
+            f"{where} has {count:,} shapes on an image of {size[1]} x {size[0]} pixels, which "
+            "would take very long to draw. Save what they cover as one mask."
+        )
+
+
 def _label_of(shape: Mapping[str, Any]) -> str:
     return str(shape.get("label") or "")
 
@@ -206,6 +234,8 @@ def _draw(
     """Draw the shapes whose label counts; ``_background_`` cuts."""
     shapes = _shapes_of(path, content)
     frame = _frame_of(path, content, (size[0], size[1]))
+    check_work(len(shapes), frame.size, str(path))
+    check_work(sum(_kind_of(shape) == "mask" for shape in shapes), frame.annotated, str(path))
     mask = np.zeros(frame.size, dtype=bool)
     outside: list[str] = []
     for number, shape in enumerate(shapes, 1):
@@ -215,7 +245,7 @@ def _draw(
             continue
         try:
             area = _shape_area(shape, frame)
-        except (KeyError, TypeError, ValueError, S3potError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, S3potError) as error:
             reason = str(error) if isinstance(error, S3potError) else repr(error)
             raise BadFile(
                 f"{path}: shape {number}, labeled {label!r}, cannot be drawn: {reason}."
@@ -316,7 +346,8 @@ def _shape_area(shape: Mapping[str, Any], frame: _Frame) -> np.ndarray | None:
     """Fill one shape: bool (H, W); None if it encloses nothing.
 
     Raises:
-        KeyError, TypeError, ValueError, S3potError: It is damaged or of an unknown kind.
+        KeyError, TypeError, ValueError, OverflowError, S3potError: It is damaged or of an unknown
+            kind.
     """
     kind = _kind_of(shape)
     if kind in THIN_SHAPES or not _encloses(shape):
@@ -359,7 +390,7 @@ def _circle_area(points: np.ndarray, frame: _Frame) -> np.ndarray:
     radii = np.linalg.norm(points[1] - points[0]) * frame.scale
     if not radii.all():
         raise BadFile("its radius is 0")
-    y, x = np.mgrid[0 : frame.size[0], 0 : frame.size[1]]
+    y, x = np.ogrid[0 : frame.size[0], 0 : frame.size[1]]
     distance = ((x - center[0]) / radii[0]) ** 2 + ((y - center[1]) / radii[1]) ** 2
     return np.asarray(distance <= 1)
 
@@ -373,6 +404,9 @@ def _mask_area(shape: Mapping[str, Any], points: np.ndarray, frame: _Frame) -> n
         encoded = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise BadFile(f"its mask is no base64 text ({error})") from error
+    height, width = image_size(io.BytesIO(encoded))
+    if height * width > _LARGEST_MASK * frame.annotated[0] * frame.annotated[1]:
+        raise BadFile(f"its mask has {width} x {height} pixels, far more than the image")
     mask = read_mask(io.BytesIO(encoded), "its mask")
     left, top = np.rint(points.min(axis=0)).astype(int)
     # The annotated pixel that each pixel of the image shows, counted in the small image.

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from s3pot.io import read_json, write_csv, write_json
+from s3pot.io import leads_outside, read_json, write_csv, write_json
 from s3pot.types import S3potError
 
 SUMMARY = "summary.json"
@@ -76,7 +76,7 @@ def read_summary(folder: Path) -> Summary:
     """Read ``summary.json``.
 
     Raises:
-        S3potError: It is missing or holds something else.
+        S3potError: It is missing, holds something else, or names a face outside of the folder.
     """
     path = folder / SUMMARY
     items = read_json(path)
@@ -91,6 +91,12 @@ def read_summary(folder: Path) -> Summary:
         raise S3potError(
             f"{path} is no summary of s3pot ({error!r}); expected a list with a name for each item"
         ) from error
+    strangers = [_name(row) for row in rows if leads_outside(_name(row))]
+    if strangers:
+        raise S3potError(
+            f"{path} names the face {strangers[0]!r}, whose files would lie outside of {folder}; "
+            "no summary of s3pot does"
+        )
     return Summary(rows, failures)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -19,6 +20,7 @@ from s3pot.data.truth import (
     faces_with_truth,
     require_truth,
 )
+from s3pot.io import BadFile, read_bytes
 from s3pot.metrics import MaskScores, mask_scores
 from s3pot.report.rows import Evaluation, FaceScore, make_row
 from s3pot.runs.folder_job import FolderJob, Written
@@ -77,10 +79,16 @@ def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
     if meta is None and not path.is_file():
         return {}
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        return {Path(line["stem"]).name: set(line["kinds"]) for line in lines}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        lines = [json.loads(line) for line in read_bytes(path).splitlines() if line]
+        return {Path(line["stem"]).name: _texts(line["kinds"]) for line in lines}
+    except (BadFile, ValueError, LookupError, TypeError, RecursionError) as error:
         raise S3potError(f"{path} is no meta.jsonl of drawn faces ({error!r})") from error
+
+
+def _texts(values: Any) -> set[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"the kinds are {values!r:.80}; expected a list of texts")
+    return set(values)
 
 
 @dataclass(frozen=True)

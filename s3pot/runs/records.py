@@ -11,10 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from s3pot.io import file_sha256, read_json, write_json
+from s3pot.io import file_sha256, leads_outside, read_json, write_json
 from s3pot.types import S3potError
 
 DIGEST = "sha256_of_record"  # key of the hash of all the others
@@ -109,9 +109,7 @@ def read_finished(
         if content.pop("provenance") != provenance.to_dict():
             return None
         for name, sha256 in content.pop("files").items():
-            path = PurePosixPath(name)
-            leads_outside = path.is_absolute() or ".." in path.parts
-            if leads_outside or file_sha256(root / path) != sha256:
+            if leads_outside(name) or file_sha256(root / name) != sha256:
                 return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
         return None

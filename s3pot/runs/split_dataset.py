@@ -22,7 +22,7 @@ from s3pot.data.datasets.own_folder import RAW_IMAGES, OwnFolder
 from s3pot.data.datasets.writers import write_name_list
 from s3pot.data.face_folder import PARSING, FaceFiles, find_faces
 from s3pot.data.labelme import LabelPolicy
-from s3pot.io import atomic_path, read_json, write_json
+from s3pot.io import atomic_path, leads_outside, read_json, write_json
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
@@ -211,9 +211,9 @@ def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:
 
 def _remove(folder: Path, name: str) -> None:
     """Remove a file or link of an earlier split, unless its path leads elsewhere."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if leads_outside(name):
         return
+    path = PurePosixPath(name)
     target = folder / path
     parents = [folder.joinpath(*path.parts[:count]) for count in range(1, len(path.parts))]
     if not any(parent.is_symlink() for parent in parents) and not target.is_dir():

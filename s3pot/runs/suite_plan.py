@@ -1,6 +1,6 @@
 """A dry run of a table: what is there, what is missing, what each row will cost.
 
-Nothing is loaded but the headers of images, and nothing is written. No GPU is needed.
+Of faces only headers of images and parsings are read, and nothing is written. No GPU is needed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from s3pot.build import official_name, weights_folder, weights_path
 from s3pot.config import Config, config_to_dict
 from s3pot.data.face_folder import FaceFiles, find_faces
+from s3pot.data.image import BadImage, image_size
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.data.truth import faces_with_truth
+from s3pot.io import BadFile, read_npy
 from s3pot.runs.suite_cost import (
     CPU,
     GPU,
@@ -147,14 +146,13 @@ def _faults(face: FaceFiles) -> list[str]:
     if faults:
         return faults
     try:
-        with Image.open(face.raw) as image, Image.open(face.reference) as reference:
-            if image.size != reference.size:
-                faults.append("image and reference differ in size")
-    except OSError:
+        if image_size(face.raw) != image_size(face.reference):
+            faults.append("image and reference differ in size")
+    except BadImage:
         faults.append("image or reference is no readable image")
     try:
-        np.load(face.parsing, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+        read_npy(face.parsing)
+    except BadFile:
         faults.append("the parsing is no readable array")
     return faults
 

@@ -6,7 +6,7 @@ import codecs
 import zipfile
 from pathlib import Path
 
-from s3pot.io import BadFile
+from s3pot.io import BadFile, refuse_special
 
 HEAD_BYTES = 1024  # that are looked at
 _LFS_POINTER = "version https://git-lfs.github.com/spec/"
@@ -48,6 +48,7 @@ def refuse_foreign(path: Path, name: str | None = None) -> None:
 
 def foreign_kind(path: Path, name: str | None = None) -> str | None:
     """Name what a file is if it is plainly no checkpoint; None if it may be one."""
+    refuse_special(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)

@@ -28,7 +28,7 @@ from s3pot.data.datasets.item import (
     name_problem,
     some,
 )
-from s3pot.data.labelme import LabelPolicy
+from s3pot.data.labelme import LabelPolicy, check_work
 from s3pot.io import BadFile, file_sha256, read_json, write_json
 from s3pot.types import S3potError
 
@@ -118,7 +118,9 @@ class CocoJson(DatasetAdapter):
             )
         masks: dict[str, np.ndarray] = {self.polarity: np.zeros(size, bool)}
         counts: Counter[str] = Counter()
-        for instance in self._instances_of(image):
+        instances = self._instances_of(image)
+        check_work(sum(map(_count_of_shapes, instances)), size, where)
+        for instance in instances:
             category = self._category_of(instance)
             counts[category] += 1
             kind = self._kind_of(category)
@@ -209,6 +211,11 @@ def instance_mask(instance: Entry, size: tuple[int, int], source: str) -> np.nda
     except (ValueError, TypeError, OverflowError) as error:
         raise DatasetError(f"{where} cannot be drawn: {error}.") from error
     raise DatasetError(f"{where} is neither a list of polygons nor run lengths.")
+
+
+def _count_of_shapes(instance: Entry) -> int:
+    segmentation = instance.get("segmentation")
+    return max(len(segmentation), 1) if isinstance(segmentation, list) else 1
 
 
 def _run_length_mask(segmentation: Entry, size: tuple[int, int]) -> np.ndarray:
