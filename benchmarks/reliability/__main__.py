@@ -78,11 +78,16 @@ def write(options: Options, report: Report) -> None:
 
 
 def workers(options: Options, report: Report) -> None:
-    """Two workers of one command, of which one or both die."""
+    """Two workers of one training, of which one or both die."""
     place = options.folder / "workers"
     count = 3 if options.quick else max(12, options.kills // 2)
     trials = two_workers.worker_trials(options.inputs, place, count, options.seed)
     report.add("train_general: two workers, SIGKILL", trials)
+
+
+def torchrun(options: Options, report: Report) -> None:
+    """The same under torchrun itself, of a training and of a folder command."""
+    place = options.folder / "torchrun"
     for name in ("train_general", "inference"):
         count = 1 if options.quick else 5
         trials = two_workers.torchrun_trials(options.inputs, place, name, count, options.seed)
@@ -143,6 +148,7 @@ GROUPS: dict[str, Callable[[Options, Report], None]] = {
     "kill": kill,
     "write": write,
     "workers": workers,
+    "torchrun": torchrun,
     "disk": disk,
     "race": race,
     "long": long,
