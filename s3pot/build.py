@@ -20,7 +20,7 @@ from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, ReferenceGenerator
 from s3pot.quality import QualityLimits
-from s3pot.rg.align import FFHQ_FRAMING, MINI_FRAMING, FaceAligner
+from s3pot.rg.align import FFHQ_FRAMING, MINI_FRAMING, FaceAligner, Refine
 from s3pot.rg.detect import Detector, FaceDetector
 from s3pot.rg.inverter import Inverter, load_e4s
 from s3pot.rg.mini_detector import load_mini_detector
@@ -28,6 +28,7 @@ from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.rg.nets.segnext import SegNeXt
 from s3pot.rg.parser import Parser
+from s3pot.rg.refine import LandmarkRefiner
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.sam.official import build_official_sam
@@ -51,11 +52,17 @@ GENERATOR_SIZE = 512  # side of the official generator's input
 
 
 def build_aligner(config: Config) -> FaceAligner:
-    """What finds the crops of a photo; the detector is loaded only when the config aligns."""
+    """What finds the crops of a photo; its networks are loaded only when the config aligns.
+
+    The small detector of the mini set is helped by the mini parser.
+    """
     is_mini = config.model.set == "mini"
     detector: Detector | None = None
+    refine: Refine | None = None
     if config.align.mode != "never" and is_mini:
         detector = load_mini_detector(weights_folder(config), config.align.min_score)
+        parser = build_face_parser(config, torch.device("cpu"))
+        refine = LandmarkRefiner(parser, config.align.size).refine
     elif config.align.mode != "never":
         detector = FaceDetector(weights_path(config, "detector"), config.align.min_score)
     return FaceAligner(
@@ -64,6 +71,7 @@ def build_aligner(config: Config) -> FaceAligner:
         borders=config.align.borders,
         may_be_aligned=config.align.mode == "auto",
         framing=MINI_FRAMING if is_mini else FFHQ_FRAMING,
+        refine=refine,
     )
 
 

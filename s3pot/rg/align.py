@@ -20,6 +20,9 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
+# From a photo, uint8 (H, W, 3), and five landmarks of a face in it, (5, 2), to better landmarks.
+Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 # A square image counts as aligned when no corner of the quad that its landmarks ask for is
 # further than this share of the side from the image's own corner. Bare FFHQ faces stay within
 # 0.07; occluders move the landmarks: 92 % of 160 with one large random shape stay within 0.2.
@@ -179,6 +182,7 @@ def find_alignments(
     all_faces: bool = False,
     may_be_aligned: bool = True,
     framing: Framing = FFHQ_FRAMING,
+    refine: Refine | None = None,
     name: str = "the photo",
 ) -> list[Alignment]:
     """Decide which crops of a photo are worked on: the largest face or all.
@@ -194,6 +198,8 @@ def find_alignments(
         may_be_aligned: Keep a photo that looks aligned already as it is, and also a square one
             without a sure face: heavily occluded faces are often missed.
         framing: What looks aligned, and which faces are sure.
+        refine: Makes the landmarks of a face better before it is cropped by them; None takes them
+            as the detector gives them.
         name: What messages call the photo.
 
     Returns:
@@ -229,7 +235,8 @@ def find_alignments(
         if may_be_aligned and framing.is_aligned(view_size, face.landmarks):
             alignment = identity(view.pixels, face.score)
         else:
-            alignment = from_landmarks(face.landmarks, view_size, size, borders, face.score)
+            landmarks = face.landmarks if refine is None else refine(view.pixels, face.landmarks)
+            alignment = from_landmarks(landmarks, view_size, size, borders, face.score)
         alignments.append(_turned_back(alignment, view.turn, (height, width)))
     return alignments
 
@@ -301,6 +308,8 @@ class FaceAligner:
         borders: ``reflect`` or ``black``.
         may_be_aligned: Keep a photo that looks aligned already as it is.
         framing: What looks aligned, and which faces are sure.
+        refine: Makes landmarks better before a face is cropped by them; None takes them as they
+            are.
     """
 
     detector: Detector | None
@@ -308,6 +317,7 @@ class FaceAligner:
     borders: str
     may_be_aligned: bool
     framing: Framing = FFHQ_FRAMING
+    refine: Refine | None = None
 
     def align(
         self, photo: np.ndarray, all_faces: bool = False, name: str = "the photo"
@@ -332,5 +342,6 @@ class FaceAligner:
             all_faces=all_faces,
             may_be_aligned=self.may_be_aligned,
             framing=self.framing,
+            refine=self.refine,
             name=name,
         )

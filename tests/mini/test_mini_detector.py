@@ -107,7 +107,7 @@ def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner, portraits: list[Face
         side = np.linalg.norm(quad[3] - quad[0])
         errors.append(np.linalg.norm(way.corners - quad, axis=1).max() / side)
         assert not way.is_whole and way.score is not None and way.score >= MIN_SCORE
-    assert np.median(errors) < 0.1 and max(errors) < 0.3
+    assert np.median(errors) < 0.05 and max(errors) < 0.3
 
 
 @pytest.mark.slow

@@ -272,3 +272,25 @@ def test_an_aligner_takes_the_largest_face_unless_all_are_asked_for() -> None:
     aligner = FaceAligner(DrawnDetector(*faces), 64, "reflect", may_be_aligned=True)
     assert len(aligner.align(photo)) == 1
     assert len(aligner.align(photo, all_faces=True)) == 2
+
+
+def test_a_crop_is_laid_by_refined_landmarks_and_a_portrait_stays() -> None:
+    first = turned(FFHQ, 0, 90, (100, 100))
+    better = turned(FFHQ, 5, 80, (110, 105))
+    asked: list[np.ndarray] = []
+
+    def refine(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        asked.append(landmarks)
+        return better
+
+    photo = np.zeros((400, 700, 3), dtype=np.uint8)
+    aligner = FaceAligner(
+        DrawnDetector(face_at(first)), 64, "reflect", may_be_aligned=True, refine=refine
+    )
+    (way,) = aligner.align(photo)
+    np.testing.assert_allclose(way.corners, quad_from_landmarks(better))
+    np.testing.assert_array_equal(asked, [first])
+    portrait = np.zeros((300, 300, 3), np.uint8)
+    portraits = dataclasses.replace(aligner, detector=DrawnDetector(face_at(FFHQ * 300)))
+    assert portraits.align(portrait)[0].is_whole
+    assert len(asked) == 1

@@ -1,0 +1,165 @@
+"""Better landmarks for the crop, from what the parser sees in a first crop.
+
+A small detector is off by some percent of the crop's side, most of all where the face is occluded.
+The parser, which sees the face at the crop's size and paints it on under an occluder, knows better
+where eyes and mouth are: the crop is laid once more, around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from s3pot.data.image import to_tensor
+from s3pot.labels import CLASSES
+from s3pot.rg.align import from_landmarks, quad_from_landmarks
+from s3pot.rg.parser import Parser
+from s3pot.rg.warp import crop
+
+MIN_SHARE = 0.0004  # of the crop: a part that is smaller is not trusted
+# From the middle of what the parser calls so to the landmark, x (away from the nose) and y, as
+# shares of the crop's side: medians of 100 drawn training faces, cropped by their true landmarks
+# (python -m tools.drawn_crops).
+FROM_EYE = (0.0, 0.005)
+FROM_GLASS = (-0.006, -0.0075)
+FROM_BROW = (0.005, 0.0575)
+FROM_MOUTH = (0.0, -0.0085)
+# Landmarks that ask for a crop this much smaller, larger or further off, in shares of the first
+# one's side, are no better ones: the parser sees no face there.
+SIDE_RATIO = (0.6, 1.6)
+FARTHEST = 0.3
+LEFT, RIGHT = -1, 1  # halves of the face, as the image shows it
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class in one half of the face, or, with half 0, in both."""
+
+    name: str
+    half: int
+
+
+MOUTH = Part("mouth", 0)  # and lips
+
+
+class LandmarkRefiner:
+    """Moves a face's landmarks to where a parser sees eyes and mouth.
+
+    Args:
+        parser: With its weights, on a CPU or GPU.
+        size: Side of the crop that it is shown, pixels.
+    """
+
+    def __init__(self, parser: Parser, size: int) -> None:
+        self.parser = parser
+        self.size = size
+
+    def refine(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """Look at the crop that landmarks ask for.
+
+        Args:
+            photo: uint8 (H, W, 3).
+            landmarks: (5, 2) in its frame, as in `s3pot.rg.detect.Face`.
+
+        Returns:
+            Better ones, (5, 2) float64; the given ones if the parser does not see both eyes and
+            the mouth, or sees them where no face can have them.
+        """
+        alignment = from_landmarks(landmarks, (photo.shape[0], photo.shape[1]), self.size)
+        image = to_tensor(crop(photo, alignment))[None]
+        device = next(self.parser.parameters()).device
+        parsing = self.parser.parse(image.to(device))[0].cpu().numpy()
+        places = find_places(parsing)
+        if places is None:
+            return landmarks
+        corner, side = alignment.corners[0], alignment.side
+        axes = np.stack(
+            [alignment.corners[3] - corner, alignment.corners[1] - corner]
+        )  # along x and y of the crop
+        before = (landmarks - corner) @ axes.T / side**2
+        after = before.copy()
+        after[:2] = places[:2]
+        after[3:] += places[2] - before[3:].mean(axis=0)
+        return corner + after @ axes if _is_near(after) else landmarks
+
+
+def find_places(parsing: np.ndarray) -> np.ndarray | None:
+    """Find eyes and mouth in the parsing of a crop.
+
+    Args:
+        parsing: 12-class map, uint8 (S, S).
+
+    Returns:
+        Landmarks of the eye at the left, of that at the right, and the middle between the corners
+        of the mouth, (3, 2) shares of the side, x, y; None if one of them is not to be seen.
+    """
+    middles = find_middles(parsing)
+    left = _eye(middles, LEFT)
+    right = _eye(middles, RIGHT)
+    if left is None or right is None or MOUTH not in middles:
+        return None
+    return np.stack([left, right, middles[MOUTH] + FROM_MOUTH])
+
+
+def find_middles(parsing: np.ndarray) -> dict[Part, np.ndarray]:
+    """Find the middles of mouth, eyes, glasses and brows in the parsing of a crop.
+
+    Args:
+        parsing: 12-class map, uint8 (S, S).
+
+    Returns:
+        Part → place, (2,) shares of the side, x, y; parts that are too small are left out. There
+        are no eyes, glasses and brows without a mouth, which says where the face's halves meet.
+    """
+    mouth = _middle(_is(parsing, "lip") | _is(parsing, "mouth"))
+    nose = _middle(_is(parsing, "nose"))
+    if mouth is None:
+        return {}
+    between = mouth[0] if nose is None else (mouth[0] + nose[0]) / 2
+    x = (np.arange(parsing.shape[1]) + 0.5) / parsing.shape[1]
+    middles = {MOUTH: mouth}
+    for half in (LEFT, RIGHT):
+        for name in ("eyes", "eye_glass", "eyebrows"):
+            middle = _middle(_is(parsing, name) & (half * (x - between) >= 0))
+            if middle is not None:
+                middles[Part(name, half)] = middle
+    return middles
+
+
+def _eye(middles: Mapping[Part, np.ndarray], half: int) -> np.ndarray | None:
+    """Find one eye, (2,) shares of the side: by itself, or else by its glass and its brow."""
+    outward = np.array([half, 1])
+    eye = middles.get(Part("eyes", half))
+    if eye is not None:
+        return eye + outward * FROM_EYE
+    hints = []
+    for name, offset in (("eye_glass", FROM_GLASS), ("eyebrows", FROM_BROW)):
+        middle = middles.get(Part(name, half))
+        if middle is not None:
+            hints.append(middle + outward * offset)
+    return np.mean(hints, axis=0) if hints else None
+
+
+def _is(parsing: np.ndarray, name: str) -> np.ndarray:
+    return parsing == CLASSES.index(name)
+
+
+def _middle(mask: np.ndarray) -> np.ndarray | None:
+    """Mean place of a mask, bool (S, S): x, y as shares of the side; None if it is too small."""
+    rows, columns = np.nonzero(mask)
+    if len(rows) < MIN_SHARE * mask.size:
+        return None
+    return np.array([columns.mean() + 0.5, rows.mean() + 0.5]) / len(mask)
+
+
+def _is_near(landmarks: np.ndarray) -> bool:
+    """Tell whether landmarks, (5, 2) shares of a crop's side, ask for nearly the same crop."""
+    try:
+        quad = quad_from_landmarks(landmarks)
+    except ValueError:
+        return False
+    side = float(np.linalg.norm(quad[3] - quad[0]))
+    away = float(np.linalg.norm(quad.mean(axis=0) - 0.5))
+    return SIDE_RATIO[0] < side < SIDE_RATIO[1] and away < FARTHEST
