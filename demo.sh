@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# From nothing to a table: an environment, drawn faces, the commands of README.md with the bundled mini models.
-# No GPU, no other download. Everything goes into ./demo. Run it again at any time: what is finished is reused.
+# From scratch to a table: an environment, drawn faces, and the commands of README.md with the bundled mini models.
+# It needs no GPU and no other download. Everything goes into ./demo. It can be rerun at any time: finished work is reused.
 #   PYTHON=...      Python to build the environment with (>= 3.9)
-#   S3POT_VENV=...  where the environment goes (default .venv); an active environment is used as it is
+#   S3POT_VENV=...  folder of the environment (default .venv); an active environment is used as it is
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root="$PWD"
@@ -11,13 +11,13 @@ source tools/environment.sh
 prepare_environment requirements.txt
 case "$PY" in
     /*) ;;
-    *) PY="$root/$PY" ;; # of an environment beside this file
+    *) PY="$root/$PY" ;; # from an environment beside this file
 esac
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p demo
 cd demo
 
-# step TITLE SCRIPT|-m MODULE ARGUMENTS...: runs one of the programs in ./demo and says how long it took.
+# step TITLE SCRIPT|-m MODULE ARGUMENTS...: runs one of the programs in ./demo and prints how long it took.
 step() {
     local title="$1" start=$SECONDS
     shift
@@ -29,7 +29,7 @@ step() {
     echo "   $((SECONDS - start)) s"
 }
 
-# Takes one drawn face out of a folder, as the single picture of train_per_image.py.
+# Copies one drawn face from a folder as the single image for train_per_image.py.
 pick_test_face() {
     local face stem
     for face in dataset/raw_images/val/*.png; do break; done
@@ -51,7 +51,7 @@ step "1. references" generate_reference.py --input_dir ./dataset/raw_images \
     --output_dir ./dataset/processed_data --faceParser_name bisenet --truth_dir ./dataset/truth "${mini[@]}"
 step "2. general adapter" train_general.py --datapath ./dataset/processed_data \
     --bsz 3 --lr 1e-4 --epochs 50 --output_dir ./checkpoint/train_general --resume "${mini[@]}" train.val_faces=2
-step "3. adapter of one image" train_per_image.py --target_img ./dataset/processed_data/test_01.png \
+step "3. per-image adapter" train_per_image.py --target_img ./dataset/processed_data/test_01.png \
     --ref_img ./dataset/processed_data/test_01_ref.png \
     --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100 --resume "${mini[@]}"
 step "4. masks of the held-out faces" inference.py --datapath ./dataset/processed_data/val \

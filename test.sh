@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The checks of the project: bash test.sh, or only some tests: bash test.sh tests/ps -k greedy
-# Do the tests notice a broken method? bash test.sh --mutants (tools/mutants.py)
+# All checks of the project: bash test.sh; only some tests: bash test.sh tests/ps -k greedy
+# Mutation testing, which checks that the tests notice a broken method: bash test.sh --mutants (tools/mutants.py)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=tools/environment.sh

@@ -1,1 +1,1 @@
-"""Measurements of speed and memory; ``python -m benchmarks``."""
+"""Benchmarks of speed and memory; run with ``python -m benchmarks``."""

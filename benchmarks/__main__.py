@@ -1,13 +1,13 @@
-"""Every stage of the pipeline in one table: seconds, images a second, share of the limit, memory.
+"""Benchmark every stage of the pipeline: seconds, images per second, share of the limit, memory.
 
     python -m benchmarks --size mini
     python -m benchmarks --device cuda --size vit_h --minutes 3 --json speed.json
 
-Weights and tokens are random (speed does not depend on them). Beside a stage stands the plain loop
-of the authors' algorithm, in our words, in the same process. The most telling rows come first; when
-the minutes are over, the rest is left out. The limit is the rate of a large matrix product on the
-same device, float32 for exact rows and bfloat16 for the others, and operations are those of the
-plain algorithm.
+Weights and tokens are random (speed does not depend on them). Beside a stage, the table shows the
+plain loop of the authors' algorithm, in our implementation, run in the same process. The most
+informative rows come first; when the time is up, the rest is left out. The limit is the rate of a
+large matrix product on the same device, in float32 for exact rows and bfloat16 for the others, and
+the operations are those of the plain algorithm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Group = Callable[[stages.Bench], None]
 
 
 def groups_for(device: torch.device) -> list[Group]:
-    """What is measured, in order; on a CPU compiling takes longest and comes last."""
+    """Return the groups of rows in order; on a CPU, compiling takes longest and comes last."""
     first: list[Group] = [stages.encode_exact, stages.encode_fast]
     second: list[Group] = [stages.adapter_step, stages.match, stages.invert]
     last: list[Group] = [
@@ -44,7 +44,7 @@ def groups_for(device: torch.device) -> list[Group]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; 1 if a group of rows failed."""
+    """Print the table; returns 1 if a group of rows failed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -52,11 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    add("--size", choices=("mini", "vit_b", "vit_l", "vit_h"), default="mini", help="of SAM")
-    add("--minutes", type=float, default=5, help="stop after these (default: 5)")
-    add("--threads", type=int, default=1, help="of a CPU (default: 1)")
+    add("--size", choices=("mini", "vit_b", "vit_l", "vit_h"), default="mini", help="size of SAM")
+    add("--minutes", type=float, default=5, help="time limit in minutes (default: 5)")
+    add("--threads", type=int, default=1, help="number of CPU threads (default: 1)")
     add("--json", type=Path, help="also write the rows to this file")
-    add("--only", default="", help="only groups whose name has this in it, e.g. encode")
+    add("--only", default="", help="only groups whose name contains this, e.g. encode")
     options = parser.parse_args(argv)
     device = torch.device(options.device)
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Time and memory of a call, and the table of all of them."""
+"""Measuring time and memory of calls, and the table of the results."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HEADER = "| stage | variant | batch | ms a call | images/s | % of limit | peak G
 
 @dataclass(frozen=True)
 class Timing:
-    """Of repeated calls.
+    """The timing of repeated calls.
 
     Attributes:
-        seconds: Median of a call.
-        peak_bytes: On a GPU, most that was allocated at once; else the largest resident set.
-        repeats: Calls behind the median.
+        seconds: Median time of a call.
+        peak_bytes: On a GPU, the peak of allocated memory; otherwise the largest resident set.
+        repeats: Number of calls behind the median.
     """
 
     seconds: float
@@ -38,15 +38,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        stage: What was done.
-        variant: How.
-        batch: Images (pairs, references, matrices) of one call.
-        timing: Of one call.
+        stage: The measured stage.
+        variant: The variant of the stage.
+        batch: Number of images (pairs, references, matrices) per call.
+        timing: Timing of one call.
         share: Arithmetic rate as a share of the device's, see ``Limits``; None if not counted.
-        note: What else there is to say.
+        note: Remarks.
     """
 
     stage: str
@@ -58,11 +58,11 @@ class Row:
 
     @property
     def images_per_second(self) -> float:
-        """Images of a second."""
+        """Images per second."""
         return self.batch / self.timing.seconds
 
     def __str__(self) -> str:
-        """The line of a Markdown table."""
+        """Format the row of a Markdown table."""
         share = "" if self.share is None else f"{100 * self.share:.1f}"
         cells = (
             self.stage,
@@ -79,18 +79,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Limits:
-    """Operations per second of large matrix products on this device, measured.
+    """Measured operations per second of large matrix products on this device.
 
     Attributes:
         float32: Without TF32.
-        bfloat16: With float32 sums.
+        bfloat16: With float32 accumulation.
     """
 
     float32: float
     bfloat16: float
 
     def share(self, operations: float, seconds: float, speed: str) -> float:
-        """Share of the limit that a call of so many operations reaches."""
+        """Return the share of the limit that a call with so many operations reaches."""
         limit = self.float32 if speed == "exact" else self.bfloat16
         return operations / seconds / limit
 
@@ -98,8 +98,8 @@ class Limits:
 class Clock:
     """Times calls on one device until the time is up.
 
-    With one thread on a CPU, repeated calls are timed by the processor's own time: what else runs
-    on the machine does not count.
+    With one thread on a CPU, repeated calls are measured in CPU time, so that other programs on the
+    machine do not count.
     """
 
     def __init__(self, device: torch.device, minutes: float) -> None:
@@ -109,22 +109,22 @@ class Clock:
 
     @property
     def seconds_left(self) -> float:
-        """Until the time is up; negative afterwards."""
+        """Seconds until the time is up; negative afterwards."""
         return self.end - time.perf_counter()
 
     def now(self) -> float:
-        """Seconds, after all work on the device is done."""
+        """Return the time in seconds, after all work on the device is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     def measure(self, call: Callable[[], object], seconds: float = 1.0, most: int = 30) -> Timing:
-        """Warm up by one call, then repeat for some seconds by the clock, but at least once.
+        """Warm up with one call, then repeat for some seconds of wall time, but at least once.
 
         Args:
-            call: What is timed.
-            seconds: Stop after the call that goes beyond.
-            most: Repeats at most.
+            call: The function to time.
+            seconds: Stop after the call that exceeds this.
+            most: Maximum number of repeats.
         """
         self._forget_peak()
         start = self.now()
@@ -132,7 +132,7 @@ class Clock:
         call()
         warm = self.now()
         times: list[float] = []
-        if warm - start > 8:  # so slow that warming up does not show: the one call has to do
+        if warm - start > 8:  # so slow that warming up is negligible: a single call suffices
             times.append(self._spent() - started)
         end = warm + min(seconds, max(self.seconds_left, 0.0))
         while not times or (len(times) < most and self.now() < end):
@@ -142,7 +142,7 @@ class Clock:
         return Timing(statistics.median(times), self._peak(), len(times))
 
     def _spent(self) -> float:
-        """Seconds of the processor or by the clock; only differences count."""
+        """Return CPU time or wall time in seconds; only differences are meaningful."""
         return time.process_time() if self.by_processor else self.now()
 
     def once(self, call: Callable[[], object]) -> Timing:
@@ -153,7 +153,7 @@ class Clock:
         return Timing(self.now() - start, self._peak(), 1)
 
     def limits(self) -> Limits:
-        """Measure the two rates with square products, about a second each."""
+        """Measure the two rates with square matrix products, about a second each."""
         side = 8192 if self.device.type == "cuda" else 1536
         rates = []
         for dtype in (torch.float32, torch.bfloat16):
@@ -167,7 +167,7 @@ class Clock:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
-            with suppress(OSError):  # Linux: the resident set's high-water mark starts anew
+            with suppress(OSError):  # Linux: resets the peak resident set size
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def _peak(self) -> int:
@@ -182,7 +182,7 @@ class Clock:
 
 
 class Report:
-    """Prints every row when it is there, and keeps all of them in a JSON file."""
+    """Prints every row as soon as it is measured, and keeps all of them in a JSON file."""
 
     def __init__(self, facts: dict[str, Any], path: Path | None) -> None:
         self.facts = facts
@@ -193,7 +193,7 @@ class Report:
         sys.stdout.flush()
 
     def add(self, row: Row) -> None:
-        """Print a row and write the file anew."""
+        """Print a row and rewrite the file."""
         self.rows.append(row)
         sys.stdout.write(f"{row}\n")
         sys.stdout.flush()
@@ -208,7 +208,7 @@ class Report:
 
 
 def facts_of(clock: Clock, size: str, limits: Limits) -> dict[str, Any]:
-    """What a number needs beside it: device, versions, commit."""
+    """Return the facts that numbers need: device, versions, commit."""
     device = clock.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     commit = subprocess.run(

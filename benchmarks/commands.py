@@ -1,7 +1,7 @@
-"""The commands from disk to disk, each called twice in this process.
+"""Benchmarks of whole commands, each called twice in this process.
 
-The first call gets few items, the second more: the difference is what the items cost, and loading
-and warming up drop out.
+The first call gets few items, the second more: the difference is the cost of the items, and loading
+and warm-up cancel out.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from s3pot.training.checkpoint import save_checkpoint
 from s3pot.weights.registry import find, weight_files
 from s3pot_synthetic import draw_face
 
-FEW = 2  # faces of the call that warms up
-DRAWN = 4  # different faces; the others are copies
+FEW = 2  # number of faces in the warm-up call
+DRAWN = 4  # number of different faces; the others are copies
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Work:
         few: Data folder of ``FEW`` faces.
         many: Data folder of ``FEW + count`` faces.
         count: Faces that the rates count.
-        outputs: Where results go.
-        options: Of every command.
+        outputs: Folder for the results.
+        options: Options of every command.
         adapter: Checkpoint of an adapter.
     """
 
@@ -79,7 +79,7 @@ class Call:
 
 
 def write_faces(folder: Path, count: int, size: int) -> None:
-    """Write drawn faces with their truth under the folder contract."""
+    """Write drawn faces with their ground truth in the folder contract."""
     for index in range(count):
         files = output_files(folder, f"face_{index:03d}")
         members = (files.raw, files.reference, files.parsing, files.clean, files.occlusion_truth)
@@ -100,7 +100,7 @@ def write_faces(folder: Path, count: int, size: int) -> None:
 
 
 def read_and_write(bench: Bench) -> None:
-    """Draw a face; read one, align one, write a mask and an image."""
+    """Measure drawing, reading and aligning a face, and writing a mask and an image."""
     size = bench.sizes.image
     timing = bench.clock.measure(lambda: draw_face(0, 256, "train"))
     bench.report.add(Row("draw", "a face of 256 pixels", 1, timing))
@@ -122,7 +122,7 @@ def read_and_write(bench: Bench) -> None:
 
 
 def inference(bench: Bench) -> None:
-    """Pairs a second of ``inference.py``, nothing cached."""
+    """Measure pairs per second of ``inference.py`` without a cache."""
     count = 48 if bench.on_gpu else 16 if bench.sizes.name == "mini" else 1
     with _prepared(bench, count) as work:
         for speed in ("fast", "exact"):
@@ -135,7 +135,7 @@ def inference(bench: Bench) -> None:
 
 
 def other_commands(bench: Bench) -> None:
-    """References a second; images a second of the second and third epoch of training."""
+    """Measure references per second, and images per second of later training epochs."""
     count = 8 if bench.on_gpu or bench.sizes.name == "mini" else 1
     with _prepared(bench, count, with_generator=True) as work:
         few = ["--input_dir", str(_photos_of(work.few))]
@@ -148,7 +148,7 @@ def other_commands(bench: Bench) -> None:
 
 
 def _photos_of(folder: Path) -> Path:
-    """A folder of the faces' images alone."""
+    """Create a folder with only the faces' images."""
     photos = folder.with_name(f"{folder.name}_photos")
     photos.mkdir()
     for face in find_faces(folder):
@@ -184,7 +184,7 @@ def _run(bench: Bench, work: Work, call: Call) -> None:
 
 @contextlib.contextmanager
 def _prepared(bench: Bench, count: int, with_generator: bool = False) -> Iterator[Work]:
-    """A folder with weights and faces that is gone afterwards."""
+    """Create a temporary folder with weights and faces."""
     mini = bench.sizes.name == "mini"
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -211,7 +211,7 @@ def _prepared(bench: Bench, count: int, with_generator: bool = False) -> Iterato
 
 
 def _write_weights(bench: Bench, folder: Path, with_generator: bool) -> None:
-    """Save random weights under the official names, in the official containers."""
+    """Save random weights under the official names, in the official file formats."""
     sam = {key: value.float().cpu() for key, value in bench.sam.state_dict().items()}
     torch.save(sam, folder / find(f"sam_{bench.sizes.name}").file)
     if with_generator:
@@ -226,7 +226,7 @@ def _write_weights(bench: Bench, folder: Path, with_generator: bool) -> None:
 
 @contextlib.contextmanager
 def _any_hash(*names: str) -> Iterator[None]:
-    """Take hashes and sizes of official files out of the registry for a while."""
+    """Remove the hashes and sizes of official files from the registry inside the block."""
     published = {name: weight_files()[name] for name in names}
     for name, entry in published.items():
         weight_files()[name] = replace(entry, sha256=None, size=None)

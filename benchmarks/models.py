@@ -1,4 +1,4 @@
-"""Networks of a size with random weights, made on the device: speed does not depend on them."""
+"""Networks with random weights, created on the device: speed does not depend on the weights."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ ELLIPSES = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the stages work on.
+    """The sizes of the stages' inputs.
 
     Attributes:
         name: mini, vit_b, vit_l or vit_h.
-        image: Side of the aligned pictures.
-        points: Prompt points of a face.
+        image: Side of the aligned images.
+        points: Number of prompt points of a face.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Sizes:
 
 
 def sizes_of(name: str) -> Sizes:
-    """The published models work on 1024 pixels and 1,500 points, the mini ones on less."""
+    """Return the sizes: 1024 pixels and 1,500 points for the published models, less for mini."""
     return Sizes(name, 256, 370) if name == "mini" else Sizes(name, 1024, 1500)
 
 
 def new_sam(name: str, device: torch.device) -> Sam:
-    """A SAM with random weights, relative positions included."""
+    """Create a SAM with random weights, including relative positions."""
     with device:
         sam = build_mini_sam(MiniSamSize()) if name == "mini" else sam_model_registry[name]()
     sam = sam.to(device)
@@ -83,14 +83,14 @@ def new_sam(name: str, device: torch.device) -> Sam:
 
 
 def new_parser(name: str, device: torch.device) -> Parser:
-    """BiSeNet with its pre- and post-processing."""
+    """Create BiSeNet with its preprocessing and postprocessing."""
     if name == "mini":
         return freeze(Parser(BiSeNet(12, 16), 256, NATIVE_12)).to(device)
     return freeze(Parser(BiSeNet(), 512, BISENET_TO_12)).to(device)
 
 
 def new_inverter(name: str, device: torch.device, half: bool = False) -> Inverter:
-    """E4S with its pre- and post-processing."""
+    """Create E4S with its preprocessing and postprocessing."""
     with device:
         net = E4SNet(MINI_GENERATOR if name == "mini" else E4SSize())
     size = 256 if name == "mini" else 512
@@ -98,7 +98,7 @@ def new_inverter(name: str, device: torch.device, half: bool = False) -> Inverte
 
 
 def encoder_operations(sam: Sam) -> float:
-    """Operations (two a multiply-add) of the image encoder for one image, counted on pip's."""
+    """Count the operations (two per multiply-add) of pip's image encoder for one image."""
     encoder = copy.deepcopy(sam.image_encoder).to("meta")
     size = encoder.img_size
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -107,7 +107,7 @@ def encoder_operations(sam: Sam) -> float:
 
 
 def class_map(size: int) -> np.ndarray:
-    """A face of ellipses: uint8 (size, size), 11 of the 12 classes."""
+    """Draw a face of ellipses: uint8 (size, size), 11 of the 12 classes."""
     y, x = np.mgrid[:size, :size] * (512 / size)
     labels = np.zeros((size, size), dtype=np.uint8)
     for label, center_x, center_y, radius_x, radius_y in ELLIPSES:
@@ -117,7 +117,7 @@ def class_map(size: int) -> np.ndarray:
 
 
 def new_prompts(sam: Sam, points: int, seed: int) -> Prompts:
-    """A face with so many points, two thirds of them positive, on random tokens."""
+    """Create prompts with so many points, two thirds of them positive, on random tokens."""
     device = sam.device
     side = sam.prompt_encoder.image_embedding_size[0]
     grid = Grid(sam.image_encoder.img_size, side)

@@ -1,6 +1,6 @@
-"""The authors' algorithm as its description reads: loops that the package's stages are measured by.
+"""The authors' algorithm as plain loops, against which the package's stages are measured.
 
-Each gives the same result as the stage that it stands beside.
+Each loop gives the same result as the corresponding stage.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def sorted_loop(scores: Tensor) -> tuple[Tensor, Tensor]:
 def training_step(
     sam: FrozenSam, adapter: PromptAdapter, optimizer: Optimizer, batch: Sequence[Prompts]
 ) -> float:
-    """One optimizer step, image by image: whole masks, losses read at the points, a wait for each.
+    """Take one optimizer step, image by image: whole masks, sampled losses, a sync for each.
 
     Returns:
         Mean loss.
@@ -75,7 +75,7 @@ def training_step(
 
 @contextmanager
 def every_region_everywhere(net: E4SNet) -> Iterator[None]:
-    """Let E4S draw each region on the whole map and cut it out, instead of on its tiles."""
+    """Let E4S compute each region on the whole map and mask it, instead of on its tiles."""
     changed: list[tuple[nn.Module, str]] = []
     for module in net.modules():
         if isinstance(module, ModulatedConv):
@@ -92,7 +92,7 @@ def every_region_everywhere(net: E4SNet) -> Iterator[None]:
 
 
 def _loop_conv(layer: ModulatedConv, x: Tensor, codes: Tensor, plan: RegionPlan) -> Tensor:
-    """Every region on the whole map, times its mask, summed."""
+    """Compute every region on the whole map, multiply by its mask, and sum."""
     maps = plan.level(x.shape[-1] * (2 if layer.up else 1)).labels[:, None]
     first, *rest = (
         layer(x, codes[:, region]) * (maps == region) for region in range(codes.shape[1])
@@ -103,7 +103,7 @@ def _loop_conv(layer: ModulatedConv, x: Tensor, codes: Tensor, plan: RegionPlan)
 def _loop_rgb(
     layer: ModulatedToRGB, x: Tensor, codes: Tensor, plan: RegionPlan | None = None
 ) -> Tensor:
-    """The same for a to-RGB layer."""
+    """Do the same for a to-RGB layer."""
     if plan is None:
         return ModulatedToRGB.forward(layer, x, codes, None)
     maps = plan.level(x.shape[-1]).labels[:, None]

@@ -1,4 +1,4 @@
-"""The stages of the pipeline on tensors, each beside the plain loop of the authors' algorithm."""
+"""Benchmarks of the pipeline's stages on tensors, each beside the authors' plain loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAYS = ("bias", "channels")
 
 @dataclass
 class Bench:
-    """What every group of rows uses.
+    """The objects that every group of rows uses.
 
     Attributes:
         sizes: Of the models and pictures.
@@ -58,17 +58,17 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        """Where everything runs."""
+        """The device of the benchmark."""
         return self.clock.device
 
     @property
     def on_gpu(self) -> bool:
-        """Whether batches pay."""
+        """Whether batches pay off."""
         return self.device.type == "cuda"
 
 
 def encode_exact(bench: Bench) -> None:
-    """The image encoder in float32: pip's, and ours with both ways of relative positions."""
+    """Measure the image encoder in float32: pip's, and ours with both relative-position ways."""
     batch = 4 if bench.on_gpu else 1
     if isinstance(bench.sam.image_encoder, ImageEncoderViT):
         images = _images(bench, batch)
@@ -82,7 +82,7 @@ def encode_exact(bench: Bench) -> None:
 
 
 def encode_fast(bench: Bench) -> None:
-    """The image encoder in bfloat16: all ways, then the best of them at other batch sizes."""
+    """Measure the image encoder in bfloat16: all ways, then the best one at other batch sizes."""
     sam = FrozenSam(bench.sam, speed="fast")
     if not isinstance(bench.sam.image_encoder, ImageEncoderViT):
         _encode(bench, sam, 1, ("auto", "auto"))
@@ -96,7 +96,7 @@ def encode_fast(bench: Bench) -> None:
 
 
 def encode_max(bench: Bench) -> None:
-    """The compiled image encoder; the time of compiling is in the note."""
+    """Measure the compiled image encoder; the compile time is in the note."""
     sam = FrozenSam(bench.sam, speed="max")
     batch = 16 if bench.on_gpu else 1
     fuse_image_encoder(bench.sam.image_encoder, *bench.ways)
@@ -130,7 +130,7 @@ def _images(bench: Bench, batch: int) -> Tensor:
 
 
 def adapter_step(bench: Bench) -> None:
-    """One optimizer step: forward, losses at the points, backward, AdamW."""
+    """Measure one optimizer step: forward, losses at the points, backward, AdamW."""
     sam = FrozenSam(bench.sam)
     points = bench.sizes.points
     faces = [new_prompts(bench.sam, points - 50 * seed, seed) for seed in range(3)]
@@ -162,7 +162,7 @@ def adapter_step(bench: Bench) -> None:
 
 
 def match(bench: Bench) -> None:
-    """Greedy matching: of SAM-like tokens, and of scores that collide as much as they can."""
+    """Measure greedy matching of SAM-like tokens, and of scores with a maximum of conflicts."""
     side = bench.sam.prompt_encoder.image_embedding_size[0]
     likely = [_token_scores(side, bench.sizes.points, seed).to(bench.device) for seed in range(8)]
     size = f"{bench.sizes.points} x {side * side}"
@@ -198,7 +198,7 @@ def _match_by_loop(bench: Bench, name: str, scores: Tensor) -> None:
 
 
 def _token_scores(side: int, points: int, seed: int) -> Tensor:
-    """Cosines of noisy tokens of two images, a fifth of which differ."""
+    """Compute cosines of noisy tokens of two images, a fifth of which differ."""
     generator = torch.Generator().manual_seed(seed)
     region = torch.zeros(side * side, dtype=torch.bool)
     region[torch.randperm(side * side, generator=generator)[:points]] = True
@@ -213,7 +213,7 @@ def _token_scores(side: int, points: int, seed: int) -> Tensor:
 
 
 def invert(bench: Bench) -> None:
-    """E4S: references of drawn class maps."""
+    """Measure E4S: references of drawn class maps."""
     side = 256 if bench.sizes.name == "mini" else 512
     labels = torch.from_numpy(class_map(side))[None].to(bench.device)
     image = torch.rand(1, 3, bench.sizes.image, bench.sizes.image, device=bench.device)
@@ -235,7 +235,7 @@ def invert(bench: Bench) -> None:
 
 
 def parse(bench: Bench) -> None:
-    """The face parser, pre- and post-processing included."""
+    """Measure the face parser, including preprocessing and postprocessing."""
     parser = new_parser(bench.sizes.name, bench.device)
     for batch in (1, 8) if bench.on_gpu else (1,):
         side = bench.sizes.image
@@ -245,7 +245,7 @@ def parse(bench: Bench) -> None:
 
 
 def enhance_tokens(bench: Bench) -> None:
-    """FE of one pair."""
+    """Measure FE on one pair."""
     sam = FrozenSam(bench.sam)
     raw, reference = (new_prompts(bench.sam, 10, seed).image_embedding.float() for seed in range(2))
     region = torch.ones(raw.shape[1:], dtype=torch.bool, device=bench.device)
@@ -254,7 +254,7 @@ def enhance_tokens(bench: Bench) -> None:
 
 
 def decode(bench: Bench) -> None:
-    """Adapter and mask of faces, without gradient."""
+    """Measure adapter and mask prediction, without gradients."""
     sam = FrozenSam(bench.sam)
     segmenter = OcclusionSegmenter(sam)
     faces = [new_prompts(bench.sam, bench.sizes.points - 50 * seed, seed) for seed in range(4)]

@@ -1,6 +1,6 @@
-"""Models and faces so small that a command takes a second: for tests and for trials by the hundred.
+"""Models and faces so small that a command takes a second, for tests and mass trials.
 
-The weights are random, so the masks mean nothing; files, formats and errors are the real ones.
+The weights are random, so the masks are meaningless; files, formats and errors are the real ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from s3pot.rg.nets.stylegan_ops import NoiseInjection
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.weights.mini_set import write_mini
 
-SIDE = 64  # of the images, in pixels
+SIDE = 64  # side of the images, in pixels
 TINY_SAM = MiniSamSize(
     image=SIDE, patch=8, widths=(8, 16, 16), depths=(1, 1, 1), tokens=32, decoder_mlp=32
 )
@@ -41,16 +41,16 @@ TINY_GENERATOR = E4SSize(
 
 
 def write_tiny_set(folder: Path) -> Path:
-    """Write the four models that every command needs, with random weights that are always the same.
+    """Write the four models that the commands need, with fixed random weights.
 
     Args:
-        folder: For ``model.weights_dir``; made if it is missing.
+        folder: The folder for ``model.weights_dir``; created if it is missing.
     """
     torch.manual_seed(0)
     generator = E4SNet(TINY_GENERATOR)
     for module in generator.modules():
         if isinstance(module, NoiseInjection):
-            nn.init.constant_(module.weight, 0.5)  # a fresh one ignores the noise
+            nn.init.constant_(module.weight, 0.5)  # a fresh network ignores the noise
     models: list[tuple[str, dict[str, Any], nn.Module]] = [
         ("sam", dataclasses.asdict(TINY_SAM), build_mini_sam(TINY_SAM)),
         ("parser", {"classes": 12, "width": 4, "input": SIDE}, BiSeNet(12, 4)),
@@ -66,7 +66,7 @@ def write_tiny_set(folder: Path) -> Path:
 
 
 def tiny_options(weights: Path | str) -> list[str]:
-    """The overrides that make any command use the models of ``write_tiny_set``, on the CPU."""
+    """Return overrides that make any command use the models of ``write_tiny_set``, on the CPU."""
     return [
         "model.set=mini",
         "model.sam=mini",
@@ -77,7 +77,7 @@ def tiny_options(weights: Path | str) -> list[str]:
 
 
 def write_face(folder: Path, name: str, seed: int, size: int = SIDE) -> FaceFiles:
-    """Write a face with truth under the folder contract: an oval of skin, a bar over it in raw."""
+    """Write a face with its truth in the folder contract: an oval of skin, covered by a bar."""
     random = np.random.default_rng(seed)
     files = output_files(folder, name)
     clean = random.integers(60, 90, (size, size, 3)).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""S³POT: where a face is covered, without a single occlusion label (arXiv 2602.00635).
+"""S³POT: face occlusion segmentation without occlusion labels (arXiv 2602.00635).
 
-The Python API, see ``s3pot.api``; everything heavy is imported on first use.
+This is the Python API, see ``s3pot.api``; heavy modules are imported on first use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["FaceSegmenter", "S3potError", "Segmentation", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for."""
+    """Import a public name when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("s3pot.api"), name)

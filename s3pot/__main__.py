@@ -9,7 +9,7 @@ from s3pot.version import __version__
 
 COMMANDS = {
     "segment": Command(
-        "s3pot.commands.segment", "photos → what is hidden of their faces, in one step"
+        "s3pot.commands.segment", "photos → the occlusions of their faces, in one step"
     ),
     "generate-reference": Command(
         "s3pot.commands.generate_reference",
@@ -19,16 +19,16 @@ COMMANDS = {
         "s3pot.commands.train_general", "train one adapter for all faces of a folder"
     ),
     "train-per-image": Command(
-        "s3pot.commands.train_per_image", "fit an adapter to one face and segment it"
+        "s3pot.commands.train_per_image", "fit an adapter to one face, or to each, and segment it"
     ),
-    "inference": Command("s3pot.commands.inference", "segment the occlusions of a folder's faces"),
+    "inference": Command("s3pot.commands.inference", "segment the occlusions of a face folder"),
     "evaluate": Command(
         "s3pot.commands.evaluate", "score results, or run a table of variants and baselines"
     ),
-    "compare": Command("s3pot.commands.compare", "two result folders side by side"),
-    "figure": Command("s3pot.commands.figure", "figures for a paper from result folders"),
+    "compare": Command("s3pot.commands.compare", "show two result folders side by side"),
+    "figure": Command("s3pot.commands.figure", "make figures for a paper from result folders"),
     "weights": Command("s3pot.weights.__main__", "list, download and verify the official weights"),
-    "data": Command("s3pot.commands.data", "draw faces, bring in other data sets"),
+    "data": Command("s3pot.commands.data", "draw faces; convert, validate and split data sets"),
 }
 
 

@@ -1,6 +1,6 @@
 """The prompt adapter (paper section 3.3): one self-attention layer over prompt tokens.
 
-It is all that is trained.
+The adapter is the only part that is trained.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-# Release: 24 tensors are saved, the six of this layer are used; the others are of a second
-# self-attention and two cross-attentions.
+# Release: 24 tensors are saved but only the six of this layer are used; the others belong to a
+# second self-attention and two cross-attentions.
 _AUTHORS = "transformer_decoder.transformer_self_attention_layers_0.0."
 
 
 class PromptAdapter(nn.Module):
-    """Multi-head self-attention, residual, LayerNorm after; no position, no dropout.
+    """Multi-head self-attention with a residual and a LayerNorm after it; no positions, no dropout.
 
     Args:
         width: Channels of a prompt token.
@@ -37,13 +37,13 @@ class PromptAdapter(nn.Module):
 
         Args:
             prompts: (B, N, width).
-            prompt_mask: bool (B, N), False for prompts that only fill up the batch: nothing attends
-                to them, and their own rows are without meaning. None if all count.
-            need_weights: Without the weights a fused kernel does the attention: faster.
+            prompt_mask: bool (B, N), False for prompts that only pad the batch: nothing attends to
+                them, and their own rows are meaningless. None if there is no padding.
+            need_weights: Return the attention weights; without them a faster fused kernel is used.
 
         Returns:
             Refined prompts, (B, N, width), and attention weights averaged over the heads,
-            (B, N, N), rows sum to 1; None without ``need_weights``.
+            (B, N, N), whose rows sum to 1; None without ``need_weights``.
         """
         padding = None if prompt_mask is None else ~prompt_mask
         mixed, weights = self.self_attn(
@@ -53,11 +53,11 @@ class PromptAdapter(nn.Module):
 
 
 def from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate a state dict of the release to this module's keys; any other keeps its own.
+    """Translate a state dict of the release to this module's keys; others keep their keys.
 
     Args:
-        state: Keys as in the authors' ``model_epoch_N.pth``, or as here; a leading ``module.`` is
-            dropped.
+        state: Keys as in the authors' ``model_epoch_N.pth``, or as in this module; a leading
+            ``module.`` is dropped.
     """
     state = {key[7:] if key.startswith("module.") else key: value for key, value in state.items()}
     used = {k[len(_AUTHORS) :]: v for k, v in state.items() if k.startswith(_AUTHORS)}

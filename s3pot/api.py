@@ -1,4 +1,4 @@
-"""The Python API: load the models once, segment images one by one.
+"""The Python API: load the models once, then segment images one by one.
 
 Example:
     import s3pot
@@ -6,7 +6,7 @@ Example:
     model = s3pot.load("mini")
     result = model.segment("photo.jpg")
 
-The arrays are those that the commands write, bit for bit.
+The arrays are identical, bit for bit, to those that the commands write.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segmentation(Masks):
-    """A segmented face; all arrays in the working frame: the image or the aligned crop of it.
+    """A segmented face; all arrays are in the working frame, the image or its aligned crop.
 
-    A notebook shows it with its pictures; ``plot`` gives them as a figure.
+    A notebook displays it with its pictures; ``plot`` returns them as a figure.
 
     Attributes:
         raw: The working image, uint8 (H, W, 3).
         reference: The clean face, uint8 (H, W, 3).
-        points: Prompt points, float (N, 2), x, y, pixels.
+        points: Prompt points, float (N, 2), x, y in pixels of the working frame.
         labels: 1 is visible face, 0 is occlusion, int64 (N,).
-        alignment: The way back to the image, for ``s3pot.rg.warp.to_photo``.
-        parts: Part of the face → share of it that is occluded, in [0, 1]; None if the parser saw no
-            such part.
-        quality: ``ok``, or ``doubtful: `` and why.
+        alignment: The transform back to the image, for ``s3pot.rg.warp.to_photo``.
+        parts: Part of the face → share of it that is occluded, in [0, 1]; None if the parser found
+            no such part.
+        quality: ``ok``, or ``doubtful: `` followed by the reasons.
     """
 
     raw: np.ndarray
@@ -87,25 +87,25 @@ class Segmentation(Masks):
         return f"Segmentation({width} x {height}, {self._verdict()})"
 
     def overlay(self) -> np.ndarray:
-        """The working image with the occlusion tinted and outlined, uint8 (H, W, 3)."""
+        """Return the working image with the occlusion tinted and outlined, uint8 (H, W, 3)."""
         return vis.overlay(self.raw, self.occlusion)
 
     def in_photo(self) -> PhotoMasks:
-        """The masks in the frame of the photo that was segmented."""
+        """Return the masks in the frame of the photo that was segmented."""
         return PhotoMasks(
             occlusion=to_photo(self.occlusion, self.alignment),
             face=to_photo(self.face, self.alignment),
         )
 
     def plot(self) -> Figure:
-        """Photo, reference, points and occlusion as a Matplotlib figure."""
+        """Return photo, reference, points and occlusion as a Matplotlib figure."""
         return result_figure(self._view())
 
     def save(self, folder: str | Path, name: str = "face") -> list[Path]:
         """Write ``<name>_occlusion.png``, ``_face.png``, ``_parsing.npy`` and ``_overlay.png``.
 
         Returns:
-            The files.
+            The paths of the files.
         """
         stem = Path(folder) / name
         pictures = {"occlusion": self.occlusion, "face": self.face, "overlay": self.overlay()}
@@ -147,7 +147,7 @@ class PhotoMasks:
     face: np.ndarray
 
     def overlay(self, photo: ImageSource) -> np.ndarray:
-        """The photo with the occlusion tinted and outlined, uint8 (H, W, 3).
+        """Return the photo with the occlusion tinted and outlined, uint8 (H, W, 3).
 
         Args:
             photo: The photo that was segmented; results do not keep it.
@@ -177,11 +177,11 @@ class FaceSegmenter:
         return f"FaceSegmenter({model.set} models, {model.sam}, {self.pipeline.segmenter.device})"
 
     def segment(self, image: ImageSource) -> Segmentation:
-        """Segment the largest face of an image; further ones are a warning.
+        """Segment the largest face of an image; a warning is logged if there are others.
 
         Args:
-            image: A path, an open binary file, a PIL image, or an array, uint8 (H, W, 3), RGB; gray
-                ones and such with alpha are taken too.
+            image: A path, an open binary file, a PIL image, or an RGB array, uint8 (H, W, 3); gray
+                arrays and arrays with an alpha channel are accepted too.
 
         Raises:
             S3potError: The image cannot be read, there is no face in it, or, with
@@ -197,7 +197,7 @@ class FaceSegmenter:
         """Segment the largest face of each image; on a GPU several go through SAM at once.
 
         Raises:
-            S3potError: As ``segment``, for the first image that cannot be done.
+            S3potError: As for ``segment``, for the first image that cannot be processed.
         """
         if isinstance(images, (str, Path)):
             raise S3potError(
@@ -205,7 +205,7 @@ class FaceSegmenter:
                 "put it into a list, or call segment"
             )
         on_cpu = self.pipeline.segmenter.device.type == "cpu"
-        at_once = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # with its reference each
+        at_once = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # each with its reference
         results: list[Segmentation] = []
         waiting: list[_Crop] = []
         for image in images:
@@ -216,7 +216,7 @@ class FaceSegmenter:
         return results + self._segment(waiting)
 
     def _crops(self, image: ImageSource, all_faces: bool) -> list[_Crop]:
-        """Cut the faces out of an image: the largest or all."""
+        """Crop the largest face, or all faces, of an image."""
         name = str(image) if isinstance(image, (str, Path)) else "the given image"
         photo = read_rgb(image, self.config.run.max_pixels)
         alignments = self.aligner.align(photo, all_faces, name)
@@ -257,7 +257,7 @@ class FaceSegmenter:
 
 @dataclass(frozen=True)
 class _Crop:
-    """A face cut out of an image: the working image, uint8 (H, W, 3), and the way back."""
+    """A face cropped from an image: the working image, uint8 (H, W, 3), and its alignment."""
 
     name: str
     image: np.ndarray
@@ -278,15 +278,15 @@ def load(
         model = s3pot.load("mini", **{"align.mode": "always", "quality.strict": True})
 
     Args:
-        name: "mini", the bundled small models; "paper", the official ones; or the path of a config
-            file.
+        name: "mini" for the bundled small models, "paper" for the official ones, or the path of a
+            config file.
         device: auto, cpu, cuda, cuda:N or mps.
-        checkpoint: Adapter trained by ``train_general.py``; None takes the mini set's own.
-        overrides: Config values as the commands take them, ``section.key=value``.
-        settings: The same with ``section.key`` as the name of the argument.
+        checkpoint: Adapter trained by ``train_general.py``; None uses the one of the mini set.
+        overrides: Config values in the form the commands accept, ``section.key=value``.
+        settings: The same, with ``section.key`` as the name of the argument.
 
     Raises:
-        S3potError: A weight file is missing, the config is wrong, or there is no adapter.
+        S3potError: A weight file is missing, the config is invalid, or there is no adapter.
     """
     values = [f"{key}={value}" for key, value in settings.items()]
     config = load_config(name, [f"run.device={device}", *overrides, *values])
@@ -295,7 +295,7 @@ def load(
 
 def load_from_config(config: Config, checkpoint: Path | None = None) -> FaceSegmenter:
     """Load the models of a config; see ``load``."""
-    weights_path(config, "sam")  # a missing SAM is the first to be named
+    weights_path(config, "sam")  # so that a missing SAM is reported first
     adapter_path = checkpoint or weights_path(config, "adapter")
     chosen = pick_device(config.run.device)
     use_determinism(config.run.deterministic)

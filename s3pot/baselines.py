@@ -1,8 +1,8 @@
-"""The simple methods that tables compare with.
+"""The simple baselines that the tables compare the method with.
 
-A baseline is a function from a ``Case``, one face, to a mask of what it takes for occluded. To add
-one, write the function and name it in ``BASELINES``; then ``method: <name>`` in a table's YAML runs
-it (``configs/tables``). What a mask marks outside the region is cut off by the table.
+A baseline is a function from a ``Case``, one face, to a mask of the pixels it considers occluded.
+To add one, write the function and list it in ``BASELINES``; then ``method: <name>`` in a table's
+YAML runs it (``configs/tables``). The table removes whatever a mask marks outside the region.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from s3pot.ps.variants import FIXED, OTSU, otsu_threshold
 from s3pot.sam.mini import MiniImageEncoder
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
 
-CELLS_PER_POINT = 2  # of SAM's automatic masks: 32 points a side with 64 cells, as SAM's authors do
+CELLS_PER_POINT = 2  # for SAM's automatic masks: 32 points a side on 64 cells, as SAM's authors use
 POINTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a baseline may look at.
+    """The inputs of a baseline.
 
     Attributes:
         face: Image, parsing and reference.
-        prompts: What FE and PS made of the face, on SAM's device.
-        segmenter: For baselines that are parts of the method.
-        threshold: The row's, in [0, 2], for baselines that need one.
-        threshold_rule: "fixed" takes ``threshold``; "otsu" finds one for each face, without labels.
-        truth: True occlusion, bool (H, W), for baselines that see it, which no real method does.
+        prompts: The prompts that FE and PS computed for the face, on SAM's device.
+        segmenter: For baselines that use parts of the method.
+        threshold: The threshold of the row, in [0, 2], for baselines that need one.
+        threshold_rule: "fixed" uses ``threshold``; "otsu" finds one for each face, without labels.
+        truth: True occlusion, bool (H, W), for baselines that use it, which no real method does.
     """
 
     face: AlignedFace
@@ -46,13 +46,13 @@ class Case:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the working image, and so of the mask."""
+        """Height and width of the working image, and therefore of the mask."""
         height, width = self.face.image.shape[:2]
         return height, width
 
     @property
     def region(self) -> np.ndarray:
-        """Where an occlusion can be asked for, bool (H, W)."""
+        """The region in which occlusions are searched for, bool (H, W)."""
         return region_of(resize_labels(self.face.parsing, self.size))
 
 
@@ -61,27 +61,27 @@ Baseline = Callable[[Case], np.ndarray]
 
 
 def nothing(case: Case) -> np.ndarray:
-    """The parser alone: all that it calls face is taken for visible."""
+    """The parser alone: everything it labels as face is considered visible."""
     return np.zeros(case.size, dtype=bool)
 
 
 def whole_region(case: Case) -> np.ndarray:
-    """Everything is taken for occluded."""
+    """Everything is considered occluded."""
     return np.ones(case.size, dtype=bool)
 
 
 def pixel_threshold(case: Case) -> np.ndarray:
-    """Where image and reference differ much in color."""
+    """Pixels where the colors of image and reference differ by more than the threshold."""
     return _above_threshold(pixel_contrast(case.face), case)
 
 
 def token_threshold(case: Case) -> np.ndarray:
-    """Where SAM's encodings of image and reference differ much."""
+    """Pixels where SAM's encodings of image and reference differ by more than the threshold."""
     return _above_threshold(token_contrast(case.prompts, case.size), case)
 
 
 def single_point(case: Case) -> np.ndarray:
-    """SAM with FE's first point alone, without PS and adapter."""
+    """SAM prompted with FE's first point only, without PS and adapter."""
     prompts = case.prompts
     prediction = None
     if prompts.has_points:
@@ -96,7 +96,7 @@ def single_point(case: Case) -> np.ndarray:
 
 
 def region_box(case: Case) -> np.ndarray:
-    """SAM with the box around the region, without points."""
+    """SAM prompted with the bounding box of the region, without points."""
     rows, columns = case.prompts.region_sam.nonzero(as_tuple=True)
     if len(rows) == 0:
         return _region_minus_face(None, case)
@@ -113,16 +113,16 @@ def region_box(case: Case) -> np.ndarray:
 
 
 def best_automatic_mask(case: Case) -> np.ndarray:
-    """Of all masks that SAM gives for a grid of points, the one that fits the truth best.
+    """Of all masks that SAM predicts for a grid of points, the one that fits the truth best.
 
-    The truth chooses, and no mask is left out for its quality: this is a bound for every rule that
-    chooses among SAM's automatic masks without looking at the truth.
+    The truth makes the choice, and no mask is discarded for its predicted quality: this is an upper
+        bound for every rule that chooses among SAM's automatic masks without looking at the truth.
 
     Raises:
         S3potError: The case has no truth.
     """
     if case.truth is None:
-        raise S3potError("SAM's automatic masks need the truth, which chooses among them")
+        raise S3potError("SAM's automatic masks need the ground truth, which selects one of them")
     logits = automatic_logits(case)
     low_res = logits.shape[-2:]
     region = _at_low_res(case.region, low_res)
@@ -136,11 +136,11 @@ def best_automatic_mask(case: Case) -> np.ndarray:
 
 
 def automatic_logits(case: Case) -> Tensor:
-    """SAM's masks for a grid of single points over the whole image.
+    """Predict SAM's masks for a grid of single points over the whole image.
 
     Returns:
-        Logits on the CPU, float16 (N, 4G, 4G): three for each point, one with the mini SAMs, which
-        have learned only one.
+        Logits on the CPU, float16 (N, 4G, 4G): three for each point, or one with the mini SAMs,
+        which were trained to predict only one.
     """
     sam = case.segmenter.sam
     embedding = case.prompts.image_embedding.float()[None]
@@ -186,7 +186,7 @@ BASELINES: dict[str, Baseline] = {
     "automatic": best_automatic_mask,
     "greedy": negative_cells,
 }
-SEE_THE_TRUTH = ("automatic",)  # baselines that look at what nobody has for a photo
+SEE_THE_TRUTH = ("automatic",)  # baselines that use the true occlusion
 
 
 def pixel_contrast(face: AlignedFace) -> np.ndarray:
@@ -196,7 +196,7 @@ def pixel_contrast(face: AlignedFace) -> np.ndarray:
 
 
 def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
-    """1 - cosine of encoder tokens at the same place, by nearest: ``size``, in [0, 2]."""
+    """1 - cosine of encoder tokens at the same place, nearest: ``size``, in [0, 2]."""
     return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
 
 

@@ -1,6 +1,6 @@
-"""From a config to the objects of the pipeline, official or mini; weights are loaded strictly.
+"""Build the pipeline's objects, official or mini, from a config; weights are loaded strictly.
 
-Missing weights, and weights that do not fit, are an S3potError that names the cure.
+Missing or mismatching weights raise an S3potError that says how to fix it.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from s3pot.weights.registry import (
 )
 
 PARSER_SIZE = 512  # side of the official parsers' input
-SEGNEXT_OUTPUT_SIZE = 1024  # side at which E4S takes the arg-max of SegNeXt's logits
+SEGNEXT_OUTPUT_SIZE = 1024  # side at which E4S takes the argmax of SegNeXt's logits
 GENERATOR_SIZE = 512  # side of the official generator's input
 
 
 def build_aligner(config: Config) -> FaceAligner:
-    """What finds the crops of a photo; its networks are loaded only when the config aligns.
+    """Build the aligner of photos; its networks are loaded only if the config aligns.
 
-    The small detector of the mini set is helped by the mini parser.
+    The mini parser refines the crops of the small detector of the mini set.
     """
     is_mini = config.model.set == "mini"
     detector: Detector | None = None
@@ -76,16 +76,16 @@ def build_aligner(config: Config) -> FaceAligner:
 
 
 def build_reference_generator(config: Config, device: torch.device) -> ReferenceGenerator:
-    """RG with its weights, frozen."""
+    """Build RG with its weights, frozen."""
     parser = build_face_parser(config, device)
     inverter = build_inverter(config, device)
     return ReferenceGenerator(parser, inverter, noise_seed=config.reference.seed)
 
 
 def build_segmenter(config: Config, device: torch.device) -> OcclusionSegmenter:
-    """FE, PS and mask with SAM's weights, frozen.
+    """Build FE, PS and mask prediction with SAM's weights, frozen.
 
-    A CPU encodes images one by one: it gains nothing by batches, which need more memory.
+    A CPU encodes images one by one: it gains nothing from batches, which need more memory.
     """
     return OcclusionSegmenter(
         build_sam(config, device),
@@ -95,7 +95,7 @@ def build_segmenter(config: Config, device: torch.device) -> OcclusionSegmenter:
 
 
 def pipeline_settings(config: Config) -> PipelineSettings:
-    """The method's numbers as the pipeline takes them."""
+    """Convert the method's settings to the form the pipeline takes."""
     return PipelineSettings(
         initial_anchor=config.prompt.initial_anchor,
         initial_pick=config.prompt.initial_pick,
@@ -111,7 +111,7 @@ def pipeline_settings(config: Config) -> PipelineSettings:
 
 
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
-    """SAM with its weights, frozen."""
+    """Build SAM with its weights, frozen."""
     if config.model.set == "mini":
         checkpoint = read_mini(_mini_name(config, "sam"), weights_folder(config))
         sam = build_mini_sam(MiniSamSize(**checkpoint["size"]))
@@ -129,12 +129,12 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
 
 
 def build_adapter(sam: FrozenSam) -> PromptAdapter:
-    """A fresh adapter of SAM's width, on SAM's device."""
+    """Build a fresh adapter of SAM's width, on SAM's device."""
     return PromptAdapter(sam.sam.prompt_encoder.embed_dim).to(sam.sam.device)
 
 
 def build_face_parser(config: Config, device: torch.device) -> Parser:
-    """The face parser with its weights, frozen."""
+    """Build the face parser with its weights, frozen."""
     path = weights_path(config, "parser")
     if config.model.set == "mini":
         checkpoint = read_mini("parser", weights_folder(config))
@@ -158,13 +158,13 @@ def build_face_parser(config: Config, device: torch.device) -> Parser:
 
 
 def build_inverter(config: Config, device: torch.device) -> Inverter:
-    """The reference generator's network with its weights, frozen."""
+    """Build the reference generator's network with its weights, frozen."""
     path = weights_path(config, "generator")
     checkpoint: dict[str, Any]
     if config.model.set == "mini":
         checkpoint = read_mini("generator", weights_folder(config))
         sizes = dict(checkpoint["size"])
-        input_size = sizes.pop("input")  # the inverter's; the others are the network's
+        input_size = sizes.pop("input")  # of the inverter; the other sizes are those of the network
         net = E4SNet(E4SSize(**sizes))
         checkpoint["latent_avg"] = checkpoint["state_dict"]["latent_avg"]
     else:
@@ -182,10 +182,10 @@ def build_inverter(config: Config, device: torch.device) -> Inverter:
 
 
 def weights_path(config: Config, model: str) -> Path:
-    """The verified file of a model: sam, parser, generator, detector or (mini) adapter.
+    """Return the verified file of a model: sam, parser, generator, detector or (mini) adapter.
 
     Raises:
-        S3potError: The file is missing or not the one it should be, or the set has no such model.
+        S3potError: The file is missing or is not the expected one, or the set has no such model.
     """
     folder = weights_folder(config)
     if config.model.set == "mini":
@@ -194,14 +194,14 @@ def weights_path(config: Config, model: str) -> Path:
         return locate(official_name(config, model), folder)
     except MissingWeights as error:
         missing = _missing_official(config, folder)
-        if len(missing) < 2:  # its own message says more
+        if len(missing) < 2:  # the error of that file says more
             raise
         where = folder or default_folder()
         raise MissingWeights(missing_text(missing, where)) from error
 
 
 def official_name(config: Config, model: str) -> str:
-    """What the registry calls an official model; S3potError if there is none."""
+    """Return the registry's name of an official model; S3potError if there is none."""
     names = {
         "sam": f"sam_{config.model.sam}",
         "parser": "segnext_small" if config.model.parser == "segnext" else "bisenet",
@@ -211,13 +211,13 @@ def official_name(config: Config, model: str) -> str:
     if model not in names:
         raise S3potError(
             f"the official models have no {model}: train one with train_general.py and pass it as "
-            "--checkpoint, or take the mini models with --config mini"
+            "--checkpoint, or use the mini models with --config mini"
         )
     return names[model]
 
 
 def _missing_official(config: Config, folder: Path | None) -> list[WeightFile]:
-    """The official files that a config needs, one day or another, and that are not there."""
+    """List the missing official files that some command needs with this config."""
     models = ["sam", "parser", "generator"]
     if config.align.mode != "never":
         models.append("detector")
@@ -226,14 +226,14 @@ def _missing_official(config: Config, folder: Path | None) -> list[WeightFile]:
 
 
 def _mini_name(config: Config, model: str) -> str:
-    """The name of a mini model's file; the generic SAM and its adapter are files of their own."""
+    """Return the name of a mini model's file; the generic SAM and its adapter have their own."""
     if config.model.sam == "mini_generic" and model in ("sam", "adapter"):
         return f"{model}_generic"
     return model
 
 
 def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of the files behind ``models``, for cache keys and result files."""
+    """Return the SHA-256 of the files of ``models``, for cache keys and result files."""
     hashes = {}
     for model in models:
         path = weights_path(config, model)
@@ -245,13 +245,13 @@ def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
 
 
 def truth_policy(truth: TruthConfig) -> TruthPolicy:
-    """What of a truth counts, by the section ``truth`` of a config."""
+    """Return which parts of a ground truth count, from the section ``truth`` of a config."""
     labels = LabelPolicy.from_text(truth.labels, truth.ignore)
     return TruthPolicy(labels, truth.glasses, truth.sliver_width, truth.min_piece)
 
 
 def quality_limits(config: Config) -> QualityLimits:
-    """When a result is called doubtful."""
+    """Return the limits beyond which a result is marked doubtful."""
     return QualityLimits(
         min_score=config.quality.min_score,
         min_likeness=config.quality.min_likeness,
@@ -260,6 +260,6 @@ def quality_limits(config: Config) -> QualityLimits:
 
 
 def weights_folder(config: Config) -> Path | None:
-    """Where the config says that weights lie; None if it says nothing."""
+    """Return the weight folder that the config names; None if it names none."""
     text = config.model.weights_dir
     return Path(text).expanduser() if text else None

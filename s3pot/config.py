@@ -19,7 +19,7 @@ import yaml
 from s3pot.io import BadFile, read_yaml, write_bytes
 from s3pot.types import S3potError
 
-# Where the configs lie that are known by name: in an installed package, then in a checkout.
+# Folders of the configs that can be given by name: in an installed package, then in a checkout.
 CONFIG_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 
 
@@ -28,7 +28,7 @@ class ConfigError(S3potError):
 
 
 def _choice(*allowed: str) -> Any:
-    """Declare a field that takes one of some words; the first is the default."""
+    """Declare a field that takes one of the given words; the first is the default."""
     return field(default=allowed[0], metadata={"allowed": allowed})
 
 
@@ -37,7 +37,7 @@ def _number(default: float, low: float, high: float = math.inf) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
-MINI_SAMS = ("mini", "mini_generic")  # of the mini set
+MINI_SAMS = ("mini", "mini_generic")  # those of the mini set
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class ModelConfig:
     """Which networks are used."""
 
     set: str = _choice("official", "mini")  # published checkpoints, or the bundled small ones
-    # The last two with the mini set: mini has learned of drawn occlusions, mini_generic has not.
+    # The last two belong to the mini set: mini was trained on drawn occlusions, mini_generic was
+    # not.
     sam: str = _choice("vit_h", "vit_l", "vit_b", "mini", "mini_generic")
     parser: str = _choice("bisenet", "segnext")
     weights_dir: str = ""  # empty: $S3POT_WEIGHTS_DIR, then ./weights; mini: the bundled files
@@ -58,21 +59,21 @@ class AlignConfig:
     mode: str = _choice("auto", "always", "never")  # auto: unless the photo looks aligned
     size: int = _number(1024, low=16)  # side of the aligned crop, pixels
     borders: str = _choice("reflect", "black")  # as FFHQ does; as the authors' crop does
-    min_score: float = _number(0.6, low=0, high=1)  # faces the detector is less sure of are no use
+    min_score: float = _number(0.6, low=0, high=1)  # faces with a lower detector score are ignored
 
 
 @dataclass(frozen=True)
 class ReferenceConfig:
     """Regional GAN inversion."""
 
-    noise: str = _choice("stored", "random")  # the checkpoint's, always the same; as the release
+    noise: str = _choice("stored", "random")  # the checkpoint's; drawn anew as in the release
     seed: int = _number(0, low=0)  # of the random noise
     dtype: str = _choice("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class SamConfig:
-    """How SAM is fed."""
+    """The input of SAM."""
 
     normalize: bool = True  # SAM's own pixel mean and std; the release feeds [0, 1] pixels
     batch: int = _number(4, low=1)  # images encoded at once
@@ -82,8 +83,8 @@ class SamConfig:
 class PromptConfig:
     """FE and PS."""
 
-    initial_anchor: str = _choice("center", "corner")  # of the first token; corner as the release
-    initial_pick: str = _choice("region", "product")  # its best token; product as the release
+    initial_anchor: str = _choice("center", "corner")  # of the first token; the release uses corner
+    initial_pick: str = _choice("region", "product")  # of the first token; the release uses product
     features: str = _choice("attended", "encoder")  # tokens that PS matches: with FE or without
     selection: str = _choice("greedy", "contrast")  # PS: the paper's matching, or in-place contrast
 
@@ -92,19 +93,19 @@ class PromptConfig:
 class MaskConfig:
     """From the decoder's low-resolution logits to the occlusion mask."""
 
-    align_corners: bool = True  # of the bilinear enlargement; true in the release
-    # What of the mask counts, see occlusion_decision.py; 0, as in the paper, lets all of it count.
-    sliver_width: float = _number(0.0, low=0, high=1)  # below: no occlusion; of the region's width
-    min_piece: float = _number(0.0, low=0, high=1)  # smaller pieces: none; share of the region
-    min_share: float = _number(0.0, low=0, high=1)  # with less a face is bare; share of the region
+    align_corners: bool = True  # for the bilinear upsampling; true in the release
+    # Which parts of the mask count, see occlusion_decision.py; with 0, as in the paper, all of it.
+    sliver_width: float = _number(0.0, low=0, high=1)  # thinner: removed; share of its width
+    min_piece: float = _number(0.0, low=0, high=1)  # smaller: removed; share of the region
+    min_share: float = _number(0.0, low=0, high=1)  # below: unoccluded face; share of the region
 
 
 @dataclass(frozen=True)
 class QualityConfig:
-    """When a result is called doubtful; quality.py has the bounds that fit all models."""
+    """When a result is marked doubtful; quality.py has the limits that hold for all models."""
 
-    min_score: float = _number(0.75, low=0, high=1)  # the detector is unsure below
-    min_likeness: float = _number(0.0, low=0, high=1)  # image and reference differ below; 0: off
+    min_score: float = _number(0.75, low=0, high=1)  # below: the detector is unsure
+    min_likeness: float = _number(0.0, low=0, high=1)  # below: reference unlike the image; 0: off
     strict: bool = False  # a doubtful face counts as failed
 
 
@@ -113,10 +114,10 @@ class LossConfig:
     """The three objectives (paper section 3.4)."""
 
     sharpness: float = _number(10.0, low=0)  # p = sigmoid(sharpness * logit)
-    hinge_margin: float = _number(0.5, low=0, high=1)  # face points below this p cost extra
-    face_weight: float = _number(1.0, low=0)  # of the face points' mean p in the total
-    occlusion_weight: float = _number(1.0, low=0)  # of the occlusion points' mean p
-    hinge_weight: float = _number(0.5, low=0)  # of the extra cost
+    hinge_margin: float = _number(0.5, low=0, high=1)  # face points with a lower p pay a hinge loss
+    face_weight: float = _number(1.0, low=0)  # of the mean p of the face points
+    occlusion_weight: float = _number(1.0, low=0)  # of the mean p of the occlusion points
+    hinge_weight: float = _number(0.5, low=0)  # of the hinge loss
 
 
 @dataclass(frozen=True)
@@ -129,15 +130,15 @@ class TrainConfig:
     epochs: int = _number(50, low=1)  # of general training
     seed: int = _number(321, low=0)  # of weights, order and split
     val_fraction: float = _number(0.1, low=0, high=0.99)  # of a folder without train/ and val/
-    val_faces: int = _number(0, low=0)  # validate on the first ones only; 0: on all
-    save_every: int = _number(1, low=1)  # epochs between model_epoch_N.pth; the last one always is
+    val_faces: int = _number(0, low=0)  # validate on the first N only; 0: on all
+    save_every: int = _number(1, low=1)  # epochs between model_epoch_N.pth; the last always is
     keep: int = _number(0, low=0)  # newest model_epoch_N.pth kept; 0: all
-    tensorboard: bool = False  # write its event files besides
+    tensorboard: bool = False  # also write event files for TensorBoard
 
 
 @dataclass(frozen=True)
 class PerImageConfig:
-    """Fine-tuning on one image; the optimizer's numbers are those of ``train``."""
+    """Fine-tuning on one image; the optimizer's settings are those of ``train``."""
 
     epochs: int = _number(100, low=1)  # at most
     patience: int = _number(5, low=1)  # epochs without an improvement before it stops
@@ -146,13 +147,13 @@ class PerImageConfig:
 
 @dataclass(frozen=True)
 class TruthConfig:
-    """What of a truth counts as occluded; several labels of LabelMe are separated by commas."""
+    """What counts as occluded in a ground truth; several LabelMe labels are separated by commas."""
 
     labels: str = ""  # only these; empty: all that do not name the face or a part of it
-    ignore: str = ""  # left out besides __ignore__
-    glasses: str = _choice("keep", "occlusion", "ignore")  # as the truth says; always; not counted
-    # Of a mask of the visible face: where its outline and the region's differ by less, nothing is
-    # counted; in the unit of mask.sliver_width.
+    ignore: str = ""  # labels excluded in addition to __ignore__
+    glasses: str = _choice("keep", "occlusion", "ignore")  # as in the truth; occluded; not counted
+    # For a mask of the visible face: differences between its outline and the region's that are
+    # thinner than this are not counted; in the unit of mask.sliver_width.
     sliver_width: float = _number(0.04, low=0, high=1)
     min_piece: float = _number(0.005, low=0, high=1)  # likewise; in the unit of mask.min_piece
 
@@ -162,7 +163,7 @@ class CacheConfig:
     """Features up to the prompts, kept per image pair."""
 
     mode: str = _choice("disk", "memory", "off")
-    max_gb: float = _number(20.0, low=0)  # oldest entries of a folder's cache go first
+    max_gb: float = _number(20.0, low=0)  # per folder; the oldest entries are removed first
     memory_gb: float = _number(4.0, low=0)  # kept in memory by general training, per process
 
 
@@ -171,22 +172,22 @@ class RunConfig:
     """The machine."""
 
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
-    deterministic: bool = False  # refuse non-deterministic GPU kernels
-    speed: str = _choice("exact", "fast", "max")  # of SAM: float32; bfloat16; compiled, too
-    max_megapixels: float = _number(179, low=1)  # larger photos are refused before they are decoded
+    deterministic: bool = False  # refuse nondeterministic GPU kernels
+    speed: str = _choice("exact", "fast", "max")  # of SAM: float32; bfloat16; also compiled
+    max_megapixels: float = _number(179, low=1)  # larger photos are refused before decoding
 
     @property
     def max_pixels(self) -> int:
-        """Pixels of the largest photo that is read."""
+        """The number of pixels of the largest photo that is read."""
         return round(self.max_megapixels * 1e6)
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set.
+    """All settings.
 
     Raises:
-        ConfigError: A value is out of its range, or two values do not go together.
+        ConfigError: A value is out of range, or two values do not fit together.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -212,7 +213,7 @@ class Config:
         if (self.model.sam in MINI_SAMS) != (self.model.set == "mini"):
             raise ConfigError(
                 f"model.sam is {self.model.sam!r}, but model.set is {self.model.set!r}. The mini "
-                "SAMs go with the mini set only; --config configs/mini.yaml sets both."
+                "SAMs work only with the mini set; --config configs/mini.yaml sets both."
             )
         if self.model.set == "mini" and self.model.parser != "bisenet":
             raise ConfigError(
@@ -222,7 +223,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Scalar:
-    """A value as it was typed, and what YAML makes of it."""
+    """A value as it was typed, and as YAML reads it."""
 
     text: str
     value: Any
@@ -259,8 +260,8 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
             the ``=`` exactly as it is typed.
 
     Raises:
-        ConfigError: The file is missing or unreadable, a key is not known (with a suggestion), or
-            a field does not take its value.
+        ConfigError: The file is missing or unreadable, a key is unknown (with a suggestion), or a
+            field does not accept its value.
     """
     file = None if path is None else find_config(path)
     tree = {} if file is None else read_config_tree(file)
@@ -284,11 +285,11 @@ def packaged_configs() -> dict[str, Path]:
 
 
 def find_config(name: Path | str) -> Path:
-    """Find a config: an existing file, else a packaged config by its name.
+    """Find a config: an existing file, or else a packaged config by its name.
 
     Args:
-        name: A path, which wins when it exists, or the name of a packaged config: ``mini``,
-            ``mini.yaml`` or ``configs/mini.yaml``.
+        name: A path, which takes precedence if it exists, or the name of a packaged config:
+            ``mini``, ``mini.yaml`` or ``configs/mini.yaml``.
 
     Raises:
         ConfigError: Neither exists.
@@ -308,24 +309,24 @@ def find_config(name: Path | str) -> Path:
 
 
 def config_from_dict(tree: Mapping[str, Any]) -> Config:
-    """Build a config from nested plain values; errors as of ``load_config``."""
+    """Build a config from nested plain values; raises the errors of ``load_config``."""
     config: Config = build_dataclass(Config, tree, "")
     return config
 
 
 def config_to_dict(config: Config) -> dict[str, dict[str, Any]]:
-    """All values as nested plain dicts."""
+    """Return all values as nested plain dicts."""
     return dataclasses.asdict(config)
 
 
 def save_config(config: Config, folder: Path) -> None:
-    """Write ``<folder>/config.yaml``, whole or not at all; the folder is made when missing."""
+    """Write ``<folder>/config.yaml`` atomically; the folder is created if it is missing."""
     text = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
     write_bytes(folder / "config.yaml", text.encode("utf-8"))
 
 
 def read_config_tree(path: Path) -> dict[str, Any]:
-    """Read a YAML file as nested dicts and lists whose ends are ``Scalar``.
+    """Read a YAML file as nested dicts and lists whose leaves are ``Scalar``.
 
     Raises:
         ConfigError: The file is unreadable or holds no keys and values.
@@ -348,10 +349,10 @@ def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
     Args:
         cls: A dataclass whose fields are dataclasses, text, numbers and switches.
         tree: Its values, plain or ``Scalar``.
-        prefix: What stands before a key in messages, such as ``train.``.
+        prefix: What precedes a key in messages, such as ``train.``.
 
     Raises:
-        ConfigError: A key is not known, or a value is of another type.
+        ConfigError: A key is unknown, or a value has the wrong type.
     """
     tree = _plain(tree)
     if tree is None:
@@ -385,25 +386,27 @@ def _apply_override(tree: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     section, dot, name = key.partition(".")
     if not (sign and dot and section and name):
-        raise ConfigError(f"{item!r} is no override; write section.key=value, e.g. train.lr=1e-4")
+        raise ConfigError(
+            f"{item!r} is not an override; write section.key=value, e.g. train.lr=1e-4"
+        )
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        value = text  # text fields take it; the others say that it is of another type
+        value = text  # text fields accept it; the others report a wrong type
     branch = _plain(tree.get(section))
     if branch is None:
         branch = {}
-    if isinstance(branch, dict):  # if it is none, build_dataclass says so
+    if isinstance(branch, dict):  # otherwise build_dataclass reports it
         tree[section] = {**branch, name: Scalar(text, value)}
 
 
 def _plain(value: Any) -> Any:
-    """What YAML makes of a value."""
+    """Return a value as YAML reads it."""
     return value.value if isinstance(value, Scalar) else value
 
 
 def _convert(name: str, value: Any, wanted: type) -> Any:
-    """Bring a value to its field's type; text fields take it as it was typed."""
+    """Convert a value to its field's type; text fields take it as it was typed."""
     if wanted is str and isinstance(value, Scalar):
         return value.text
     value = _plain(value)

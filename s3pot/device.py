@@ -1,4 +1,4 @@
-"""The device of a run."""
+"""The device that a run computes on, and how its threads share the work."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import torch
 from s3pot.config import ConfigError
 
 SMALL_IMAGE = 512  # side of a network's input, in pixels
-MOST_SIDE_BY_SIDE = 8  # threads that calculate: more wait for Python's one lock
+MOST_SIDE_BY_SIDE = 8  # computing threads: more of them wait for the GIL
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """Turn a device's name into one that this machine has; every use of a model begins here.
+    """Turn a name into a device that this machine has; every use of a model begins here.
 
-    From here on a forked worker calculates with one thread, see ``survive_forks``.
+    From then on a forked worker computes with one thread, see ``survive_forks``.
 
     Args:
         name: auto, cpu, cuda, cuda:N or mps. ``auto`` prefers CUDA, then MPS.
-        local_rank: GPU that is taken when the name has no number.
+        local_rank: The GPU to use if the name has no number.
 
     Raises:
-        ConfigError: This machine has no such device; another one is never taken instead.
+        ConfigError: This machine has no such device; another one is never used instead.
     """
     survive_forks()
     available = available_devices()
@@ -55,10 +55,10 @@ def available_devices() -> list[str]:
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Let the CPU take numbers below 1.2e-38 for zero inside the block.
+    """Let the CPU flush numbers below 1.2e-38 (denormals) to zero inside the block.
 
-    Attention weights and gradients of sure points are that small. They add nothing to a sum, but
-    most CPUs calculate with them many times slower than with other numbers.
+    Attention weights and gradients of confident points are that small. They add nothing to a sum,
+    but most CPUs compute with them many times more slowly than with other numbers.
     """
     before = _are_denormals_flushed()
     torch.set_flush_denormal(True)
@@ -70,10 +70,10 @@ def flushed_denormals() -> Iterator[None]:
 
 @contextmanager
 def flushed_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads that calculate at once and take denormal numbers for zero.
+    """Provide threads that compute at the same time and flush denormal numbers to zero.
 
-    The helpers that such a thread starts to share out an operation inherit that from it; in
-    ``flushed_denormals`` those that are there already go on as before.
+    The helper threads that such a thread starts to parallelize an operation inherit the setting; in
+    ``flushed_denormals``, helper threads that already exist keep their own.
 
     Args:
         workers: How many.

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or those that ``torchrun`` started."""
+"""The processes of a run: a single one, or those that ``torchrun`` started."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Process:
     """This process among those of a run; rank 0 writes files and shows progress.
 
     Attributes:
-        device: Its own device.
-        rank: Its number, from 0.
-        world_size: How many processes there are.
+        device: The device of this process.
+        rank: The number of this process, from 0.
+        world_size: The number of processes.
     """
 
     device: torch.device
@@ -41,14 +41,14 @@ class Process:
         return values.cpu()
 
     def wait_for_others(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait until all processes have reached this point."""
         if self.world_size > 1:
             distributed.barrier()
 
 
 @contextmanager
 def processes(device_name: str) -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; without ``torchrun`` there is one."""
+    """Join the processes that ``torchrun`` started; without ``torchrun`` there is only one."""
     rank = int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     world_size = int(os.environ.get("WORLD_SIZE", "1"))

@@ -24,16 +24,16 @@ def cosine_map(image_tokens: Tensor, reference_tokens: Tensor) -> Tensor:
 
 
 def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -> int:
-    """Find the surest token of visible face.
+    """Find the token that is most certainly visible face.
 
     Args:
         similarity: (G, G) in [-1, 1].
         region_grid: bool (G, G), at least one cell set.
         pick: "region" takes the best token of the region. ``# Release:`` "product" multiplies by
-            the mask and so leaves the region when no similarity inside it is positive.
+            the mask and therefore leaves the region if no similarity inside it is positive.
 
     Returns:
-        Flat row-major index; the smallest among equals.
+        Flat row-major index; the smallest one in case of ties.
     """
     if pick == "product":
         ranked = similarity * region_grid
@@ -53,14 +53,14 @@ def enhance(
     pick: str = "region",
     attended: bool = True,
 ) -> EnhancedTokens:
-    """Find one sure face point and let SAM's two-way transformer enhance both token grids with it.
+    """Find one certain face point and let SAM's two-way transformer enhance both grids with it.
 
     Args:
         sam: Frozen SAM.
         image_tokens: Encoder tokens of the working image, (C, G, G).
         reference_tokens: Encoder tokens of the reference, (C, G, G).
         region_grid: bool (G, G), at least one cell set.
-        anchor: Pixel of the first point: the token's "center", or its "corner" as in the release.
+        anchor: Pixel of the first point: the token's "center", or "corner" as in the release.
         pick: See ``first_token``.
         attended: False leaves the encoder tokens as they are (the ablation without FE).
     """

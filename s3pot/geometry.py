@@ -1,4 +1,4 @@
-"""Where a working image lies in its photo."""
+"""The position of a working image in its photo."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from s3pot.types import S3potError
 
 BORDERS = ("reflect", "black")
 TURNS = (0, 90, 180, 270)
-MOST_PIXELS = 1_000_000_000  # of a photo or working image that a file may speak of
+MOST_PIXELS = 1_000_000_000  # of the largest photo or working image that a file may declare
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where a working image lies in its photo (upright, after EXIF).
+    """The position of a working image in its photo, after EXIF orientation.
 
     Attributes:
         quad: Corners of the working image in the photo frame, x, y: top left, bottom left, bottom
             right, top right.
         size: Height and width of the working image.
         photo_size: Height and width of the photo.
-        shrink: The photo is reduced by this integer before it is cropped.
-        borders: What lies outside the photo: ``reflect`` or ``black``.
-        score: Detector confidence in [0, 1]; None without a detected face.
-        turn: Degrees by which the photo had to be turned, counter-clockwise, until the face in it
-            stood upright: 0, 90, 180 or 270. The quad includes it.
+        shrink: Integer factor by which the photo is reduced before it is cropped.
+        borders: What fills the crop outside the photo: ``reflect`` or ``black``.
+        score: Detector confidence in [0, 1]; None if no face was detected.
+        turn: Counterclockwise rotation of the photo, in degrees, that makes the face in it upright:
+            0, 90, 180 or 270. The quad includes it.
 
     Raises:
         S3potError: The values describe no crop.
@@ -45,7 +45,7 @@ class Alignment:
     turn: int = 0
 
     def __post_init__(self) -> None:
-        """Check what a file or a caller may get wrong."""
+        """Check the values, which a file or a caller may have wrong."""
         if self.borders not in BORDERS:
             raise S3potError(
                 f"The borders of an alignment are {self.borders!r}; "
@@ -70,21 +70,21 @@ class Alignment:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the working image is the whole photo, as it stands."""
+        """Whether the working image is the whole photo, unchanged."""
         return np.array_equal(self.corners, image_corners(self.photo_size))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as ``<stem>_align.json`` holds them."""
+        """Return plain values, as ``<stem>_align.json`` holds them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Alignment:
-        """Read what ``to_dict`` gave; further keys are ignored.
+        """Read what ``to_dict`` returned; additional keys are ignored.
 
         Raises:
-            S3potError: A value describes no crop.
-            LookupError, TypeError, ValueError, ArithmeticError: A value is missing, or of another
-                kind.
+            S3potError: The values do not describe a crop.
+            LookupError, TypeError, ValueError, ArithmeticError: A value is missing or has the wrong
+                type.
         """
         height, width = values["size"]
         photo_height, photo_width = values["photo_size"]
@@ -98,32 +98,33 @@ class Alignment:
             shrink=int(values["shrink"]),
             borders=values["borders"],
             score=None if score is None else float(score),
-            turn=int(values.get("turn", 0)),  # files of version 0.1 have none
+            turn=int(values.get("turn", 0)),  # files of version 0.1 do not have it
         )
 
     @classmethod
     def read(cls, path: Path) -> Alignment:
-        """Read ``<stem>_align.json``, which may hold more than the alignment.
+        """Read ``<stem>_align.json``, which may contain more than the alignment.
 
         Raises:
-            BadFile: The file is missing or holds no alignment.
+            BadFile: The file is missing or does not contain an alignment.
         """
         values = read_json(path)
         try:
             return cls.from_dict(values)
         except (LookupError, TypeError, ValueError, ArithmeticError, S3potError) as error:
             raise BadFile(
-                f"{path} is no alignment ({error!r}). Run generate_reference.py again to write it."
+                f"{path} is not an alignment ({error!r}). "
+                "Run generate_reference.py again to write it."
             ) from error
 
 
 def as_quad(corners: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Turn corners, (4, 2), into plain numbers."""
+    """Convert corners, (4, 2), to plain numbers."""
     return tuple((float(x), float(y)) for x, y in corners)
 
 
 def image_corners(size: tuple[int, int]) -> np.ndarray:
-    """Give the quad, float64 (4, 2), that spans a whole image of this height and width."""
+    """Return the quad, float64 (4, 2), that spans a whole image of this height and width."""
     height, width = size
     top, left = -0.5, -0.5
     bottom, right = height - 0.5, width - 0.5
@@ -131,15 +132,15 @@ def image_corners(size: tuple[int, int]) -> np.ndarray:
 
 
 def turned_points(points: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
-    """Follow points of an image while it is turned by right angles.
+    """Map points of an image to the image rotated by a multiple of 90 degrees.
 
     Args:
-        points: x, y of pixel centers, (N, 2), before the turn.
-        turn: Degrees, counter-clockwise: one of TURNS.
-        size: Height and width of the image before the turn.
+        points: x, y of pixel centers, (N, 2), before the rotation.
+        turn: Degrees, counterclockwise: one of TURNS.
+        size: Height and width of the image before the rotation.
 
     Returns:
-        The same places in ``np.rot90(image, turn // 90)``, (N, 2).
+        The same positions in ``np.rot90(image, turn // 90)``, (N, 2).
     """
     height, width = size
     x, y = points[:, 0], points[:, 1]

@@ -22,7 +22,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.size % self.side:
-            raise ValueError(f"SAM input {self.size} is no multiple of its token grid {self.side}")
+            raise ValueError(
+                f"SAM input {self.size} is not a multiple of its token grid {self.side}"
+            )
 
     @property
     def patch(self) -> int:
@@ -58,7 +60,7 @@ class Grid:
         return (cells * self.patch).to(torch.float32)
 
     def cells(self, points_sam: Tensor) -> Tensor:
-        """Token that holds each point.
+        """Find the token that contains each point.
 
         Args:
             points_sam: (N, 2), x, y.

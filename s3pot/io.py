@@ -1,7 +1,7 @@
-"""Reading and writing files: whole or absent, bounded in size, with errors that name the file.
+"""Reading and writing files: atomic, bounded in size, with errors that name the file.
 
-Everything that s3pot writes goes through ``atomic_path``: it is written beside its place under a
-temporary name, then moved there, so that a kill or a full disk leaves no half file behind.
+Everything that s3pot writes goes through ``atomic_path``: it is written under a temporary name in
+the same folder and then renamed, so that a kill or a full disk leaves no partial file behind.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ HASH_CHUNK = 1 << 20  # bytes read at once
 MAX_TEXT_BYTES = 64 << 20  # largest JSON or text file that is read
 MAX_YAML_BYTES = 256 << 10  # the same of YAML, of which PyYAML reads little in a second
 MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
-SECONDS_UNTIL_WAIT_IS_TOLD = 5.0  # for a lock that another process holds
-SECONDS_OF_LONGEST_WRITE = 24 * 3600  # a temporary file that is older has no writer any more
-_TEMPORARY = ".s3pot-"  # beginning of temporary files
+SECONDS_UNTIL_WAIT_IS_TOLD = 5.0  # for a lock that another process holds, see _acquire
+SECONDS_OF_LONGEST_WRITE = 24 * 3600  # an older temporary file no longer has a writer
+_TEMPORARY = ".s3pot-"  # prefix of temporary files
 _ZIP_MAGIC = b"PK\x03\x04"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadFile(S3potError):
-    """A file cannot be read, or does not hold what it should."""
+    """A file cannot be read, or does not contain what it should."""
 
 
 @contextmanager
 def exclusive(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock between processes while the block runs.
+    """Hold an inter-process lock while the block runs.
 
-    The lock is a file that stays in place; the system frees it when its holder dies. Where there
-    can be no lock (a read-only folder, a disk without locks, a lock file of another user), the
+    The lock is a file that stays in place; the system releases it when its holder dies. Where no
+    lock is possible (a read-only folder, a disk without locks, a lock file of another user), the
     block runs without one.
 
     Args:
         path: The lock file.
-        busy: What to say if another process holds the lock; None waits for it.
+        busy: The error message if another process holds the lock; None waits for it.
 
     Raises:
-        S3potError: Another process holds the lock, and ``busy`` says so.
+        S3potError: Another process holds the lock, and ``busy`` is given.
     """
     lock = _file_lock(path)
     held = False
@@ -66,7 +66,7 @@ def exclusive(path: Path, busy: str | None = None) -> Iterator[None]:
         _acquire(lock, path, busy)
         held = True
     except (OSError, NotImplementedError) as error:
-        logger.debug("going on without the lock %s: %s", path, error)
+        logger.debug("continuing without the lock %s: %s", path, error)
     try:
         yield
     finally:
@@ -75,7 +75,7 @@ def exclusive(path: Path, busy: str | None = None) -> Iterator[None]:
 
 
 def _file_lock(path: Path) -> BaseFileLock:
-    """Make a lock that the system frees when its holder dies, or that fails at once."""
+    """Create a lock that the system releases when its holder dies, or that fails at once."""
     mode = shared_mode(path.parent)
     try:
         # A marker file in place of a lock would outlive a process that is killed.
@@ -85,11 +85,11 @@ def _file_lock(path: Path) -> BaseFileLock:
 
 
 def _acquire(lock: BaseFileLock, path: Path, busy: str | None) -> None:
-    """Wait for a lock, and say so if it takes a while.
+    """Wait for a lock, and log it if that takes a while.
 
     Raises:
-        OSError: There can be no lock in this folder.
-        S3potError: Another process holds it, and ``busy`` says so.
+        OSError: No lock is possible in this folder.
+        S3potError: Another process holds it, and ``busy`` is given.
     """
     try:
         lock.acquire(timeout=0)
@@ -106,31 +106,31 @@ def _acquire(lock: BaseFileLock, path: Path, busy: str | None) -> None:
 
 
 def _check_locks(folder: Path) -> None:
-    """Try a lock that nobody else can hold.
+    """Try to take a lock that nobody else can hold.
 
-    Older versions of filelock, such as the last one for Python 3.9, take a disk without locks for
-    a lock that is held, and would wait for ever.
+    Older versions of filelock, such as the last one for Python 3.9, mistake a disk without locks
+    for a lock that is held, and would wait forever.
 
     Raises:
-        OSError: It cannot be had, so this disk has no locks.
+        OSError: The lock cannot be taken, so this disk has no locks.
     """
     probe = folder / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
         with _file_lock(probe).acquire(timeout=0):
             pass
     except Timeout as error:
-        raise OSError(f"the disk of {folder} has no locks") from error
+        raise OSError(f"the disk of {folder} does not support locks") from error
     finally:
         probe.unlink(missing_ok=True)
 
 
 def shared_mode(folder: Path) -> int:
-    """Give the permissions of a file that all who may write into its folder may write too."""
+    """Return the mode of a file that everyone who can write into its folder can write."""
     return 0o644 | (folder.stat().st_mode & 0o022)
 
 
 def share(path: Path) -> None:
-    """Open a file or folder to all who may write into its folder, if the system lets us."""
+    """Let everyone who can write into the folder write a file in it, if the system allows it."""
     mode = shared_mode(path.parent)
     try:
         path.chmod(mode | 0o111 if path.is_dir() else mode)
@@ -140,9 +140,9 @@ def share(path: Path) -> None:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a name to write to; the file becomes ``path`` when the block ends well, else it goes.
+    """Yield a temporary name; on success the file is renamed to ``path``, otherwise removed.
 
-    Missing parent folders are made. The temporary name has a fixed length, so a stem may be as
+    Missing parent folders are created. The temporary name has a fixed length, so a stem may be as
     long as the file system allows; it ends in ``.tmp``, so writers must be told the format.
     """
     target = Path(path)
@@ -156,9 +156,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@cache  # once in a process and folder
+@cache  # once per process and folder
 def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes left: those older than any write takes."""
+    """Remove temporary files left by killed processes: those older than any write can take."""
     oldest = time.time() - SECONDS_OF_LONGEST_WRITE
     try:
         for path in folder.glob(f"{_TEMPORARY}*.tmp"):
@@ -169,7 +169,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
@@ -183,8 +183,8 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write plain Python data as JSON in UTF-8.
 
-    NaN and infinity are a ``ValueError``, for JSON has none. File names that are no text (lone
-    surrogates) are written as escapes, which readers turn back into the same name.
+    NaN and infinity raise a ``ValueError``, because JSON has neither. File names that are not valid
+    text (lone surrogates) are written as escapes, which readers turn back into the same name.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     text = _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
@@ -194,8 +194,8 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of plain values as CSV in UTF-8.
 
-    The columns are all keys in order of appearance; None is an empty cell. Names that are no text
-    (lone surrogates) are written with backslashes.
+    The columns are all keys in order of appearance; None is an empty cell. Names that are not valid
+    text (lone surrogates) are written with backslashes.
     """
     text = io.StringIO(newline="")
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -244,7 +244,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(content) > max_bytes:
         raise BadFile(
-            f"{path} is larger than {max_bytes >> 10:,} KiB, which no file of its kind is."
+            f"{path} is larger than {max_bytes >> 10:,} KiB, the limit for a file of its kind."
         )
     return content
 
@@ -253,7 +253,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file in UTF-8 (a byte order mark is skipped), UTF-16 or UTF-32.
 
     Raises:
-        BadFile: The file is missing, too large, in another encoding, nested too deeply or no JSON.
+        BadFile: The file is missing, too large, in another encoding, nested too deeply or not JSON.
     """
     content = read_bytes(path)
     try:
@@ -266,11 +266,11 @@ def read_json(path: Path) -> Any:
     except RecursionError as error:
         raise BadFile(f"{path} is nested too deeply for a JSON file of its kind.") from error
     except ValueError as error:
-        raise BadFile(f"{path} is no JSON file: {error}.") from error
+        raise BadFile(f"{path} is not a JSON file: {error}.") from error
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which is no JSON number")
+    raise ValueError(f"it holds {name}, which is not a JSON number")
 
 
 def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
@@ -278,11 +278,11 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
 
     Args:
         path: The file.
-        loader: A safe loader; another one than PyYAML's may keep more of the text.
+        loader: A safe loader; a loader other than PyYAML's may keep more of the text.
 
     Raises:
-        BadFile: The file is missing, too large or no YAML, or its aliases expand to more than
-            ``MAX_YAML_NODES`` values or contain themselves, or a key stands twice in one mapping.
+        BadFile: The file is missing, too large or not YAML; its aliases expand to more than
+            ``MAX_YAML_NODES`` values or contain themselves; or a key occurs twice in one mapping.
     """
     content = read_bytes(path, MAX_YAML_BYTES)
     try:
@@ -300,7 +300,7 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
             if repeated is not None:
                 raise BadFile(
                     f"{path} holds {repeated.value!r} twice, the second time in line "
-                    f"{repeated.start_mark.line + 1}; put both together, for only one would count."
+                    f"{repeated.start_mark.line + 1}; merge the two, because only one would count."
                 )
             return stream.construct_document(node)
         finally:
@@ -309,11 +309,11 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
         raise BadFile(f"{path} is nested too deeply, or an alias in it contains itself.") from error
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
         # PyYAML reads a tag such as !!timestamp or !!int without looking at the text first.
-        raise BadFile(f"{path} is no YAML file: {error}") from error
+        raise BadFile(f"{path} is not a YAML file: {error}") from error
 
 
 def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the values below a node, an alias as often as it is used."""
+    """Count the values below a node; an alias counts as often as it is used."""
     if id(node) not in known:
         size = 1
         if isinstance(node, yaml.SequenceNode):
@@ -326,9 +326,9 @@ def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:
-    """Find a key that stands twice in one mapping, at any depth; PyYAML would drop the first."""
+    """Find a key that occurs twice in one mapping, at any depth; PyYAML would drop the first."""
     waiting = [node]
-    seen: set[int] = set()  # aliases lead to one node again
+    seen: set[int] = set()  # aliases lead to the same node
     while waiting:
         current = waiting.pop()
         if id(current) in seen:
@@ -352,7 +352,8 @@ def read_npy(path: Path) -> np.ndarray:
     """Read one array of a ``.npy`` file, never a pickle.
 
     Raises:
-        BadFile: The file is missing, cut off, an archive of several arrays or no ``.npy`` at all.
+        BadFile: The file is missing, truncated, an archive of several arrays or not ``.npy`` at
+            all.
     """
     refuse_special(path)
     try:
@@ -360,7 +361,7 @@ def read_npy(path: Path) -> np.ndarray:
             if stream.read(4) == _ZIP_MAGIC:
                 raise BadFile(
                     f"{path} is an .npz archive of arrays, although it is called .npy. "
-                    "Save its one array with np.save."
+                    "Save a single array with np.save."
                 )
             stream.seek(0)
             return read_npy_stream(stream, path.stat().st_size, str(path))
@@ -375,11 +376,11 @@ def read_npy_stream(stream: BinaryIO, size: int, name: str) -> np.ndarray:
 
     Args:
         stream: At the beginning of a ``.npy`` file.
-        size: Bytes that it holds.
+        size: The number of bytes that it holds.
         name: What to call it in messages.
 
     Raises:
-        BadFile: It is cut off or no ``.npy``.
+        BadFile: It is truncated or not ``.npy``.
     """
     try:
         _check_npy_length(stream, size, name)
@@ -389,7 +390,7 @@ def read_npy_stream(stream: BinaryIO, size: int, name: str) -> np.ndarray:
         raise
     except Exception as error:  # NumPy reads the header as Python: SyntaxError, TokenError, ...
         reason = str(error) or type(error).__name__
-        raise BadFile(f"{name} is damaged or no .npy file: {reason}.") from error
+        raise BadFile(f"{name} is damaged or not an .npy file: {reason}.") from error
 
 
 def _check_npy_length(stream: BinaryIO, size: int, name: str) -> None:
@@ -399,8 +400,8 @@ def _check_npy_length(stream: BinaryIO, size: int, name: str) -> None:
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     else:
         shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    if min(shape, default=0) < 0:  # old versions of NumPy would read on
-        raise BadFile(f"{name} is damaged: its header says that it is of shape {shape}.")
+    if min(shape, default=0) < 0:  # old versions of NumPy would continue reading
+        raise BadFile(f"{name} is damaged: its header gives the shape {shape}.")
     wanted = math.prod(shape) * dtype.itemsize
     held = size - stream.tell()
     if wanted > held and not dtype.hasobject:
@@ -411,7 +412,7 @@ def _check_npy_length(stream: BinaryIO, size: int, name: str) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file, as 64 lower-case hex digits; BadFile if it cannot be read."""
+    """Return a file's SHA-256 as 64 lowercase hex digits; BadFile if it cannot be read."""
     digest = hashlib.sha256()
     refuse_special(path)
     try:

@@ -1,10 +1,10 @@
-"""The 12 face classes of E4S, the prompt region, and the way from the parsers' 19 classes."""
+"""The 12 face classes of E4S, the prompt region, and the mapping from the parsers' 19 classes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Class by class: its name and its color (R, G, B) in overlays, contact sheets and legends.
+# Name and color (R, G, B) of each class in overlays, contact sheets and legends.
 CLASS_COLORS: dict[str, tuple[int, int, int]] = {
     "background": (0, 0, 0),
     "lip": (255, 60, 90),
@@ -23,18 +23,18 @@ OCCLUSION_COLOR = (255, 0, 0)
 
 CLASSES: tuple[str, ...] = tuple(CLASS_COLORS)
 NUM_CLASSES = len(CLASSES)
-OCCLUSION = NUM_CLASSES  # the thirteenth value, in <stem>_parsing.npy only
+OCCLUSION = NUM_CLASSES  # a thirteenth value, used only in <stem>_parsing.npy
 
-# RGB by value of a map, the 12 classes and OCCLUSION, uint8 (13, 3).
+# RGB color of each value of a map, the 12 classes and OCCLUSION, uint8 (13, 3).
 COLORS = np.array([*CLASS_COLORS.values(), OCCLUSION_COLOR], dtype=np.uint8)
 
-# The region is the face itself: every class but these.
+# The region is the face itself: every class except these.
 NOT_REGION: tuple[str, ...] = ("background", "hair", "ears", "belowface", "ear_rings")
 REGION_CLASSES: tuple[int, ...] = tuple(
     index for index, name in enumerate(CLASSES) if name not in NOT_REGION
 )
 
-# What each class of BiSeNet becomes. Necklace, cloth and hat are background.
+# The class that each class of BiSeNet is mapped to. Necklace, cloth and hat are background.
 _BISENET: dict[str, str] = {
     "background": "background",
     "skin": "skin",
@@ -81,17 +81,17 @@ _CELEBAMASKHQ: dict[str, str] = {
 
 
 def _class_table(names: dict[str, str]) -> tuple[int, ...]:
-    """Turn a table of names into one of numbers: index, the parser's class; value, ours."""
+    """Convert a table of names to numbers: the index is the parser's class, the value is ours."""
     return tuple(CLASSES.index(name) for name in names.values())
 
 
 BISENET_TO_12: tuple[int, ...] = _class_table(_BISENET)
 CELEBAMASKHQ_TO_12: tuple[int, ...] = _class_table(_CELEBAMASKHQ)
-NATIVE_12: tuple[int, ...] = tuple(range(NUM_CLASSES))  # of parsers that know our classes
+NATIVE_12: tuple[int, ...] = tuple(range(NUM_CLASSES))  # for parsers that predict our classes
 
 
 def region_of(labels: np.ndarray) -> np.ndarray:
-    """Find where an occlusion can be asked for.
+    """Find the region in which occlusions are searched for.
 
     Args:
         labels: 12-class map, (..., H, W), values 0..11.
@@ -103,7 +103,7 @@ def region_of(labels: np.ndarray) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Sample a map at the pixel centers of another size, as PyTorch's "nearest-exact" does.
+    """Resize a label map by sampling at pixel centers, like PyTorch's "nearest-exact".
 
     Args:
         labels: Any values, (h, w).

@@ -1,8 +1,8 @@
 """The three objectives, at the prompt points only, without occlusion labels (paper section 3.4).
 
-Only the points enter the losses, so the low-resolution logits are read at the points alone: the
-same numbers as enlarging the whole mask to the sam frame first, without keeping it for the
-gradient.
+Only the points enter the losses, so the low-resolution logits are sampled only at the points. This
+gives the same numbers as upsampling the whole mask to the sam frame first, without storing it for
+the gradient.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PADDING_LABEL = -1  # of a point that only fills up a batch; SAM's own label for "not a point"
+PADDING_LABEL = -1  # of points that only pad a batch; SAM's own label for "not a point"
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class PointLosses:
         face: -mean p of the positive points, in [-1, 0].
         occlusion: mean p of the negative points, in [0, 1].
         hinge: mean shortfall of positive points below the margin.
-        total: Their weighted sum, in [-1, 1.25] with the default weights. It is negative as soon as
-            p is higher at the face points than at the occlusion points; -1 is a perfect answer.
+        total: Their weighted sum, in [-1, 1.25] with the default weights. It can become negative by
+            construction; -1 is a perfect answer.
     """
 
     face: Tensor
@@ -34,16 +34,16 @@ class PointLosses:
 
 
 def sample_logits(low_logits: Tensor, points_sam: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Read low-resolution logits at pixels of the sam frame, by bilinear interpolation.
+    """Sample low-resolution logits at pixels of the sam frame by bilinear interpolation.
 
     Args:
         low_logits: Mask logits of each image, (B, h, w).
-        points_sam: Whole pixels x, y of the sam frame, (B, N, 2).
+        points_sam: Integer pixels x, y of the sam frame, (B, N, 2).
         size: S, side of the sam frame in pixels.
         align_corners: As of ``torch.nn.functional.interpolate``.
 
     Returns:
-        (B, N): what ``interpolate`` to (S, S) would hold at the points.
+        (B, N): the values that ``interpolate`` to (S, S) would have at the points.
     """
     batch, height, width = low_logits.shape
     columns, column_share = _source(points_sam[..., 0], size, width, align_corners)
@@ -61,7 +61,7 @@ def sample_logits(low_logits: Tensor, points_sam: Tensor, size: int, align_corne
 
 
 def _source(pixels: Tensor, size: int, low_size: int, align_corners: bool) -> tuple[Tensor, Tensor]:
-    """The low-resolution cell at or before each pixel, and how far the pixel is to the next one."""
+    """Find the low-resolution cell at or before each pixel, and the fraction to the next one."""
     pixels = pixels.float()
     if align_corners:
         place = pixels * ((low_size - 1) / max(size - 1, 1))
@@ -81,20 +81,20 @@ def point_losses(
     occlusion_weight: float = 1.0,
     hinge_weight: float = 0.5,
 ) -> PointLosses:
-    """Face recall, occlusion rejection and face hinge of one image or of a batch.
+    """Compute face recall, occlusion rejection and face hinge of one image or of a batch.
 
     Args:
         point_logits: Visible-face logits at the points, (..., N); see ``sample_logits``.
         labels: 1 visible face, 0 occlusion, ``PADDING_LABEL`` for points that do not count,
             (..., N).
         sharpness: p = sigmoid(sharpness * logit).
-        hinge_margin: Positive points below it pay the hinge.
+        hinge_margin: Positive points with a lower p pay the hinge.
         face_weight: Weight of face recall in the total.
         occlusion_weight: Weight of occlusion rejection in the total.
         hinge_weight: Weight of the hinge in the total.
 
     Returns:
-        The terms, (...,) each; one without points is 0 (and so has no gradient).
+        The terms, (...,) each; a term without points is 0 and has no gradient.
     """
     p = torch.sigmoid(sharpness * point_logits)
     positive = labels == 1
@@ -106,5 +106,5 @@ def point_losses(
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the last axis where ``mask`` is set; 0 where it is set nowhere."""
+    """Average over the last axis where ``mask`` is set; 0 if it is set nowhere."""
     return values.where(mask, values.new_zeros(())).sum(dim=-1) / mask.sum(dim=-1).clamp_min(1)

@@ -1,7 +1,8 @@
-"""Scores of an occlusion mask against the truth, for one image and for many.
+"""Scores of an occlusion mask against the ground truth, for one image and for many.
 
-Occlusion intersection over union (IoU), mean over images, is the headline. Images without true
-occlusion ("bare") are reported apart: there the question is whether anything is predicted at all.
+The headline is the mean over images of the intersection over union (IoU) of the occlusion. Images
+without true occlusion are reported separately: for them the question is whether anything is
+predicted at all.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ BOUNDARY_TOLERANCE = 0.0075  # share of the image diagonal within which two outl
 class MaskScores:
     """How well one occlusion mask fits; all scores in [0, 1].
 
-    Without true occlusion ``iou``, ``f1``, ``precision``, ``recall`` and ``boundary_f1`` are 1 when
-    nothing is predicted, else 0.
+    Without true occlusion ``iou``, ``f1``, ``precision``, ``recall`` and ``boundary_f1`` are 1 if
+    nothing is predicted, otherwise 0.
 
     Attributes:
         iou: Intersection over union of the occlusion.
         f1: Twice the intersection over the sum of both areas.
-        precision: Share of the prediction that is true; 0 when something is occluded and nothing
-            is predicted.
+        precision: Share of the prediction that is true; 0 if something is occluded and nothing is
+            predicted.
         recall: Share of the truth that is predicted.
-        accuracy: Share of the region's pixels that are right.
-        boundary_f1: F1 of the outlines: a pixel of one is right where the other passes within
-            ``BOUNDARY_TOLERANCE``, at least one pixel.
+        accuracy: Share of the region's pixels that are classified correctly.
+        boundary_f1: F1 of the outlines: a pixel of one outline is correct if the other passes
+            within ``BOUNDARY_TOLERANCE`` of it, but at least one pixel.
         visible_iou: IoU of the visible face, which is the region minus the occlusion.
-        true_positive: Pixels that are predicted and true.
-        false_positive: Pixels that are predicted only.
-        false_negative: Pixels that are true only.
-        region_pixels: Pixels where an occlusion could be predicted.
+        true_positive: Number of pixels that are predicted and true.
+        false_positive: Number of pixels that are only predicted.
+        false_negative: Number of pixels that are only true.
+        region_pixels: Number of pixels where an occlusion could be predicted.
     """
 
     iou: float
@@ -72,22 +73,22 @@ class MaskScores:
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """Scores of any number of images; None where no image tells.
+    """Scores of any number of images; None if no image determines a score.
 
     Attributes:
         occlusion_iou: Mean IoU over the images with true occlusion, the headline.
         occlusion_iou_low: Lower end of its 95 % bootstrap interval.
         occlusion_iou_high: Upper end.
-        f1: Mean over the same images, as the next five.
-        precision: See ``MaskScores``, as the next four.
+        f1: Mean over the same images, like the next five.
+        precision: See ``MaskScores``, like the next four.
         recall: Mean.
         accuracy: Mean.
         boundary_f1: Mean.
         visible_iou: Mean.
-        pooled_iou: IoU of the pixels of the same images together.
-        pooled_f1: F1 of these pixels.
-        faces: Images with true occlusion.
-        clean_faces: Images without.
+        pooled_iou: IoU over the pixels of all these images together.
+        pooled_f1: F1 over these pixels.
+        faces: Number of images with true occlusion.
+        clean_faces: Number of images without.
         clean_right: Share of the images without true occlusion in which nothing is predicted.
         false_alarms: Share of them in which something is predicted.
         false_alarm_share: Mean share of the region that is predicted in them.
@@ -117,15 +118,15 @@ def mask_scores(
     region: np.ndarray | None = None,
     ignored: np.ndarray | None = None,
 ) -> MaskScores:
-    """Score one predicted occlusion against the true one, also outside the region.
+    """Score one predicted occlusion against the true one, both inside and outside the region.
 
     Args:
-        prediction: Predicted occlusion, (H, W), bool or of two values, such as 0 and 255.
-        truth: True occlusion, likewise.
-        region: Where an occlusion could be predicted, likewise, for ``accuracy``,
+        prediction: Predicted occlusion, (H, W), bool or with two values, such as 0 and 255.
+        truth: True occlusion, in the same form.
+        region: Where an occlusion could be predicted, in the same form; used for ``accuracy``,
             ``visible_iou`` and ``region_pixels``; None means everywhere.
-        ignored: Pixels that count nowhere, likewise; None means that all count. Outlines are not
-            cut there: ``boundary_f1`` leaves out their pixels.
+        ignored: Pixels that no score counts, in the same form; None means that all count. Outlines
+            are not cut there: ``boundary_f1`` leaves out their pixels.
 
     Raises:
         BadMask: One of them holds more than two values, such as probabilities, or is not (H, W).
@@ -169,11 +170,11 @@ def mask_scores(
 
 
 def summarize(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
-    """Sum up the scores of any number of images.
+    """Summarize the scores of any number of images.
 
     Args:
         scores: One entry for each image.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     occluded = [entry for entry in scores if entry.occluded]
     bare = [entry for entry in scores if not entry.occluded]
@@ -215,14 +216,14 @@ def _boundary_f1(prediction: np.ndarray, truth: np.ndarray, counted: np.ndarray)
 
 
 def _share_near(outline: np.ndarray, other: np.ndarray, counted: np.ndarray, reach: float) -> float:
-    """Share of an outline's counted pixels, uint8 (H, W), that lie within ``reach`` of another."""
+    """Share of an outline's counted pixels that lie within ``reach`` of another outline."""
     distance = cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     is_near = distance[(outline > 0) & counted] <= reach
     return float(is_near.mean()) if is_near.size else 1.0
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels with a 4-neighbor outside the mask, or at the picture's edge: uint8 (H, W)."""
+    """Mark mask pixels with a 4-neighbor outside the mask or the image: uint8 (H, W)."""
     padded = np.pad(mask, 1).astype(np.uint8)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return np.asarray((padded - cv2.erode(padded, cross))[1:-1, 1:-1])

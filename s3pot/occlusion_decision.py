@@ -1,11 +1,11 @@
-"""Is the face occluded, and where? What a raw occlusion mask is worth.
+"""The decision whether a face is occluded, and where, from its raw occlusion mask.
 
 The region minus the visible face is seldom empty: where the outlines of the two differ by a pixel,
-a sliver along the region's rim is left, on bare faces too. The decision removes what is too thin or
-too small and keeps the rest as it is. A face is occluded if anything is left, so that the mask and
-the verdict never disagree.
+a sliver along the region's rim remains, even on unoccluded faces. The decision removes pieces that
+are too thin or too small and keeps the rest unchanged. A face is occluded if anything is left, so
+the mask and the verdict never disagree.
 
-Paper: has no such step; with all numbers 0 nothing is removed.
+Paper: has no such step; with all settings at 0 nothing is removed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _MOSTLY = 0.5  # share of a thin piece that has to lie along the rim
 
 @dataclass(frozen=True)
 class OcclusionDecision:
-    """What of a raw mask counts as an occlusion; the defaults remove nothing.
+    """Which parts of a raw mask count as an occlusion; the defaults remove nothing.
 
     Attributes:
-        sliver_width: Pieces along the region's rim that are thinner than this are removed; as a
-            share of the side of a square with the region's area.
+        sliver_width: Pieces along the region's rim that are thinner than this are removed; a share
+            of the side of a square with the region's area.
         min_piece: Connected pieces smaller than this share of the region are removed.
-        min_share: A face with less than this share of its region occluded counts as bare.
+        min_share: A face with less than this share of its region occluded counts as unoccluded.
     """
 
     sliver_width: float = 0.0
@@ -51,15 +51,15 @@ class OcclusionDecision:
 
 
 def decide(occlusion: np.ndarray, region: np.ndarray, decision: OcclusionDecision) -> np.ndarray:
-    """Keep of an occlusion what counts as one.
+    """Keep the parts of a raw mask that count as an occlusion.
 
     Args:
         occlusion: The region minus the visible face, bool (H, W).
         region: Where an occlusion can be, bool (H, W).
-        decision: What counts.
+        decision: The criteria.
 
     Returns:
-        bool (H, W), a part of the occlusion; empty for a bare face.
+        bool (H, W), a part of the raw mask; empty for an unoccluded face.
     """
     area = int(region.sum())
     kept = occlusion
@@ -73,11 +73,11 @@ def decide(occlusion: np.ndarray, region: np.ndarray, decision: OcclusionDecisio
 
 
 def remove_slivers(occlusion: np.ndarray, region: np.ndarray, width: float) -> np.ndarray:
-    """Remove what is thinner than ``width`` pixels and lies along the region's rim.
+    """Remove pieces that are thinner than ``width`` pixels and lie along the region's rim.
 
-    The thin parts are those that an opening by a disc takes away and that are no rounded corner of
-    what it leaves. Thin things across the face, such as strands of hair, are not along the rim and
-    stay.
+    The thin parts are those that a morphological opening by a disc removes and that are not just a
+    rounded-off corner of what it leaves. Thin objects across the face, such as strands of hair, are
+    not along the rim and are kept.
 
     Args:
         occlusion: bool (H, W).
@@ -91,7 +91,7 @@ def remove_slivers(occlusion: np.ndarray, region: np.ndarray, width: float) -> n
     if radius < 1 or not occlusion.any():
         return occlusion
     disc = _disc(radius)
-    # The outside of the picture counts as empty, as it does for the region.
+    # Pixels outside the image count as empty, as they do for the region.
     padded = np.pad(occlusion.astype(np.uint8), radius)
     opened = cv2.dilate(cv2.erode(padded, disc), disc)
     thick = cv2.dilate(opened, disc)[radius:-radius, radius:-radius] > 0
@@ -101,7 +101,7 @@ def remove_slivers(occlusion: np.ndarray, region: np.ndarray, width: float) -> n
     near_rim = _depth(region) <= width + 1
     sizes_near_rim = np.bincount(pieces[near_rim], minlength=count)
     is_sliver = sizes_near_rim >= _MOSTLY * sizes
-    is_sliver[0] = False  # what is not thin
+    is_sliver[0] = False  # label 0: what is not thin
     return occlusion & ~(is_sliver[pieces] & near_rim)
 
 
@@ -109,7 +109,7 @@ def remove_small_pieces(occlusion: np.ndarray, least: float) -> np.ndarray:
     """Remove connected pieces of fewer than ``least`` pixels from a mask, bool (H, W)."""
     count, pieces = cv2.connectedComponents(occlusion.astype(np.uint8), connectivity=8)
     is_large = np.bincount(pieces.ravel(), minlength=count) >= least
-    is_large[0] = False  # what is not occluded
+    is_large[0] = False  # label 0: what is not occluded
     return np.asarray(is_large[pieces])
 
 
@@ -120,15 +120,15 @@ def occluded_share(occlusion: np.ndarray, region: np.ndarray) -> float:
 
 
 def occluded_share_by_part(occlusion: np.ndarray, parsing: np.ndarray) -> dict[str, float | None]:
-    """How much of each part of the face is occluded.
+    """Compute how much of each part of the face is occluded.
 
     Args:
         occlusion: bool (H, W).
         parsing: The 12 classes of the same image before occluded pixels are marked, uint8 (H, W).
-            What the parser saw through an occluder counts as the part that it guessed.
+            Pixels under an occluder count as the part that the parser assigned to them.
 
     Returns:
-        Part, a key of ``PARTS`` → share in [0, 1]; None where the face has no such part.
+        Part, a key of ``PARTS`` → share in [0, 1]; None if the face has no such part.
     """
     shares: dict[str, float | None] = {}
     for part, names in PARTS.items():
@@ -138,14 +138,14 @@ def occluded_share_by_part(occlusion: np.ndarray, parsing: np.ndarray) -> dict[s
 
 
 def _disc(radius: int) -> np.ndarray:
-    """A disc of pixels, uint8 (2 radius + 1, 2 radius + 1)."""
+    """Draw a disc, uint8 (2 radius + 1, 2 radius + 1)."""
     reach = np.arange(-radius, radius + 1)
     squares = reach[:, None] ** 2 + reach[None, :] ** 2
     return np.asarray(squares <= radius**2 + radius / 2, dtype=np.uint8)
 
 
 def _depth(region: np.ndarray) -> np.ndarray:
-    """How far each pixel lies from the region's outside, in pixels; 0 outside; float (H, W)."""
+    """Distance of each pixel to the outside of the region, in pixels; float (H, W), 0 outside."""
     padded = np.pad(region.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(distance[1:-1, 1:-1])

@@ -17,10 +17,10 @@
     Masks
 
 ``ReferenceGenerator.generate``, ``OcclusionSegmenter.prepare`` and ``.select_prompts`` are frozen:
-no gradient, and the same result for the same image, so they are cacheable.
-``OcclusionSegmenter.refine_prompts``, ``.decode`` and what calls them let gradients through to the
-adapter. ``S3POT`` is everything in one call. Commands, training and the
-Python API are loops around these classes.
+they have no gradient and give the same result for the same image, so their results can be cached.
+``OcclusionSegmenter.refine_prompts``, ``.decode`` and their callers let gradients through to the
+adapter. ``S3POT`` does everything in one call. The commands, the training and the Python API are
+loops around these classes.
 """
 
 from __future__ import annotations
@@ -59,21 +59,23 @@ from s3pot.types import (
     SegmentedFace,
 )
 
-# Plain, or wrapped for several processes; None leaves the prompts as they are.
+# An adapter, plain or wrapped for several processes; None leaves the prompts unchanged.
 Adapter = Union[PromptAdapter, nn.Module, None]
 
 
 class ReferenceGenerator:
     """RG, reference generation (paper section 3.1); frozen.
 
-    The parser takes what covers a face for a part of it (a hand on the cheek is skin). The inverter
-    draws each part anew from one style, so that what is foreign to the part is averaged away.
+    The parser mistakes what covers a face for a part of it (a hand on the cheek is skin). The
+    inverter redraws each part from a single style, so that anything foreign to the part is averaged
+    out.
 
     Args:
-        parser: Finds the 12 classes; its device is used.
+        parser: Predicts the 12 classes; its device is used.
         inverter: Regional GAN inversion, on the same device.
         noise_seed: Seed of the noise of an inverter with ``noise="random"``, the same for every
-            image. So a reference depends on its image alone, not on those made before it.
+            image. A reference therefore depends only on its image, not on those generated before
+            it.
     """
 
     def __init__(self, parser: Parser, inverter: Inverter, noise_seed: int = 0) -> None:
@@ -83,12 +85,12 @@ class ReferenceGenerator:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """The device of the networks."""
         return next(self.parser.parameters()).device
 
     @torch.no_grad()
     def generate(self, image: np.ndarray, name: str = "image") -> AlignedFace:
-        """Parse a face and draw it anew without what covers it.
+        """Parse a face and redraw it without what covers it.
 
         Args:
             image: The working image, aligned frame, uint8 (H, W, 3), RGB.
@@ -112,10 +114,10 @@ class ReferenceGenerator:
 
 
 def to_sam_frame(face: AlignedFace, size: int) -> SamInputs:
-    """Bring a face to SAM's square of side ``size``; the aspect is not kept.
+    """Resize a face to SAM's square of side ``size``; the aspect ratio is not kept.
 
-    Image, reference and parsing may have sizes of their own. Images go by Pillow's antialiased
-    bilinear filter, the region by the nearest pixel center.
+    Image, reference and parsing may have different sizes. Images are resized with Pillow's
+    antialiased bilinear filter, the region by the nearest pixel center.
     """
     square = (size, size)
     region = resized(region_of(face.parsing), square, Image.Resampling.NEAREST)
@@ -129,7 +131,7 @@ def to_sam_frame(face: AlignedFace, size: int) -> SamInputs:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside the block and leave its random state as it was."""
+    """Seed torch inside the block and restore its random state afterwards."""
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
@@ -138,7 +140,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """Settings of FE, PS and mask; ``PromptConfig`` and ``MaskConfig`` say what they mean."""
+    """Settings of FE, PS and mask; ``PromptConfig`` and ``MaskConfig`` explain them."""
 
     initial_anchor: str = "center"
     initial_pick: str = "region"
@@ -151,14 +153,14 @@ class PipelineSettings:
 class OcclusionSegmenter:
     """FE, PS, adapter and mask (paper sections 3.2 to 3.4).
 
-    The adapter is an argument of the methods that use it, for it is what training changes; all that
-    this class holds is frozen.
+    The adapter is an argument of the methods that use it, because training changes it; everything
+    that this class holds is frozen.
 
     Args:
         sam: Frozen SAM; its device is used.
-        settings: Of the method; those of the paper by default.
-        images_at_once: How many images SAM's encoder takes at once. One by one needs the least
-            memory; on a CPU more are not faster.
+        settings: Settings of the method; by default those of the paper.
+        images_at_once: Batch size of SAM's encoder. A batch of one needs the least memory; on a CPU
+            larger ones are not faster.
     """
 
     def __init__(
@@ -170,28 +172,28 @@ class OcclusionSegmenter:
 
     @property
     def device(self) -> torch.device:
-        """Where SAM is."""
+        """The device of SAM."""
         return self.sam.sam.device
 
     def with_settings(self, settings: PipelineSettings) -> OcclusionSegmenter:
-        """Return the same SAM with other settings of the method."""
+        """Return a segmenter with the same SAM and other settings of the method."""
         return OcclusionSegmenter(self.sam, settings, self.images_at_once)
 
-    # Frozen: from a face to its prompts. No gradient; a pure function of the face, so cacheable.
+    # Frozen: from a face to its prompts. No gradient; a pure function of the face, hence cacheable.
 
     def prepare(self, face: AlignedFace) -> SamInputs:
-        """Bring a face to SAM's square, on the CPU; see ``to_sam_frame``."""
+        """Resize a face to SAM's square, on the CPU; see ``to_sam_frame``."""
         return to_sam_frame(face, self.sam.grid.size)
 
     @torch.no_grad()
     def select_prompts(self, faces: Sequence[SamInputs]) -> list[Prompts]:
-        """FE and PS: from faces to the points that say what is visible and what is covered.
+        """Apply FE and PS: find the points that tell visible face from occlusion.
 
         Args:
             faces: At least one; on any device.
 
         Returns:
-            Prompts of each face, on SAM's device; without points where no token's center lies in
+            Prompts of each face, on SAM's device; they have no points if no token's center lies in
             the region.
         """
         images = [face.image_sam for face in faces]
@@ -205,17 +207,17 @@ class OcclusionSegmenter:
         ]
 
     def _encode(self, images: Sequence[Tensor]) -> Tensor:
-        """SAM's image encoder: (3, S, S) each to (number of images, C, G, G)."""
+        """Apply SAM's image encoder: (3, S, S) each to (number of images, C, G, G)."""
         batches = torch.stack(list(images)).split(self.images_at_once)
         return torch.cat([self.sam.encode(batch.to(self.device)) for batch in batches])
 
     def _prompts(
         self, face: SamInputs, image_embedding: Tensor, reference_embedding: Tensor
     ) -> Prompts:
-        """FE and PS of one face; embeddings (C, G, G).
+        """Apply FE and PS to one face; embeddings (C, G, G).
 
-        What is kept beside the points is rounded to half precision here, whether or not a cache is
-        used, so that no result depends on one.
+        The tensors kept besides the points are rounded to half precision here, whether or not a
+        cache is used, so that no result depends on a cache.
         """
         region_sam = face.region_sam.to(self.device)
         tokens = self.enhance_tokens(image_embedding, reference_embedding, region_sam)
@@ -239,12 +241,12 @@ class OcclusionSegmenter:
     def enhance_tokens(
         self, image_embedding: Tensor, reference_embedding: Tensor, region_sam: Tensor
     ) -> EnhancedTokens:
-        """FE, feature enhancement by token contrast (paper section 3.2).
+        """Apply FE, feature enhancement by token contrast (paper section 3.2).
 
         Args:
             image_embedding: SAM's encoding of the working image, (C, G, G).
             reference_embedding: SAM's encoding of the reference, (C, G, G).
-            region_sam: bool (S, S); where it covers no token's center there is no first point.
+            region_sam: bool (S, S); if it covers no token's center, there is no first point.
         """
         region_grid = self.sam.grid.on_grid(region_sam)
         if not region_grid.any():
@@ -275,11 +277,11 @@ class OcclusionSegmenter:
             adapter: Called as ``adapter(tokens, prompt_mask, need_weights) -> (tokens, weights)``;
                 None refines nothing.
             batch: See ``batch_prompts``; on SAM's device.
-            need_attention: Also return the adapter's weights, which costs time.
+            need_attention: Also return the adapter's attention weights, which costs time.
 
         Returns:
-            Prompt tokens (B, N + 1, C), the last one SAM's pad; the adapter's attention weights
-            (B, N + 1, N + 1), None if not asked for or without an adapter.
+            Prompt tokens (B, N + 1, C), the last of which is SAM's padding token; and the adapter's
+            attention weights (B, N + 1, N + 1), None if not requested or without an adapter.
         """
         prompt_tokens = self.sam.embed_points(batch.points_sam, batch.point_labels)
         if adapter is None:
@@ -288,14 +290,15 @@ class OcclusionSegmenter:
         return refined_tokens, attention
 
     def decode(self, batch: PromptBatch, prompt_tokens: Tensor) -> Tensor:
-        """SAM's mask decoder on the working images: (B, N + 1, C) to face logits (B, 4G, 4G)."""
+        """Apply SAM's mask decoder: prompt tokens (B, N + 1, C) to face logits (B, 4G, 4G)."""
         decoded = self.sam.decode(batch.image_embeddings, prompt_tokens, batch.prompt_mask)
         return decoded.logits[:, 0]
 
     def predict_low_res_logits(self, adapter: Adapter, batch: PromptBatch) -> Tensor:
         """Predict the visible face of some faces at the decoder's own resolution.
 
-        Equal to one face after the other but for rounding; see ``refine_prompts``.
+        The result equals that of one face after the other except for rounding; see
+        ``refine_prompts``.
 
         Returns:
             Logits, (B, 4G, 4G); positive means face.
@@ -304,13 +307,13 @@ class OcclusionSegmenter:
         return self.decode(batch, prompt_tokens)
 
     def logits_at_points(self, low_res_logits: Tensor, batch: PromptBatch) -> Tensor:
-        """Read logits (B, 4G, 4G) at the prompts' points, (B, N): all that the losses need."""
+        """Sample logits (B, 4G, 4G) at the prompts' points, (B, N): all that the losses need."""
         return sample_logits(
             low_res_logits, batch.points_sam, self.sam.grid.size, self.settings.align_corners
         )
 
     def enlarge_logits(self, low_res_logits: Tensor) -> Tensor:
-        """Bring logits (B, 4G, 4G) to the sam frame, (B, S, S), bilinearly."""
+        """Upsample logits (B, 4G, 4G) bilinearly to the sam frame, (B, S, S)."""
         size = (self.sam.grid.size, self.sam.grid.size)
         align_corners = self.settings.align_corners
         return F.interpolate(
@@ -333,7 +336,7 @@ class OcclusionSegmenter:
 
 
 def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
-    """Join the prompts of some faces, filled up to the longest, for one decode.
+    """Batch the prompts of some faces, padded to the longest, for one decoder call.
 
     Raises:
         ValueError: There are no faces, or one has no point.
@@ -346,7 +349,7 @@ def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
         [face.point_labels for face in prompts], batch_first=True, padding_value=PADDING_LABEL
     )
     prompt_mask = None
-    if len({len(face.points_sam) for face in prompts}) > 1:  # known without asking the device
+    if len({len(face.points_sam) for face in prompts}) > 1:  # needs no device sync
         prompt_mask = F.pad(point_labels != PADDING_LABEL, (0, 1), value=True)
     return PromptBatch(
         image_embeddings=torch.stack([face.image_embedding for face in prompts]).float(),
@@ -362,17 +365,17 @@ def split_region(
     size: tuple[int, ...],
     decision: OcclusionDecision | None = None,
 ) -> Masks:
-    """Occlusion = region minus visible face, the last line of the method.
+    """Compute occlusion = region minus visible face, the last step of the method.
 
     Args:
         prediction: The visible face; None, without prompt points, marks nothing as occluded.
         parsing: The 12 classes of the same face, uint8 (h, w), any size.
         size: Height and width of the working image, and so of the masks.
-        decision: What of the difference counts as an occlusion; the rest is visible face. None,
-            as in the paper, counts everything.
+        decision: Which parts of the difference count as an occlusion; the rest is visible face.
+            None, as in the paper, counts everything.
 
     Raises:
-        S3potError: The logits are no numbers, so they say nothing.
+        S3potError: The logits are not finite numbers.
     """
     parsing = resize_labels(parsing, size)
     region = region_of(parsing)
@@ -381,7 +384,7 @@ def split_region(
         logits = aligned_logits(prediction, size)
         if not np.isfinite(logits).all():
             raise S3potError(
-                "The mask's logits are no numbers (NaN or infinity), so nothing can be said about "
+                "The mask's logits are not finite numbers, so nothing can be said about "
                 "this face. Check the adapter and SAM's weights: python -m s3pot.weights verify. "
                 "On a GPU, try run.speed=exact."
             )
@@ -397,7 +400,7 @@ def split_region(
 
 
 def aligned_logits(prediction: Prediction, size: tuple[int, ...]) -> np.ndarray:
-    """Bring visible-face logits to the working image's height and width: float (H, W)."""
+    """Resize visible-face logits to the working image's height and width: float (H, W)."""
     logits_sam = prediction.logits_sam.detach().float()[None, None]
     logits = F.interpolate(logits_sam, size=size, mode="bilinear", align_corners=False)
     return np.asarray(logits[0, 0].cpu().numpy())
@@ -405,7 +408,7 @@ def aligned_logits(prediction: Prediction, size: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class S3POT:
-    """The whole method; see ``s3pot.load`` for a loaded one.
+    """The whole method; ``s3pot.load`` returns one with loaded weights.
 
     Attributes:
         reference_generator: RG; frozen.
@@ -419,7 +422,7 @@ class S3POT:
 
     @torch.no_grad()
     def segment(self, image: np.ndarray, name: str = "image") -> SegmentedFace:
-        """Find what is hidden of an aligned face.
+        """Find the occlusion of an aligned face.
 
         Args:
             image: The working image, aligned frame, uint8 (H, W, 3), RGB.
@@ -431,7 +434,7 @@ class S3POT:
     def segment_batch(
         self, images: Sequence[np.ndarray], names: Sequence[str]
     ) -> list[SegmentedFace]:
-        """Find what is hidden of some aligned faces, which go through SAM's encoder at once.
+        """Find the occlusions of several aligned faces, encoded by SAM as a batch.
 
         Args:
             images: Working images, aligned frame, uint8 (H, W, 3) of any sizes, RGB.
@@ -448,7 +451,7 @@ class S3POT:
         ]
 
     def _segment_face(self, face: AlignedFace, prompts: Prompts) -> SegmentedFace:
-        """Adapter, decoder and region minus face."""
+        """Apply the adapter and the decoder, and subtract the face from the region."""
         prediction = None
         if prompts.has_points:
             prediction = self.segmenter.predict_visible_face(self.adapter, prompts)

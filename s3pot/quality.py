@@ -1,9 +1,9 @@
-"""Whether a result can be believed: what speaks against there being a face where one was parsed.
+"""Whether a result can be trusted: evidence that the parsed region is not a face.
 
-A parser finds a face in anything. On a picture of something else its region is a blob, the
-reference is a face that resembles the picture nowhere, and the difference of the two is called an
-occlusion. What follows looks at the photo's alignment, the region and the reference, and says why a
-result is doubtful. It does not change the result.
+A parser finds a face in anything. In a picture of something else its region is a blob, the
+reference is a face that does not resemble the picture anywhere, and the difference of the two is
+reported as an occlusion. The checks in this module look at the photo's alignment, the region and
+the reference, and say why a result is doubtful. They do not change the result.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ logger = logging.getLogger(__name__)
 OK = "ok"
 DOUBTFUL = "doubtful: "
 
-# Bounds that the region of an aligned face keeps, occluded or not. Portraits and drawn faces stay
-# well inside of them: 0.14 to 0.62 of the image, solidity 0.87 up, width by height 0.64 to 1.2.
+# Limits for the region of an aligned face, occluded or not. Portraits and drawn faces stay well
+# within them: 0.14 to 0.62 of the image, solidity from 0.87, width / height 0.64 to 1.2.
 REGION_SHARE = (0.04, 0.8)  # of the image
 MIN_LARGEST_PIECE = 0.5  # share of the region in one piece; an occluder may cut it
-MIN_SOLIDITY = 0.65  # area by that of the convex hull
-ASPECT = (0.4, 1.6)  # width by height of the bounding box
-CENTER_X = (0.25, 0.75)  # of the region, as shares of the image
+MIN_SOLIDITY = 0.65  # area divided by that of the convex hull
+ASPECT = (0.4, 1.6)  # width / height of the bounding box
+CENTER_X = (0.25, 0.75)  # center of the region, as a share of the image
 CENTER_Y = (0.25, 0.85)
-MIN_CONTRAST = 3.0  # standard deviation of the gray values in the region, of 255
-MIN_INSIDE = 0.6  # share of the crop that has to lie in the photo
-LIKENESS_QUANTILE = 0.75  # a quarter of the region may be all that is visible
+MIN_CONTRAST = 3.0  # standard deviation of the gray values in the region, in [0, 255]
+MIN_INSIDE = 0.6  # share of the crop that must lie in the photo
+LIKENESS_QUANTILE = 0.75  # as little as a quarter of the region may be visible
 
 _FEATURES = ("eyebrows", "eyes", "nose", "lip", "mouth", "eye_glass")
 
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Bounds that depend on the models.
+    """Limits that depend on the models.
 
     Attributes:
-        min_score: Detector confidence below which an alignment is unsure.
+        min_score: Detector confidence below which an alignment is uncertain.
         min_likeness: Similarity of image and reference, see ``likeness``, below which there is
-            hardly a face; 0 asks for none.
+            probably no face; 0 turns the check off.
         strict: Whether a doubtful face counts as failed.
     """
 
@@ -56,12 +56,12 @@ class QualityLimits:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a result's quality is judged by.
+    """The data that a result's quality is judged by.
 
     Attributes:
         face: Working image, parsing and reference.
-        similarity: FE's token cosines, float (G, G) in [-1, 1]; None before SAM is asked.
-        alignment: Where the working image lies in the photo; None if it is not known.
+        similarity: FE's token cosines, float (G, G) in [-1, 1]; None if SAM has not run yet.
+        alignment: Position of the working image in the photo; None if it is not known.
         looked_for_face: Whether a detector looked for a face in the photo.
     """
 
@@ -72,7 +72,7 @@ class Evidence:
 
 
 def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
-    """List what speaks against a result, in a few words each; empty if nothing does."""
+    """List the reasons to doubt a result, in a few words each; empty if there are none."""
     region = region_of(evidence.face.parsing)
     doubts = []
     if evidence.alignment is not None:
@@ -92,15 +92,15 @@ def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
 
 
 def judge(evidence: Evidence, limits: QualityLimits, quiet: bool = False) -> str:
-    """Judge a result: a doubtful one is a warning in the log or, in strict runs, an error.
+    """Judge a result: a doubtful one causes a warning in the log or, in strict runs, an error.
 
     Args:
-        evidence: What it is judged by.
-        limits: Bounds.
-        quiet: Leave the warning out, for the result is judged again later.
+        evidence: The data it is judged by.
+        limits: Limits that depend on the models.
+        quiet: Omit the warning, because the result is judged again later.
 
     Returns:
-        ``ok``, or ``doubtful: `` and why.
+        ``ok``, or ``doubtful: `` followed by the reasons.
 
     Raises:
         S3potError: It is doubtful, and the limits are strict.
@@ -117,22 +117,22 @@ def judge(evidence: Evidence, limits: QualityLimits, quiet: bool = False) -> str
 
 
 def quality_text(doubts: list[str]) -> str:
-    """What the summary says: ``ok``, or ``doubtful: `` and why."""
+    """Format doubts for the summary: ``ok``, or ``doubtful: `` followed by the reasons."""
     return DOUBTFUL + "; ".join(doubts) if doubts else OK
 
 
 def likeness(similarity: np.ndarray, region: np.ndarray) -> float:
-    """How well the reference fits where it fits best.
+    """How well the reference matches the image where it matches best.
 
     A face keeps some visible skin under almost any occluder, and there its reference agrees with
-    it. So this is the upper quartile of the similarity in the region.
+    it. This is therefore the upper quartile of the similarity in the region.
 
     Args:
         similarity: Token cosines, (G, G) in [-1, 1].
-        region: Any size of the same frame, bool (H, W).
+        region: bool (H, W), the same frame at any size.
 
     Returns:
-        In [-1, 1]; -1 where no token's center lies in the region.
+        In [-1, 1]; -1 if no token's center lies in the region.
     """
     inside = similarity[resize_labels(region, similarity.shape)]
     return float(np.quantile(inside, LIKENESS_QUANTILE)) if inside.size else -1.0
@@ -166,7 +166,7 @@ def _share_inside(alignment: Alignment) -> float:
 
 
 def _region_doubts(region: np.ndarray) -> list[str]:
-    """What is odd about a region, bool (H, W)."""
+    """List what is unusual about a region, bool (H, W), for a face."""
     share = float(region.mean())
     if share < REGION_SHARE[0]:
         return ["no face region" if share == 0 else f"small face region ({share:.1%} of the image)"]
@@ -187,7 +187,7 @@ def _region_doubts(region: np.ndarray) -> list[str]:
 
 
 def _solidity(piece: np.ndarray) -> float:
-    """Area of a piece, bool (H, W), by that of its convex hull."""
+    """Area of a piece, bool (H, W), divided by that of its convex hull."""
     contours = cv2.findContours(piece.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hull = cv2.convexHull(contours[-2][0])
     filled = cv2.fillConvexPoly(np.zeros(piece.shape, np.uint8), hull, 1)

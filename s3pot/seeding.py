@@ -1,4 +1,4 @@
-"""All randomness of a run."""
+"""The random numbers of a run: seeds, and the order of the images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed PyTorch, the only source of random numbers beside ``epoch_order``.
+    """Seed PyTorch, the only source of random numbers besides ``epoch_order``.
 
     Args:
-        seed: Of all devices.
+        seed: The seed for all devices.
         deterministic: See ``use_determinism``.
     """
     torch.manual_seed(seed)
@@ -20,16 +20,16 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
 
 def use_determinism(deterministic: bool) -> None:
-    """Refuse GPU kernels whose sums depend on their timing, or allow them."""
+    """Refuse or allow GPU kernels whose sums depend on their timing."""
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Said anew only if it changes, for it loads PyTorch's compiler: a second and more.
+    # Set only if it changes, because this loads PyTorch's compiler, which takes over a second.
     if deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(deterministic)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of ``count`` images in an epoch: a function of seed and epoch alone."""
+    """Return the order of ``count`` images in an epoch, which depends only on seed and epoch."""
     generator = np.random.default_rng((abs(seed), epoch))
     order: list[int] = generator.permutation(count).tolist()
     return order

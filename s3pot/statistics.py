@@ -1,6 +1,7 @@
-"""How sure a mean over images is, and whether two methods differ: bootstrap and sign flips.
+"""The uncertainty of a mean over images, and of the difference between two methods.
 
-Both only resample images; they assume nothing about how the scores are distributed.
+Both the bootstrap and the sign-flip test only resample images; they make no assumption about the
+distribution of the scores.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import numpy as np
 
 BOOTSTRAP_SAMPLES = 2000
 LEVEL = 0.95  # of the intervals
-MOST_EXACT = 16  # pairs whose 2^n flips are all tried
-SIGN_FLIPS = 20_000  # random ones with more pairs
-_BLOCK = 1 << 20  # numbers drawn at once
+MOST_EXACT = 16  # with up to so many pairs, all 2^n flips are tried
+SIGN_FLIPS = 20_000  # number of random flips with more pairs
+_BLOCK = 1 << 20  # random numbers drawn at once
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class PairedDifference:
     """How much higher one method scores than another on the same images.
 
     Attributes:
-        mean: Of the differences.
+        mean: Mean of the differences.
         low: Lower end of the mean's bootstrap interval.
-        high: Its upper end.
-        p_value: Two-sided, of the hypothesis that swapping the two on any image changes nothing.
+        high: Upper end of the interval.
+        p_value: Two-sided p-value of the hypothesis that the two methods are exchangeable on every
+            image.
         pairs: Number of images.
     """
 
@@ -46,11 +48,11 @@ class PairedDifference:
 
 
 def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval | None:
-    """Estimate how much a mean would change with other images (percentile bootstrap).
+    """Estimate the confidence interval of a mean over images (percentile bootstrap).
 
     Args:
         values: One finite score per image.
-        seed: Of the images that are drawn with replacement.
+        seed: Seed of the draws with replacement.
 
     Returns:
         None without values.
@@ -80,10 +82,10 @@ def paired_difference(
     Args:
         scores: One finite score per image.
         other_scores: Those of the other method, in the same order.
-        seed: Of the bootstrap and, with more than ``MOST_EXACT`` images, of the sign flips.
+        seed: Seed of the bootstrap and, with more than ``MOST_EXACT`` images, of the sign flips.
 
     Returns:
-        The difference of the first to the second; None without images.
+        The first method's scores minus the second's; None without images.
 
     Raises:
         ValueError: The lengths differ, or a score is not finite.
@@ -108,12 +110,12 @@ def paired_difference(
 def sign_flip_p_value(differences: Sequence[float] | np.ndarray, seed: int = 0) -> float:
     """Test whether paired differences have mean zero by flipping their signs.
 
-    With up to ``MOST_EXACT`` pairs all 2^n flips are tried; with more, ``SIGN_FLIPS`` random ones,
-    and the observed signs count as one of them, so that p is never zero.
+    With up to ``MOST_EXACT`` pairs, all 2^n flips are tried; with more, ``SIGN_FLIPS`` random ones
+    are, and the observed signs count as one of them so that p is never zero.
 
     Args:
         differences: One finite difference per image, at least one.
-        seed: Of the random flips.
+        seed: Seed of the random flips.
 
     Returns:
         Share of the flips with a mean at least as far from zero, in (0, 1].
@@ -125,7 +127,7 @@ def sign_flip_p_value(differences: Sequence[float] | np.ndarray, seed: int = 0) 
     count = len(values)
     if not count:
         raise ValueError("a sign-flip test needs at least one difference")
-    # Sums that are equal on paper may differ in their last digits.
+    # Sums that are mathematically equal may differ in their last digits.
     threshold = abs(values.sum()) - 1e-9 * np.abs(values).sum()
     if count <= MOST_EXACT:
         bits = np.arange(2**count)[:, None] >> np.arange(count) & 1
@@ -149,7 +151,7 @@ def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _in_blocks(draw: Callable[[int], np.ndarray], rows: int, columns: int) -> np.ndarray:
-    """Join ``rows`` results of ``draw(rows)``, called for so many that memory stays small."""
+    """Join ``rows`` results of ``draw(rows)``, called for blocks of rows to limit the memory."""
     step = max(1, _BLOCK // columns)
     blocks = [draw(min(step, rows - start)) for start in range(0, rows, step)]
     return np.concatenate(blocks)

@@ -1,9 +1,9 @@
-"""The directory of a zip archive, read strictly: what one reader sees in it, every reader sees.
+"""A strict reader of zip directories, so that every reader sees the same archive contents.
 
 Programs that write arrays (``torch.save``, ``np.savez``) store their members uncompressed, one
-after another, with one directory at the end. Nothing else is accepted: no compression (a bomb), no
-second directory, prefix or comment (a file that two readers take for different archives), no member
-twice, no name that leads out of the archive.
+after another, with one directory at the end. Nothing else is accepted: no compression (a zip bomb),
+no second directory, prefix or comment (which could make two readers see different archives), no
+duplicate member, and no name that leads out of the archive.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MOST_DIRECTORY_BYTES = 32 << 20
 _LOCAL = struct.Struct("<4s5H3L2H")  # header before each member's data
 _CENTRAL = struct.Struct("<4s6H3L5H2L")  # entry of the directory
 _END = struct.Struct("<4s4H2LH")  # end of the directory
-_LOCATOR = struct.Struct("<4sLQL")  # where the long form of the end lies
+_LOCATOR = struct.Struct("<4sLQL")  # position of the long form of the end
 _LONG_END = struct.Struct("<4sQ2H2L4Q")  # the end with 64 bits
-_ONES_16 = 0xFFFF  # stands for a value that only the long form has
+_ONES_16 = 0xFFFF  # placeholder for a value that only the long form has
 _ONES_32 = 0xFFFFFFFF
 _ENCRYPTED = 0x1  # bits of the flags
 _SIZES_FOLLOW = 0x8
@@ -29,12 +29,12 @@ _LONG_FIELD = 0x0001  # extra field with 64-bit values
 
 
 class BadArchive(ValueError):
-    """An archive is not built as it should be; the message says how, as half a sentence."""
+    """An archive violates the rules; the message is a clause that starts with "it" or "its"."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive, stored as it is.
+    """A file in an archive, stored uncompressed.
 
     Attributes:
         name: As it is written, with forward slashes.
@@ -49,7 +49,7 @@ class Member:
 
 @dataclass(frozen=True)
 class _Directory:
-    """Where the directory lies.
+    """The position of the directory.
 
     Attributes:
         start: Offset of its first entry.
@@ -72,16 +72,16 @@ class _Entry:
 
 
 def read_members(stream: BinaryIO) -> dict[str, Member]:
-    """Read the directory of an archive and check all of its structure, but no content.
+    """Read the directory of an archive and check its whole structure, but not its contents.
 
     Args:
-        stream: Open for reading, seekable; is left at any position.
+        stream: Open for reading and seekable; it is left at an arbitrary position.
 
     Returns:
         The members by name, in the order of their data.
 
     Raises:
-        BadArchive: It is built otherwise than the module says.
+        BadArchive: The archive violates the rules in the module's docstring.
     """
     size = stream.seek(0, os.SEEK_END)
     directory = _find_directory(stream, size)
@@ -100,7 +100,7 @@ def read_members(stream: BinaryIO) -> dict[str, Member]:
 
 
 def _find_directory(stream: BinaryIO, size: int) -> _Directory:
-    """Find the one directory, which ends where the file ends."""
+    """Find the only directory, which must end where the file ends."""
     if size < _END.size:
         raise BadArchive("its end is missing")
     end_at = size - _END.size
@@ -141,7 +141,7 @@ def _find_long_form(stream: BinaryIO, end_at: int) -> _Directory | None:
 
 
 def _check_same(short: _Directory, long: _Directory) -> None:
-    """Compare both forms of the end; the short one may leave a value to the long one."""
+    """Compare both forms of the end; the short form may leave a value to the long form."""
     pairs = (
         (short.start, long.start, _ONES_32),
         (short.size, long.size, _ONES_32),
@@ -174,14 +174,15 @@ def _read_entries(stream: BinaryIO, directory: _Directory) -> list[_Entry]:
 
 
 def _long_values(extra: bytes, values: list[int]) -> tuple[int, int, int]:
-    """Take what is too long for 32 bits from the extra field.
+    """Take the values that do not fit 32 bits from the extra field.
 
     Args:
         extra: The extra field of an entry.
-        values: Size, packed size and offset; all ones where the value is in the extra field.
+        values: Size, compressed size and offset; all bits are set if the value is in the extra
+            field.
 
     Returns:
-        Packed size, size, offset.
+        Compressed size, size, offset.
     """
     long_field = b""
     while len(extra) >= 4:
@@ -202,7 +203,7 @@ def _long_values(extra: bytes, values: list[int]) -> tuple[int, int, int]:
 
 
 def _read_member(stream: BinaryIO, entry: _Entry, limit: int) -> Member:
-    """Compare an entry with the header before its data, which other readers may go by."""
+    """Compare an entry with the header before its data, which other readers may use instead."""
     fault = f"{entry.name!r} in it has no header"
     fields = _unpack(stream, _LOCAL, entry.header, b"PK\3\4", fault)
     _, _, flags, method, _, _, _, packed, size, name_length, extra_length = fields
@@ -210,7 +211,7 @@ def _read_member(stream: BinaryIO, entry: _Entry, limit: int) -> Member:
     start = entry.header + _LOCAL.size + name_length + extra_length
     sizes_are_open = flags & _SIZES_FOLLOW or size == packed == _ONES_32
     if name != entry.name or method != 0 or not (sizes_are_open or size == packed == entry.size):
-        raise BadArchive(f"{entry.name!r} in it has another header than the directory says")
+        raise BadArchive(f"{entry.name!r} in it has a header that contradicts the directory")
     if start + entry.size > limit:
         raise BadArchive(f"{entry.name!r} in it is cut off")
     return Member(_checked_name(name), start, entry.size)

@@ -1,11 +1,11 @@
-"""The values that walk through the pipeline, each made by one stage and read by the next.
+"""The values passed through the pipeline, each produced by one stage and read by the next.
 
 AlignedFace → SamInputs → EnhancedTokens → Prompts → Prediction → Masks
 
-Frames: *photo* is the original picture in its own pixels; *aligned* is the face crop that every
-file of the folder contract shares (the working image); *sam* is the square that SAM sees; *grid* is
+Frames: *photo* is the original picture in its own pixels; *aligned* is the face crop that all files
+of the folder contract share (the working image); *sam* is SAM's square input; *grid* is the grid of
 SAM's token cells (``grid.py``). Points are (N, 2) in x, y order. S is the side of the sam frame, G
-of the token grid, C the number of channels of a token.
+that of the token grid, and C the number of channels of a token.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class S3potError(Exception):
-    """An error that the user can mend.
+    """An error that the user can fix.
 
     Its message says what was found, what was expected, and which command or setting cures it.
     """
@@ -29,14 +29,14 @@ class S3potError(Exception):
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """A face with its clean reference, as RG makes it (paper section 3.1); aligned frame.
+    """A face with its clean reference, produced by RG (paper section 3.1); aligned frame.
 
     Attributes:
         name: Stem of the files that belong to the face; sub-folders are kept (``a/b``).
         image: The working image, uint8 (H, W, 3), RGB.
         parsing: The 12 classes of the image, uint8, values 0..11; (H, W), or another size of the
             same frame when it was read from a file.
-        reference: The clean face of the same geometry, uint8 (H, W, 3), RGB.
+        reference: The clean face in the same geometry, uint8 (H, W, 3), RGB.
     """
 
     name: str
@@ -47,7 +47,7 @@ class AlignedFace:
 
 @dataclass(frozen=True)
 class SamInputs:
-    """A face and its reference as SAM takes them; sam frame.
+    """A face and its reference in the form SAM takes; sam frame.
 
     Attributes:
         name: As in ``AlignedFace``.
@@ -64,14 +64,14 @@ class SamInputs:
 
 @dataclass(frozen=True)
 class EnhancedTokens:
-    """What FE finds in one face (paper section 3.2); grid frame.
+    """The result of FE for one face (paper section 3.2); grid frame.
 
     Attributes:
         similarity: Cosine of the image's and the reference's encoder tokens, (G, G) in [-1, 1].
-        first_point_sam: The surest piece of visible face, (2,), x, y.
+        first_point_sam: The point that is most certainly visible face, (2,), x, y.
         image_tokens: Tokens of the image that PS matches, (C, G, G): attended, or plain encoder
-            tokens where FE is left out.
-        reference_tokens: Those of the reference, same shape.
+            tokens if FE is left out.
+        reference_tokens: Tokens of the reference, same shape.
     """
 
     similarity: Tensor
@@ -82,14 +82,14 @@ class EnhancedTokens:
 
 @dataclass(frozen=True)
 class Prompts:
-    """All that the trainable part needs of one face; frozen, and so worth keeping.
+    """Everything that the trainable part needs from one face; frozen, and therefore cached.
 
     Attributes:
         name: As in ``AlignedFace``.
         image_embedding: SAM's encoding of the working image, float16 (C, G, G).
         points_sam: Positive points first, then negative, float (N, 2), x, y.
         point_labels: 1 is visible face, 0 is occlusion, int64 (N,).
-        similarity: FE's token cosines, float16 (G, G) in [-1, 1], for pictures and baselines.
+        similarity: FE's token cosines, float16 (G, G) in [-1, 1], used in pictures and baselines.
         first_point_sam: FE's single point, (2,), x, y.
         region_sam: Where an occlusion can be asked for, bool (S, S).
     """
@@ -104,7 +104,7 @@ class Prompts:
 
     @property
     def has_points(self) -> bool:
-        """Whether there is any point: false where no token's center lies in the region."""
+        """Whether there is any point; there is none if no token's center lies in the region."""
         return len(self.points_sam) > 0
 
     def to(self, where: device | str, non_blocking: bool = False) -> Prompts:
@@ -117,12 +117,12 @@ class Prompts:
         return self._each(lambda tensor: tensor.to(where, non_blocking=non_blocking))
 
     def pin_memory(self) -> Prompts:
-        """Return the same prompts, which are on the CPU, in memory that a GPU reads fast."""
+        """Copy the prompts, which must be on the CPU, to pinned memory, which GPUs read fast."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     @property
     def nbytes(self) -> int:
-        """How much memory the tensors take."""
+        """The memory that the tensors take, in bytes."""
         tensors = (value for value in vars(self).values() if not isinstance(value, str))
         return sum(tensor.nbytes for tensor in tensors)
 
@@ -140,15 +140,15 @@ class Prompts:
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts of B faces, filled up to one length N.
+    """Prompts of B faces, padded to a common length N.
 
     Attributes:
         image_embeddings: float (B, C, G, G).
         points_sam: (B, N, 2), x, y.
-        point_labels: 1 is visible face, 0 is occlusion, ``losses.PADDING_LABEL`` is filling,
-            int64 (B, N).
-        prompt_mask: bool (B, N + 1), False for the filling; the last place is SAM's pad. None if
-            all faces have N points.
+        point_labels: 1 is visible face, 0 is occlusion, ``losses.PADDING_LABEL`` is padding, int64
+            (B, N).
+        prompt_mask: bool (B, N + 1), False for padding; the last position is SAM's padding token.
+            None if all faces have N points.
     """
 
     image_embeddings: Tensor
@@ -159,19 +159,19 @@ class PromptBatch:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What adapter and mask decoder say about one face.
+    """The prediction of adapter and mask decoder for one face.
 
     Attributes:
         logits_sam: Visible-face logits, (S, S); positive means face.
-        attention: The adapter's weights over the N points and SAM's pad token, (N + 1, N + 1),
-            rows sum to 1; None where no adapter was used.
+        attention: The adapter's attention weights over the N points and SAM's padding token, (N +
+            1, N + 1), whose rows sum to 1; None without an adapter.
     """
 
     logits_sam: Tensor
     attention: Tensor | None
 
     def to(self, where: device | str) -> Prediction:
-        """Return the same prediction on another device, without its gradient."""
+        """Return the same prediction on another device, detached from the graph."""
         attention = None if self.attention is None else self.attention.detach().to(where)
         return Prediction(self.logits_sam.detach().to(where), attention)
 
@@ -193,13 +193,13 @@ class Masks:
 
 @dataclass(frozen=True)
 class SegmentedFace:
-    """All that the pipeline made of one aligned image.
+    """Everything that the pipeline computed for one aligned image.
 
     Attributes:
         face: Working image, parsing and reference.
         prompts: The points.
-        prediction: The visible face; None where there were no points.
-        masks: What is hidden and what is not.
+        prediction: The visible face; None if there were no points.
+        masks: The occlusion and the visible face.
     """
 
     face: AlignedFace

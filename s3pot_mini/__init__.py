@@ -1,1 +1,1 @@
-"""Recipes of the bundled mini models; run by ``-m s3pot_mini``."""
+"""Training recipes of the bundled mini models; run with ``python -m s3pot_mini``."""

@@ -1,14 +1,14 @@
-"""Train the bundled mini models from drawn pictures alone.
+"""Train the bundled mini models on drawn pictures only.
 
     python -m s3pot_mini all
     python -m s3pot_mini sam --work_dir build/mini --device cuda
 
-Stages, in order: pool (draw faces and scenes), parser, generator, sam_generic (taught as SAM was),
-sam (taught besides what hides a face), adapter; and apart from the others detector (finds the faces
-of any photo, draws scenes of its own). Each goes on where it stopped. Same seed, device and
-versions: same curve.
+The stages, in order, are: pool (draw faces and scenes), parser, generator, sam_generic (trained
+like SAM), sam (additionally trained on occlusions), adapter; and, independent of the others,
+detector (finds faces in any photo, draws its own scenes). Each stage resumes where it stopped. The
+same seed, device and versions give the same curve.
 
-With a GPU and a clock, draw on the other cores and train beside it; the training takes pictures in
+With a GPU and a time limit, draw on the other cores while training; the training picks up pictures
 as they are finished, and the two SAMs, parser and generator share the GPU:
 
     python -m s3pot_mini pool --workers 14 --faces 28000 &
@@ -50,18 +50,18 @@ ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "s3pot" / "weights" / "mini"
 TRAINED = ("parser", "generator", "sam_generic", "sam")
 STAGES = ("pool", *TRAINED, "adapter", "detector")
-FACES_TO_BEGIN = 3000  # of a pool that is still being drawn
-WAITING_SHARE = 0.1  # of the clock time, in which so many may still be drawn
-# Shares of the clock time, when parser, generator and tuned SAM follow each other beside the
-# generic SAM.
+FACES_TO_BEGIN = 3000  # needed before training starts on a pool that is still being drawn
+WAITING_SHARE = 0.1  # share of the time limit during which they may still be drawn
+# Shares of the time limit when parser, generator and tuned SAM are trained one after the other
+# while the generic SAM is trained beside them.
 CLOCK_SHARES = {"parser": 0.17, "generator": 0.22, "sam_generic": 0.6}
-SECONDS_TO_END = 12.0  # kept back for last measures and exports
+SECONDS_TO_END = 12.0  # reserved for the final measurements and exports
 THREADS_BESIDE_A_GPU = 2
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the stages need of the command line."""
+    """The command-line options that the stages use."""
 
     work: Path
     target: Path
@@ -69,11 +69,11 @@ class Options:
     steps: int | None
     batch: int | None
     start: Path | None
-    deadline: float | None  # as ``time.monotonic`` counts
+    deadline: float | None  # in the time of ``time.monotonic``
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the parser of the command line."""
     cli = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -83,11 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--target_dir", type=Path, default=BUNDLED, help="bundled weights")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--faces", type=int, default=28000, help="faces in the pool; half as many scenes")
-    add("--steps", type=int, help="optimizer steps of each stage; default: its recipe's")
-    add("--batch", type=int, help="pictures per step; default: the recipe's")
-    add("--minutes", type=float, help="clock time of the stage, or of all training together")
-    add("--start", type=Path, help="folder of weights to begin from, in place of fresh ones")
-    add("--workers", type=int, default=2, help="processes that draw; 0: this one alone")
+    add("--steps", type=int, help="optimizer steps of each stage; default: those of its recipe")
+    add("--batch", type=int, help="pictures per step; default: those of the recipe")
+    add("--minutes", type=float, help="time limit of the stage, or of all training together")
+    add("--start", type=Path, help="folder of weights to start from, instead of fresh ones")
+    add("--workers", type=int, default=2, help="processes that draw; 0: only this one")
     return cli
 
 
@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     elif args.stage in TRAINED:
         train_one(args.stage, options, open_pool(options), seconds)
     if args.stage in ("adapter", "all") and not failed:
-        from s3pot_mini import adapter  # the commands of the package are needed for it alone
+        from s3pot_mini import adapter  # only this stage needs the package's commands
 
         adapter.train(options.work, options.target, args.device)
     if args.stage in ("detector", "all"):
@@ -129,12 +129,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def open_pool(options: Options) -> pool.Pool:
-    """The pool of the work folder on the device."""
+    """Open the pool of the work directory on the device."""
     return pool.Pool(options.work, options.device)
 
 
 def train_in_turn(options: Options) -> int:
-    """Train all four networks one after the other, each for its recipe's steps."""
+    """Train all four networks one after the other, each for the steps of its recipe."""
     pictures = open_pool(options)
     for stage in TRAINED:
         train_one(stage, options, pictures, None)
@@ -142,12 +142,12 @@ def train_in_turn(options: Options) -> int:
 
 
 def train_all(options: Options, args: argparse.Namespace) -> int:
-    """Train all four networks until the deadline, the generic SAM in a process of its own.
+    """Train all four networks until the deadline, the generic SAM in a separate process.
 
-    A stage that fails is named; those after it go on with the bundled network in its place.
+    A stage that fails is reported; later stages continue with the bundled network in its place.
 
     Returns:
-        How many stages failed.
+        The number of stages that failed.
     """
     assert options.deadline is not None
     patience = WAITING_SHARE * (options.deadline - time.monotonic())
@@ -161,20 +161,20 @@ def train_all(options: Options, args: argparse.Namespace) -> int:
         seconds = min(CLOCK_SHARES[stage] * whole, left) if stage in CLOCK_SHARES else left
         try:
             train_one(stage, options, pictures, max(seconds, 1.0))
-        except Exception:  # whatever it is, the other stages must not be lost with it
-            logger.exception("stage %s failed; the others go on", stage)
+        except Exception:  # no error may stop the other stages
+            logger.exception("stage %s failed; the others continue", stage)
             failed += 1
     try:
         failed += beside.wait(timeout=max(1.0, options.deadline - time.monotonic())) != 0
     except subprocess.TimeoutExpired:
-        logger.error("the generic SAM did not end in time and is stopped; see the stage export")
+        logger.error("the generic SAM did not finish in time and is stopped; see the stage export")
         beside.terminate()
         failed += 1
     return failed
 
 
 def _generic_command(args: argparse.Namespace, seconds: float) -> list[str]:
-    """The command that trains the generic SAM in a process of its own."""
+    """Build the command that trains the generic SAM in a separate process."""
     command = [sys.executable, "-m", "s3pot_mini", "sam_generic"]
     command += ["--work_dir", str(args.work_dir), "--target_dir", str(args.target_dir)]
     command += ["--device", args.device, "--minutes", str(seconds / 60)]
@@ -244,7 +244,7 @@ def _train_tuned(options: Options, pictures: pool.Pool, seconds: float | None) -
 
 
 def _start_of_tuned(options: Options) -> Sam | None:
-    """The SAM of ``--start``; else the generic one as far as it is trained."""
+    """Return the SAM of ``--start``, or else the generic one as far as it has been trained."""
     if options.start is not None:
         return load_sam("sam", options.start)
     checkpoint = options.work / "sam_generic_last.pt"
@@ -252,13 +252,13 @@ def _start_of_tuned(options: Options) -> Sam | None:
         network = build_mini_sam(sam_generic.SIZE)
         state = read_checkpoint(checkpoint)
         network.load_state_dict(state["model"])
-        logger.info("the tuned SAM begins from step %d of the generic one", state["step"])
+        logger.info("the tuned SAM starts from step %d of the generic one", state["step"])
         return network
     return load_sam("sam_generic", options.target) if has("sam_generic", options.target) else None
 
 
 def _references(options: Options) -> References:
-    """Parser and generator of the target folder, or the bundled ones."""
+    """Load parser and generator from the target folder, or else the bundled ones."""
     nets = load_references(options.target, options.device)
     if nets is None:
         nets = load_references(BUNDLED, options.device)
@@ -270,7 +270,7 @@ def _references(options: Options) -> References:
 
 
 def export_checkpoints(options: Options) -> None:
-    """Export what stopped runs left in the work folder, where there is no export yet."""
+    """Export the checkpoints of stopped runs in the work directory that are not yet exported."""
     writers = {
         "parser": parser.write,
         "generator": generator.write,

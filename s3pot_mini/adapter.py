@@ -1,6 +1,6 @@
-"""Recipe of the bundled general adapters: the project's own commands, no occlusion label.
+"""Recipe of the bundled general adapters: the project's own commands, without occlusion labels.
 
-One adapter for each of the two mini SAMs, on the same faces and references.
+There is one adapter for each of the two mini SAMs, trained on the same faces and references.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from s3pot.weights.load import read_checkpoint
 from s3pot_mini.loop import export
 from s3pot_synthetic.__main__ import main as draw
 
-FIRST_FACE = 1_000_000  # faces no other recipe has seen
+FIRST_FACE = 1_000_000  # faces that no other recipe has seen
 FACES = 150
 
 
 @dataclass(frozen=True)
 class AdapterSchedule:
-    """How one adapter is trained; how that was chosen stands in docs/MINI_MODELS.md."""
+    """The schedule of one adapter; docs/MINI_MODELS.md says how it was chosen."""
 
     sam: str  # ``model.sam`` of the config
     epochs: int
     rate: float
 
 
-# By name of the exported file.
+# By the name of the exported file.
 SCHEDULES = {
     "adapter": AdapterSchedule("mini", epochs=1, rate=1e-4),
     "adapter_generic": AdapterSchedule("mini_generic", epochs=3, rate=1e-4),
@@ -35,15 +35,15 @@ CONFIG = Path(__file__).resolve().parents[1] / "configs" / "mini.yaml"
 
 
 def train(folder: Path, target: Path, device: str) -> None:
-    """Draw, make references, train the general adapters, export them.
+    """Draw faces, generate references, train the general adapters, and export them.
 
     Args:
-        folder: Work folder.
+        folder: Work directory.
         target: Folder of the bundled weights; parser, generator and both SAMs are used.
         device: ``--device`` of the commands.
 
     Raises:
-        RuntimeError: A command failed; its own message stands above.
+        RuntimeError: A command failed; its own message precedes this one.
     """
     drawn, processed = folder / "adapter_faces", folder / "adapter_pairs"
     mini = ["--config", str(CONFIG), "--device", device, f"model.weights_dir={target}"]

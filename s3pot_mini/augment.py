@@ -1,7 +1,7 @@
-"""What a camera, a lamp and a turned head do to drawn pictures, on a whole batch at once.
+"""Augmentation of drawn pictures by camera, light and pose, for whole batches.
 
-The same light falls on the occluded face and on the clean one: that belongs to the face, and a
-reference has to keep it. Random numbers come from PyTorch's generator of the pictures' device.
+The occluded face and the clean one get the same light: it belongs to the face, and a reference has
+to keep it. Random numbers come from PyTorch's generator of the pictures' device.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ SKIN, NOSE = CLASSES.index("skin"), CLASSES.index("nose")
 GREY = (0.299, 0.587, 0.114)
 BROWN = (0.17, 0.12, 0.09)
 JPEG_BLOCK = 8
-BLUR_REACH = 4  # pixels to each side
+BLUR_REACH = 4  # in pixels to each side
 
 
 def uniform(count: int, low: float, high: float, device: torch.device) -> Tensor:
-    """One uniform number per picture, (B, 1, 1, 1)."""
+    """Draw one uniform number per picture, (B, 1, 1, 1)."""
     return torch.rand(count, 1, 1, 1, device=device) * (high - low) + low
 
 
 def chance(count: int, share: float, device: torch.device) -> Tensor:
-    """True for a share of the pictures, bool (B, 1, 1, 1)."""
+    """Draw True for a share of the pictures, bool (B, 1, 1, 1)."""
     return torch.rand(count, 1, 1, 1, device=device) < share
 
 
 def normal(count: int, spread: float, device: torch.device, channels: int = 1) -> Tensor:
-    """Normal numbers of mean 0, (B, channels, 1, 1)."""
+    """Draw normal numbers with mean 0, (B, channels, 1, 1)."""
     return torch.randn(count, channels, 1, 1, device=device) * spread
 
 
 def coordinates(size: int, device: torch.device) -> Tensor:
-    """Pixel centers from -1 to 1, (S, S, 2), x and y."""
+    """Return pixel centers from -1 to 1, (S, S, 2), x and y."""
     axis = (torch.arange(size, device=device) + 0.5) * 2 / size - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack((x, y), dim=-1)
 
 
-# --- where things are -------------------------------------------------------------------------
+# --- geometry ---------------------------------------------------------------------------------
 
 
 def random_view(count: int, size: int, device: torch.device) -> Tensor:
-    """Sampling grids of random turns, sizes, places, mirrors and tilts, (B, S, S, 2)."""
+    """Sampling grids with random rotation, scale, shift, flip and tilt, (B, S, S, 2)."""
     small = torch.randn(count, device=device) * 0.12
     large = (torch.rand(count, device=device) * 2 - 1) * 0.6
     angle = torch.where(torch.rand(count, device=device) < 0.25, large, small)
@@ -67,7 +67,7 @@ def random_view(count: int, size: int, device: torch.device) -> Tensor:
 
 
 def look(image: Tensor, grid: Tensor) -> Tensor:
-    """Sample pictures (B, C, S, S) at a grid; what lies outside is mirrored in."""
+    """Sample pictures (B, C, S, S) at a grid; the outside is filled by reflection."""
     return F.grid_sample(image, grid, "bilinear", "reflection", align_corners=False)
 
 
@@ -80,7 +80,7 @@ def look_at_labels(labels: Tensor, grid: Tensor) -> Tensor:
 
 
 def turned(batch: FaceBatch) -> FaceBatch:
-    """Look at each face from a random view, all its planes alike."""
+    """Show each face from a random view, the same for all its planes."""
     grid = random_view(len(batch.raw), batch.raw.shape[-1], batch.raw.device)
     images = look(torch.cat((batch.raw, batch.clean), dim=1), grid)
     return FaceBatch(
@@ -92,7 +92,7 @@ def turned(batch: FaceBatch) -> FaceBatch:
 
 
 def turned_scene(batch: SceneBatch) -> SceneBatch:
-    """Look at each scene from a random view."""
+    """Show each scene from a random view."""
     grid = random_view(len(batch.image), batch.image.shape[-1], batch.image.device)
     return SceneBatch(
         image=look(batch.image, grid),
@@ -101,11 +101,11 @@ def turned_scene(batch: SceneBatch) -> SceneBatch:
     )
 
 
-# --- what belongs to the face -----------------------------------------------------------------
+# --- properties of the face -------------------------------------------------------------------
 
 
 def bearded(batch: FaceBatch, share: float = 0.25) -> FaceBatch:
-    """Darken the lower part of the skin of some faces, as stubble or a beard does."""
+    """Darken the lower part of the skin of some faces, like stubble or a beard."""
     count, device = len(batch.raw), batch.raw.device
     size = batch.raw.shape[-1]
     rows = torch.arange(size, device=device).view(1, size, 1)
@@ -134,18 +134,18 @@ def bearded(batch: FaceBatch, share: float = 0.25) -> FaceBatch:
 
 @dataclass(frozen=True)
 class Tone:
-    """One lamp and one camera for each picture; numbers are (B, 1, 1, 1) unless said otherwise.
+    """One lamp and one camera for each picture; values are (B, 1, 1, 1) unless stated otherwise.
 
     Attributes:
-        lamp: Factor on each pixel from a lamp at the side, (B, 1, S, S).
+        lamp: Factor for each pixel from a lamp at the side, (B, 1, S, S).
         gain: Exposure and white balance, (B, 3, 1, 1).
-        gamma: Of the tone curve.
+        gamma: Gamma of the tone curve.
         contrast: Share of an S-shaped curve, -0.5 to 0.8.
-        saturation: 0 is grey.
-        blur: Standard deviation of the lens, pixels; 0 is sharp.
-        noise: Standard deviation of the sensor, [0, 1].
-        coarseness: Share of the noise that comes in clumps of film grain.
-        jpeg: Step of the quantization, [0, 1]; 0 keeps all.
+        saturation: 0 is gray.
+        blur: Standard deviation of the lens blur, in pixels; 0 is sharp.
+        noise: Standard deviation of the sensor noise, [0, 1].
+        coarseness: Share of the noise that is clumped like film grain.
+        jpeg: Quantization step, [0, 1]; 0 disables it.
     """
 
     lamp: Tensor
@@ -177,7 +177,7 @@ class Tone:
         )
 
     def take(self, image: Tensor) -> Tensor:
-        """Take pictures (B, 3, S, S) in [0, 1] of the same things; the noise is new each time."""
+        """Apply the effects to pictures (B, 3, S, S) in [0, 1], with new noise in each call."""
         image = (image * self.lamp * self.gain).clamp(1e-4, 1) ** self.gamma
         curve = image * image * (3 - 2 * image)
         image = image + self.contrast * (curve - image)
@@ -192,7 +192,7 @@ class Tone:
 
 
 def side_lamp(count: int, size: int, device: torch.device, share: float = 0.4) -> Tensor:
-    """Light that falls off across the picture, soft or with a hard edge, (B, 1, S, S)."""
+    """Draw light that falls off across the picture, softly or with a hard edge, (B, 1, S, S)."""
     flat = coordinates(size, device)
     angle = torch.rand(count, device=device) * 2 * math.pi
     way = torch.stack((angle.cos(), angle.sin()), dim=-1).view(count, 1, 1, 2)
@@ -221,7 +221,7 @@ def gaussian_blur(image: Tensor, sigma: Tensor) -> Tensor:
 
 
 def dct_matrix(device: torch.device) -> Tensor:
-    """The orthonormal cosine transform of JPEG_BLOCK values."""
+    """Return the orthonormal cosine transform of JPEG_BLOCK values."""
     index = torch.arange(JPEG_BLOCK, device=device, dtype=torch.float32)
     matrix = torch.cos(math.pi / JPEG_BLOCK * (index[None] + 0.5) * index[:, None])
     matrix[0] /= math.sqrt(2)
@@ -229,11 +229,11 @@ def dct_matrix(device: torch.device) -> Tensor:
 
 
 def quantized(image: Tensor, step: Tensor) -> Tensor:
-    """Round cosine coefficients of blocks, as JPEG does: finer detail by coarser steps.
+    """Round the cosine coefficients of blocks as JPEG does, with coarser steps for finer detail.
 
     Args:
         image: (B, C, S, S), S a multiple of JPEG_BLOCK.
-        step: Of the lowest frequencies, (B, 1, 1, 1); where it is 0 nothing is rounded.
+        step: Step for the lowest frequencies, (B, 1, 1, 1); with 0, nothing is rounded.
     """
     count, channels, height, width = image.shape
     block, matrix = JPEG_BLOCK, dct_matrix(image.device)
@@ -251,12 +251,12 @@ def quantized(image: Tensor, step: Tensor) -> Tensor:
 
 
 def photographed(batch: FaceBatch) -> FaceBatch:
-    """Take a picture of each face with and without its occluder, lamp and camera alike."""
+    """Apply lamp and camera to each face, with the same ones for the occluded and clean picture."""
     tone = Tone.draw(len(batch.raw), batch.raw.shape[-1], batch.raw.device)
     return replace(batch, raw=tone.take(batch.raw), clean=tone.take(batch.clean))
 
 
 def photographed_scene(batch: SceneBatch) -> SceneBatch:
-    """Take a picture of each scene."""
+    """Apply lamp and camera to each scene."""
     tone = Tone.draw(len(batch.image), batch.image.shape[-1], batch.image.device)
     return replace(batch, image=tone.take(batch.image))

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from s3pot.rg.nets.stylegan_ops import scaled_leaky_relu
 
 WIDTHS = (24, 48, 64, 64)
-SHARE = 0.2  # pull of the critic on the picture, as a share of the absolute error's pull
+SHARE = 0.2  # gradient of the critic on the picture, as a share of that of the absolute error
 
 
 class Critic(nn.Module):
-    """Says of each patch of about 46 px how real it looks; weights scaled as in StyleGAN2."""
+    """Scores how real each patch of about 46 px looks; weights are scaled as in StyleGAN2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Critic(nn.Module):
         self.biases = nn.ParameterList(torch.zeros(o) for _, o in sizes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] to scores (B, 1, S / 16 - 1, S / 16 - 1); above 0: real."""
+        """Map (B, 3, S, S) in [0, 1] to scores (B, 1, S / 16 - 1, S / 16 - 1); above 0: real."""
         x, last = images * 2 - 1, len(self.weights) - 1
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             scale = 1 / math.sqrt(weight[0].numel())
@@ -37,14 +37,15 @@ class Critic(nn.Module):
 def adversarial(
     critic: Critic, drawn: Tensor, clean: Tensor, pixels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Hinge losses of generator and critic; neither moves the other's weights.
+    """Compute the hinge losses of generator and critic; neither trains the other's weights.
 
     Args:
-        critic: In training.
+        critic: The critic in training.
         drawn: The generator's pictures, (B, 3, S, S), with gradient.
-        clean: Real ones, same shape.
-        pixels: The generator's absolute error, with gradient by ``drawn``: the adversarial
-            gradient on the pictures gets SHARE of this one's length (after Esser et al., 2021).
+        clean: Real pictures, same shape.
+        pixels: The generator's absolute error, differentiable with respect to ``drawn``: the
+            adversarial gradient on the pictures is scaled to SHARE of the length of its gradient
+            (after Esser et al., 2021).
 
     Returns:
         The generator's loss, scaled, and the critic's.

@@ -1,10 +1,10 @@
-"""Recipe of the mini face detector: boxes and five landmarks, from drawn scenes alone.
+"""Recipe of the mini face detector: boxes and five landmarks, from drawn scenes only.
 
-Scenes of `s3pot_synthetic.crowd` are put together by other processes while the network trains; each
-is used a few times, mirrored, moved and in other colors. Losses: quality focal loss of the cells'
-confidence (Li et al. 2020), whose target is how well the cell's box fits, so that the score says
-how far a face can be trusted; GIoU and distance of the boxes; distance of the landmarks in shares
-of the face. Labels used: boxes and landmarks of drawn faces.
+Scenes of `s3pot_synthetic.crowd` are composed by other processes while the network trains; each is
+used a few times, flipped, shifted and with other colors. The losses are: quality focal loss of the
+cells' confidence (Li et al. 2020), whose target is the IoU of the cell's box, so that the score
+says how far a detection can be trusted; GIoU and distance of the boxes; and distance of the
+landmarks relative to the size of the face. Labels used: boxes and landmarks of drawn faces.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from s3pot_synthetic.crowd import CrowdScene, draw_crowd
 from s3pot_synthetic.crowd_bank import draw_bank, open_bank
 
 SIZE = FaceDetectorSize()
-SIDE = 192  # of a training scene, pixels
+SIDE = 192  # side of a training scene, in pixels
 SCHEDULE = Schedule(steps=9000, batch=32, lr=3e-3, decay=0.5)
 REUSE = 3  # how often a scene is used, on average
 WINDOW = 100  # steps for which a scene is kept
-PEOPLE_PER_FACE = 0.3  # of the pool: cut-out people that are drawn beforehand
+PEOPLE_PER_FACE = 0.3  # people drawn in advance, per face of the pool
 PLACES_PER_PERSON = 0.15
-HELD_BACK = 200  # scenes for validation, of the same people
-# Longest side of the faces that each grid answers for; neighbors share those in between.
+HELD_BACK = 200  # validation scenes, with the same people
+# Longest side of the faces that each grid is responsible for; neighboring grids share some.
 RANGES = ((0.0, 52.0), (36.0, 120.0), (84.0, float("inf")))
-NEAR = 0.14  # cells nearer than this share of a face to its middle answer for it
-_NEAREST = 0.75  # and in any case those nearer than this many strides
-_BETA = 0.02  # landmark errors below this share of the face count by their square
+NEAR = 0.14  # cells within this share of a face's size around its center are responsible for it
+_NEAREST = 0.75  # and in any case those within this many strides
+_BETA = 0.02  # landmark errors below this share of the face count quadratically
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class SceneBatch:
         images: (B, 3, S, S) in [0, 1].
         boxes: x, y, width, height, (B, M, 4) pixels.
         landmarks: (B, M, 5, 2) pixels.
-        is_face: Which of the M are faces, bool (B, M); the others are padding.
-        ignored: Boxes whose cells are not judged, (B, M', 4); padded with boxes of no size.
+        is_face: Which of the M entries are faces, bool (B, M); the others are padding.
+        ignored: Boxes whose cells get no loss, (B, M', 4); padded with empty boxes.
     """
 
     images: Tensor
@@ -69,7 +69,7 @@ class SceneBatch:
 
 
 class SceneGroups(Dataset[list[CrowdScene]]):
-    """The scenes that each step adds, by the step's number."""
+    """The scenes that each step adds, indexed by the step."""
 
     def __init__(self, folder: Path, count: int, seed: int, side: int) -> None:
         self.folder = folder
@@ -78,7 +78,7 @@ class SceneGroups(Dataset[list[CrowdScene]]):
         self.side = side
 
     def __getitem__(self, step: int) -> list[CrowdScene]:
-        """Put the scenes of a step together."""
+        """Compose the scenes of a step."""
         cv2.setNumThreads(1)
         bank = open_bank(self.folder)
         return [
@@ -88,7 +88,7 @@ class SceneGroups(Dataset[list[CrowdScene]]):
 
 
 def collate(scenes: list[CrowdScene], device: torch.device) -> SceneBatch:
-    """Stack scenes; lists of faces are padded."""
+    """Batch scenes; lists of faces are padded."""
     images = torch.from_numpy(np.stack([scene.image for scene in scenes]))
     most = max(1, *(len(scene.boxes) for scene in scenes))
     most_ignored = max(1, *(len(scene.ignored) for scene in scenes))
@@ -123,13 +123,13 @@ def train(
     """Draw the bank if it is missing, train, and export to ``target``.
 
     Args:
-        folder: Work folder.
-        target: Where the weights go.
-        device: Where the network trains.
-        schedule: Steps and rates.
-        workers: Processes that draw; 0 for this one alone.
-        people: Cut-out people in the bank.
-        start: Network to begin from; None for a fresh one.
+        folder: Work directory.
+        target: Folder for the weights.
+        device: Device of the training.
+        schedule: Steps and learning rates.
+        workers: Processes that draw; 0 for only this one.
+        people: Number of people in the bank.
+        start: Network to start from; None for a fresh one.
     """
     draw_bank(folder, people, max(8, round(people * PLACES_PER_PERSON)), workers)
     torch.manual_seed(schedule.seed)
@@ -155,19 +155,19 @@ def train(
 
 
 def write(state: dict[str, Tensor], target: Path) -> None:
-    """Export weights as the package loads them."""
+    """Export weights in the form that the package loads."""
     export("detector", dataclasses.asdict(SIZE), state, target)
 
 
 class SceneStream:
-    """Gives the scenes of every step, put together by other processes.
+    """Provides the scenes of every step, composed by other processes.
 
-    A step's scenes are drawn at random from those of the last WINDOW steps, to which each step adds
-    a few: so they depend on the step alone, also after a run was stopped.
+    A step's scenes are sampled from those of the last WINDOW steps, to which each step adds a few.
+    They therefore depend only on the step, even after a run was stopped.
     """
 
     def __init__(self, folder: Path, schedule: Schedule, workers: int) -> None:
-        """Take the bank in ``folder``; ``workers`` processes, 0 for this one."""
+        """Use the bank in ``folder`` with ``workers`` processes, 0 for this one."""
         self.folder = folder
         self.schedule = schedule
         self.workers = workers
@@ -177,7 +177,7 @@ class SceneStream:
         self._next = 0
 
     def batch(self, step: int) -> list[CrowdScene]:
-        """Scenes of one step; steps are asked for in order."""
+        """Return the scenes of one step; steps must be requested in order."""
         if self._source is None:
             self._next = max(0, step - WINDOW + 1)
             self._source = self._open(self._next)
@@ -190,14 +190,14 @@ class SceneStream:
         return [scenes[int(number)] for number in chosen]
 
     def _open(self, step: int) -> Iterator[list[CrowdScene]]:
-        """Start the processes; what they give begins with the scenes that a step adds."""
+        """Start the processes; their results begin with the scenes that a step adds."""
         groups = SceneGroups(self.folder, self.fresh, self.schedule.seed, SIDE)
         loader: DataLoader[list[CrowdScene]] = DataLoader(
             groups,
             batch_size=None,
             sampler=range(step, self.schedule.steps),
             num_workers=self.workers,
-            generator=torch.Generator(),  # else it would take from the numbers of the step
+            generator=torch.Generator(),  # otherwise it would consume random numbers of the step
             prefetch_factor=8 if self.workers else None,
             multiprocessing_context="spawn" if self.workers else None,
         )
@@ -205,7 +205,7 @@ class SceneStream:
 
 
 def augmented(batch: SceneBatch) -> SceneBatch:
-    """Mirror, move, scale and tint scenes at random, by PyTorch's random numbers."""
+    """Flip, shift, scale and tint scenes with PyTorch's random numbers."""
     count, device = len(batch.images), batch.images.device
     side = batch.images.shape[-1]
     mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
@@ -265,7 +265,7 @@ def _tinted(images: Tensor) -> Tensor:
 
 
 def step_losses(faces: CellFaces, batch: SceneBatch) -> Losses:
-    """All losses of one batch."""
+    """Compute all losses of one batch."""
     owner, judged = assign(batch)
     positive = owner >= 0
     row, cell = positive.nonzero(as_tuple=True)
@@ -289,11 +289,11 @@ def step_losses(faces: CellFaces, batch: SceneBatch) -> Losses:
 
 
 def assign(batch: SceneBatch) -> tuple[Tensor, Tensor]:
-    """Decide which cells answer for which face.
+    """Assign faces to the cells that are responsible for them.
 
     Returns:
-        Number of the face of each cell, -1 for none, int64 (B, N); which cells are judged at all,
-        float (B, N).
+        Index of the face of each cell, -1 for none, int64 (B, N); and which cells get a loss at
+        all, float (B, N).
     """
     height, width = batch.images.shape[-2:]
     middle = batch.boxes[..., :2] + batch.boxes[..., 2:] / 2
@@ -304,7 +304,7 @@ def assign(batch: SceneBatch) -> tuple[Tensor, Tensor]:
         offset = (centers[None, :, None] - middle[:, None]).abs().amax(-1)
         reach = (NEAR * side).clamp_min(_NEAREST * stride)[:, None]
         mine = (batch.is_face & (side >= low) & (side < high))[:, None] & (offset <= reach)
-        # The nearest face, where two want the same cell.
+        # The nearest face if two claim the same cell.
         distance = torch.where(mine, offset, torch.full_like(offset, float("inf")))
         nearest, number = distance.min(dim=-1)
         owner = torch.where(nearest.isfinite(), number, torch.full_like(number, -1))
@@ -314,9 +314,9 @@ def assign(batch: SceneBatch) -> tuple[Tensor, Tensor]:
 
 
 def _is_judged(centers: Tensor, owner: Tensor, batch: SceneBatch) -> Tensor:
-    """Tell which cells are judged: not those in ignored boxes, and not the rim of a face's middle.
+    """Select the cells that get a loss: none in ignored boxes or at the rim of a face's center.
 
-    Cells around the middle, and those of grids that other sizes belong to, may say what they like.
+    Cells around the center, and those of grids responsible for other sizes, may predict anything.
     """
     ignored = _inside(centers, batch.ignored, 1.0)
     unsure = _inside(centers, batch.boxes * batch.is_face[..., None], 0.45)
@@ -325,7 +325,7 @@ def _is_judged(centers: Tensor, owner: Tensor, batch: SceneBatch) -> Tensor:
 
 
 def _inside(centers: Tensor, boxes: Tensor, share: float) -> Tensor:
-    """Tell which points (N, 2) lie in the middle share of any box (B, M, 4): bool (B, N)."""
+    """Whether points (N, 2) lie in the central share of any box (B, M, 4): bool (B, N)."""
     middle = boxes[..., :2] + boxes[..., 2:] / 2
     half = boxes[..., 2:] * share / 2
     offset = (centers[None, :, None] - middle[:, None]).abs()
@@ -333,10 +333,10 @@ def _inside(centers: Tensor, boxes: Tensor, share: float) -> Tensor:
 
 
 def box_overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Compare boxes x, y, width, height pair by pair.
+    """Compare boxes x, y, width, height in pairs.
 
     Returns:
-        IoU and generalised IoU (Rezatofighi et al. 2019), each (N,).
+        IoU and generalized IoU (Rezatofighi et al. 2019), each (N,).
     """
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     other_low, other_high = others[:, :2], others[:, :2] + others[:, 2:]
@@ -350,11 +350,11 @@ def box_overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 def measure(
     net: FaceDetectorNet, scenes: list[CrowdScene], min_score: float = 0.4
 ) -> dict[str, float]:
-    """Scores on held-back scenes, each searched at its own size.
+    """Measure scores on held-out scenes, each searched at its own size.
 
     Returns:
-        Share of faces that are found (IoU over 0.4), share of finds that are none, mean distance of
-        the landmarks in shares of the face box's longer side.
+        Recall (share of faces detected with an IoU above 0.4), share of false detections, and mean
+        distance of the landmarks relative to the longer side of the face box.
     """
     detector = MiniFaceDetector(net.eval(), min_score)
     wanted = hits = finds = 0
@@ -381,7 +381,7 @@ def measure(
 
 
 def _best(box: Tensor, others: np.ndarray) -> tuple[int, float]:
-    """Number and IoU of the box, out of (N, 4), that overlaps a box (1, 4) most; IoU 0 of none."""
+    """Index and IoU of the box, out of (N, 4), that overlaps a box (1, 4) most; IoU 0 if none."""
     if len(others) == 0:
         return -1, 0.0
     overlap = box_overlaps(box.expand(len(others), 4), torch.from_numpy(others))[0]

@@ -1,9 +1,9 @@
-"""Recipe of the mini generator: E4S with small widths, trained to remove what hides a face.
+"""Recipe of the mini generator: E4S with small widths, trained to remove occluders.
 
-Input: occluded (or clean) face under *predicted* labels; target: the clean face in the same light,
-with its beard. So the region codes learn to leave the occluder out and to keep what is the face's
-own. Labels used: the clean face, and its classes to weigh errors inside the region; the net itself
-sees the parser's labels only.
+The input is the occluded (or clean) face with *predicted* labels; the target is the clean face in
+the same light, with its beard. The region codes thereby learn to leave the occluder out and to keep
+what belongs to the face. Labels used: the clean face, and its classes to weight errors inside the
+region; the network itself sees only the parser's labels.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ SOFT_CELL = 16  # pixels over which light and beard are compared
 
 
 class WholePlan(RegionPlan):
-    """Every region is computed on the whole picture: the same picture as with tiles.
+    """Computes every region on the whole picture; the result is the same as with tiles.
 
-    Tiles save work, but follow from label maps on the host and have new sizes in every batch. A GPU
-    waits longer for both than the work takes.
+    Tiles save work, but are computed from label maps on the host and have different sizes in every
+    batch. A GPU waits longer for both than the work takes.
     """
 
     def __init__(self, labels: Tensor, regions: int, sizes: Sequence[int]) -> None:
@@ -55,7 +55,7 @@ class WholePlan(RegionPlan):
 
 
 def whole_level(labels: Tensor, regions: int, size: int) -> Level:
-    """One tile per region, as large as the picture of a size."""
+    """Return one tile per region, covering the whole picture."""
     maps = subsample(labels, size)
     box = Box(0, size, 0, size)
     tiles = tuple(Tile(region, box, (maps == region)[:, None]) for region in range(regions))
@@ -63,7 +63,7 @@ def whole_level(labels: Tensor, regions: int, size: int) -> Level:
 
 
 def invert(net: E4SNet, images: Tensor, labels: Tensor) -> Tensor:
-    """(B, 3, S, S) in [0, 1] and labels to the clean face, nominally in [0, 1], not clamped."""
+    """Generate the clean face from (B, 3, S, S) in [0, 1] and labels; it is not clamped."""
     if not images.is_cuda:
         return net(images * 2 - 1, labels) / 2 + 0.5
     plan = WholePlan(labels, net.size.regions, net.G.masked_sizes)
@@ -83,11 +83,11 @@ def train(
 
     Args:
         pool: Faces and scenes; the network is trained on its device.
-        folder: Work folder, for checkpoint and log.
+        folder: Work directory, for checkpoint and log.
         target: Folder of the exported weights.
         schedule: How long and how fast.
         parser: The mini parser.
-        start: Network to begin from; None for fresh weights.
+        start: Network to start from; None for fresh weights.
     """
     torch.manual_seed(schedule.seed)
     net = (E4SNet(SIZE) if start is None else start).to(pool.device)
@@ -113,7 +113,7 @@ def train(
 
 
 def write(state: dict[str, Tensor], target: Path) -> None:
-    """Export weights as the package loads them; the mean code is 0."""
+    """Export weights in the form that the package loads; the mean code is 0."""
     net = E4SNet(SIZE)
     export(
         "generator",
@@ -124,7 +124,7 @@ def write(state: dict[str, Tensor], target: Path) -> None:
 
 
 def reconstruction(drawn: Tensor, clean: Tensor, region: Tensor, parser: BiSeNet) -> Losses:
-    """Absolute error (the region counts three times), gradients, light, and parser features."""
+    """Absolute error (with triple weight in the region), gradients, light, and parser features."""
     weight = 1 + 2 * region[:, None]
     pixels = ((drawn - clean).abs() * weight).mean()
     rows, columns = ((drawn.diff(dim=d) - clean.diff(dim=d)).abs().mean() for d in (2, 3))
@@ -143,7 +143,7 @@ def reconstruction(drawn: Tensor, clean: Tensor, region: Tensor, parser: BiSeNet
 def soft_error(drawn: Tensor, clean: Tensor, region: Tensor) -> Tensor:
     """Absolute error of the region's light and color, averaged over cells of SOFT_CELL pixels.
 
-    Side light and beards live here: details that fail to line up do not count.
+    It measures side light and beards; misaligned details do not count.
     """
     inside = region[:, None].float()
     share = F.avg_pool2d(inside, SOFT_CELL)
@@ -152,7 +152,7 @@ def soft_error(drawn: Tensor, clean: Tensor, region: Tensor) -> Tensor:
 
 
 def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
-    """Distance of the parser trunk's unit features at strides 8 and 16."""
+    """Distance of the parser trunk's normalized features at strides 8 and 16."""
     with torch.no_grad():
         want = parser.cp.resnet(standardized(clean))
     got = parser.cp.resnet(standardized(drawn))
@@ -166,12 +166,12 @@ def _distance(got: Tensor, want: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(net: E4SNet, parser: BiSeNet, pool: Pool, count: int = 60) -> dict[str, float]:
-    """How near references are to the clean face, and what they keep of it, on held-back faces.
+    """Measure how close references are to the clean face, on held-out faces.
 
     Returns:
-        PSNR inside the visible and inside the hidden part of the region; ``own_error``: on bare
-        faces with beards and side light, mean absolute error of light and color in the region;
-        ``own_spread``: the same error of the region's plain mean color, for comparison.
+        PSNR inside the visible and the hidden part of the region; ``own_error``: on unoccluded
+        faces with beards and side light, the mean absolute error of light and color in the region;
+        ``own_spread``: the same error of the region's mean color, for comparison.
     """
     errors = {"psnr_visible": [0.0, 0], "psnr_hidden": [0.0, 0]}
     kept: list[float] = []
@@ -196,6 +196,6 @@ def measure(net: E4SNet, parser: BiSeNet, pool: Pool, count: int = 60) -> dict[s
 
 @torch.no_grad()
 def generate(net: E4SNet, parser: BiSeNet, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Reference (B, 3, S, S) in [0, 1] and predicted labels of faces."""
+    """Generate references (B, 3, S, S) in [0, 1] and predicted labels of faces."""
     labels = predict(parser, raw)
     return invert(net.eval(), raw, labels).float().clamp(0, 1), labels

@@ -1,4 +1,4 @@
-"""One training loop for all recipes: seeded by step, logged, resumable, ended by steps or time."""
+"""The training loop of all recipes: seeded by step, logged, resumable, limited by steps or time."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ UNBOUNDED = 10**9
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """The length and the learning rates of a training.
 
     Attributes:
         steps: Optimizer steps.
         batch: Pictures per step.
-        lr: Peak learning rate of AdamW, reached in WARM_UP steps and held.
-        decay: Share of the run, at its end, in which the rate falls to 0.
-        weight_decay: Of AdamW.
-        seed: Of every random choice, together with the step.
-        seconds: Clock time after which the run is over whatever its step; None: steps alone count.
-            The rate then falls by the clock where that is ahead of the steps.
+        lr: Peak learning rate of AdamW, reached in WARM_UP steps and then held.
+        decay: Final share of the run in which the rate decays to 0.
+        weight_decay: Weight decay of AdamW.
+        seed: Seed of every random choice, together with the step.
+        seconds: Time limit after which the run ends at any step; None for no limit. The rate then
+            decays by the clock if that is ahead of the steps.
     """
 
     steps: int
@@ -50,18 +50,18 @@ class Schedule:
     seconds: float | None = None
 
     def limited(self, steps: int | None, seconds: float | None, batch: int | None) -> Schedule:
-        """The same with other bounds where one is given; with seconds alone, only they count."""
+        """Return a schedule with the given limits; with only seconds, the steps do not count."""
         if steps is None:
             steps = self.steps if seconds is None else UNBOUNDED
         return replace(self, steps=steps, seconds=seconds, batch=batch or self.batch)
 
     def progress(self, step: int, elapsed: float) -> float:
-        """Share of the run that is over, by steps or by the clock, whichever is ahead."""
+        """Completed share of the run, by steps or by the clock, whichever is ahead."""
         by_clock = 0.0 if self.seconds is None else elapsed / self.seconds
         return max(step / self.steps, by_clock)
 
     def rate(self, step: int, elapsed: float = 0.0) -> float:
-        """Share of the peak learning rate at a step."""
+        """Return the learning rate at a step as a share of the peak."""
         left = 1 - self.progress(step, elapsed)
         return max(0.0, min((step + 1) / WARM_UP, 1.0, left / max(self.decay, 1e-9)))
 
@@ -80,12 +80,12 @@ def fit(
     Args:
         name: Stem of the files in ``folder``: ``<name>_last.pt`` and ``<name>.jsonl``.
         model: Its trainable parameters are trained.
-        losses: From the step to named scalars, of which ``total`` is minimized; PyTorch's random
-            numbers are seeded by (seed, step) before.
-        schedule: Bounds and rates.
-        folder: Work folder; a run that stopped goes on from ``<name>_last.pt`` in it.
-        device: Where the model lies.
-        validate: Called with the step, now and then and at the end; its numbers are logged.
+        losses: Maps the step to named scalars, of which ``total`` is minimized; PyTorch's random
+            numbers are seeded by (seed, step) before each call.
+        schedule: Limits and learning rates.
+        folder: Work directory; a stopped run resumes from ``<name>_last.pt`` in it.
+        device: Device of the model.
+        validate: Called with the step from time to time and at the end; its numbers are logged.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -111,7 +111,7 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         for parameter in parameters:
-            if parameter.grad is not None:  # asking whether it is finite would wait for the GPU
+            if parameter.grad is not None:  # checking for NaN would wait for the GPU
                 parameter.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -141,7 +141,7 @@ def _means(window: list[Losses]) -> dict[str, float]:
 
 
 def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Steps and seconds of the run that is gone on with."""
+    """Restore a stopped run; returns its steps and seconds."""
     if not path.exists():
         return 0, 0.0
     state = read_checkpoint(path)
@@ -169,7 +169,7 @@ def _log(path: Path, row: dict[str, float]) -> None:
 
 
 def plot(log: Path) -> None:
-    """Draw all curves of a log of ``fit`` into a PNG file beside it."""
+    """Plot all curves of a log of ``fit`` as a PNG file beside it."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -195,5 +195,5 @@ def plot(log: Path) -> None:
 
 
 def export(name: str, size: dict[str, object], state: dict[str, Tensor], target: Path) -> None:
-    """Write a bundled weight file: half precision, safetensors, its hash beside it."""
+    """Write a bundled weight file in half precision as safetensors, with its hash beside it."""
     logger.info("exported %s", write_mini(target, name, size, state))

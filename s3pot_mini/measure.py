@@ -1,4 +1,4 @@
-"""How good a mini SAM is on held-back pictures: true points, PS's points, any segment."""
+"""Measuring a mini SAM on held-out pictures: true points, PS's points, arbitrary segments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 20
 
 @torch.no_grad()
 def measure_segments(trainee: Trainee, pool: Pool, count: int = 100) -> dict[str, float]:
-    """Mean IoU of random segments of held-back scenes, by true points at all token centers."""
+    """Mean IoU of random segments of held-out scenes, with true points at all token centers."""
     held_back = min(count, pool.scenes.held_back)
     torch.manual_seed(0)
     scores: list[float] = []
@@ -39,12 +39,12 @@ def measure_segments(trainee: Trainee, pool: Pool, count: int = 100) -> dict[str
 def measure_faces(
     trainee: Trainee, pool: Pool, references: References, count: int = 60
 ) -> dict[str, float]:
-    """Mean over held-back faces, inside the parsed region.
+    """Measure means over held-out faces, inside the parsed region.
 
     Returns:
-        Occlusion IoU by true points (``iou_true``) and by PS's (``iou_ps``); precision and recall
-        of PS's occlusion points, pooled; and of bare faces with beards and side light the share of
-        the region that PS calls hidden (``bare_points``).
+        Occlusion IoU with true points (``iou_true``) and with PS's (``iou_ps``); pooled precision
+        and recall of PS's occlusion points; and, for unoccluded faces with beards and side light,
+        the share of the region that PS classifies as occluded (``bare_points``).
     """
     sums: dict[str, list[float]] = defaultdict(list)
     hits = picks = hidden = 0
@@ -74,14 +74,14 @@ def measure_faces(
 
 
 def _rest(faces: FaceBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Clean picture, labels, and no occluder."""
+    """Return the clean picture, the labels, and an empty occluder."""
     return faces.clean, faces.labels, torch.zeros_like(faces.occluder)
 
 
 def compared(
     trainee: Trainee, references: References, raw: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens of photos, their parsed regions, and the tokens that PS calls face, bool (B, T)."""
+    """Return tokens, parsed regions, and which tokens PS classifies as face, bool (B, T)."""
     reference, predicted = generate(references.generator, references.parser, raw)
     region = region_of(predicted)
     tokens, other = trainee.encode(torch.cat((raw, reference))).chunk(2)
@@ -91,20 +91,20 @@ def compared(
 
 
 def all_centers(trainee: Trainee, count: int) -> Tensor:
-    """The centers of all tokens for each picture, (B, T, 2)."""
+    """Return the centers of all tokens for each picture, (B, T, 2)."""
     index = torch.arange(trainee.grid.side**2, device=trainee.device)
     return trainee.grid.centers(index).expand(count, -1, -1)
 
 
 def masks(trainee: Trainee, tokens: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """Answers to point prompts, bool (B, S, S)."""
+    """Predict masks for point prompts, bool (B, S, S)."""
     logits = trainee.decode(tokens, trainee.embed(points, labels)).logits.float()
     size = (trainee.grid.size, trainee.grid.size)
     return F.interpolate(logits, size, mode="bilinear", align_corners=True)[:, 0] > 0
 
 
 def _region_masks(trainee: Trainee, tokens: Tensor, region: Tensor, labels: Tensor) -> Tensor:
-    """Visible faces by the labels of all tokens of each region, one face at a time: bool (B, S, S).
+    """Predict visible faces from the labels of all tokens of each region: bool (B, S, S).
 
     Args:
         trainee: The SAM in training.

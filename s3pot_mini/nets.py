@@ -1,4 +1,4 @@
-"""The trained mini networks, back in full precision, for the recipes that build on them."""
+"""Loading the trained mini networks in full precision, for the recipes that build on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARSER, GENERATOR = "parser", "generator"
 
 @dataclass(frozen=True)
 class References:
-    """What makes a reference, frozen and in evaluation mode."""
+    """The networks that generate references, frozen and in evaluation mode."""
 
     parser: BiSeNet
     generator: E4SNet
@@ -33,14 +33,14 @@ def has(name: str, folder: Path) -> bool:
 
 
 def load_parser(folder: Path) -> BiSeNet:
-    """The mini parser of a folder."""
+    """Load the mini parser from a folder."""
     content = read_mini(PARSER, folder)
     net = BiSeNet(content["size"]["classes"], content["size"]["width"])
     return _filled(net, content["state_dict"])
 
 
 def load_generator(folder: Path) -> E4SNet:
-    """The mini generator of a folder."""
+    """Load the mini generator from a folder."""
     content = read_mini(GENERATOR, folder)
     size = {key: value for key, value in content["size"].items() if key != "input"}
     weights = {k: v for k, v in content["state_dict"].items() if k != "latent_avg"}
@@ -48,13 +48,13 @@ def load_generator(folder: Path) -> E4SNet:
 
 
 def load_sam(name: str, folder: Path) -> Sam:
-    """A mini SAM of a folder, ``sam`` or ``sam_generic``."""
+    """Load a mini SAM from a folder, ``sam`` or ``sam_generic``."""
     content = read_mini(name, folder)
     return _filled(build_mini_sam(MiniSamSize(**content["size"])), content["state_dict"])
 
 
 def load_references(folder: Path, device: torch.device) -> References | None:
-    """Parser and generator of a folder, frozen; None as long as one is missing."""
+    """Load parser and generator from a folder, frozen; None if one is missing."""
     if not has(PARSER, folder) or not has(GENERATOR, folder):
         return None
     nets = References(load_parser(folder), load_generator(folder))
@@ -64,7 +64,7 @@ def load_references(folder: Path, device: torch.device) -> References | None:
 
 
 def _filled(net: Any, weights: dict[str, torch.Tensor]) -> Any:
-    """A network with weights that were stored in half precision."""
+    """Fill a network with weights that were stored in half precision."""
     full = {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
     module: nn.Module = net
     module.load_state_dict(full)

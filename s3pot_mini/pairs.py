@@ -1,8 +1,8 @@
-"""Photos with their references, made while training: as varied as the augmentation.
+"""Photos with their references, generated during training with the same augmentation.
 
-A reference is drawn by the mini generator for the very picture that the SAM sees, lamp, beard,
-occluder and all. Drawing one costs more than a training step, so each is used several times: the
-buffer holds the last so many, and a few are replaced now and then.
+The mini generator draws the reference for exactly the picture that SAM sees, including lamp, beard
+and occluder. This costs more than a training step, so each pair is used several times: a buffer
+holds the most recent pairs, and a few are replaced from time to time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from s3pot_mini.generator import generate
 from s3pot_mini.parser import training_faces
 from s3pot_mini.pool import FaceBatch, Pool, region_of
 
-BARE_SHARE = 0.2  # of the faces that show no occluder
-CLEAN_SHARE = 0.1  # of the references that are the clean face, coarsened
+BARE_SHARE = 0.2  # share of the faces without an occluder
+CLEAN_SHARE = 0.1  # share of the references that are the clean face, coarsened
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class PairBatch:
 
     Attributes:
         raw: (B, 3, S, S) in [0, 1].
-        reference: Likewise.
-        predicted: Classes as the parser sees them, int64 (B, S, S).
+        reference: (B, 3, S, S) in [0, 1].
+        predicted: Classes predicted by the parser, int64 (B, S, S).
         labels: Classes of the clean face, int64 (B, S, S).
         occluder: bool (B, S, S).
     """
@@ -44,20 +44,20 @@ class PairBatch:
 
     @property
     def region(self) -> Tensor:
-        """Where an occlusion is asked for, bool (B, S, S)."""
+        """The region in which occlusions are searched for, bool (B, S, S)."""
         return region_of(self.predicted)
 
 
 class PairBuffer:
-    """The last pairs drawn.
+    """The most recent pairs.
 
     Args:
         pool: Faces and scenes.
         generator: The mini generator, on the pool's device.
-        parser: The mini parser, likewise.
-        capacity: Pairs that are kept.
-        batch: Pairs that are drawn at a time.
-        bare_only: Faces without any occluder alone: pairs that need no label.
+        parser: The mini parser, on the same device.
+        capacity: The number of pairs that are kept.
+        batch: The number of pairs that are drawn at a time.
+        bare_only: Use only faces without an occluder: pairs that need no label.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class PairBuffer:
         self._oldest = 0
 
     def __len__(self) -> int:
-        """Pairs at hand."""
+        """The number of available pairs."""
         return sum(len(planes) for planes in self._batches)
 
     @torch.no_grad()
     def refill(self) -> None:
-        """Draw one batch of pairs; it takes the place of the oldest when the buffer is full."""
+        """Draw one batch of pairs; it replaces the oldest one if the buffer is full."""
         faces = self._faces()
         reference, predicted = generate(self.generator, self.parser, faces.raw)
         true = chance(self.batch, CLEAN_SHARE, reference.device)
@@ -99,7 +99,7 @@ class PairBuffer:
             self._oldest += 1
 
     def _faces(self) -> FaceBatch:
-        """Faces to draw references for; some of them, or all, are bare."""
+        """Draw faces that need references; some of them, or all, are unoccluded."""
         share = 0.0 if self.bare_only else 0.6
         faces = training_faces(self.pool, self.batch, share)
         bare = chance(self.batch, 1.0 if self.bare_only else BARE_SHARE, faces.raw.device)
@@ -107,7 +107,7 @@ class PairBuffer:
         return FaceBatch(raw, faces.clean, faces.labels, faces.occluder & ~bare[:, 0])
 
     def draw(self, count: int) -> PairBatch:
-        """Random pairs of those at hand, mirrored by a coin."""
+        """Sample random available pairs, flipped with a probability of one half."""
         picks = torch.randint(len(self), (count,)).tolist()
         rows = [self._batches[i // self.batch][i % self.batch] for i in picks]
         planes = torch.stack(rows)
@@ -123,14 +123,14 @@ class PairBuffer:
 
 
 def cast(reference: Tensor) -> Tensor:
-    """References whose light and colors are off a little: that is no occlusion."""
+    """Change light and colors of references slightly, which is not an occlusion."""
     count, device = len(reference), reference.device
     factor = 1 + normal(count, 0.1, device) + normal(count, 0.04, device, 3)
     return (reference * factor).clamp(0, 1)
 
 
 def coarsened(image: Tensor) -> Tensor:
-    """Pictures without their grain, smoothed over 1 to 4 pixels alike."""
+    """Remove the grain of pictures by smoothing over 1 to 4 pixels."""
     cells = int(torch.randint(1, 5, ()))
     coarse = F.avg_pool2d(image, cells, ceil_mode=True)
     return F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,8 +1,8 @@
-"""Recipe of the mini parser: BiSeNet, a quarter as wide, that knows no occlusions.
+"""Recipe of the mini parser: a BiSeNet of a quarter of the width that ignores occlusions.
 
-Its target is always the clean face's label map, also where an occluder hides it: so it calls a
-hand on the cheek "skin", the failure of real face parsers that S³POT repairs, and paints the face
-on under anything. Labels used: the 12 classes of drawn faces.
+Its target is always the clean face's label map, even where an occluder hides it: it therefore
+labels a hand on the cheek as "skin", the failure of real face parsers that S³POT repairs, and
+continues the face under any occluder. Labels used: the 12 classes of drawn faces.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ INPUT = 384
 SCHEDULE = Schedule(steps=987, batch=48, lr=4e-3)
 OCCLUDED = 0.7  # share of the inputs that show the occluder
 PASTED = 0.6
-REFRESH_EVERY = 50  # steps between looks for newly drawn shards
-HIDDEN_WEIGHT = 2.0  # of face pixels that are hidden: that is where the face is to be painted on
-# Rare classes count more: about one over the square root of their share of pixels, skin = 1. Ear
-# rings and glasses would by that rule be called on anything that glitters or is dark and thin.
+REFRESH_EVERY = 50  # steps between checks for newly drawn shards
+HIDDEN_WEIGHT = 2.0  # weight of hidden face pixels, where the face is to be continued
+# Rare classes count more: about one over the square root of their share of pixels, skin = 1.
+# Earrings and glasses get less, or they would be predicted on anything that glitters or is dark and
+# thin.
 CLASS_WEIGHTS = (0.5, 3.0, 4.0, 4.0, 0.8, 2.5, 1.0, 3.5, 1.5, 5.0, 2.5, 3.0)
 
-WEAK = ("eye_glass", "ear_rings", "eyebrows", "lip", "mouth")  # followed one by one
+WEAK = ("eye_glass", "ear_rings", "eyebrows", "lip", "mouth")  # reported individually
 
 
 def normalise(images: Tensor) -> Tensor:
-    """[0, 1] pixels to the parser's input: enlarged to INPUT, ImageNet mean and std."""
+    """Convert [0, 1] pixels to the parser's input: enlarged to INPUT, ImageNet mean and std."""
     images = F.interpolate(images, size=(INPUT, INPUT), mode="bilinear", align_corners=False)
     return standardized(images)
 
@@ -48,15 +49,15 @@ def standardized(images: Tensor) -> Tensor:
 
 
 def training_faces(pool: Pool, count: int, share: float = PASTED) -> FaceBatch:
-    """Random faces as photographs show them: bearded, turned, occluded by more, photographed."""
-    with torch.autocast(pool.device.type, enabled=False):  # places would be rounded
+    """Draw random faces with full augmentation: beard, view, further occluders, camera."""
+    with torch.autocast(pool.device.type, enabled=False):  # positions would be rounded
         scenes = pool.draw_scenes(count)
         batch, _ = pasted(turned(bearded(pool.draw_faces(count))), scenes, share)
         return photographed(batch)
 
 
 def shown(batch: FaceBatch, share: float) -> Tensor:
-    """The occluded picture for a share of the faces, the clean one for the others."""
+    """Return the occluded picture for a share of the faces, the clean one for the others."""
     occluded = torch.rand(len(batch.raw), 1, 1, 1, device=batch.raw.device) < share
     return torch.where(occluded, batch.raw, batch.clean)
 
@@ -68,10 +69,10 @@ def train(
 
     Args:
         pool: Faces and scenes; the network is trained on its device.
-        folder: Work folder, for checkpoint and log.
+        folder: Work directory, for checkpoint and log.
         target: Folder of the exported weights.
         schedule: How long and how fast.
-        start: Network to begin from; None for fresh weights.
+        start: Network to start from; None for fresh weights.
     """
     torch.manual_seed(schedule.seed)
     net = BiSeNet(NUM_CLASSES, WIDTH) if start is None else start
@@ -103,7 +104,7 @@ def train(
 
 
 def write(state: dict[str, Tensor], target: Path) -> None:
-    """Export weights as the package loads them."""
+    """Export weights in the form that the package loads."""
     export("parser", {"classes": NUM_CLASSES, "width": WIDTH, "input": INPUT}, state, target)
 
 
@@ -115,7 +116,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 @torch.no_grad()
 def predict(net: BiSeNet, images: Tensor) -> Tensor:
-    """(B, 3, S, S) in [0, 1] to labels, int64 (B, S, S)."""
+    """Predict labels, int64 (B, S, S), from (B, 3, S, S) in [0, 1]."""
     logits = net.eval().forward_main(normalise(images))
     return F.interpolate(
         logits.argmax(1)[:, None].float(), images.shape[-2:], mode="nearest-exact"
@@ -124,12 +125,12 @@ def predict(net: BiSeNet, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(net: BiSeNet, pool: Pool, count: int = 100) -> dict[str, float]:
-    """Scores on occluded held-back faces.
+    """Measure scores on occluded held-out faces.
 
     Returns:
-        IoU of the prompt region, share of hidden face pixels called face; over pixels without an
-        occluder, as no one can tell the class behind it: mean IoU of the classes, and the IoU of
-        each of the WEAK ones.
+        IoU of the prompt region, and share of hidden face pixels labeled as face; over pixels
+        without an occluder, because the class behind it cannot be known: mean IoU of the classes,
+        and the IoU of each of the WEAK classes.
     """
     inter = union = found = hidden = 0
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)

@@ -1,8 +1,8 @@
-"""Lay segments of other pictures on faces: occluders of any shape and any surface.
+"""Pasting segments of other pictures onto faces: occluders of any shape and any surface.
 
-What hides a face in a photograph is of no kind that was drawn, so shape and surface are taken
-apart: a random segment of a random scene gives the shape; its own surface, another face, or skin
-of the face itself from elsewhere gives the surface.
+Occluders in photographs are not of the drawn kinds, so shape and surface are varied independently:
+a random segment of a random scene provides the shape; its own surface, another face, or skin from
+elsewhere on the same face provides the surface.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from s3pot_mini.augment import chance, coordinates, look, uniform
 from s3pot_mini.pool import SEGMENT_LIMIT, FaceBatch, SceneBatch, region_of
 
-SMALLEST_PART = 40  # pixels of a segment that can be laid on
-LARGEST_SHARE = 0.65  # of the region that may be hidden in the end
+SMALLEST_PART = 40  # minimum pixels of a segment that can be pasted
+LARGEST_SHARE = 0.65  # of the region that may be hidden in total
 OWN_SURFACE, OTHER_FACE = 0.6, 0.25  # shares; the rest is the face's own skin from elsewhere
 HARD_EDGES = 0.45
 SEE_THROUGH = 0.15
@@ -25,13 +25,13 @@ SEE_THROUGH = 0.15
 
 @dataclass(frozen=True)
 class Patch:
-    """What is laid on each face.
+    """The patch pasted onto each face.
 
     Attributes:
         mask: bool (B, 1, S, S).
         surface: (B, 3, S, S) in [0, 1].
-        opacity: 1 hides all, (B, 1, S, S); 0 outside the mask, between the two at soft edges.
-        shadow: Factor on what lies around it, (B, 1, S, S).
+        opacity: (B, 1, S, S), 1 hides everything; 0 outside the mask, in between at soft edges.
+        shadow: Factor for the surroundings, (B, 1, S, S).
     """
 
     mask: Tensor
@@ -41,7 +41,7 @@ class Patch:
 
 
 def random_segment(numbers: Tensor, smallest: int = SMALLEST_PART) -> Tensor:
-    """Pick one segment of each picture, all of them equally likely.
+    """Pick one segment of each picture with equal probabilities.
 
     Args:
         numbers: int64 (B, S, S) below SEGMENT_LIMIT.
@@ -58,17 +58,17 @@ def random_segment(numbers: Tensor, smallest: int = SMALLEST_PART) -> Tensor:
 
 
 def weighted_choice(weights: Tensor) -> Tensor:
-    """Draw one place of each row (B, N) by its weights, int64 (B,).
+    """Sample one position of each row (B, N) by its weights, int64 (B,).
 
-    As ``torch.multinomial``, without its checks, which wait for a GPU.
+    It is like ``torch.multinomial``, without its checks, which synchronize with the GPU.
     """
     return (weights / torch.empty_like(weights).exponential_()).argmax(dim=1)
 
 
 def random_pixel(weights: Tensor) -> Tensor:
-    """Draw one pixel of each map (B, S, S) by its weights: x, y, float (B, 2).
+    """Sample one pixel of each map (B, S, S) by its weights: x, y, float (B, 2).
 
-    Where all weights are 0 every pixel is as likely.
+    If all weights are 0, all pixels are equally likely.
     """
     flat = weights.flatten(1).float()
     flat = flat + 1e-12 + (flat.sum(1, keepdim=True) == 0)
@@ -78,7 +78,7 @@ def random_pixel(weights: Tensor) -> Tensor:
 
 
 def draw_patch(batch: FaceBatch, scenes: SceneBatch) -> Patch:
-    """Cut a segment out of each scene and fit it onto the face beside it."""
+    """Crop a segment from each scene and fit it onto the corresponding face."""
     count, device = len(batch.raw), batch.raw.device
     size = batch.raw.shape[-1]
     chosen = scenes.parts == random_segment(scenes.parts)
@@ -103,7 +103,7 @@ def draw_patch(batch: FaceBatch, scenes: SceneBatch) -> Patch:
 
 
 def _surface(batch: FaceBatch, scenes: SceneBatch, grid: Tensor) -> Tensor:
-    """The scene's surface, another face, or the same face from elsewhere, (B, 3, S, S)."""
+    """Return the scene's surface, another face, or the same face from elsewhere, (B, 3, S, S)."""
     count, device = len(batch.raw), batch.raw.device
     own = look(scenes.image, grid)
     other = look(batch.raw.roll(1, 0), grid)
@@ -119,7 +119,7 @@ def _surface(batch: FaceBatch, scenes: SceneBatch, grid: Tensor) -> Tensor:
 
 
 def _shadow(mask: Tensor) -> Tensor:
-    """A soft shadow to one side on about a third of the faces, (B, 1, S, S)."""
+    """Cast a soft shadow to one side on about a third of the faces, (B, 1, S, S)."""
     count, device = len(mask), mask.device
     shift = [int(s) for s in torch.randint(-6, 7, (2,)).tolist()]
     dark = F.avg_pool2d(mask.float().roll(shift, (-2, -1)), 9, stride=1, padding=4)
@@ -128,16 +128,17 @@ def _shadow(mask: Tensor) -> Tensor:
 
 
 def pasted(batch: FaceBatch, scenes: SceneBatch, share: float = 0.6) -> tuple[FaceBatch, Tensor]:
-    """Lay a segment of a scene on some faces.
+    """Paste a segment of a scene onto some faces.
 
     Args:
         batch: Faces.
-        scenes: As many scenes.
-        share: Of the faces that get one, before those are left out that would be hidden too far.
+        scenes: The same number of scenes.
+        share: Share of the faces that get one, before excluding faces that would be hidden too
+            much.
 
     Returns:
-        The faces, ``raw`` and ``occluder`` changed where something was laid, and where that is,
-        bool (B, S, S).
+        The faces, with ``raw`` and ``occluder`` changed where something was pasted, and the mask of
+        these pixels, bool (B, S, S).
     """
     patch = draw_patch(batch, scenes)
     region = region_of(batch.labels)

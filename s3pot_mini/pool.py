@@ -1,8 +1,8 @@
-"""Drawn training pictures on disk: drawn once, by many processes, and read while still growing.
+"""The pool of drawn training pictures on disk, which can be read while it is still growing.
 
-A shard of faces is one uint8 array (N, S, S, 8): occluded face RGB, clean face RGB, 12-class labels
-of the clean face, occluder 0 or 1. A shard of scenes is one uint8 array (N, S, S, 5): RGB, number
-of the part, number of the thing, as ``s3pot_synthetic.segments`` gives them.
+A shard of faces is one uint8 array (N, S, S, 8): RGB of the occluded face, RGB of the clean face,
+12-class labels of the clean face, occluder 0 or 1. A shard of scenes is one uint8 array (N, S, S,
+5): RGB, number of the part, number of the object, as returned by ``s3pot_synthetic.segments``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 SHARD = 100
 SIZE = 256
-SEGMENT_LIMIT = 64  # numbers of parts and things stay below
+SEGMENT_LIMIT = 64  # numbers of parts and objects stay below this
 FACES, SCENES = "faces", "scenes"
-HELD_BACK_SHARDS = {FACES: 2, SCENES: 1}  # the first, for measuring; no recipe trains on them
+HELD_BACK_SHARDS = {FACES: 2, SCENES: 1}  # the first ones, held out for measuring
 SCENES_PER_FACE = 0.5
-DRAWN_SCENE_SHARE = 0.4  # of the scenes; the others are shapes with any surface
+DRAWN_SCENE_SHARE = 0.4  # share of the scenes; the others are shapes with arbitrary surfaces
 SCENE_SEED = 77
-NICE = 10  # drawing must not slow the training beside it
+NICE = 10  # so that drawing does not slow down concurrent training
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class FaceBatch:
     """Faces as tensors.
 
     Attributes:
-        raw: Occluded, (B, 3, S, S) in [0, 1].
-        clean: Without occluder, same shape.
+        raw: Occluded faces, (B, 3, S, S) in [0, 1].
+        clean: Faces without occluders, same shape.
         labels: Classes of the clean face, int64 (B, S, S).
         occluder: bool (B, S, S).
     """
@@ -56,18 +56,18 @@ class FaceBatch:
 
     @property
     def region(self) -> Tensor:
-        """Where an occlusion can be asked for, bool (B, S, S)."""
+        """The region in which occlusions are searched for, bool (B, S, S)."""
         return region_of(self.labels)
 
 
 @dataclass(frozen=True)
 class SceneBatch:
-    """Pictures of which every segment is known.
+    """Pictures in which every segment is known.
 
     Attributes:
         image: (B, 3, S, S) in [0, 1].
         parts: Number of the finest segment of each pixel, int64 (B, S, S) below SEGMENT_LIMIT.
-        things: Number of the whole thing of each pixel, likewise.
+        things: Number of the whole object of each pixel, int64 (B, S, S) below SEGMENT_LIMIT.
     """
 
     image: Tensor
@@ -77,12 +77,12 @@ class SceneBatch:
 
 @functools.cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Fixed numbers on a device; copying them there each time would wait for a GPU's queue."""
+    """Cache constants on a device; copying them each time would wait for a GPU's queue."""
     return torch.tensor(values, device=device)
 
 
 def region_of(labels: Tensor) -> Tensor:
-    """The prompt region of 12-class maps, bool, same shape."""
+    """Return the prompt region of 12-class maps, bool, same shape."""
     return torch.isin(labels, constant(REGION_CLASSES, labels.device))
 
 
@@ -108,13 +108,13 @@ def draw_scene_planes(index: int, size: int) -> np.ndarray:
 
 
 def draw_shard(name: str, folder: Path, size: int, count: int) -> None:
-    """Draw one shard, ``faces_0003`` or ``scenes_0003``, unless it is there.
+    """Draw one shard, ``faces_0003`` or ``scenes_0003``, unless it exists.
 
     Args:
         name: Kind and number of the shard.
-        folder: Where it goes.
-        size: Side of the pictures, pixels.
-        count: Pictures in it.
+        folder: Folder for the shard.
+        size: Side of the pictures, in pixels.
+        count: The number of pictures in it.
     """
     path = folder / f"{name}.npy"
     if path.exists():
@@ -129,9 +129,9 @@ def draw_pool(folder: Path, face_count: int, workers: int) -> None:
     """Draw faces of the train split, and scenes; finished shards are kept.
 
     Args:
-        folder: Where the shards go.
-        face_count: Faces in all; there are SCENES_PER_FACE times as many scenes.
-        workers: Processes that draw; this one alone with fewer than two.
+        folder: Folder for the shards.
+        face_count: Total number of faces; there are SCENES_PER_FACE times as many scenes.
+        workers: Processes that draw; with fewer than two, only this one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = shard_names(face_count)
@@ -143,7 +143,7 @@ def draw_pool(folder: Path, face_count: int, workers: int) -> None:
 
 
 def shard_names(face_count: int) -> list[str]:
-    """All shards of a pool, faces and scenes in turn, so that it is balanced while it grows."""
+    """List all shards of a pool, faces and scenes alternating, so that it grows balanced."""
     face_shards = max(face_count // SHARD, HELD_BACK_SHARDS[FACES] + 1)
     scene_shards = max(round(face_shards * SCENES_PER_FACE), HELD_BACK_SHARDS[SCENES] + 1)
     places = [((i + 0.5) / face_shards, f"{FACES}_{i:04d}") for i in range(face_shards)]
@@ -155,9 +155,9 @@ class Shards:
     """Read access to the shards of one kind; ``refresh`` finds those drawn since.
 
     Args:
-        folder: Where ``draw_pool`` writes.
+        folder: The folder that ``draw_pool`` writes.
         kind: FACES or SCENES.
-        device: Where the arrays are kept: in the memory of a GPU, or on disk for the CPU.
+        device: Where the arrays are kept: in the memory of a GPU or, for the CPU, on disk.
     """
 
     def __init__(self, folder: Path, kind: str, device: torch.device) -> None:
@@ -168,7 +168,7 @@ class Shards:
         self.refresh()
 
     def __len__(self) -> int:
-        """Pictures at hand, held-back ones included."""
+        """The number of available pictures, including held-out ones."""
         return sum(len(shard) for shard in self._shards.values())
 
     @property
@@ -177,23 +177,23 @@ class Shards:
         return min(HELD_BACK_SHARDS[self.kind] * SHARD, len(self))
 
     def refresh(self) -> None:
-        """Take in the shards that were finished since the last time."""
+        """Load the shards that were finished since the last call."""
         for path in sorted(self.folder.glob(f"{self.kind}_????.npy")):
             if path.name not in self._shards:
                 array = np.load(path, mmap_mode="c")
                 self._shards[path.name] = torch.from_numpy(array).to(self.device)
 
     def planes(self, indices: list[int]) -> Tensor:
-        """Pictures by their place among those at hand, float (B, planes, S, S), values as drawn."""
+        """Return pictures by index, float (B, planes, S, S), with values as drawn."""
         shards = list(self._shards.values())
         each = [shards[i // len(shards[0])][i % len(shards[0])] for i in indices]
         return torch.stack(each).permute(0, 3, 1, 2).float()
 
     def draw(self, count: int) -> Tensor:
-        """Random pictures that are not held back, float (B, planes, S, S).
+        """Draw random pictures that are not held out, float (B, planes, S, S).
 
         Raises:
-            FileNotFoundError: Nothing but the held-back shards is there.
+            FileNotFoundError: Only held-out shards exist.
         """
         if len(self) <= self.held_back:
             raise FileNotFoundError(
@@ -207,8 +207,8 @@ class Pool:
     """Faces and scenes for the recipes.
 
     Args:
-        folder: Where ``draw_pool`` writes.
-        device: Where the batches are wanted.
+        folder: The folder that ``draw_pool`` writes.
+        device: The device of the batches.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
@@ -222,34 +222,34 @@ class Pool:
         return self.faces.held_back
 
     def refresh(self) -> None:
-        """Take in what was drawn since."""
+        """Load the shards that were drawn since the last call."""
         self.faces.refresh()
         self.scenes.refresh()
 
     def take(self, indices: list[int]) -> FaceBatch:
-        """Faces by index, as drawn."""
+        """Return faces by index, as drawn."""
         return face_batch(self.faces.planes(indices))
 
     def take_scenes(self, indices: list[int]) -> SceneBatch:
-        """Scenes by index, as drawn."""
+        """Return scenes by index, as drawn."""
         return scene_batch(self.scenes.planes(indices))
 
     def draw_faces(self, count: int) -> FaceBatch:
-        """Random faces, as drawn."""
+        """Draw random faces, without augmentation."""
         return face_batch(self.faces.draw(count))
 
     def draw_scenes(self, count: int) -> SceneBatch:
-        """Random scenes, as drawn."""
+        """Draw random scenes, without augmentation."""
         return scene_batch(self.scenes.draw(count))
 
 
 def wait_for_pool(folder: Path, faces: int, patience: float = 600.0) -> None:
-    """Wait until enough is drawn to begin with.
+    """Wait until enough faces are drawn to start with.
 
     Args:
-        folder: Where another process draws.
-        faces: Faces that are enough, held-back ones included.
-        patience: Seconds after which what is there must do.
+        folder: The folder into which another process draws.
+        faces: The number of faces that suffices, including held-out ones.
+        patience: Seconds after which the available faces must suffice.
     """
     deadline = time.monotonic() + patience
     wanted = -(-faces // SHARD)
@@ -261,7 +261,7 @@ def wait_for_pool(folder: Path, faces: int, patience: float = 600.0) -> None:
 
 
 def face_batch(planes: Tensor) -> FaceBatch:
-    """Sort the planes of a shard of faces, (B, 8, S, S)."""
+    """Convert the planes of a shard of faces, (B, 8, S, S), to a batch."""
     return FaceBatch(
         raw=planes[:, :3] / 255,
         clean=planes[:, 3:6] / 255,
@@ -271,7 +271,7 @@ def face_batch(planes: Tensor) -> FaceBatch:
 
 
 def scene_batch(planes: Tensor) -> SceneBatch:
-    """Sort the planes of a shard of scenes, (B, 5, S, S)."""
+    """Convert the planes of a shard of scenes, (B, 5, S, S), to a batch."""
     return SceneBatch(
         image=planes[:, :3] / 255, parts=planes[:, 3].long(), things=planes[:, 4].long()
     )

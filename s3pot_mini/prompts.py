@@ -1,6 +1,6 @@
-"""Prompts that the mini SAMs are trained with: points by the hundred, or a few clicks.
+"""The prompts that the mini SAMs are trained with: hundreds of points, or a few clicks.
 
-Everything works on whole batches. Pixels are (x, y) in the sam frame.
+All functions work on whole batches. Pixels are (x, y) in the sam frame.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from s3pot.grid import Grid
 from s3pot_mini.pasting import random_pixel
 
-LARGEST_NOISE = 0.15  # share of dense points with the wrong label, at most
-MATCHING_ROUNDS = 5  # of the greedy matching; more change hardly a point
-CENTERED = 0.7  # share of the batches whose dense points lie at token centers, as those of PS
+LARGEST_NOISE = 0.15  # maximum share of dense points with the wrong label
+MATCHING_ROUNDS = 5  # of the greedy matching; more rounds change hardly any point
+CENTERED = 0.7  # share of the batches whose dense points are at token centers, like those of PS
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PointPrompts:
     Attributes:
         points: (B, N, 2), x, y, sam frame.
         labels: (B, N), 1 or 0.
-        target: What the points ask for, (B, S, S) in [0, 1].
+        target: The mask that the points describe, (B, S, S) in [0, 1].
     """
 
     points: Tensor
@@ -35,11 +35,11 @@ class PointPrompts:
 
 
 def choose_cells(allowed: Tensor, count: int) -> Tensor:
-    """Draw cells without repetition, and begin anew where there are too few.
+    """Sample cells without repetition, starting over if there are too few.
 
     Args:
-        allowed: bool (B, T); a row with no cell takes all of them.
-        count: Cells wanted.
+        allowed: bool (B, T); a row without allowed cells uses all of them.
+        count: The number of cells to sample.
 
     Returns:
         Flat indices, int64 (B, count).
@@ -52,13 +52,13 @@ def choose_cells(allowed: Tensor, count: int) -> Tensor:
 
 
 def point_count() -> int:
-    """How many dense points each picture of a batch gets this time."""
+    """Draw the number of dense points of each picture in a batch."""
     choices = (48, 96, 192, 320, 448, 600)
     return choices[int(torch.randint(len(choices), ()))]
 
 
 def around(target: Tensor, grid: Grid) -> Tensor:
-    """Cells in and around each target, or all of them by a coin, bool (B, T)."""
+    """Return cells in and around each target or, half of the time, all cells, bool (B, T)."""
     cells = grid.on_grid(target > 0.5)[:, None].float()
     reach = 2 * int(torch.randint(1, 9, ())) + 1
     near = F.max_pool2d(cells, reach, stride=1, padding=reach // 2)[:, 0] > 0
@@ -67,13 +67,13 @@ def around(target: Tensor, grid: Grid) -> Tensor:
 
 
 def dense_points(grid: Grid, target: Tensor, allowed: Tensor, count: int) -> PointPrompts:
-    """Points all over some cells that say of each place whether it belongs to the target.
+    """Sample points in allowed cells, labeled by whether they lie in the target.
 
     Args:
         grid: Geometry of the SAM in training.
         target: (B, S, S) in [0, 1].
         allowed: Cells to choose from, bool (B, T).
-        count: Points per picture.
+        count: The number of points per picture.
     """
     cells = choose_cells(allowed, count)
     points = grid.centers(cells.flatten()).view(*cells.shape, 2)
@@ -86,14 +86,14 @@ def dense_points(grid: Grid, target: Tensor, allowed: Tensor, count: int) -> Poi
 
 
 def labels_at(target: Tensor, points: Tensor) -> Tensor:
-    """1 where a point lies in the target, else 0: (B, S, S) and (B, N, 2) to int64 (B, N)."""
+    """Label points by a target, 1 inside: (B, S, S) and (B, N, 2) to int64 (B, N)."""
     x, y = points.long().unbind(-1)
     index = y * target.shape[-1] + x
     return (target.flatten(1).gather(1, index) > 0.5).long()
 
 
 def flipped(labels: Tensor) -> Tensor:
-    """Turn some labels (B, N) over: up to LARGEST_NOISE of them, none in three of ten pictures."""
+    """Flip some labels (B, N): up to LARGEST_NOISE of them, none in three of ten pictures."""
     count, device = len(labels), labels.device
     rate = torch.rand(count, 1, device=device) * LARGEST_NOISE
     rate = rate * (torch.rand(count, 1, device=device) < 0.7)
@@ -102,13 +102,13 @@ def flipped(labels: Tensor) -> Tensor:
 
 
 def clicks(target: Tensor, count: int) -> PointPrompts:
-    """A few clicks: the first inside the target, each other by a coin inside or outside.
+    """Sample a few clicks: the first inside the target, the others inside or outside at random.
 
-    Half of those outside lie close to the target.
+    Half of those outside are close to the target.
 
     Args:
         target: (B, S, S) in [0, 1].
-        count: Clicks per picture.
+        count: The number of clicks per picture.
     """
     inside = target > 0.5
     near = F.max_pool2d(target[:, None], 31, stride=1, padding=15)[:, 0] > 0.5
@@ -125,14 +125,14 @@ def clicks(target: Tensor, count: int) -> PointPrompts:
 
 @torch.no_grad()
 def corrected(prompts: PointPrompts, logits: Tensor) -> PointPrompts:
-    """Add one click each where the answer to the prompts is wrong.
+    """Add one click to each image where the predicted mask is wrong.
 
     Args:
-        prompts: What was asked.
-        logits: The answer, one mask per image, (B, 1, h, w).
+        prompts: The previous prompts.
+        logits: The predicted masks, one per image, (B, 1, h, w).
 
     Returns:
-        (B, N + 1) points; where nothing is wrong the new one lies anywhere.
+        (B, N + 1) points; if nothing is wrong, the new point is at a random position.
     """
     size = prompts.target.shape[-2:]
     answer = F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)[:, 0] > 0
@@ -145,12 +145,12 @@ def corrected(prompts: PointPrompts, logits: Tensor) -> PointPrompts:
 
 
 def boxes_of(target: Tensor, wobble: float = 4.0) -> Tensor:
-    """Boxes around targets (B, S, S), their sides off by a few pixels: x0, y0, x1, y1, (B, 4)."""
+    """Return boxes around targets (B, S, S) with jittered sides: x0, y0, x1, y1, (B, 4)."""
     size = target.shape[-1]
     inside = target > 0.5
     index = torch.arange(size, device=target.device).expand(len(target), -1)
     sides = []
-    for axis in (1, 2):  # columns that hold something, then rows
+    for axis in (1, 2):  # non-empty columns, then rows
         holds = inside.any(axis)
         sides.append(torch.where(holds, index, size).amin(1).clamp_max(size - 1))
         sides.append(torch.where(holds, index, -1).amax(1).clamp_min(0))
@@ -159,7 +159,7 @@ def boxes_of(target: Tensor, wobble: float = 4.0) -> Tensor:
 
 
 def token_scores(raw: Tensor, ref: Tensor) -> Tensor:
-    """Cosines of all reference tokens with all tokens of the photo, in full precision.
+    """Compute the cosines of all reference tokens with all photo tokens, in full precision.
 
     Args:
         raw: (B, C, G, G).
@@ -176,7 +176,7 @@ def token_scores(raw: Tensor, ref: Tensor) -> Tensor:
 
 @torch.no_grad()
 def matched_tokens(raw: Tensor, ref: Tensor, region: Tensor) -> Tensor:
-    """PS's greedy matching on a batch, in a few rounds of proposals.
+    """Approximate PS's greedy matching on a batch by a few rounds of proposals.
 
     Every free reference token of the region proposes to its best token of the photo among those
     that hold no better offer; a token keeps its best offer (see ``s3pot/ps/greedy.py``).
@@ -187,7 +187,7 @@ def matched_tokens(raw: Tensor, ref: Tensor, region: Tensor) -> Tensor:
         region: bool (B, G, G).
 
     Returns:
-        Tokens of the photo that hold an offer after MATCHING_ROUNDS, bool (B, T).
+        The photo tokens that hold an offer after MATCHING_ROUNDS, bool (B, T).
     """
     scores = token_scores(raw, ref)
     hold = scores.new_full((len(scores), scores.shape[2]), -2.0)
@@ -197,7 +197,7 @@ def matched_tokens(raw: Tensor, ref: Tensor, region: Tensor) -> Tensor:
         welcome = welcome.masked_fill(~free[:, :, None], -3.0)
         offer, place = welcome.max(dim=2)
         hold = hold.scatter_reduce(1, place, offer, "amax")
-        # Who holds a place: the offer is the place's best, now or from an earlier round.
+        # The holder of a token: its offer is the token's best, now or from an earlier round.
         best = scores.masked_fill(~region.flatten(1)[:, :, None], -3.0) == hold[:, None]
         free = region.flatten(1) & ~best.any(2)
     return hold > -2

@@ -1,14 +1,14 @@
-"""Recipe of the tuned mini SAM: the generic one, taught besides what hides a face.
+"""Recipe of the tuned mini SAM: the generic one, additionally trained on occlusions.
 
-*Segments*: as in ``sam_generic.py``, so that it goes on obeying prompts on any texture.
-*Faces*: dense points, PS's own of that moment or true ones with wrong labels among them, ask for
-the visible face.
-*Pairs*: tokens of the photo and of its reference agree where the face is visible and disagree
-where it is hidden, before and after FE's attention.
+*Segments*: as in ``sam_generic.py``, so that it keeps following prompts on any texture.
+*Faces*: dense points, either PS's current ones or true ones with some wrong labels, prompt for the
+visible face.
+*Pairs*: tokens of the photo and of its reference agree where the face is visible and disagree where
+it is hidden, before and after FE's attention.
 
 Labels used, all of drawn faces: 12 classes, occluder masks. The pair task shows the encoder exact
 occlusion masks, which the published SAM never saw: results with this SAM measure the code and the
-method's trend, not the paper's claim. For that there is ``model.sam=mini_generic``.
+method's trend, not the paper's claim. For that, use ``model.sam=mini_generic``.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from s3pot_mini.trainee import Trainee
 SIZE = MiniSamSize()
 SCHEDULE = Schedule(steps=1453, batch=48, lr=1e-3)
 PAIR_CAPACITY = 12000
-FIRST_REFILLS = 12  # batches of pairs that are drawn before the first step
+FIRST_REFILLS = 12  # batches of pairs drawn before the first step
 REFILL_EVERY = 3  # steps
-AGREEMENT = 0.9  # cosine that is asked of a visible place
-RIVAL_MARGIN = 0.2  # by which a visible token's own reference token should beat its rivals
-EDGE_WEIGHT = 3  # of visible tokens next to the occluder, whose window holds a part of it
-MISSED = 0.5  # share of the hidden tokens that noisy points call visible, at most
+AGREEMENT = 0.9  # target cosine of a visible token
+RIVAL_MARGIN = 0.2  # margin by which a visible token's own reference token should beat its rivals
+EDGE_WEIGHT = 3  # weight of visible tokens next to the occluder, whose windows contain a part of it
+MISSED = 0.5  # maximum share of hidden tokens that noisy points label as visible
 
 
 def train(
@@ -62,11 +62,11 @@ def train(
 
     Args:
         pool: Faces and scenes; the network is trained on its device.
-        folder: Work folder, for checkpoint and log.
+        folder: Work directory, for checkpoint and log.
         target: Folder of the exported weights.
         schedule: How long and how fast.
         references: Mini parser and generator, frozen, on the pool's device.
-        start: SAM to begin from, the generic one in the bundled set; None for fresh weights.
+        start: SAM to start from, the generic one for the bundled set; None for fresh weights.
     """
     torch.manual_seed(schedule.seed)
     trainee = Trainee(build_mini_sam(SIZE) if start is None else start, pool.device)
@@ -90,12 +90,12 @@ def train(
 
 
 def write(state: dict[str, Tensor], target: Path) -> None:
-    """Export weights as the package loads them."""
+    """Export weights in the form that the package loads."""
     export("sam", dataclasses.asdict(SIZE), state, target)
 
 
 def step_losses(trainee: Trainee, pairs: PairBatch, scenes: SceneBatch) -> Losses:
-    """All tasks on one batch of faces with references and one of scenes."""
+    """Compute all losses on one batch of faces with references and one of scenes."""
     grid = trainee.grid
     images = torch.cat((pairs.raw, pairs.reference, scenes.image))
     count = len(pairs.raw)
@@ -115,7 +115,7 @@ def step_losses(trainee: Trainee, pairs: PairBatch, scenes: SceneBatch) -> Losse
 
 
 def _joined(scenes: SceneBatch, pairs: PairBatch) -> SceneBatch:
-    """Scenes and, behind them, the faces with their segments."""
+    """Concatenate the scenes and the faces with their segments."""
     faces = faces_as_scenes(FaceBatch(pairs.raw, pairs.raw, pairs.labels, pairs.occluder))
     return SceneBatch(
         torch.cat((scenes.image, faces.image)),
@@ -127,16 +127,16 @@ def _joined(scenes: SceneBatch, pairs: PairBatch) -> SceneBatch:
 def face_points(
     trainee: Trainee, pairs: PairBatch, region_grid: Tensor, matched: Tensor
 ) -> PointPrompts:
-    """Points of the region that ask for the visible face.
+    """Sample points of the region that prompt for the visible face.
 
-    PS's own labels for half of the batch; for the others the truth with some labels turned over and
-    some hidden tokens called visible.
+    Half of the batch uses PS's own labels; the other half uses the truth with some labels flipped
+    and some hidden tokens labeled as visible.
 
     Args:
         trainee: The SAM in training.
         pairs: Faces with references.
         region_grid: bool (B, G, G).
-        matched: Tokens that PS calls face, bool (B, T).
+        matched: Tokens that PS classifies as face, bool (B, T).
     """
     grid, device = trainee.grid, pairs.raw.device
     count = len(pairs.raw)
@@ -156,9 +156,9 @@ def face_points(
 def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tensor:
     """Make visible tokens agree with their reference, and hidden ones with none of the region.
 
-    The greedy matching loses a visible token when its reference token rather goes to one outside
-    the region, or when the reference of a hidden place takes it: both rivals are kept at a
-    distance. Most are lost next to the occluder, so tokens there count more.
+    The greedy matching loses a visible token if its reference token prefers one outside the region,
+        or if the reference of a hidden token takes it: both rivals are kept at a distance. Most are
+        lost next to the occluder, so tokens there count more.
 
     Args:
         raw: (B, C, G, G).
@@ -177,8 +177,8 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     beyond = ~inside & ~covered
     weight = (1 + (EDGE_WEIGHT - 1) * near.flatten(1)) * visible
     disagree = _mean(F.relu(AGREEMENT - same), weight)
-    outside = scores.masked_fill(~beyond[:, None], -1).amax(2)  # best photo token beyond, by ref
-    thief = scores.masked_fill(~occluded[:, :, None], -1).amax(1)  # best hidden ref, by raw token
+    outside = scores.masked_fill(~beyond[:, None], -1).amax(2)  # best outside photo token per ref
+    thief = scores.masked_fill(~occluded[:, :, None], -1).amax(1)  # best hidden ref per raw token
     rival = _mean(F.relu(RIVAL_MARGIN + torch.maximum(outside, thief) - same), weight)
     like = scores.masked_fill(~inside[:, :, None], -1).amax(1)
     alike = _mean(F.relu(like + 0.1), occluded.float())
@@ -189,5 +189,5 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of each row, 0 of nothing, (B,)."""
+    """Weighted mean of each row, 0 for zero weights, (B,)."""
     return (values * weight).sum(1) / weight.sum(1).clamp_min(1)

@@ -1,13 +1,13 @@
-"""Recipe of the honest mini SAM: it is taught as SAM was, and never what an occlusion is.
+"""Recipe of the generic mini SAM: trained like SAM, without any notion of occlusion.
 
-*Masks*: all segments of drawn scenes, class-agnostic: parts, whole things, background objects,
-shapes with any surface. A drawn occluder is one more thing among them. Prompts are clean or noisy
-dense points, a few clicks, boxes.
-*Tokens*: by self-supervision: a place is to look like itself in another light, through another
-lens, shifted, or in a reference redrawn for a bare face; and unlike other places and other
-pictures.
+*Masks*: all segments of drawn scenes, class-agnostic: parts, whole objects, background objects,
+shapes with any surface. A drawn occluder is just one of these objects. Prompts are clean or noisy
+dense points, a few clicks, and boxes.
+*Tokens*: self-supervised: a position must look similar to itself in another light, through another
+lens, shifted, or in a reference redrawn for an unoccluded face; and different from other positions
+and other pictures.
 
-No occlusion mask is a target of its own, no pair loss sees an occluder, no points of PS are used.
+No occlusion mask is a separate target, no pair loss sees an occluder, and no points of PS are used.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from s3pot_mini.trainee import Trainee
 
 SIZE = MiniSamSize()
 SCHEDULE = Schedule(steps=2266, batch=48, lr=1e-3)
-PLACES = 96  # cells of each picture that are compared
+PLACES = 96  # number of cells of each picture that are compared
 TEMPERATURE = 0.1
-LARGEST_SHIFT = 4  # cells between the two views
-PAIR_CAPACITY = 4000  # redrawn bare faces that are kept
+LARGEST_SHIFT = 4  # in cells, between the two views
+PAIR_CAPACITY = 4000  # number of redrawn unoccluded faces that are kept
 PAIRS_AT_A_TIME = 32
 REFILL_EVERY = 4  # steps
 
@@ -48,11 +48,11 @@ def train(
 
     Args:
         pool: Faces and scenes; the network is trained on its device.
-        folder: Work folder, for checkpoint and log.
-        target: Folder of the exported weights; parser and generator are taken from there as soon
-            as they are there, until then there are no redrawn references.
+        folder: Work directory, for checkpoint and log.
+        target: Folder of the exported weights; parser and generator are loaded from there as soon
+            as they exist, and until then there are no redrawn references.
         schedule: How long and how fast.
-        start: SAM to begin from; None for fresh weights.
+        start: SAM to start from; None for fresh weights.
     """
     torch.manual_seed(schedule.seed)
     trainee = Trainee(build_mini_sam(SIZE) if start is None else start, pool.device)
@@ -71,16 +71,16 @@ def train(
 
 
 def write(state: dict[str, Tensor], target: Path) -> None:
-    """Export weights as the package loads them."""
+    """Export weights in the form that the package loads."""
     export("sam_generic", dataclasses.asdict(SIZE), state, target)
 
 
 class Redrawn:
-    """Bare faces with redrawn references, from the moment on that a generator is there.
+    """Unoccluded faces with redrawn references, available once a generator exists.
 
     Args:
         pool: Faces.
-        weights: Folder where parser and generator will be.
+        weights: The folder in which parser and generator will appear.
         batch: Pictures per step.
     """
 
@@ -91,7 +91,7 @@ class Redrawn:
         self._buffer: PairBuffer | None = None
 
     def buffer(self, step: int) -> PairBuffer | None:
-        """The pairs at hand, a few of them new; None before there is a generator."""
+        """Return the available pairs, a few of them new; None before there is a generator."""
         if self._buffer is None and step % REFRESH_EVERY == 0:
             nets: References | None = load_references(self.weights, self.pool.faces.device)
             if nets is not None:
@@ -104,7 +104,7 @@ class Redrawn:
 
 
 def step_losses(trainee: Trainee, pool: Pool, pairs: PairBuffer | None, count: int) -> Losses:
-    """All tasks on one batch of scenes, and on redrawn bare faces if there are any."""
+    """Compute all losses on one batch of scenes, and on redrawn faces if there are any."""
     scenes = training_scenes(pool, count)
     shift = [int(s) for s in torch.randint(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (2,)).tolist()]
     second = second_view(scenes.image).roll([s * trainee.grid.patch for s in shift], (-2, -1))
@@ -128,7 +128,7 @@ def step_losses(trainee: Trainee, pool: Pool, pairs: PairBuffer | None, count: i
 
 @torch.no_grad()
 def second_view(images: Tensor) -> Tensor:
-    """The same pictures in another light, through another lens, now and then smoothed."""
+    """Show the same pictures in another light, through another lens, sometimes smoothed."""
     tone = Tone.draw(len(images), images.shape[-1], images.device)
     taken = tone.take(images)
     smooth = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.4
@@ -136,7 +136,7 @@ def second_view(images: Tensor) -> Tensor:
 
 
 def kept_cells(shift: list[int], side: int) -> Tensor:
-    """Cells that are in both views, bool (G, G), on the CPU."""
+    """Return the cells that are in both views, bool (G, G), on the CPU."""
     kept = torch.zeros(side, side, dtype=torch.bool)
     rows, columns = (_kept(s, side) for s in shift)
     kept[rows, columns] = True
@@ -148,15 +148,15 @@ def _kept(shift: int, side: int) -> slice:
 
 
 def place_loss(first: Tensor, second: Tensor, allowed: Tensor) -> Tensor:
-    """Each place of the first view is to be found again in the second (InfoNCE; Oord et al., 2018).
+    """Match each position of the first view to the second (InfoNCE; Oord et al., 2018).
 
-    Rivals are the other places of the same picture, but for the nearest, and the same place in the
-    other pictures.
+    The negatives are the other positions of the same picture, except the nearest, and the same
+    position in the other pictures.
 
     Args:
         first: Tokens, (B, C, G, G).
-        second: Tokens of the same places, (B, C, G, G).
-        allowed: Places to ask about, bool (G, G), on the CPU.
+        second: Tokens of the same positions, (B, C, G, G).
+        allowed: Positions to compare, bool (G, G), on the CPU.
 
     Returns:
         Scalar.

@@ -1,4 +1,4 @@
-"""What both mini SAMs learn: masks that follow their prompts, on any segment of any picture."""
+"""The task of both mini SAMs: masks that follow their prompts, on any segment of any picture."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from s3pot_mini.prompts import (
 )
 from s3pot_mini.trainee import Trainee
 
-EDGE_WEIGHT = 4.0  # of pixels next to the target's outline
-THINGS_SHARE = 0.5  # of the targets that are whole things, not their finest parts
-UNION_SHARE = 0.15  # of the targets that are two segments together
-BOX_SHARE = 0.15  # of the batches whose few prompts are one box
-OCCLUDER_NUMBER = 20  # of a drawn occluder among the segments of a face
+EDGE_WEIGHT = 4.0  # weight of pixels next to the target's outline
+THINGS_SHARE = 0.5  # share of the targets that are whole objects instead of their finest parts
+UNION_SHARE = 0.15  # share of the targets that are the union of two segments
+BOX_SHARE = 0.15  # share of the batches whose sparse prompt is a box
+OCCLUDER_NUMBER = 20  # segment number of a drawn occluder in a face
 
 
 def faces_as_scenes(batch: FaceBatch) -> SceneBatch:
-    """Faces with classes as parts; whole visible face, hair and so on as things.
+    """Convert faces to scenes: classes are parts; the visible face, hair and so on are objects.
 
-    An occluder is one more thing among others.
+    An occluder is just another object.
     """
     parts = torch.where(batch.occluder, OCCLUDER_NUMBER, batch.labels)
     whole = torch.where(region_of(batch.labels), OCCLUDER_NUMBER + 1, batch.labels)
@@ -41,9 +41,9 @@ def faces_as_scenes(batch: FaceBatch) -> SceneBatch:
 
 
 def training_scenes(pool: Pool, count: int) -> SceneBatch:
-    """Random pictures with known segments: three in four from scenes, the others from faces."""
+    """Draw random pictures with known segments: three in four are scenes, the others faces."""
     from_faces = count // 4
-    with torch.autocast(pool.device.type, enabled=False):  # places would be rounded
+    with torch.autocast(pool.device.type, enabled=False):  # positions would be rounded
         scenes = photographed_scene(turned_scene(pool.draw_scenes(count - from_faces)))
     if not from_faces:
         return scenes
@@ -56,7 +56,7 @@ def training_scenes(pool: Pool, count: int) -> SceneBatch:
 
 
 def random_target(scenes: SceneBatch) -> Tensor:
-    """One segment of each picture, a part or a whole thing, now and then two, (B, S, S)."""
+    """Pick one segment of each picture, a part or a whole object, sometimes two, (B, S, S)."""
     device = scenes.parts.device
     whole = torch.rand(len(scenes.parts), 1, 1, device=device) < THINGS_SHARE
     numbers = torch.where(whole, scenes.things, scenes.parts)
@@ -66,11 +66,11 @@ def random_target(scenes: SceneBatch) -> Tensor:
 
 
 def obey_losses(trainee: Trainee, tokens: Tensor, scenes: SceneBatch) -> dict[str, Tensor]:
-    """Masks of random segments: from dense points, and from clicks with a correction or from a box.
+    """Compute the losses of random segments prompted by dense points, and by clicks or a box.
 
     Args:
         trainee: The SAM in training.
-        tokens: Of the pictures, (B, C, G, G).
+        tokens: Tokens of the pictures, (B, C, G, G).
         scenes: The pictures' segments.
 
     Returns:
@@ -93,7 +93,7 @@ def obey_losses(trainee: Trainee, tokens: Tensor, scenes: SceneBatch) -> dict[st
 
 @torch.no_grad()
 def with_correction(trainee: Trainee, tokens: Tensor, prompts: PointPrompts) -> PointPrompts:
-    """Add a click where the answer to the prompts is wrong."""
+    """Add a click where the predicted mask is wrong."""
     logits = trainee.decode(tokens, trainee.embed(prompts.points, prompts.labels)).logits
     return corrected(prompts, logits)
 
@@ -101,7 +101,7 @@ def with_correction(trainee: Trainee, tokens: Tensor, prompts: PointPrompts) -> 
 def prompt_loss(
     trainee: Trainee, tokens: Tensor, prompts: PointPrompts, emphasis: Tensor | None = None
 ) -> Tensor:
-    """Decode prompts and compare with what they ask for."""
+    """Decode prompts and compare the masks with their targets."""
     decoded = trainee.decode(tokens, trainee.embed(prompts.points, prompts.labels))
     return mask_loss(decoded, prompts.target, emphasis)
 
@@ -112,8 +112,8 @@ def mask_loss(decoded: Decoded, target: Tensor, emphasis: Tensor | None = None) 
     Args:
         decoded: One mask per image, (B, 1, 4G, 4G).
         target: (B, S, S) in [0, 1].
-        emphasis: Pixels that count three times more, bool (B, S, S); of the rest of them, outside
-            the target, the dice counts too.
+        emphasis: Pixels that count three times more, bool (B, S, S); outside the target, they enter
+            the dice as well.
 
     Returns:
         Scalar.
@@ -132,14 +132,14 @@ def mask_loss(decoded: Decoded, target: Tensor, emphasis: Tensor | None = None) 
 
 
 def outline(target: Tensor) -> Tensor:
-    """Pixels within one of the target's edge: 1 there and 0 elsewhere, (B, h, w)."""
+    """Mark pixels within one pixel of the target's edge: 1 there and 0 elsewhere, (B, h, w)."""
     wide = F.max_pool2d(target[:, None], 3, stride=1, padding=1)
     narrow = -F.max_pool2d(-target[:, None], 3, stride=1, padding=1)
     return ((wide - narrow)[:, 0] > 0.5).float()
 
 
 def dice_loss(probability: Tensor, want: Tensor) -> Tensor:
-    """One minus the mean dice coefficient; small targets count less for their noise."""
+    """One minus the mean dice coefficient; small targets count less because of their noise."""
     inter = (probability * want).flatten(1).sum(1)
     both = (probability + want).flatten(1).sum(1)
     return (1 - (2 * inter + 20) / (both + 20)).mean()

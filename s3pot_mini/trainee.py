@@ -1,4 +1,4 @@
-"""The mini SAM with the few calls its recipes make on it."""
+"""The mini SAM in training, with the few operations that its recipes use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from s3pot.sam.frozen import Attended, Decoded, attend, mask_from
 
 
 class Trainee:
-    """A SAM in training, on batches and in mixed precision; ``FrozenSam`` is its frozen twin.
+    """A SAM in training, for batches and mixed precision; ``FrozenSam`` is its frozen counterpart.
 
     Args:
         sam: Any ``Sam``; moved to ``device``.
-        device: Where it is trained.
+        device: The device of the training.
     """
 
     def __init__(self, sam: Sam, device: torch.device) -> None:
@@ -27,14 +27,14 @@ class Trainee:
         self._position: Tensor | None = None
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] to float32 tokens (B, C, G, G)."""
+        """Encode (B, 3, S, S) in [0, 1] to float32 tokens (B, C, G, G)."""
         pixels = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
         return self.sam.image_encoder(pixels).float()
 
     def embed(self, points: Tensor, labels: Tensor) -> Tensor:
-        """Prompt tokens (B, N + 1, C), equal to SAM's prompt encoder without its waits for a GPU.
+        """Embed points as (B, N + 1, C), equal to SAM's prompt encoder but without GPU syncs.
 
-        In full precision, or coordinates would be rounded.
+        It runs in full precision, because coordinates would be rounded otherwise.
 
         Args:
             points: Pixels x, y, (B, N, 2).
@@ -51,34 +51,34 @@ class Trainee:
             return torch.cat((tokens, end), dim=1)
 
     def embed_boxes(self, boxes: Tensor) -> Tensor:
-        """Prompt tokens (B, 2, C) of boxes (B, 4)."""
+        """Embed boxes (B, 4) as prompt tokens (B, 2, C)."""
         with torch.autocast(self.device.type, enabled=False):
             return self.sam.prompt_encoder(points=None, boxes=boxes.float(), masks=None)[0]
 
     def attend(self, tokens: Tensor, prompts: Tensor) -> Attended:
-        """The two-way transformer, without a dense prompt."""
+        """Run the two-way transformer, without a dense prompt."""
         dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         return attend(self.sam.mask_decoder, tokens, self._dense_position(), prompts, dense)
 
     def _dense_position(self) -> Tensor:
-        """Positional encoding of the token grid, (1, C, G, G), which training leaves alone."""
+        """Return the positional encoding of the token grid, (1, C, G, G), which is not trained."""
         if self._position is None:
             with torch.autocast(self.device.type, enabled=False):
                 self._position = self.sam.prompt_encoder.get_dense_pe().detach()
         return self._position
 
     def decode(self, tokens: Tensor, prompts: Tensor) -> Decoded:
-        """One mask per image."""
+        """Decode one mask per image."""
         return mask_from(self.sam.mask_decoder, self.attend(tokens, prompts))
 
     def enhance(self, raw: Tensor, ref: Tensor, region_grid: Tensor) -> tuple[Tensor, Tensor]:
-        """FE on a batch: attended tokens of raw and reference.
+        """Apply FE to a batch: attended tokens of raw and reference.
 
         Args:
             raw: (B, C, G, G).
             ref: (B, C, G, G).
-            region_grid: bool (B, G, G); the surest token is looked for there, or everywhere where
-                it is empty.
+            region_grid: bool (B, G, G); the most certain token is searched for there, or everywhere
+                if it is empty.
         """
         similarity = cosine_map(raw, ref).detach()
         allowed = region_grid | ~region_grid.flatten(1).any(1)[:, None, None]

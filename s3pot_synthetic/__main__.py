@@ -1,8 +1,9 @@
-"""Draw a folder of occluded faces with their truth.
+"""Draw a folder of occluded faces with their ground truth.
 
     python -m s3pot_synthetic --out DIR --count 100 --seed 0 [--split bench] [--workers 4]
 
-Exit code 0 when all is drawn, 2 when nothing could be done; a re-run goes on where one stopped.
+The exit code is 0 if everything is drawn, and 2 if nothing could be done; a rerun resumes where the
+last one stopped.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ logger = logging.getLogger("s3pot_synthetic")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; gives the exit code."""
-    is_module = Path(sys.argv[0]).name == "__main__.py"  # else "s3pot ...", as it was typed
+    """Run the command and return its exit code."""
+    is_module = Path(sys.argv[0]).name == "__main__.py"  # otherwise "s3pot ...", as typed
     parser = argparse.ArgumentParser(
         prog="python -m s3pot_synthetic" if is_module else None,
         description=__doc__,
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--count", type=int, required=True, help="number of faces")
-    parser.add_argument("--seed", type=int, default=0, help="number of the set (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the set (default 0)")
     parser.add_argument("--size", type=int, default=256, help="side in pixels (default 256)")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train", help="default train")
     parser.add_argument("--subdir", default="", help="folder inside raw_images/ and truth/")
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         logger.error("%s", error)
         return 2
     except KeyboardInterrupt:
-        logger.error("interrupted; run the same command again to go on")
+        logger.error("interrupted; run the same command again to resume")
         return 130
     logger.info("%s: %d drawn, %d kept", args.out, drawn, args.count - drawn)
     return 0

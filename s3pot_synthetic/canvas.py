@@ -1,7 +1,7 @@
-"""Anti-aliased drawing in size-free coordinates.
+"""Anti-aliased drawing in resolution-independent coordinates.
 
-Everything is placed on a canvas of 256 x 256 units, whatever the pixel size: `Frame` turns unit
-coordinates into masks of its pixel size, `Canvas` holds the picture and its label map.
+Everything is placed on a canvas of 256 x 256 units, regardless of the pixel size: `Frame` turns
+unit coordinates into masks at its pixel size, `Canvas` holds the picture and its label map.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Points = Union[Sequence[Sequence[float]], Sequence[np.ndarray], np.ndarray]
 
 
 def pick(rng: np.random.Generator, items: Sequence[Item]) -> Item:
-    """Choose one item with equal chances."""
+    """Choose one item with equal probability."""
     return items[int(rng.integers(len(items)))]
 
 
 @functools.lru_cache(maxsize=4)
 def unit_grid(size: int) -> tuple[Array, Array]:
-    """Give the unit coordinates of all pixel centers: x and y, (size, size) float32, read-only."""
+    """Return unit coordinates of all pixel centers: x and y, (size, size) float32, read-only."""
     line = (np.arange(size, dtype=np.float32) + 0.5) * np.float32(UNITS / size) - 0.5
     grid_x, grid_y = np.meshgrid(line, line)
     for grid in (grid_x, grid_y):
@@ -45,7 +45,7 @@ def ellipse(
     count: int = 40,
     power: float = 2.0,
 ) -> Array:
-    """Sample a super-ellipse: power 2 is an ellipse, larger is boxier.
+    """Sample a superellipse: power 2 is an ellipse, larger powers are boxier.
 
     Returns:
         Closed outline, (count, 2), in the frame of `center`.
@@ -76,7 +76,7 @@ def rotate(points: Array, angle: float) -> Array:
 
 
 def spread(field: Array) -> Array:
-    """Repeat a field (S, S) over three channels: (S, S, 3); much faster than broadcasting."""
+    """Repeat a field (S, S) over three channels, (S, S, 3), much faster than broadcasting."""
     return cv2.merge((field, field, field))
 
 
@@ -94,7 +94,7 @@ def saturate(image: Array, amount: float) -> Array:
 
 
 def spline(points: Points, steps: int = 8, closed: bool = True) -> Array:
-    """Run a Catmull-Rom curve through control points.
+    """Interpolate control points by a Catmull-Rom curve.
 
     Args:
         points: Control points, (K, 2).
@@ -123,7 +123,7 @@ def spline(points: Points, steps: int = 8, closed: bool = True) -> Array:
 
 
 def ribbon(line: Array, widths: Vector) -> Array:
-    """Thicken an open line into a closed outline.
+    """Thicken an open line to a closed outline.
 
     Args:
         line: Points, (N, 2).
@@ -151,7 +151,7 @@ class Frame:
         return self.size / UNITS
 
     def empty(self) -> Array:
-        """Give an empty mask, (size, size) uint8."""
+        """Return an empty mask, (size, size) uint8."""
         return np.zeros((self.size, self.size), np.uint8)
 
     def _fixed(self, points: Array) -> Array:
@@ -159,20 +159,20 @@ class Frame:
         return np.round(pixels * (1 << _SHIFT)).astype(np.int32)
 
     def fill(self, points: Array) -> Array:
-        """Fill a closed outline given in units, (N, 2); mask (size, size) uint8, 0..255."""
+        """Fill a closed outline given in units, (N, 2): mask (size, size) uint8, 0..255."""
         mask = self.empty()
         cv2.fillPoly(mask, [self._fixed(points)], 255, cv2.LINE_AA, _SHIFT)
         return mask
 
     def stroke(self, points: Array, width: float, closed: bool = False) -> Array:
-        """Draw a line of `width` units through points in units, (N, 2); mask uint8, 0..255."""
+        """Draw a line of `width` units through points in units, (N, 2); returns a mask, uint8."""
         mask = self.empty()
         pixels = max(1, round(width * self.scale))
         cv2.polylines(mask, [self._fixed(points)], closed, 255, pixels, cv2.LINE_AA, _SHIFT)
         return mask
 
     def soften(self, mask: Array, sigma: float) -> Array:
-        """Blur a mask by `sigma` units; wide blurs run on a reduced copy."""
+        """Blur a mask by `sigma` units; wide blurs are computed on a reduced copy."""
         sigma = max(0.3, sigma * self.scale)
         box = mask_box(mask, round(3.5 * sigma) + 1)
         if box is None:
@@ -189,7 +189,7 @@ class Frame:
 
 
 def mask_box(mask: Array, margin: int = 0) -> tuple[slice, slice] | None:
-    """Bound the non-zero part of a mask as (rows, columns); None when it is empty."""
+    """Return the bounding box of a mask as (rows, columns); None if it is empty."""
     x, y, width, height = cv2.boundingRect(mask)
     if width == 0 or height == 0:
         return None
@@ -216,14 +216,14 @@ def blend(image: Array, mask: Array, alpha: float, color: Vector) -> None:
 
 
 class Canvas:
-    """A picture in the making.
+    """A picture that is being drawn.
 
     Attributes:
         frame: Its pixel size.
         image: (S, S, 3) float32 RGB, about [0, 1], linear in the painter's sense only.
         labels: (S, S) uint8, classes of `s3pot.labels`.
-        segments: (S, S) int16, a number of its own for every part that was painted with a label.
-        cover: (S, S) uint8, 0..255, how much of the first picture is covered by what was painted.
+        segments: (S, S) int16, a unique number for every part that was painted with a label.
+        cover: (S, S) uint8, 0..255, how much of the initial picture has been painted over.
     """
 
     def __init__(self, frame: Frame, image: Array, segments: Array | None = None) -> None:
@@ -232,7 +232,7 @@ class Canvas:
         Args:
             frame: Pixel size.
             image: Background, (S, S, 3) float32.
-            segments: Numbers of the things in the background, (S, S) int16; all 0 when None.
+            segments: Numbers of the objects in the background, (S, S) int16; None means all 0.
         """
         self.frame = frame
         self.image = image
@@ -249,14 +249,14 @@ class Canvas:
         alpha: float = 1.0,
         clip: Array | None = None,
     ) -> None:
-        """Lay a color over the picture where a mask says so.
+        """Paint a color over the picture where a mask is set.
 
         Args:
             mask: (S, S) uint8 coverage.
             color: RGB triple or picture (S, S, 3).
             label: Class written where the coverage is above one half.
             alpha: Opacity, 0..1.
-            clip: Second mask the first is limited to.
+            clip: A second mask that limits the first.
         """
         if clip is not None:
             mask = cv2.min(mask, clip)
@@ -272,14 +272,14 @@ class Canvas:
             self.mark(mask, label)
 
     def mark(self, mask: Array, label: int) -> None:
-        """Give the pixels that a mask covers by more than half a class and a segment of theirs."""
+        """Assign a class and a new segment to the pixels that a mask covers by more than half."""
         where = mask > 127
         self._last_segment += 1
         self.labels[where] = label
         self.segments[where] = self._last_segment
 
     def tint(self, mask: Array, factor: float | Vector, clip: Array | None = None) -> None:
-        """Multiply the picture by a factor (one, or one per channel) to the degree of a mask."""
+        """Multiply the picture by a factor, or one per channel, weighted by a mask."""
         if clip is not None:
             mask = cv2.min(mask, clip)
         box = mask_box(mask)

@@ -1,4 +1,4 @@
-"""Occluders without a meaning: pieces of anything laid over a face, with hard or soft edges."""
+"""Occluders without a meaning: arbitrary shapes pasted over a face, with hard or soft edges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s3pot_synthetic.textures import texture
 
 
 def _any_surface(rng: np.random.Generator, face: Face, split: str) -> Array:
-    """Draw any texture at any contrast, one time in four nearly of the color of the skin."""
+    """Draw any texture at any contrast; one in four has nearly the color of the skin."""
     base = None
     if rng.random() < 0.25:
         light = face.head.light.exposure
@@ -55,7 +55,7 @@ def blob(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def doughnut(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Lay something flat on forehead, cheek or nose: a doughnut, a slice, a sticker, a plaster."""
+    """Lay something flat on the face: a doughnut, a slice, a sticker, an adhesive bandage."""
     head, frame = face.head, face.head.frame
     spot = (rng.uniform(-0.45, 0.45), rng.uniform(-0.75, 0.4))
     place, angle = head.turn([spot], 0.05)[0], rng.uniform(0, 2 * math.pi)
@@ -154,7 +154,7 @@ def pane(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     angle, power = rng.normal(0, 0.5), rng.uniform(2, 14)
     outline = ellipse(place, radii, angle, 48, power)
     mask = frame.fill(outline)
-    # A clear thing shows what is behind it, bent and tinted; it still hides it.
+    # A clear object shows what is behind it, refracted and tinted; it still hides it.
     size = frame.size
     bend = rng.uniform(0.7, 1.5)
     middle = (place + 0.5) * frame.scale - 0.5

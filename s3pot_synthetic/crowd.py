@@ -1,9 +1,9 @@
-"""Scenes with any number of drawn faces of any size, and what a detector should say of them.
+"""Scenes with any number of drawn faces of any size, and the detections expected for them.
 
-A scene is put together from the cut-outs of a `crowd_bank.Bank`: a cluttered place, people in it
-(12 px to the whole picture, turned by up to 45 degrees and more, side-lit, tinted, out of focus),
-things before their faces, things and heads without a face that must not be taken for one; and at
-the end a camera. The same arguments give the same bytes.
+A scene is composed of the cutouts of a `crowd_bank.Bank`: a cluttered background, people in it
+(from 12 px to the whole picture, tilted by up to 45 degrees and more, side-lit, tinted, out of
+focus), objects in front of their faces, objects and faceless heads that must not be detected as
+faces, and finally camera effects. The same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from s3pot_synthetic.finish import draw_camera
 from s3pot_synthetic.textures import any_color
 
 SMALLEST, LARGEST = 10.0, 1.15  # side of a face box: pixels, and share of the picture's side
-IGNORED_HIDDEN = 0.75  # faces hidden more than this are neither face nor background
-_PORTRAIT, _EMPTY = 0.4, 0.06  # shares of scenes with one large face, and without any
-_UPSIDE_DOWN = 0.04  # share of people who stand on their head: no faces to be found
-_FACELESS = 0.08  # share of people whose face is wiped out
-_MARGIN = 48  # pixels by which a portrait's own background is continued
+IGNORED_HIDDEN = 0.75  # faces hidden by more than this count as neither face nor background
+_PORTRAIT, _EMPTY = 0.4, 0.06  # shares of scenes with one large face, and without a face
+_UPSIDE_DOWN = 0.04  # share of people who are upside down; they are not to be detected
+_FACELESS = 0.08  # share of people whose face is erased
+_MARGIN = 48  # pixels by which a portrait's own background is extended
 _OPAQUE = np.full((FACE_SIZE, FACE_SIZE, 1), 255, np.uint8)
 
 
@@ -34,10 +34,11 @@ class CrowdScene:
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
-        boxes: x, y, width, height of each face from hairline to chin, (N, 4) float32 pixels; may
-            reach beyond the picture.
-        landmarks: Five of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32 pixels.
-        ignored: Boxes of faces that are too small or too well hidden to be asked for, (M, 4).
+        boxes: x, y, width, height of each face from hairline to chin, (N, 4) float32 pixels; they
+            may extend beyond the picture.
+        landmarks: Five landmarks of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32
+            pixels.
+        ignored: Boxes of faces that are too small or too occluded to be required, (M, 4).
     """
 
     image: Array
@@ -48,7 +49,7 @@ class CrowdScene:
 
 @dataclass(frozen=True)
 class _Person:
-    """One cut-out laid into a scene."""
+    """One cutout placed in a scene."""
 
     box: Array
     landmarks: Array
@@ -58,11 +59,11 @@ class _Person:
 
 
 def draw_crowd(rng: np.random.Generator, bank: Bank, size: int) -> CrowdScene:
-    """Put one scene together.
+    """Compose one scene.
 
     Args:
         rng: Random stream.
-        bank: What it is made of.
+        bank: The cutouts it is composed of.
         size: Side in pixels.
     """
     image = _place(rng, bank, size)
@@ -109,7 +110,7 @@ def _finish(rng: np.random.Generator, image: Array, people: list[_Person], size:
 
 
 def _covered_by(person: _Person, later: list[_Person], size: int) -> float:
-    """Share of a face that people laid over it, or the picture's edge, hide: about 0..1."""
+    """Share of a face hidden by people in front of it or the picture's edge: about 0..1."""
     grid = person.box[:2] + person.box[2:] * _GRID
     hidden = ((grid < 0) | (grid >= size)).any(axis=1)
     for other in later:
@@ -123,7 +124,7 @@ _GRID = _GRID.reshape(-1, 2)
 
 
 def _place(rng: np.random.Generator, bank: Bank, size: int) -> Array:
-    """Cut a window out of a background: (size, size, 3) uint8."""
+    """Crop a window from a background: (size, size, 3) uint8."""
     place = bank.places[int(rng.integers(len(bank.places)))]
     side = int(rng.integers(place.shape[0] // 3, place.shape[0] + 1))
     top, left = rng.integers(0, place.shape[0] - side + 1, 2)
@@ -135,7 +136,7 @@ def _place(rng: np.random.Generator, bank: Bank, size: int) -> Array:
 
 
 def _tone(rng: np.random.Generator, strength: float) -> Array:
-    """Draw a tone curve and color cast as a look-up table, (256, 1, 3) uint8."""
+    """Draw a tone curve and color cast as a lookup table, (256, 1, 3) uint8."""
     gamma = math.exp(rng.normal(0, strength))
     gain = np.exp(rng.normal(0, strength, 1) + rng.normal(0, 0.3 * strength, 3))
     curve = np.clip(np.linspace(0, 1, 256)[:, None] ** gamma * gain, 0, 1)
@@ -143,7 +144,7 @@ def _tone(rng: np.random.Generator, strength: float) -> Array:
 
 
 def _angle(rng: np.random.Generator) -> float:
-    """Draw by how far a head is turned in the picture, radians."""
+    """Draw the roll angle of a head in the picture, in radians."""
     if rng.random() < 0.6:
         return math.radians(float(rng.normal(0, 12)))
     return math.radians(float(rng.uniform(-52, 52)))
@@ -152,7 +153,7 @@ def _angle(rng: np.random.Generator) -> float:
 def _motion(
     rng: np.random.Generator, outline: Array, side: float, center: Array, angle: float
 ) -> Array:
-    """Build the map from a cut-out to the scene, (2, 3): mirrored, stretched, turned, scaled."""
+    """Build the affine map from a cutout to the scene, (2, 3): flip, stretch, rotation, scale."""
     stretch = math.exp(rng.normal(0, 0.07))
     shear = rng.normal(0, 0.05)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
@@ -170,13 +171,13 @@ def _apply(points: Array, motion: Array) -> Array:
 
 
 def _warp(source: Array, motion: Array, size: int, margin: int = 0) -> tuple[Array, slice, slice]:
-    """Warp a cut-out into the part of a scene that it reaches.
+    """Warp a cutout into the part of a scene that it covers.
 
     Args:
         source: (FACE_SIZE, FACE_SIZE, 4) uint8.
         motion: From its pixels to those of the scene, (2, 3).
         size: Side of the scene.
-        margin: Pixels by which the cut-out is continued as if mirrored at its edges.
+        margin: Pixels by which the cutout is extended by reflection at its edges.
 
     Returns:
         The part, (h, w, C) uint8, and its rows and columns in the scene; may be empty.
@@ -187,7 +188,7 @@ def _warp(source: Array, motion: Array, size: int, margin: int = 0) -> tuple[Arr
     scale = math.sqrt(abs(np.linalg.det(motion[:, :2])))
     shrink = min(1.0, 1.3 * scale)
     if shrink < 0.75:
-        # Warping reads single pixels: first make them as large as they will be.
+        # Warping samples single pixels, so first resize the source to about its final size.
         side = max(4, round(source.shape[0] * shrink))
         factor = source.shape[0] / side
         source = cv2.resize(source, (side, side), interpolation=cv2.INTER_AREA)
@@ -210,7 +211,7 @@ def _warp(source: Array, motion: Array, size: int, margin: int = 0) -> tuple[Arr
 
 
 def _lay(image: Array, part: Array, rows: slice, columns: slice, weight: Array) -> None:
-    """Mix a part into a scene, in place; the weight is (h, w) uint8."""
+    """Blend a part into a scene, in place; the weight is (h, w) uint8."""
     if part.size == 0:
         return
     under = image[rows, columns]
@@ -220,7 +221,7 @@ def _lay(image: Array, part: Array, rows: slice, columns: slice, weight: Array) 
 
 
 def _light(rng: np.random.Generator, part: Array, box: Array) -> Array:
-    """Light a person from one side and in another tone; (h, w, 3) uint8."""
+    """Light a person from one side and change the tone; (h, w, 3) uint8."""
     lit = cv2.LUT(np.ascontiguousarray(part[..., :3]), _tone(rng, 0.3))
     if rng.random() < 0.45:
         height, width = lit.shape[:2]
@@ -240,7 +241,7 @@ def _light(rng: np.random.Generator, part: Array, box: Array) -> Array:
 def _find_center(
     rng: np.random.Generator, people: list[_Person], side: float, size: int
 ) -> Array | None:
-    """Draw a place for a face that leaves the others visible; None when there is none."""
+    """Draw a position for a face that leaves the others visible; None if there is none."""
     low, high = (0.3 * side, size - 0.4 * side) if side < 0.6 * size else (0.38 * size, 0.62 * size)
     for _ in range(8):
         center = rng.uniform(low, high, 2)
@@ -256,7 +257,7 @@ def _find_center(
 def _add_person(
     rng: np.random.Generator, bank: Bank, image: Array, people: list[_Person], side: float
 ) -> list[_Person]:
-    """Lay one person into a scene, in place; gives it, or nothing where there is no room."""
+    """Place one person in a scene, in place; returns the person, or None if there is no room."""
     size = image.shape[0]
     index = int(rng.integers(len(bank.people)))
     center = _find_center(rng, people, side, size)
@@ -269,7 +270,7 @@ def _add_person(
     moved = _apply(outline, motion)
     low, high = moved.min(axis=0), moved.max(axis=0)
     box = np.concatenate([low, high - low])
-    # A portrait keeps its own background, mirrored a little where it ends, as alignment does.
+    # A portrait keeps its own background, reflected a little where it ends, as in alignment.
     portrait = side > 0.35 * size and rng.random() < 0.5
     source = np.dstack([bank.whole[index], _OPAQUE]) if portrait else bank.people[index]
     if faceless:
@@ -291,13 +292,13 @@ def _add_person(
 
 
 def _without_face(rng: np.random.Generator, source: Array, outline: Array) -> Array:
-    """Wipe a face out: (S, S, C) uint8; what is left has the shape of a head and no features."""
+    """Erase a face: (S, S, C) uint8; the result has the shape of a head but no features."""
     middle, half = outline.mean(axis=0), np.ptp(outline, axis=0) / 2
     shape = ellipse(middle, half * rng.uniform(0.85, 1.05), 0.0, 40)
     mask = np.zeros(source.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(shape).astype(np.int32)], 255)
     if rng.random() < 0.5:
-        # The back of the head: hair from above, drawn down.
+        # The back of the head: the hair on top is extended downward.
         strip = source[max(0, int(middle[1] - 1.3 * half[1])) : int(middle[1] - 0.8 * half[1])]
         filling = cv2.resize(
             strip, (source.shape[1], source.shape[0]), interpolation=cv2.INTER_LINEAR
@@ -321,11 +322,11 @@ def _occlude(
 
     Args:
         rng: Random stream.
-        bank: Gives the occluders.
+        bank: Provides the occluders.
         image: The scene.
         index: Number of the person, whose own occluder fits best.
-        motion: From the cut-out to the scene.
-        outline: Of the face in the scene, (K, 2).
+        motion: The map from the cutout to the scene.
+        outline: Outline of the face in the scene, (K, 2).
 
     Returns:
         Share of the face that is hidden, 0..1.
@@ -348,10 +349,10 @@ def _occlude(
 def _patch(
     rng: np.random.Generator, bank: Bank, outline: Array, size: int
 ) -> tuple[Array, slice, slice]:
-    """Cut a shape out of any place or of one color, near a face.
+    """Draw a patch near a face, cut from any background or in one color.
 
     Returns:
-        As `_warp`: the part with its coverage, (h, w, 4) uint8, its rows and columns.
+        As for `_warp`: the part with its coverage, (h, w, 4) uint8, its rows and columns.
     """
     low, high = outline.min(axis=0), outline.max(axis=0)
     side = float((high - low).max())
@@ -385,7 +386,7 @@ def _patch(
 
 
 def _distract(rng: np.random.Generator, bank: Bank, image: Array) -> None:
-    """Lay something without a face into a scene, in place: a hand, a mask, a thing with spots."""
+    """Add a distractor without a face to a scene, in place: a hand, a mask, a spotted object."""
     size = image.shape[0]
     side = math.exp(rng.uniform(math.log(16), math.log(0.5 * size)))
     center = rng.uniform(0, size, 2)
@@ -413,12 +414,12 @@ def _distract(rng: np.random.Generator, bank: Bank, image: Array) -> None:
 
 
 def _camera(rng: np.random.Generator, image: Array) -> Array:
-    """What a lens, a sensor and a file format do to a scene: (S, S, 3) uint8."""
+    """Apply the effects of lens, sensor and file format to a scene: (S, S, 3) uint8."""
     size, camera = image.shape[0], draw_camera(rng)
     image = cv2.LUT(image, camera.table)
     chance = rng.random()
     if chance < 0.2:
-        # Enlarged from a smaller picture.
+        # Upscaled from a smaller picture.
         low = int(size * rng.uniform(0.45, 0.95))
         small = cv2.resize(image, (low, low), interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, (size, size), interpolation=pick(rng, _ENLARGING))

@@ -1,9 +1,9 @@
-"""Backgrounds for scenes: cluttered places with the statistics of photographs, and no faces.
+"""Backgrounds for scenes: cluttered places with the statistics of photographs, without faces.
 
-Natural images have power spectra that fall with the frequency, and edges where things hide each
-other. Both come from *dead leaves*: shapes of all sizes, few large and many small ones, laid on
-each other in random order (Lee, Mumford, Huang 2001). Beside them: studio backdrops, surfaces of
-`natural`, rooms of rectangles and lines, and lights out of focus.
+Natural images have power spectra that fall with frequency, and edges where objects occlude each
+other. Both result from the *dead leaves* model: shapes of all sizes, few large and many small ones,
+laid over each other in random order (Lee, Mumford, Huang 2001). In addition there are studio
+backdrops, surfaces from `natural`, rooms of rectangles and lines, and out-of-focus lights.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from s3pot_synthetic.head import skin_color
 from s3pot_synthetic.natural import gray_field, surface
 from s3pot_synthetic.textures import any_color, texture
 
-_LEAVES = (60, 260)  # shapes of one picture of dead leaves
-_RADII = (2.5, 110.0)  # of a leaf, units
+_LEAVES = (60, 260)  # number of shapes in one dead-leaves picture
+_RADII = (2.5, 110.0)  # radii of a leaf, in units
 
 
 def draw_background(rng: np.random.Generator, size: int) -> Array:
-    """Draw a place without faces.
+    """Draw a background without faces.
 
     Args:
         rng: Random stream.
@@ -57,7 +57,7 @@ def draw_background(rng: np.random.Generator, size: int) -> Array:
 
 
 def _studio(rng: np.random.Generator, frame: Frame) -> Array:
-    """A plain backdrop, lighter on one side or in the middle."""
+    """Draw a plain backdrop, lighter on one side or in the middle."""
     size = frame.size
     line = np.linspace(-1, 1, size, dtype=np.float32)
     x, y = np.meshgrid(line, line)
@@ -70,7 +70,7 @@ def _studio(rng: np.random.Generator, frame: Frame) -> Array:
 
 
 def _field(rng: np.random.Generator, height: int, width: int, kind: str | None = None) -> Array:
-    """Cut a window out of the banks of natural surfaces: (height, width) float32, -0.5..0.5."""
+    """Crop a window from the banks of natural surfaces: (height, width) float32, -0.5..0.5."""
     field = gray_field(rng, height, width, kind).astype(np.float32)
     return field / np.float32(255) - np.float32(0.5)
 
@@ -102,9 +102,9 @@ def _leaf_shape(rng: np.random.Generator, radius: float) -> Array:
 
 
 def _lay_leaf(rng: np.random.Generator, frame: Frame, picture: Array) -> None:
-    """Lay one shape with a grain and a slope of light over a picture, in place."""
+    """Paint one shape with grain and a light gradient over a picture, in place."""
     low, high = _RADII
-    # Areas as in photographs: the number of shapes falls with the third power of their radius.
+    # Areas as in photographs: the number of shapes falls with the cube of their radius.
     radius = (low**-2 + rng.random() ** 1.5 * (high**-2 - low**-2)) ** -0.5
     radius = max(radius, rng.uniform(3, 60)) if rng.random() < 0.4 else radius
     mask = frame.fill(_leaf_shape(rng, radius))
@@ -132,7 +132,7 @@ def _leaves(rng: np.random.Generator, frame: Frame) -> Array:
 
 
 def _room(rng: np.random.Generator, frame: Frame) -> Array:
-    """Walls, windows, shelves and posts: upright rectangles and long lines."""
+    """Draw walls, windows, shelves and posts: upright rectangles and long lines."""
     picture = _studio(rng, frame)
     for _ in range(int(rng.integers(5, 40))):
         center = rng.uniform(-20, 276, 2)
@@ -155,7 +155,7 @@ def _room(rng: np.random.Generator, frame: Frame) -> Array:
 
 
 def _lights(rng: np.random.Generator, frame: Frame) -> Array:
-    """Lights far out of focus: bright disks on something dark and soft."""
+    """Draw lights far out of focus: bright discs on a dark, soft background."""
     picture = cv2.GaussianBlur(_surface(rng, frame, "smooth"), (0, 0), 6 * frame.scale)
     picture = picture * np.float32(rng.uniform(0.2, 0.8))
     radius = rng.uniform(4, 22)
@@ -168,7 +168,7 @@ def _lights(rng: np.random.Generator, frame: Frame) -> Array:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One way to draw a place, and how often it is taken in relation to the others."""
+    """One way to draw a background, and its relative frequency."""
 
     draw: Callable[[np.random.Generator, Frame], Array]
     weight: float

@@ -1,7 +1,8 @@
-"""Cut-out people, occluders and places that scenes are put together from, drawn once.
+"""The bank of people, occluders and backgrounds that scenes are composed of, drawn once.
 
-Drawing a face takes a tenth of a second, laying a finished cut-out into a scene less than a
-hundredth: so a folder of cut-outs is drawn first and read through memory maps by every process.
+Drawing a face takes a tenth of a second, placing a finished cutout in a scene less than a
+hundredth. Therefore a folder of cutouts is drawn first, and every process reads it through memory
+maps.
 """
 
 from __future__ import annotations
@@ -25,23 +26,24 @@ from s3pot_synthetic.processes import draw_each
 
 logger = logging.getLogger(__name__)
 
-FACE_SIZE = 256  # side of a cut-out in pixels
+FACE_SIZE = 256  # side of a cutout in pixels
 PLACE_SIZE = 448  # side of a background in pixels
-OUTLINE_POINTS = 16  # of the face from the hairline to the chin
-_HAIRLINE = -0.78  # head coordinates: what lies above belongs to the skull, not to the face box
+OUTLINE_POINTS = 16  # of the outline of a face from hairline to chin
+_HAIRLINE = -0.78  # head coordinates: above this is the skull, which is not part of the face box
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Everything that is drawn beforehand; arrays may be memory maps.
+    """Everything that is drawn in advance; the arrays may be memory maps.
 
     Attributes:
         people: Head, hair, neck and clothes, with coverage: (N, S, S, 4) uint8 RGBA.
-        whole: The same drawn faces with the background they were drawn on, (N, S, S, 3) uint8.
-        occluders: What hides a part of each of them, lit and with its coverage, in the same frame:
-            (N, S, S, 4) uint8 RGBA.
-        landmarks: Five of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32 pixels.
-        outlines: Rim of each face from the hairline to the chin, (N, K, 2) float32 pixels.
+        whole: The same drawn faces with their own backgrounds, (N, S, S, 3) uint8.
+        occluders: An occluder for each face, lit and with its coverage, in the same frame: (N, S,
+            S, 4) uint8 RGBA.
+        landmarks: Five landmarks of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32
+            pixels.
+        outlines: Outline of each face from hairline to chin, (N, K, 2) float32 pixels.
         places: Backgrounds, (M, P, P, 3) uint8.
     """
 
@@ -57,7 +59,7 @@ _FILES = ("people", "whole", "occluders", "landmarks", "outlines", "places")
 
 
 def face_outline(face: Face) -> Array:
-    """Trace the face from the hairline to the chin in pixels: (OUTLINE_POINTS, 2) float32."""
+    """Trace a face from hairline to chin, in pixels: (OUTLINE_POINTS, 2) float32."""
     head = face.head
     rim = (outline(head) - np.array(head.center)) @ _turn(head.roll)
     rim[:, 1] = np.maximum(rim[:, 1], _HAIRLINE * head.half[1])
@@ -75,10 +77,10 @@ def _pixels(picture: Array) -> Array:
 
 
 def draw_person(index: int, size: int = FACE_SIZE, seed: int = 0) -> dict[str, Array]:
-    """Draw one cut-out person of the train split.
+    """Draw the cutout of one person of the train split.
 
     Returns:
-        One entry of each of the arrays of a `Bank` but `places`.
+        One entry of each array of a `Bank`, except `places`.
     """
     face = draw_clean(np.random.default_rng([seed, 1, index, 20]), size, "train")
     rng = np.random.default_rng([seed, 1, index, 21])
@@ -100,14 +102,14 @@ def _draw_place(index: int, seed: int) -> Array:
 
 
 def draw_bank(folder: Path, people: int, places: int, workers: int, seed: int = 0) -> None:
-    """Draw a bank into a folder, or keep the one that is there.
+    """Draw a bank into a folder, unless it already holds one.
 
     Args:
-        folder: Its files are written whole or not at all.
-        people: Number of cut-out people.
+        folder: Its files are written atomically.
+        people: Number of people.
         places: Number of backgrounds.
-        workers: Processes; this one alone with fewer than two.
-        seed: Number of the bank, from 0.
+        workers: Number of processes; with fewer than two, this process draws.
+        seed: Seed of the bank, from 0.
     """
     if all((folder / f"crowd_{name}.npy").exists() for name in _FILES):
         return
@@ -126,10 +128,10 @@ def _save(path: Path, array: Array) -> None:
 
 
 def open_bank(folder: Path) -> Bank:
-    """Open what `draw_bank` wrote, as memory maps.
+    """Open a bank written by `draw_bank`, as memory maps.
 
     Raises:
-        S3potError: The folder holds no bank.
+        S3potError: The folder does not hold a bank.
     """
     paths = [folder / f"crowd_{name}.npy" for name in _FILES]
     missing = [path.name for path in paths if not path.exists()]

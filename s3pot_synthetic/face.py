@@ -1,4 +1,4 @@
-"""One clean face: picture, label map, and what an occluder painter needs to know of it."""
+"""One clean face: picture, label map, and the data that occluders need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from s3pot_synthetic.skin import lit_column, shade_skin
 
 @dataclass(frozen=True)
 class Face:
-    """A drawn face without occluder.
+    """A drawn face without an occluder.
 
     Attributes:
         head: Its geometry and light.
@@ -22,8 +22,8 @@ class Face:
         labels: (S, S) uint8, 12 classes.
         light: Light on the face, (S, S) float32.
         hair: Hair surface, (S, S, 3) float32.
-        details: Names of what was drawn, for the meta data.
-        segments: Number of every part and of every thing of the background, (S, S) int16.
+        details: Names of what was drawn, for the metadata.
+        segments: Number of every part and of every object in the background, (S, S) int16.
         person: Coverage of the whole person with hair, hat and clothes, (S, S) uint8, 0..255.
     """
 
@@ -40,7 +40,7 @@ class Face:
     def landmarks(self) -> Array:
         """Five landmarks in pixels, (5, 2) float32: x to the right, y down; see `Head.landmarks`.
 
-        Pixel centers have whole numbers.
+        Pixel centers have integer coordinates.
         """
         return ((self.head.landmarks + 0.5) * self.head.frame.scale - 0.5).astype(np.float32)
 

@@ -19,7 +19,7 @@ _IRISES = (
 
 
 def ears(rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array) -> list[Array]:
-    """Draw the ears that the pose shows; gives the lobes, each (2,) head coordinates."""
+    """Draw the ears visible in the pose; returns the lobes, each (2,) in head coordinates."""
     lobes = []
     level = rng.uniform(-0.06, 0.06) + head.shift[1] * -0.3
     for side in (-1, 1):
@@ -42,17 +42,17 @@ def ears(rng: np.random.Generator, head: Head, canvas: Canvas, skin: Array) -> l
 
 @dataclass(frozen=True)
 class _Lids:
-    """What both eyes have in common.
+    """The common properties of both eyes.
 
     Attributes:
-        wide: Half width, head coordinates.
-        opened: Height of the upper lid over the middle.
+        wide: Half width, in head coordinates.
+        opened: Height of the upper lid above the middle.
         slant: How much higher the outer corner is.
-        gaze: Where the iris stands, -1 to 1.
+        gaze: Position of the iris, -1 to 1.
         lashes: Width of the upper lid's line, units.
         shadow: Factors for the skin around the eye.
-        crease: Depth of the crease over the lid, 0..1.
-        bags: Factor for the skin below.
+        crease: Depth of the crease above the lid, 0..1.
+        bags: Factor for the skin below the eye.
     """
 
     wide: float
@@ -87,7 +87,7 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
     )
     veins = 1 + np.float32(0.04) * noise(rng, canvas.frame, "cloud")
     white = colored(np.clip(light * 0.82, 0, 1.05) * veins, (0.86, 0.82, 0.8))
-    squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is opened wider than the other
+    squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is open wider than the other
     for side in (-1, 1):
         one = replace(lids, opened=opened * (1 + side * squint))
         _eye(head, canvas, white, iris, side, one)
@@ -106,7 +106,7 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
     canvas.tint(frame.soften(frame.stroke(bag, 2.5), 1.5), lids.bags)
     hole = frame.fill(head.turn(np.concatenate([upper, lower[::-1]])))
     canvas.paint(frame.soften(hole, 0.4), white, EYE)
-    # The iris is round in the picture, whatever the proportions of the head.
+    # The iris is round in the picture, regardless of the proportions of the head.
     middle = head.turn([(x0 + lids.gaze * lids.wide * 0.8, y0 - opened * 0.15)])[0]
     radius = max(lids.wide * head.half[0] * 0.42, 3.0)
     for scale, color in ((1.0, iris * 0.4), (0.82, iris), (0.4, np.full(3, 0.02))):
@@ -136,7 +136,7 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
 
 
 def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, clip: Array) -> None:
-    """Draw the eye brows as tapered bands of short hairs."""
+    """Draw the eyebrows as tapered bands of short hairs."""
     arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.03, 0.075), rng.uniform(0.095, 0.15)
     angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.55, 0.95)
     soft = rng.uniform(0.8, 1.6)
@@ -158,12 +158,12 @@ def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, cl
 
 
 def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
-    """Draw the nose: its shape comes from the light, this adds wings and nostrils."""
+    """Draw the wings and nostrils of the nose; its shape comes from the light."""
     wide, low, top = head.nose_x, head.nose_y, head.eye_y + 0.06
     frame, tip = canvas.frame, NOSE_LIFT
 
     def bend(points: list[tuple[float, float]] | Array) -> Array:
-        """Lift points the more, the lower they lie on the nose."""
+        """Lift points by more the lower they lie on the nose."""
         p = np.asarray(points)
         return head.turn(p, tip * np.clip((p[:, 1] - top) / (low - top), 0, 1))
 
@@ -259,15 +259,15 @@ def _inside(
     gape: float,
     inside: Array,
 ) -> None:
-    """Draw what an open mouth shows.
+    """Draw the inside of an open mouth.
 
     Args:
         rng: Random stream.
         head: The head.
         canvas: Picture, changed in place.
         light: Light on the face, (S, S).
-        lips: Places across, the line between the lips, and how far it opens (0..1), (N,) each.
-        gape: How far the mouth is open, head coordinates.
+        lips: Positions across, the line between the lips, and how far it opens (0..1), (N,) each.
+        gape: How far the mouth is open, in head coordinates.
         inside: Mask of the opening, (S, S) uint8.
     """
     frame, (x, middle, arc) = canvas.frame, lips

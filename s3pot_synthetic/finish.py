@@ -1,4 +1,4 @@
-"""What a camera and a file format do to a picture; the last step."""
+"""The effects of camera and file format on a picture; the last step."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from s3pot_synthetic.canvas import Array, Frame, saturate, spread
 
 @dataclass(frozen=True)
 class Camera:
-    """One set of camera faults, shared by the occluded and the clean picture.
+    """One set of camera effects, shared by the occluded and the clean picture.
 
     Attributes:
-        blur: Lens blur in units; 0 is none.
-        reduction: The picture was once this much smaller, 0..1; 1 is never.
-        sharpening: Strength of the sharpening that cameras add, 0 is none.
+        blur: Lens blur in units; 0 for none.
+        reduction: Factor by which the picture was once reduced, 0..1; 1 for none.
+        sharpening: Strength of the sharpening that cameras add; 0 for none.
         vignette: How much darker the corners are, 0..1.
         color: Saturation; 0 is gray, 1 as painted.
         noise: Sensor noise, standard deviation in [0, 1].
-        coarse: Share of the noise that is spread over neighbors, 0..1.
-        table: Gain, color cast and tone curve as a look-up table, (256, 1, 3) uint8.
+        coarse: Share of the noise that is correlated between neighbors, 0..1.
+        table: Gain, color cast and tone curve as a lookup table, (256, 1, 3) uint8.
         quality: JPEG quality, or 0 for none.
     """
 
@@ -38,12 +38,12 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
-    """Draw camera faults at random."""
+    """Draw camera effects at random."""
     cast = rng.normal(0, 0.11 if rng.random() < 0.1 else 0.03, 3)
     gain = rng.uniform(0.85, 1.12) * np.clip(1 + cast, 0.78, 1.22)
     gamma, lift = rng.uniform(0.82, 1.22), rng.uniform(0.0, 0.06)
     level = np.clip(np.linspace(0, 1, 256)[:, None] ** gamma * gain, 0, 1)
-    contrast = rng.uniform(-0.1, 0.65)  # an S-shaped curve deepens shadows and lifts lights
+    contrast = rng.uniform(-0.1, 0.65)  # an S-shaped curve deepens shadows and lifts highlights
     level = level + contrast * (level**2 * (3 - 2 * level) - level)
     table = np.clip(level * (1 - lift) + lift, 0, 1)
     gray = rng.random() < 0.05
@@ -61,13 +61,13 @@ def draw_camera(rng: np.random.Generator) -> Camera:
 
 
 def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -> Array:
-    """Take a picture: (S, S, 3) float32, from 0, to uint8; what exceeds 1 is over-exposed.
+    """Take a picture: (S, S, 3) float32, from 0, to uint8; values above 1 are overexposed.
 
     Args:
-        rng: Stream of the sensor noise, one per picture.
+        rng: Random stream of the sensor noise, one per picture.
         frame: Pixel size.
-        camera: Faults.
-        image: What is before the lens.
+        camera: The camera effects.
+        image: The scene in front of the lens.
     """
     if camera.reduction < 1:
         small = max(8, round(frame.size * camera.reduction))
@@ -83,12 +83,12 @@ def take(rng: np.random.Generator, frame: Frame, camera: Camera, image: Array) -
         line = np.linspace(-1, 1, frame.size, dtype=np.float32) ** 2
         fall = 1 - np.float32(camera.vignette / 2) * (line[None] + line[:, None])
         image *= spread(fall)
-    # One field serves three channels: turned over, its values are far from their copies.
+    # One field serves three channels: flipped, its values are far from their copies.
     field = rng.standard_normal(image.shape[:2], dtype=np.float32)
     if camera.coarse:
         sigma = max(0.5, 1.1 * frame.scale)
         soft = cv2.GaussianBlur(field, (0, 0), sigma)
-        strength = 3.5 * sigma * camera.coarse  # a blur takes that much of the deviation
+        strength = 3.5 * sigma * camera.coarse  # compensates for the deviation lost by blurring
         field = cv2.addWeighted(field, 1 - camera.coarse, soft, strength, 0)
     field *= np.float32(255 * camera.noise)
     grain: Array = cv2.merge(

@@ -1,4 +1,4 @@
-"""Hair of the head: styles, strands, locks."""
+"""The hair of the head: styles, strands, locks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from s3pot_synthetic.textures import noise, noise_banks
 
 _STYLES = ("bald", "short", "fringe", "long", "long_fringe", "afro", "bun", "bob", "buzz")
 _CHANCES = (0.02, 0.12, 0.07, 0.36, 0.12, 0.06, 0.12, 0.11, 0.02)
-_MASCULINE = np.array((10.0, 6.0, 1.5, 0.15, 0.1, 1.0, 0.1, 0.1, 9.0))  # times as frequent
+_MASCULINE = np.array((10.0, 6.0, 1.5, 0.15, 0.1, 1.0, 0.1, 0.1, 9.0))  # factors on the frequency
 
 _COARSE = 128
 
@@ -35,12 +35,12 @@ def draw_style(rng: np.random.Generator, masculine: bool) -> str:
 
 
 def is_long(style: str) -> bool:
-    """Say whether the hair hangs beside the face."""
+    """Whether the hair hangs beside the face."""
     return style.startswith("long") or style == "bob"
 
 
 def hair_surface(rng: np.random.Generator, head: Head, light: Array, style: str) -> Array:
-    """Paint what hair looks like everywhere: strands from the crown, (S, S, 3) float32."""
+    """Paint the hair surface over the whole picture: strands from the crown, (S, S, 3) float32."""
     if style in ("afro", "buzz"):
         strands = noise(rng, head.frame, "grain", 2 if style == "afro" else 1)
         strands = strands + 0.6 * noise(rng, head.frame, "cloud")
@@ -62,7 +62,7 @@ def hair_surface(rng: np.random.Generator, head: Head, light: Array, style: str)
 
 
 def _strands(rng: np.random.Generator, head: Head) -> tuple[Array, Array]:
-    """Bend noise along lines that leave the parting and hang down: strands and gloss (S, S)."""
+    """Bend noise along lines from the part that hang down: strands and gloss, (S, S) each."""
     x, y = unit_grid(_COARSE)  # the flow is smooth; only the strands need the full size
     cos, sin = math.cos(head.roll), math.sin(head.roll)
     dx, dy = x - np.float32(head.center[0]), y - np.float32(head.center[1])
@@ -103,7 +103,7 @@ def feather(
         frame: Pixel size.
         mask: The mask, (S, S) uint8.
         width: Width of the edge in units.
-        upright: The hairs run up and down; else they are curls.
+        upright: Whether the hairs run vertically; otherwise they are curls.
     """
     box = mask_box(mask, round(3 * width * frame.scale) + 2)
     if box is None:
@@ -141,7 +141,7 @@ def back_hair(
         mask = cv2.max(mask, canvas.frame.fill(head.place(knot)))
     mask = feather(rng, canvas.frame, mask, rng.uniform(0.8, 3.0), False)
     canvas.paint(mask, surface * np.float32(rng.uniform(0.5, 0.85)), HAIR)
-    for _ in range(int(rng.integers(0, 16))):  # single hairs that stand off
+    for _ in range(int(rng.integers(0, 16))):  # single stray hairs
         start = shape[int(rng.integers(len(shape)))]
         way = start + np.cumsum(rng.normal(0, 5.5, (4, 2)), 0)
         hairs = canvas.frame.stroke(spline(way, 5, closed=False), 0.8)
@@ -151,7 +151,7 @@ def back_hair(
 def front_hair(
     rng: np.random.Generator, head: Head, canvas: Canvas, surface: Array, style: str
 ) -> None:
-    """Draw the hair above and beside the face, and loose locks that are the face's own."""
+    """Draw the hair above and beside the face, and loose locks of the hairstyle."""
     if style == "bald":
         return
     frame, fringe = canvas.frame, style.endswith("fringe")
@@ -167,7 +167,7 @@ def front_hair(
 
 
 def _cap(rng: np.random.Generator, head: Head, frame: Frame, style: str) -> tuple[Array, float]:
-    """Draw the hair that lies on the skull: its mask, and the height of the hair line."""
+    """Draw the hair on the skull: its mask, and the height of the hairline."""
     fringe = style.endswith("fringe")
     line = -rng.uniform(0.3, 0.46) if fringe else -rng.uniform(0.55, 0.76)
     side = rng.uniform(0.1, 0.65) if is_long(style) else rng.uniform(-0.35, 0.12)
@@ -203,7 +203,7 @@ def _cap(rng: np.random.Generator, head: Head, frame: Frame, style: str) -> tupl
 
 
 def _fringe_ends(rng: np.random.Generator, head: Head, canvas: Canvas, line: float) -> Array:
-    """Break the hair line into tufts of uneven length: mask."""
+    """Break the hairline into tufts of uneven length; returns a mask."""
     mask = canvas.frame.empty()
     slant, sweep, ragged = rng.normal(0, 0.15), rng.normal(0, 0.1), rng.uniform(0.02, 0.12)
     for x in np.linspace(-0.85, 0.85, int(rng.integers(16, 34))):
@@ -217,7 +217,7 @@ def _fringe_ends(rng: np.random.Generator, head: Head, canvas: Canvas, line: flo
 
 
 def _loose_locks(rng: np.random.Generator, head: Head, canvas: Canvas, surface: Array) -> None:
-    """Let a few strands of the style fall over forehead and temples; they are hair, no occluder."""
+    """Draw a few strands over forehead and temples; they are hair, not an occluder."""
     frame = canvas.frame
     for _ in range(int(rng.integers(1, 7))):
         x, far = rng.uniform(-0.95, 0.95), rng.uniform(-0.5, 0.25)
@@ -232,7 +232,7 @@ def _loose_locks(rng: np.random.Generator, head: Head, canvas: Canvas, surface: 
 
 
 def lock_line(rng: np.random.Generator, head: Head) -> Array:
-    """Draw the course of a lock that falls into the face: (N, 2) units."""
+    """Draw the path of a lock that falls into the face: (N, 2) units."""
     x, sway = rng.uniform(-0.8, 0.8), pick(rng, (-1.0, 1.0)) * rng.uniform(0.05, 0.35)
     points = [
         (x * 0.8, -1.05),

@@ -1,6 +1,6 @@
 """Hands and arms: fingers with joints and nails, thumb, palm, wrist, sleeve.
 
-Hand coordinates: unit = half the palm's width, x towards the finger tips, y across.
+Hand coordinates: the unit is half the palm's width, x points towards the fingertips, y across.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LENGTHS = (1.55, 1.85, 1.75, 1.35)
 
 @dataclass(frozen=True)
 class _Hand:
-    """Place, size and look of one hand."""
+    """Position, size and appearance of one hand."""
 
     frame: Frame
     center: Array
@@ -44,7 +44,7 @@ class _Hand:
 
 
 def hand_surface(rng: np.random.Generator, face: Face) -> tuple[Array, Array]:
-    """Draw a skin for a hand, mostly like that of the face: (3,) and (S, S, 3)."""
+    """Draw the skin of a hand, usually like that of the face: (3,) and (S, S, 3)."""
     if rng.random() < 0.82:
         skin = np.clip(
             face.head.skin * rng.uniform(0.88, 1.08) + rng.normal(0, 0.015, 3), 0.05, 1
@@ -58,7 +58,7 @@ def hand_surface(rng: np.random.Generator, face: Face) -> tuple[Array, Array]:
 
 def _finger(rng: np.random.Generator, hand: _Hand, base: tuple[float, float], lean: float,
             length: float, width: float, nail: bool) -> list[Layer]:  # fmt: skip
-    """Draw one finger with two bends: body, joint creases, nail."""
+    """Draw one finger with two joints: body, creases, nail."""
     points, angle = [np.array(base)], lean
     for share in (0.45, 0.3, 0.25):
         points.append(points[-1] + length * share * np.array([math.cos(angle), math.sin(angle)]))
@@ -98,8 +98,8 @@ def draw_hand(rng: np.random.Generator, face: Face, center: Array, angle: float,
 
     Args:
         rng: Random stream.
-        face: Face it is held to; lends skin tone and light.
-        center: Middle of the palm in units.
+        face: The face it is held to, which provides skin tone and light.
+        center: Center of the palm in units.
         angle: Direction of the fingers, radians.
         size: Half width of the palm in units.
         split: Decides the sleeve's texture.
@@ -181,7 +181,7 @@ def _sleeve(rng: np.random.Generator, hand: _Hand, arm: Array, split: str) -> La
 
 
 def hand(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hold a hand to the face, sometimes both: anywhere, or as people rest and hide their faces."""
+    """Hold one or both hands to the face: anywhere, or in resting and hiding poses."""
     head = face.head
     layers = []
     for _ in range(2 if rng.random() < 0.18 else 1):

@@ -1,7 +1,7 @@
 """Geometry, light and skin of one drawn head.
 
-Head coordinates: the face center is (0, 0), x runs to the picture's right in half widths of the
-head, y down in half heights; the chin is at y = 1, the top of the skull at y = -1.
+Head coordinates: the face center is (0, 0), x points to the right of the picture in half widths of
+the head, y down in half heights; the chin is at y = 1, the top of the skull at y = -1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HAIR, NOSE, SKIN = CLASSES.index("hair"), CLASSES.index("nose"), CLASSES.index("
 EAR, NECK, MOUTH = CLASSES.index("ears"), CLASSES.index("belowface"), CLASSES.index("mouth")
 GLASSES, EARRING = CLASSES.index("eye_glass"), CLASSES.index("ear_rings")
 
-NOSE_LIFT = 0.2  # how far the tip of a nose stands out where its outline is drawn
+NOSE_LIFT = 0.2  # how far the tip of the nose protrudes where its outline is drawn
 
 SKIN_TONES: tuple[tuple[float, float, float], ...] = (
     (0.96, 0.8, 0.71), (0.93, 0.73, 0.61), (0.88, 0.65, 0.51), (0.79, 0.55, 0.4),
@@ -36,7 +36,7 @@ HAIR_COLORS: tuple[tuple[float, float, float], ...] = (
 
 @dataclass(frozen=True)
 class Head:
-    """Where the parts of one face lie.
+    """The geometry and colors of one face.
 
     Attributes:
         frame: Pixel size of the picture.
@@ -44,18 +44,18 @@ class Head:
         half: Half width and half height in units.
         roll, yaw, pitch: Pose in radians.
         skin: Skin color, (3,).
-        tone: Place on the light-to-dark scale, 0..1.
+        tone: Position on the light-to-dark scale, 0..1.
         hair: Hair color, (3,).
         light: Lamps of the scene.
-        relief: How strongly the face is modeled, around 1.
+        relief: Strength of the facial relief, around 1.
         age: From 0, smooth, to 1, wrinkled.
-        eye_x, eye_y, mouth_y, nose_y: Places of the parts, head coordinates before turning.
-        mouth_x, nose_x: Half the widths of mouth and nose.
-        nose_tip: How far the nose stands out, half widths of the head.
-        smile: How far the corners of the mouth are drawn up.
-        crooked: How much further one corner is drawn up than the other, as a share of `smile`.
+        eye_x, eye_y, mouth_y, nose_y: Positions of the parts, in head coordinates before rotation.
+        mouth_x, nose_x: Half widths of mouth and nose.
+        nose_tip: How far the nose protrudes, in half widths of the head.
+        smile: How far the corners of the mouth are raised.
+        crooked: How much farther one corner is raised than the other, as a share of `smile`.
         jaw: Half width at the jaw corner and at the chin.
-        asymmetry: Strength of the ways in which the sides differ, see `skew`; 0 is symmetric.
+        asymmetry: Strength of the differences between the sides, see `skew`; 0 is symmetric.
     """
 
     frame: Frame
@@ -84,7 +84,7 @@ class Head:
 
     @property
     def shift(self) -> tuple[float, float]:
-        """How far the middle of the face is moved by turning, head coordinates."""
+        """Shift of the face center caused by the pose, in head coordinates."""
         return 0.62 * math.sin(self.yaw), 0.3 * math.sin(self.pitch)
 
     @property
@@ -101,10 +101,10 @@ class Head:
         return np.concatenate([eyes, nose, corners])
 
     def skew(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """How far the asymmetry of the head moves a place, right and down; head coordinates.
+        """Displacement of a point by the head's asymmetry, right and down, in head coordinates.
 
-        The middle line bends, the chin drifts, one half is wider; eyes and mouth tilt against
-        each other, one side sits lower.
+        The midline bends, the chin shifts, one half is wider; eyes and mouth tilt relative to each
+        other, and one side is lower.
         """
         bend, chin, wider, twist, lower = self.asymmetry
         x, y = np.clip(x, -1, 1), np.clip(y, -1, 1)
@@ -112,13 +112,13 @@ class Head:
         return right, twist * x * y + lower * x
 
     def place(self, points: Points) -> Array:
-        """Move head coordinates (N, 2) to units."""
+        """Convert head coordinates (N, 2) to units."""
         p = np.asarray(points, np.float64)
         p = p + np.stack(self.skew(p[:, 0], p[:, 1]), 1)
         return rotate(p * np.array(self.half), self.roll) + np.array(self.center)
 
     def turn(self, points: Points, lift: float | Array = 0.0) -> Array:
-        """Move points on the front of the face (N, 2) to units, with the perspective of the pose.
+        """Convert points on the front of the face (N, 2) to units, in the perspective of the pose.
 
         Args:
             points: Head coordinates of the unturned face.
@@ -132,7 +132,7 @@ class Head:
 
 
 def skin_color(rng: np.random.Generator) -> tuple[Array, float]:
-    """Draw a skin color (3,) and its place on the light-to-dark scale, 0..1."""
+    """Draw a skin color (3,) and its position on the light-to-dark scale, 0..1."""
     tone = float(rng.random())
     steps = np.linspace(0, 1, len(SKIN_TONES))
     color = np.array([np.interp(tone, steps, [c[i] for c in SKIN_TONES]) for i in range(3)])
@@ -178,7 +178,7 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
 
 
 def outline(head: Head) -> Array:
-    """Trace the head without hair: closed outline in units."""
+    """Return the outline of the head without hair, closed, in units."""
     jaw, chin = head.jaw
     lean, far = 0.16 * math.sin(head.yaw), 0.25 * math.sin(head.yaw)
     points = []

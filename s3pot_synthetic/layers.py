@@ -1,4 +1,4 @@
-"""Layers an occluder is made of, and how they are lit and laid over a face."""
+"""The layers of an occluder, their lighting, and compositing over a face."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from s3pot_synthetic.face import Face
 
 @dataclass(frozen=True)
 class Layer:
-    """One sheet or body of an occluder.
+    """One layer of an occluder.
 
     Attributes:
         mask: Coverage, (S, S) uint8.
         color: RGB triple or picture (S, S, 3), [0, 1].
-        round: How round the body looks: blur in units of the shading that swells it; 0 is flat.
-        alpha: Opacity, 0..1. At 0.6 and above the layer belongs to the occluder; thinner layers are
-            highlights on a body drawn before.
+        round: How round the body looks: blur, in units, of the shading; 0 is flat.
+        alpha: Opacity, 0..1. From 0.6 on, the layer belongs to the occluder; more transparent
+            layers are highlights on an earlier layer.
         thing: Number of the occluder it belongs to, from 0.
     """
 
@@ -32,11 +32,11 @@ class Layer:
     thing: int = 0
 
 
-SOLID = 0.6  # the least opacity of a layer that counts as occluder
+SOLID = 0.6  # minimum opacity of a layer that counts as occluder
 
 
 def coverage(layers: Sequence[Layer]) -> Array:
-    """Unite the layers that hide what is below them: mask (S, S) uint8."""
+    """Return the union of the layers that hide what is below them: mask (S, S) uint8."""
     total = np.zeros_like(layers[0].mask)
     for layer in layers:
         if layer.alpha >= SOLID:
@@ -45,14 +45,14 @@ def coverage(layers: Sequence[Layer]) -> Array:
 
 
 def target(rng: np.random.Generator, face: Face) -> Array:
-    """Draw a place on the face: (2,) units."""
+    """Draw a position on the face: (2,) units."""
     return face.head.turn([(rng.uniform(-0.6, 0.6), rng.uniform(-0.45, 0.75))])[0]
 
 
 def compose(rng: np.random.Generator, face: Face, layers: Sequence[Layer]) -> Array:
-    """Lay an occluder and its cast shadow over a face.
+    """Composite an occluder and its cast shadow over a face.
 
-    The shadow is part of the picture, not of the occluder's mask.
+    The shadow belongs to the picture, not to the occluder's mask.
 
     Returns:
         (S, S, 3) float32, [0, 1].
@@ -77,15 +77,15 @@ def compose(rng: np.random.Generator, face: Face, layers: Sequence[Layer]) -> Ar
 
 
 def _light_before(rng: np.random.Generator, face: Face) -> Array:
-    """Light what is held before a face: factors (S, S, 3) float32.
+    """Compute the light on an object in front of a face: factors (S, S, 3) float32.
 
-    As a rule it is the light of the face without its relief; a composite brings its own.
+    Usually it is the light of the face without its relief; composites have their own light.
     """
     light, size = face.head.light, face.head.frame.size
     if rng.random() < 0.2:
         return np.full((size, size, 3), rng.uniform(0.7, 1.15), np.float32)
     coarse = cv2.resize(face.light, (6, 6), interpolation=cv2.INTER_AREA)
-    share = np.float32(rng.uniform(0.2, 0.75))  # the rest does not see the head's shadow side
+    share = np.float32(rng.uniform(0.2, 0.75))  # the rest is not affected by the head's shadow side
     coarse = share * coarse + (1 - share) * np.float32(0.92 * light.exposure)
     coarse = coarse * np.float32(rng.uniform(0.88, 1.1))
     field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -107,11 +107,11 @@ def _lay(canvas: Canvas, layer: Layer, lamp: Sequence[float], exposure: Array) -
 
 
 def swell(mask: Array, sigma: float, lamp: Sequence[float]) -> Array:
-    """Light a flat shape as if it were round.
+    """Shade a flat shape as if it were round.
 
     Args:
         mask: Shape, (H, W) uint8.
-        sigma: Blur in pixels that makes its height; about a third of its width.
+        sigma: Blur in pixels that creates its height; about a third of its width.
         lamp: Direction of the light.
 
     Returns:

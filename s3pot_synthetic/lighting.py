@@ -1,6 +1,6 @@
-"""Lamps, and the light they leave on a head.
+"""Lamps, and their light on a head.
 
-Light is reckoned as photometry does (sums of lamps, shadows, highlights) and turned into factors
+Light is computed photometrically (as sums of lamps, shadows, highlights) and converted to factors
 for painted colors at the end: a painted color is about the 2.2th root of a reflectance.
 """
 
@@ -19,12 +19,12 @@ _GAMMA = 1 / 2.2
 
 @dataclass(frozen=True)
 class Lamp:
-    """A lamp at a distance.
+    """A distant lamp.
 
     Attributes:
         toward: Unit vector to the lamp: right, down, to the viewer.
         color: RGB strength, about 1.
-        hard: Sharpness of its shadows, 0 (the sky) to 1 (the sun).
+        hard: Sharpness of its shadows, from 0 (the sky) to 1 (the sun).
     """
 
     toward: tuple[float, float, float]
@@ -34,11 +34,11 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Light:
-    """The light of a scene: a main lamp, an even fill, and perhaps further lamps.
+    """The light of a scene: a main lamp, ambient light, and possibly further lamps.
 
     Attributes:
         toward: Unit vector to the main lamp: right, down, to the viewer.
-        ambient: Share of light that has no direction, 0..1.
+        ambient: Share of ambient light, 0..1.
         gloss: Strength of highlights on skin.
         hard: Sharpness of the main lamp's shadows, 0..1.
         exposure: Brightness of the lit side of a face, as a factor for painted colors.
@@ -93,7 +93,7 @@ def draw_light(rng: np.random.Generator) -> Light:
             others.append(Lamp(toward, (red, green, blue), rng.uniform(0, 1)))
     exposure = float(np.clip(rng.normal(1.02, 0.08), 0.78, 1.2))
     draw = rng.random()
-    if draw < 0.13:  # over-exposed
+    if draw < 0.13:  # overexposed
         exposure = rng.uniform(1.15, 1.45)
     elif draw < 0.22:  # dark
         exposure = rng.uniform(0.45, 0.75)
@@ -111,7 +111,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 def cast_shadow(
     height: Array, toward: tuple[float, float, float], hard: float, cell: float
 ) -> Array:
-    """March from every cell towards a lamp: share of the lamp that is seen, (H, W) float32.
+    """March from every cell towards a lamp: visible share of the lamp, (H, W) float32.
 
     Args:
         height: Surface heights, (H, W) float32.
@@ -132,7 +132,7 @@ def cast_shadow(
 
 
 def to_painted(light: Array) -> Array:
-    """Turn amounts of light into factors for painted colors."""
+    """Convert amounts of light to factors for painted colors."""
     return np.asarray(cv2.pow(np.maximum(light, 0), _GAMMA))
 
 

@@ -1,4 +1,4 @@
-"""What lies on the skin and is no occlusion: beard, blush, freckles, tattoos, thrown shadows."""
+"""Marks on the skin that are not occlusions: beard, blush, freckles, tattoos, cast shadows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def skin_marks(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array
 
 
 def _crows_feet(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -> None:
-    """Draw fine lines that leave the outer corners of the eyes, and others below the eyes."""
+    """Draw fine lines at the outer corners of the eyes, and below the eyes."""
     lines = canvas.frame.empty()
     for side in (-1, 1):
         start = np.array([side * (head.eye_x + 0.21), head.eye_y])
@@ -74,7 +74,7 @@ def _tattoo(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -
 
 
 def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, surface: Array) -> str:
-    """Draw stubble, a moustache, a goatee or a full beard; gives its name."""
+    """Draw stubble, a mustache, a goatee or a full beard; returns its name."""
     name = pick(rng, ("full", "stubble", "stubble", "goatee", "moustache"))
     low, y = head.nose_y + 0.085, head.mouth_y
     lip = [
@@ -136,9 +136,9 @@ def _hang(rng: np.random.Generator, head: Head, canvas: Canvas, hairs: Array) ->
 
 
 def thrown_light(rng: np.random.Generator, canvas: Canvas) -> str:
-    """Throw the shadow of something outside, or a patch of light, over the whole picture.
+    """Cast the shadow of something outside, or a patch of light, over the whole picture.
 
-    Nothing of it is an occlusion: raw and clean picture both have it. Gives its name.
+    It is not an occlusion: the raw and the clean picture both have it. Returns its name.
     """
     frame = canvas.frame
     kind = pick(rng, ("edge", "blinds", "leaves", "patch"))

@@ -1,7 +1,7 @@
 """Surfaces with the statistics of photographs: noise of all scales, edges, blur, prints.
 
-Every surface is a gray field of a bank that is made once per process, cut at a random place and
-scale and sent through a random palette. None of the patterns that are held out for `bench` is
+Every surface is a gray field from a bank that is built once per process, cropped at a random
+position and scale and mapped through a random palette. None of the patterns held out for `bench` is
 in the banks (see `textures.BENCH_TEXTURES`).
 """
 
@@ -16,18 +16,18 @@ import numpy as np
 from s3pot_synthetic.canvas import Array, pick
 
 BANK_SIDE = 512
-_SPECTRA = (0.7, 0.9, 1.1, 1.1, 1.3, 1.6, 2.0)  # amplitude falls with frequency to this power
+_SPECTRA = (0.7, 0.9, 1.1, 1.1, 1.3, 1.6, 2.0)  # powers by which the amplitude falls
 
 
 def _to_bytes(field: Array) -> Array:
-    """Stretch a field to 0..255, cutting the outermost percent on either side."""
+    """Stretch a field to 0..255, clipping one percent at either end."""
     low, high = np.percentile(field, (1, 99))
     scaled = (field - low) / max(float(high - low), 1e-6)
     return np.round(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
 
 
 def _power_law(rng: np.random.Generator, power: float, stretch: float = 1.0) -> Array:
-    """Make noise whose amplitude falls as frequency ** -power; `stretch` draws it out in x."""
+    """Generate noise whose amplitude falls as frequency ** -power, stretched in x by `stretch`."""
     frequency_y = np.fft.fftfreq(BANK_SIDE)[:, None]
     frequency_x = np.fft.rfftfreq(BANK_SIDE)[None, :] * stretch
     radius = np.maximum(np.hypot(frequency_x, frequency_y), 1 / BANK_SIDE)
@@ -36,7 +36,7 @@ def _power_law(rng: np.random.Generator, power: float, stretch: float = 1.0) -> 
 
 
 def _dead_leaves(rng: np.random.Generator, smallest: float, kind: str) -> Array:
-    """Cover a plane with shapes of all sizes; gives edges as photographs have them."""
+    """Cover a plane with shapes of all sizes, which gives edges like those in photographs."""
     field = np.zeros((BANK_SIDE, BANK_SIDE), np.uint8)
     for _ in range(900):
         radius = smallest / math.sqrt(1 - rng.uniform(0, 1 - (smallest / 180) ** 2))
@@ -52,7 +52,7 @@ def _dead_leaves(rng: np.random.Generator, smallest: float, kind: str) -> Array:
 
 
 def _bokeh(rng: np.random.Generator) -> Array:
-    """Spread lights out of focus over a dark, smooth ground."""
+    """Draw out-of-focus lights on a dark, smooth background."""
     field = 0.25 * _to_bytes(_power_law(rng, 2.0)).astype(np.float32)
     for _ in range(int(rng.integers(25, 70))):
         light = np.zeros((BANK_SIDE, BANK_SIDE), np.float32)
@@ -63,7 +63,7 @@ def _bokeh(rng: np.random.Generator) -> Array:
 
 
 def _scribble(rng: np.random.Generator) -> Array:
-    """Print letters, lines and squiggles on a plain ground."""
+    """Draw letters, lines and squiggles on a plain background."""
     field = np.full((BANK_SIDE, BANK_SIDE), 230, np.uint8)
     for _ in range(int(rng.integers(30, 80))):
         shade, thick = int(rng.integers(0, 200)), int(rng.integers(1, 7))
@@ -79,7 +79,7 @@ def _scribble(rng: np.random.Generator) -> Array:
 
 
 def _bands(rng: np.random.Generator) -> Array:
-    """Lay bands of random widths side by side."""
+    """Draw bands of random widths side by side."""
     edges = np.sort(rng.uniform(0, BANK_SIDE, int(rng.integers(12, 70))))
     shades = rng.uniform(0, 1, len(edges) + 1)
     line = shades[np.searchsorted(edges, np.arange(BANK_SIDE))]
@@ -89,7 +89,7 @@ def _bands(rng: np.random.Generator) -> Array:
 
 @functools.lru_cache(maxsize=1)
 def banks() -> dict[str, list[Array]]:
-    """Make the gray fields once per process: (512, 512) uint8 each, by kind, read-only."""
+    """Build the gray fields once per process: (512, 512) uint8 each, by kind, read-only."""
     rng = np.random.default_rng(20250611)
     smooth = [_to_bytes(_power_law(rng, power)) for power in _SPECTRA]
     drawn_out = [_to_bytes(_power_law(rng, power, 12.0)) for power in (0.9, 1.2, 1.6)]
@@ -117,7 +117,7 @@ _KINDS = (
 
 
 def gray_field(rng: np.random.Generator, height: int, width: int, kind: str | None = None) -> Array:
-    """Cut a turned and scaled window out of a bank: (height, width) uint8.
+    """Crop a rotated and scaled window from a bank: (height, width) uint8.
 
     Args:
         rng: Random stream.
@@ -135,11 +135,11 @@ def gray_field(rng: np.random.Generator, height: int, width: int, kind: str | No
 
 
 def palette(rng: np.random.Generator, base: Array | None = None) -> Array:
-    """Draw a way through color space: (256, 1, 3) uint8 look-up table.
+    """Draw a path through color space: (256, 1, 3) uint8 lookup table.
 
     Args:
         rng: Random stream.
-        base: RGB color in the middle of the way, (3,); at random when None.
+        base: RGB color in the middle of the path, (3,); None draws one at random.
     """
     middle = rng.uniform(0.05, 0.95) if base is None else 0.0
     if base is None:
@@ -165,13 +165,13 @@ def surface(
     base: Array | None = None,
     kind: str | None = None,
 ) -> Array:
-    """Draw a surface as photographs show them: (height, width, 3) uint8 RGB.
+    """Draw a surface like those in photographs: (height, width, 3) uint8 RGB.
 
     Args:
         rng: Random stream.
         height: Rows.
         width: Columns.
-        base: Main color, (3,) in [0, 1]; at random when None.
+        base: Main color, (3,) in [0, 1]; None draws one at random.
         kind: Name of a bank, at random when None.
     """
     field = gray_field(rng, height, width, kind)

@@ -1,4 +1,4 @@
-"""Common occluders that are just things: phones, cups, books, cloths, patches, veils, glass."""
+"""Common occluders that are objects: phones, cups, books, cloths, patches, veils, glasses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s3pot_synthetic.textures import any_color, noise, texture
 
 
 def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hold a phone, cup, book, ball or card before the face, often with the hand in sight."""
+    """Hold a phone, cup, book, ball or card in front of the face, often with a visible hand."""
     frame, place, angle = face.head.frame, target(rng, face), rng.normal(0, 0.35)
     kind = pick(rng, ("phone", "cup", "book", "ball", "card"))
     cloth, layers = texture(rng, frame, split, any_color(rng)), []
@@ -69,7 +69,7 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def cloth(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hang a piece of cloth or paper before the face: irregular outline, folds."""
+    """Hang a piece of cloth or paper in front of the face: irregular outline, folds."""
     frame, place = face.head.frame, target(rng, face)
     turns = np.sort(rng.random(9)) * 2 * math.pi
     radius = rng.uniform(24, 58) * np.clip(1 + rng.normal(0, 0.28, 9), 0.4, 1.7)
@@ -89,7 +89,7 @@ def cloth(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Press something shapeless and skin-colored to the face: a shoulder, another cheek."""
+    """Press something shapeless and skin-colored against the face: a shoulder, another cheek."""
     surface, frame = hand_surface(rng, face)[1], face.head.frame
     angle, size = rng.uniform(0, 2 * math.pi), rng.uniform(20, 44)
     along = np.array([math.cos(angle), math.sin(angle)])
@@ -105,7 +105,7 @@ def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def veil(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hang something half transparent before the face: gauze, tinted film, smoke-gray glass."""
+    """Hang something semi-transparent in front of the face: gauze, tinted film, smoked glass."""
     frame, place = face.head.frame, target(rng, face)
     radii = rng.uniform(30, 75), rng.uniform(22, 60)
     shape = ellipse(place, radii, rng.normal(0, 0.7), 48, rng.uniform(2, 12))
@@ -121,7 +121,7 @@ def veil(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def tumbler(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Drink from a glass of something: cloudy glass, colored drink, bright edges."""
+    """Drink from a glass: cloudy glass, colored drink, bright edges."""
     head, frame = face.head, face.head.frame
     place = head.turn([(rng.normal(0, 0.2), head.mouth_y + rng.uniform(-0.05, 0.25))], 0.2)[0]
     wide, tall, angle = rng.uniform(18, 30), rng.uniform(30, 48), rng.normal(0, 0.25)

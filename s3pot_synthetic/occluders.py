@@ -13,7 +13,7 @@ from s3pot_synthetic.layers import Layer
 
 Occluder = Callable[[np.random.Generator, Face, str], "list[Layer]"]
 
-# Kinds of every split with their relative frequency.
+# Kinds of both splits with their relative frequencies.
 TRAIN_KINDS: dict[str, tuple[Occluder, float]] = {
     "hand": (hand, 4.0),
     "hair_strands": (things.hair_strands, 0.9),
@@ -33,7 +33,7 @@ TRAIN_KINDS: dict[str, tuple[Occluder, float]] = {
     "cutlery": (composites.cutlery, 1.0),
     "pane": (composites.pane, 0.7),
 }
-# Kinds that only the held-out split draws.
+# Kinds that only the held-out split contains.
 BENCH_KINDS: dict[str, tuple[Occluder, float]] = {
     "fan": (occluders_bench.fan, 1.0),
     "scarf": (occluders_bench.scarf, 1.0),
@@ -45,13 +45,13 @@ BENCH_KINDS: dict[str, tuple[Occluder, float]] = {
 
 
 def draw_kind(rng: np.random.Generator, split: str) -> str:
-    """Draw an occluder kind; in `bench` one of its own kinds half of the time."""
+    """Draw an occluder kind; in `bench`, a held-out kind half of the time."""
     kinds = BENCH_KINDS if split == "bench" and rng.random() < 0.5 else TRAIN_KINDS
     weights = np.array([weight for _, weight in kinds.values()])
     return list(kinds)[int(rng.choice(len(kinds), p=weights / weights.sum()))]
 
 
 def draw_occluder(rng: np.random.Generator, face: Face, split: str, kind: str) -> list[Layer]:
-    """Draw one occluder of a kind as layers, first one lowest."""
+    """Draw one occluder of a kind as layers, from the lowest to the highest."""
     painter = {**TRAIN_KINDS, **BENCH_KINDS}[kind][0]
     return painter(rng, face, split)

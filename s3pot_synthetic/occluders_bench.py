@@ -1,4 +1,4 @@
-"""Occluders that only `bench` draws: fan, scarf, ice cream, bandage, crossed arms, bouquet."""
+"""Occluders that only `bench` contains: fan, scarf, ice cream, bandage, crossed arms, bouquet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s3pot_synthetic.textures import any_color, noise, texture
 
 
 def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Open a folding fan before a part of the face."""
+    """Open a folding fan in front of a part of the face."""
     frame, place = face.head.frame, target(rng, face)
     lean, size, opened = rng.normal(0, 0.6), rng.uniform(70, 110), rng.uniform(0.8, 1.2)
     pivot = place + rotate(np.array([[0.0, size * 0.8]]), lean)[0]
@@ -94,7 +94,7 @@ def ice_cream(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Stick plasters on the face or wind gauze around the head; much of it skin-colored."""
+    """Stick adhesive bandages on the face or wind gauze around the head, mostly skin-colored."""
     head, frame, layers = face.head, face.head.frame, []
     skin_like = np.clip(
         head.skin * 0.9 + np.array([0.09, 0.06, 0.04]) + rng.normal(0, 0.03, 3), 0, 1

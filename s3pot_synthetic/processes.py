@@ -1,4 +1,4 @@
-"""Drawing is shared among processes."""
+"""Parallel drawing in several processes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def draw_each(
     """Draw every item, in fresh processes with one OpenCV thread each, or in this one.
 
     Args:
-        draw: Must be importable by its name, for the processes.
-        items: What is drawn.
-        workers: Processes; with fewer than two workers or items, this process draws.
-        chunk: Items that a process takes at a time.
-        nice: By how much the processes give way to others.
+        draw: The drawing function; the processes must be able to import it by name.
+        items: The items to draw.
+        workers: Number of processes; with fewer than two workers or items, this process draws.
+        chunk: Number of items that a process takes at a time.
+        nice: The niceness of the processes.
 
     Yields:
-        What was drawn, in the order of the items.
+        The results, in the order of the items.
     """
     if workers < 2 or len(items) < 2:
         yield from map(draw, items)

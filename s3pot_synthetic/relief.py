@@ -1,8 +1,8 @@
-"""The form of a face as a height map, and where every pixel lies on it.
+"""The relief of a face as a height map, and the position of every pixel on it.
 
-The map lives in the coordinates of the unturned head (see `head`): (MAP_SIDE, MAP_SIDE) cells
-over [-REACH, REACH] in both directions; heights are in half widths of the head. It is a sum of
-bumps with separable profiles, so that it costs one product of two small matrices.
+The map uses the coordinates of the frontal head (see `head`): (MAP_SIDE, MAP_SIDE) cells over
+[-REACH, REACH] in both directions; heights are in half widths of the head. It is a sum of bumps
+with separable profiles, so that it costs one product of two small matrices.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _NEWTON_STEPS = 3
 
 @dataclass(frozen=True)
 class Place:
-    """Where the pixels of the coarse grid lie on the head; all fields (COARSE, COARSE) float32.
+    """Positions of the coarse grid's pixels on the head; all fields (COARSE, COARSE) float32.
 
     Attributes:
-        across, down: Coordinates in the picture plane of the head, outline at 1.
-        u, v: Coordinates on the unturned face.
+        across, down: Coordinates in the picture plane of the head, with the outline at 1.
+        u, v: Coordinates on the frontal face.
         height: Relief at (u, v), half widths.
     """
 
@@ -40,7 +40,7 @@ class Place:
 
 
 def bumps_map(bumps: list[tuple[float, float, float, float, float, float]]) -> Array:
-    """Sum bumps with normal profiles into a map.
+    """Sum bumps with Gaussian profiles to a map.
 
     Args:
         bumps: x, y, spread in x, spread upwards, spread downwards, height of each.
@@ -57,14 +57,14 @@ def bumps_map(bumps: list[tuple[float, float, float, float, float, float]]) -> A
 
 
 def sample_map(field: Array, u: Array, v: Array) -> Array:
-    """Read a map at face coordinates: same shape as `u` and `v`."""
+    """Sample a map at face coordinates: same shape as `u` and `v`."""
     scale = np.float32((MAP_SIDE - 1) / (2 * REACH))
     columns, rows = (u + np.float32(REACH)) * scale, (v + np.float32(REACH)) * scale
     return cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def draw_relief(rng: np.random.Generator, head: Head) -> Array:
-    """Draw the form of one face: (MAP_SIDE, MAP_SIDE) float32."""
+    """Draw the relief of one face: (MAP_SIDE, MAP_SIDE) float32."""
     eye_x, eye_y, nose_y, mouth_y = head.eye_x, head.eye_y, head.nose_y, head.mouth_y
     wing, tip, age = head.nose_x * 0.72, head.nose_tip, head.age
     middle = (eye_y + nose_y) / 2
@@ -72,7 +72,7 @@ def draw_relief(rng: np.random.Generator, head: Head) -> Array:
         (0.0, eye_y, 0.075, 0.09, 0.12, 0.35 * tip),  # root of the nose
         (0.0, middle, 0.07, 0.1, 0.1, 0.5 * tip),  # its ridge
         (0.0, nose_y - 0.01, 0.09, 0.1, 0.04, 0.85 * tip),  # its tip
-        (0.0, 0.46, 0.3, 0.13, 0.2, 0.07),  # the mouth stands out
+        (0.0, 0.46, 0.3, 0.13, 0.2, 0.07),  # the mouth protrudes
         (0.0, mouth_y - 0.035, 0.17, 0.025, 0.02, 0.03),  # lips
         (0.0, mouth_y + 0.045, 0.14, 0.025, 0.03, 0.04),
         (0.0, mouth_y, 0.2, 0.012, 0.012, -0.03),
@@ -108,7 +108,7 @@ def draw_relief(rng: np.random.Generator, head: Head) -> Array:
 
 
 def locate(head: Head, relief: Array) -> Place:
-    """Find what point of a turned head every pixel of the coarse grid shows."""
+    """Find the point of the posed head that every pixel of the coarse grid shows."""
     x, y = unit_grid(COARSE)
     cos, sin = math.cos(head.roll), math.sin(head.roll)
     dx, dy = x - np.float32(head.center[0]), y - np.float32(head.center[1])
@@ -138,9 +138,9 @@ def locate(head: Head, relief: Array) -> Place:
 
 
 def normals(head: Head, place: Place) -> tuple[Array, Array, Array]:
-    """Give the directions of the surface on the coarse grid: right, down, to the viewer."""
+    """Return the surface normals on the coarse grid: right, down, to the viewer."""
     u, v = place.u, place.v
-    # A face is flatter in front than a ball, and turns away faster at the sides.
+    # A face is flatter in front than a sphere, and curves away faster at the sides.
     flat_x = np.float32(0.9) * u * np.abs(u) ** np.float32(0.45)
     flat_y = np.float32(0.62) * v * np.abs(v) ** np.float32(0.6)
     front = np.sqrt(np.clip(1 - flat_x**2 - flat_y**2, 0.05, 1))
@@ -148,7 +148,7 @@ def normals(head: Head, place: Place) -> tuple[Array, Array, Array]:
     normal_x, normal_z = flat_x * cos + front * sin, front * cos - flat_x * sin
     cos, sin = np.float32(math.cos(head.pitch)), np.float32(math.sin(head.pitch))
     normal_y, normal_z = flat_y * cos + normal_z * sin, normal_z * cos - flat_y * sin
-    # Near the outline every surface turns away from the viewer.
+    # Near the outline every surface faces away from the viewer.
     rim = np.clip((np.hypot(place.across, 0.8 * place.down) - 0.7) / 0.3, 0, 1) ** 2
     normal_x += rim * (np.float32(0.96) * np.clip(place.across, -1, 1) - normal_x)
     normal_y += rim * (np.float32(0.7) * np.clip(place.down, -1, 1) - normal_y)

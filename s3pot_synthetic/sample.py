@@ -1,4 +1,4 @@
-"""One sample: an occluded face, the same face without the occluder, and the truth about both."""
+"""One sample: an occluded face, the same face without the occluder, and the ground truth."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from s3pot_synthetic.occluders import draw_kind, draw_occluder
 
 SPLITS: dict[str, int] = {"train": 1, "bench": 2}
 MIN_SIZE = 32
-_SHARES = (0.05, 0.6)  # wanted occluded share of the region
+_SHARES = (0.05, 0.6)  # target range of the occluded share of the region
 _TRIES = 8
 
 
 @dataclass(frozen=True)
 class FaceSample:
-    """A drawn pair with its truth; S is the side in pixels.
+    """A drawn pair with its ground truth; S is the side in pixels.
 
     Clear glasses are part of the face (class 10); dark sunglasses are an occluder, in every split.
-    Light, cast shadows, highlights, make-up, beard, freckles and tattoos are never occlusion.
+    Light, cast shadows, highlights, makeup, beard, freckles and tattoos are never occlusions.
 
     Attributes:
         raw: The occluded face, (S, S, 3) uint8 RGB.
@@ -39,9 +39,9 @@ class FaceSample:
         occlusion: `occluder` on the prompt region of the clean face, (S, S) bool.
         meta: Plain values: seed, index, split, size, kinds, difficulty, colors, pose, shares.
         landmarks: Eyes, tip of the nose, corners of the mouth in pixels, left in the picture
-            first, (5, 2) float32; also where they are hidden or outside of the picture.
-        person: Coverage of the person without the occluder, with hair, hat and clothes,
-            (S, S) uint8, 0..255: a matte to put the person before something else.
+            first, (5, 2) float32; also if they are hidden or outside the picture.
+        person: Coverage of the person without the occluder, with hair, hat and clothes, (S, S)
+            uint8, 0..255: a matte for placing the person in front of something else.
     """
 
     raw: Array
@@ -56,12 +56,12 @@ class FaceSample:
 
 @dataclass(frozen=True)
 class Scene:
-    """A sample together with what it was made of.
+    """A sample together with its components.
 
     Attributes:
-        sample: What `draw_face` gives.
-        face: The face before the camera.
-        layers: Layers of the occluders, first one lowest.
+        sample: The result of `draw_face`.
+        face: The face before the camera effects.
+        layers: Layers of the occluders, from the lowest to the highest.
     """
 
     sample: FaceSample
@@ -76,9 +76,9 @@ def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 
 
     Args:
         index: Number of the sample, from 0.
-        size: Side in pixels, at least 32; the scene is the same at every size, save for noise.
-        split: `train`, or `bench`, which also has occluder kinds and textures of its own.
-        seed: Number of the whole set, from 0.
+        size: Side in pixels, at least 32; the scene is the same at every size, except for noise.
+        split: `train`, or `bench`, which also has held-out occluder kinds and textures.
+        seed: Seed of the whole set, from 0.
 
     Raises:
         S3potError: An argument is out of range.
@@ -143,7 +143,7 @@ def _check(index: int, size: int, split: str, seed: int) -> None:
 
 
 def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str], list[Layer]]:
-    """Draw occluders until a sensible part of the face is hidden; 8 % of samples hide nothing."""
+    """Draw occluders until they hide a suitable share of the face; 8 % of samples have none."""
     nothing, several = rng.random() < 0.08, rng.random() < 0.18
     if nothing and rng.random() < 0.5:
         return [], []
@@ -167,7 +167,7 @@ def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str]
 
 
 def _beside(face: Face, layer: Layer) -> Layer:
-    """Push a layer off the face, towards the nearer side of the picture."""
+    """Move a layer off the face, towards the nearer side of the picture."""
     size = face.head.frame.size
     side = 1 if face.head.center[0] < 128 else -1
     move = np.array([[1, 0, side * 0.46 * size], [0, 1, 0]], np.float32)
@@ -182,12 +182,12 @@ def difficulty(
 ) -> dict[str, object]:
     """Grade how hard an occlusion is to see.
 
-    One point for a mean color within 0.2 of the visible skin's (two within 0.11), one for a layer
-    that lets light through, one when eroding by 3/256 of the side eats more than 60 % of it.
-    No point is `easy`, one is `medium`, more are `hard`; no occlusion is `easy`.
+    There is one point for a mean color within 0.2 of the visible skin's (two within 0.11), one for
+    a translucent layer, and one if eroding by 3/256 of the side removes more than 60 % of it. No
+    points mean `easy`, one means `medium`, more mean `hard`; no occlusion is `easy`.
 
     Returns:
-        `difficulty`, `colour_distance` (RGB, 0..1.73; null when nothing is hidden), `opacity`,
+        `difficulty`, `colour_distance` (RGB, 0..1.73; null if nothing is hidden), `opacity`,
         `thinness` (0..1).
     """
     if not occlusion.any():

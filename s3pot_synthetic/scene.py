@@ -1,4 +1,4 @@
-"""What surrounds the face: background, neck, clothes, hats."""
+"""The surroundings of the face: background, neck, clothes, hats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
     """Draw a background with clutter, mostly out of focus.
 
     Returns:
-        Picture, (S, S, 3) float32, and the numbers of the things in it, (S, S) int16, 0 behind all.
+        Picture, (S, S, 3) float32, and the numbers of the objects in it, (S, S) int16, 0 behind
+        all.
     """
     segments = np.zeros((frame.size, frame.size), np.int16)
     kind = rng.random()
@@ -37,7 +38,7 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
         picture = np.empty((frame.size, frame.size, 3), np.float32)
         picture[:] = plain
         picture *= spread(1 + np.float32(rng.uniform(0.01, 0.08)) * noise(rng, frame, "cloud"))
-    elif kind < 0.75:  # a place as photographs show it
+    elif kind < 0.75:  # a place like those in photographs
         picture = surface(rng, frame.size, frame.size).astype(np.float32) / np.float32(255)
     else:
         picture = texture(rng, frame, split, any_color(rng, 0.15))
@@ -61,7 +62,7 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
 
 
 def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array) -> Array:
-    """Add one thing to the background, in place; gives its mask, (S, S) uint8."""
+    """Add one object to the background, in place; returns its mask, (S, S) uint8."""
     center, kind = rng.uniform(-20, 276, 2), int(rng.integers(4))
     if kind == 0:  # a piece of furniture, a window, a book
         shape = ellipse(center, rng.uniform(15, 90, 2), rng.normal(0, 0.1), 40, 12)
@@ -82,7 +83,7 @@ def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array)
 def neck_and_clothes(
     rng: np.random.Generator, head: Head, canvas: Canvas, column_light: Array, split: str
 ) -> None:
-    """Draw the neck with the shadow of the chin, and something to wear.
+    """Draw the neck with the shadow of the chin, and clothes.
 
     Args:
         rng: Random stream.
@@ -116,7 +117,7 @@ def neck_and_clothes(
 
 
 def hat(rng: np.random.Generator, head: Head, canvas: Canvas, split: str) -> None:
-    """Draw a beanie, a cap or a headband; like cloth it is background to the parser."""
+    """Draw a beanie, a cap or a headband; like cloth, it is background in the parsing."""
     low, frame = -rng.uniform(0.42, 0.6), canvas.frame
     cloth = texture(rng, frame, split, any_color(rng))
     crown = [(-1.08, low + 0.1), (-1.08, -0.75), (-0.75, -1.2), (0, -1.33), (0.75, -1.2)]

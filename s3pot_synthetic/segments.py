@@ -1,7 +1,7 @@
-"""Pictures in which every segment is known, to teach a segmenter to obey its prompts.
+"""Pictures in which every segment is known, to teach a segmenter to follow its prompts.
 
-`texture_scene` lays arbitrary shapes with arbitrary surfaces over each other, quickly.
-`draw_scene_segments` gives all parts of a drawn face, its surroundings and its occluders.
+`texture_scene` quickly draws arbitrary overlapping shapes with arbitrary surfaces.
+`draw_scene_segments` returns all parts of a drawn face, its surroundings and its occluders.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class SceneSegments:
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
-        parts: Finest segments, (S, S) int16: 0 is what lies behind everything, every other number
-            is one part of a thing (an eye, a finger, a shirt); numbers may be missing.
-        things: Whole things, (S, S) int16: the face (without hair, ears, neck), hair, clothes,
-            each occluder, each thing of the background; 0 as above.
+        parts: Finest segments, (S, S) int16: 0 is the background behind everything, and every other
+            number is one part of an object (an eye, a finger, a shirt); numbers may be missing.
+        things: Whole objects, (S, S) int16: the face (without hair, ears, neck), hair, clothes,
+            each occluder, each object in the background; 0 as above.
     """
 
     image: Array
@@ -41,15 +41,15 @@ class SceneSegments:
 
 
 def texture_scene(rng: np.random.Generator, size: int = 256) -> tuple[Array, Array]:
-    """Lay 5 to 40 shapes of any form, surface, contrast, blur and shade over each other.
+    """Draw 5 to 40 overlapping shapes of any form, surface, contrast, blur and shading.
 
     Args:
         rng: Random stream; the same state gives the same bytes.
         size: Side in pixels.
 
     Returns:
-        Image, (S, S, 3) uint8 RGB, and segments, (S, S) int16: 0 behind everything, then one
-        number for every shape, of which some may be hidden altogether.
+        Image, (S, S, 3) uint8 RGB, and segments, (S, S) int16: 0 behind everything, then one number
+        for every shape, some of which may be completely hidden.
     """
     image = surface(rng, size, size)
     ids = np.zeros((size, size), np.int16)
@@ -74,7 +74,7 @@ def texture_scene(rng: np.random.Generator, size: int = 256) -> tuple[Array, Arr
 def draw_scene_segments(
     index: int, size: int = 256, split: str = "train", *, seed: int = 0
 ) -> SceneSegments:
-    """Draw the sample that `draw_face` draws for the same arguments, with all of its segments.
+    """Draw the same sample as `draw_face` with the same arguments, with all of its segments.
 
     Raises:
         S3potError: An argument is out of range.
@@ -100,7 +100,7 @@ def _outlines(rng: np.random.Generator, center: Array, radius: float) -> list[Ar
     """Draw a shape in pixels: closed outlines (N, 2), filled by the even-odd rule."""
     kind = rng.random()
     angle = rng.uniform(0, 2 * math.pi)
-    if kind < 0.3:  # disc, egg, box with round corners, box
+    if kind < 0.3:  # disc, egg, box with rounded corners, box
         radii = (radius, radius * rng.uniform(0.3, 1.0))
         outline = ellipse(center, radii, angle, 40, pick(rng, (2.0, 2.0, 3.0, 6.0, 30.0)))
     elif kind < 0.55:  # blob or star-shaped polygon
@@ -130,7 +130,7 @@ def _outlines(rng: np.random.Generator, center: Array, radius: float) -> list[Ar
 
 
 def _comb(rng: np.random.Generator, teeth: int, radius: float, wide: float) -> Array:
-    """Draw a root with teeth that point up: (N, 2) about the origin."""
+    """Draw a base with teeth that point up: (N, 2) around the origin."""
     pitch = 2 * radius / teeth
     points = [(-radius, radius * 0.9), (-radius, 0.0)]
     for i in range(teeth):
@@ -173,7 +173,7 @@ def _fill(rng: np.random.Generator, below: Array, mask: Array) -> Array:
     """Draw the surface of a shape, (H, W, 3) uint8: any texture, shaded flat, slanted or round."""
     height, width = mask.shape
     base = None
-    if rng.random() < 0.25:  # nearly the color of what lies below: hard to tell apart
+    if rng.random() < 0.25:  # nearly the color of what lies below: hard to distinguish
         base = np.clip(below.mean((0, 1)) / 255 + rng.normal(0, 0.06, 3), 0, 1)
     fill = surface(rng, height, width, base)
     shape = rng.random()
@@ -201,7 +201,7 @@ def _fill(rng: np.random.Generator, below: Array, mask: Array) -> Array:
 
 
 def _cast_shadow(rng: np.random.Generator, image: Array, mask: Array, low: Array) -> None:
-    """Darken what lies beside a shape, in place."""
+    """Darken the surroundings of a shape, in place."""
     side = image.shape[0]
     shift = low + np.round(rng.normal(0, 0.015 * side, 2)).astype(int)
     start = np.maximum(shift, 0)
@@ -216,7 +216,7 @@ def _cast_shadow(rng: np.random.Generator, image: Array, mask: Array, low: Array
 
 
 def _uneven_light(rng: np.random.Generator, image: Array) -> Array:
-    """Let the light fall off across the picture, or in soft or hard patches."""
+    """Vary the light across the picture, or in soft or hard patches."""
     side = image.shape[0]
     coarse = rng.uniform(0.55, 1.2, (3, 3)).astype(np.float32)
     light = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)

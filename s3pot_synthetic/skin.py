@@ -1,4 +1,4 @@
-"""Skin of a head under the light of the scene: form, shadows, highlights, tints, pores."""
+"""The skin of a head in the light of the scene: form, shadows, highlights, tints, pores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from s3pot_synthetic.relief import (
 )
 from s3pot_synthetic.textures import noise
 
-# How far light creeps around a terminator, by color: red goes deepest into skin.
+# How far light bleeds across the terminator, by color: red penetrates skin deepest.
 _WRAP = (0.3, 0.17, 0.12)
 
 
@@ -30,9 +30,9 @@ class LitSkin:
     """The surface of a head; S is the side in pixels.
 
     Attributes:
-        light: Factor that the light makes of any painted color there, (S, S) float32.
+        light: Factor by which the light scales a painted color there, (S, S) float32.
         picture: The lit skin, (S, S, 3) float32.
-        place: Where the pixels of the coarse grid lie on the face.
+        place: Positions of the coarse grid's pixels on the face.
     """
 
     light: Array
@@ -46,7 +46,8 @@ def shade_skin(rng: np.random.Generator, head: Head) -> LitSkin:
     directions = normals(head, place)
     radiance, spark = _reckon(rng, head, place, directions)
     tint = _tint(rng, head, place)
-    # Reflected light and highlights add up as photometry does, then become painted values.
+    # Reflected light and highlights add up photometrically and are then converted to painted
+    # values.
     albedo = cv2.pow(np.clip(head.skin * tint, 0.01, 1), 2.2)
     painted = to_painted(albedo * radiance + spark)
     picture = enlarge(painted, head.frame)
@@ -58,13 +59,13 @@ def shade_skin(rng: np.random.Generator, head: Head) -> LitSkin:
 def _reckon(
     rng: np.random.Generator, head: Head, place: Place, directions: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    """Sum up the lamps: light that skin scatters (128, 128, 3), and highlights, same shape."""
+    """Sum the lamps: light scattered by skin (128, 128, 3), and highlights, same shape."""
     light = head.light
     normal_x, normal_y, normal_z = directions
     dome = np.sqrt(np.clip(1 - (0.95 * place.across) ** 2 - (0.75 * place.down) ** 2, 0, 1))
     form = (np.float32(0.85) * dome + place.height).astype(np.float32)
     cell = 256.0 / COARSE / head.half[0]
-    # Hollows see less of the sky.
+    # Hollows receive less light from the sky.
     hollow = cv2.GaussianBlur(place.height, (0, 0), 7) - place.height
     sky = (
         np.clip(1 - 4.5 * hollow, 0.35, 1.15) * (0.75 + 0.25 * normal_z) * (0.92 - 0.16 * normal_y)
@@ -99,7 +100,7 @@ def _reckon(
 
 
 def _tint(rng: np.random.Generator, head: Head, place: Place) -> Array:
-    """Draw where skin is redder, darker, patchier than its mean: factors (128, 128, 3)."""
+    """Draw redder, darker and patchier areas of skin: factors (128, 128, 3)."""
     red = rng.uniform(0.0, 0.14) * (1.2 - head.tone)
     ruddy = [(0.0, head.nose_y, 0.12, 0.1, 0.06, 0.8), (0.0, 0.9, 0.2, 0.1, 0.1, 0.3)]
     dark = []
@@ -122,14 +123,14 @@ def _tint(rng: np.random.Generator, head: Head, place: Place) -> Array:
 
 
 def _pores(rng: np.random.Generator, head: Head) -> Array:
-    """Draw the fine grain of skin: relative, (S, S) float32."""
+    """Draw the fine grain of skin as relative values, (S, S) float32."""
     coarse = rng.uniform(0.0, 0.014) * (1 + head.age)
     field = noise(rng, head.frame, "grain", 0) * np.float32(rng.uniform(0.004, 0.014))
     return np.asarray(field + noise(rng, head.frame, "grain", 2) * np.float32(coarse))
 
 
 def lit_column(head: Head) -> Array:
-    """Light an upright column, as necks are: factors for painted colors, (S, S, 3) float32."""
+    """Light an upright column such as a neck: factors for painted colors, (S, S, 3) float32."""
     light = head.light
     side = np.linspace(-1, 1, 64, dtype=np.float32) * np.float32(128 / head.half[0] / 0.62)
     center = np.float32((head.center[0] - 128) / head.half[0] / 0.62)

@@ -1,6 +1,7 @@
-"""Surface patterns and noise banks of the drawn world.
+"""The surface patterns and noise banks of the drawn pictures.
 
-Two registries: `TRAIN_TEXTURES` may appear in every split, `BENCH_TEXTURES` only in `bench`.
+There are two registries: `TRAIN_TEXTURES` may appear in both splits, `BENCH_TEXTURES` only in
+`bench`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def _normal(rng: np.random.Generator, side: int) -> Array:
 
 @functools.lru_cache(maxsize=1)
 def noise_banks() -> dict[str, list[Array]]:
-    """Make the noise pictures once per process: unit variance, (512, 512) float32.
+    """Generate the noise pictures once per process: unit variance, (512, 512) float32.
 
-    `cloud` is smooth over many scales, `grain` is fine, `strand` is drawn out in one direction.
+    `cloud` is smooth over many scales, `grain` is fine, `strand` is stretched in one direction.
     """
     rng = np.random.default_rng(20240229)
     clouds = []
@@ -57,13 +58,13 @@ def noise_banks() -> dict[str, list[Array]]:
 def noise(
     rng: np.random.Generator, frame: Frame, name: str = "grain", choice: int | None = None
 ) -> Array:
-    """Cut a random window out of a bank: (S, S) float32, unit variance; read-only at 256 px.
+    """Crop a random window from a bank: (S, S) float32, unit variance; read-only at 256 px.
 
     Args:
-        rng: Source of the window's place.
+        rng: Random stream for the window's position.
         frame: Picture size; the window always shows 256 units.
         name: `cloud`, `grain` or `strand`.
-        choice: Picture of the bank, at random when None.
+        choice: Index of the picture in the bank; None draws one at random.
     """
     bank = noise_banks()[name]
     field = pick(rng, bank) if choice is None else bank[choice]
@@ -172,7 +173,7 @@ BENCH_TEXTURES: dict[str, _Field] = {
 
 
 def any_color(rng: np.random.Generator, vivid: float = 0.4) -> Array:
-    """Draw an RGB color, (3,) float32; `vivid` is the chance of a saturated one."""
+    """Draw an RGB color, (3,) float32; `vivid` is the probability of a saturated one."""
     value = rng.uniform(0.12, 0.97)
     spread = rng.uniform(0.5, 1.0) if rng.random() < vivid else rng.uniform(0.0, 0.35)
     hue = rng.random(3)
@@ -186,9 +187,9 @@ def texture(rng: np.random.Generator, frame: Frame, split: str, base: Array | No
     Args:
         rng: Random stream.
         frame: Picture size.
-        split: `bench` may use the held-out patterns, half of the time. Otherwise surfaces as
-            photographs have them (see `natural`) take turns with the plain patterns.
-        base: Main color (3,), at random when None.
+        split: `bench` uses the held-out patterns half of the time. Otherwise surfaces like those in
+            photographs (see `natural`) alternate with the plain patterns.
+        base: Main color (3,); None draws one at random.
 
     Returns:
         (S, S, 3) float32, [0, 1].

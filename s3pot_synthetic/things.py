@@ -1,4 +1,4 @@
-"""Common occluders without hands: worn things, food, tools, plants, letters, cloth."""
+"""Common occluders without hands: worn objects, food, tools, plants, letters, cloth."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def sunglasses(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def hair_strands(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Let strands of the person's own hair, or a dark head's, fall over the face."""
+    """Let strands of the person's own hair, or of dark hair, fall over the face."""
     surface = face.hair if rng.random() < 0.8 else face.hair * np.float32(0.5)
     mask = face.head.frame.empty()
     for _ in range(int(rng.integers(2, 6))):
@@ -104,7 +104,7 @@ def hair_strands(rng: np.random.Generator, face: Face, split: str) -> list[Layer
 
 
 def food(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hold an apple, a banana, a burger or a biscuit to the mouth."""
+    """Hold an apple, a banana, a burger or a cookie to the mouth."""
     head, frame = face.head, face.head.frame
     place = head.turn([(rng.uniform(-0.35, 0.35), head.mouth_y + rng.uniform(-0.25, 0.3))], 0.2)[0]
     kind, size, angle = (
@@ -176,7 +176,7 @@ def food(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def microphone(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hold a microphone to the mouth; handle downward, mesh or foam head."""
+    """Hold a microphone to the mouth, with the handle downward and a mesh or foam head."""
     head, frame = face.head, face.head.frame
     tip = head.turn([(rng.normal(0, 0.15), head.mouth_y + rng.uniform(0.0, 0.25))], 0.2)[0]
     angle, size = rng.uniform(0.4, 2.7), rng.uniform(15, 27)
@@ -205,7 +205,7 @@ def microphone(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def text(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Print letters over the picture, sometimes on a bar, as captions and watermarks are."""
+    """Print letters over the picture, sometimes on a bar, like captions and watermarks."""
     frame, layers = face.head.frame, []
     for _ in range(int(rng.integers(1, 4))):
         word = "".join(
@@ -229,7 +229,7 @@ def text(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 
 def foliage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
-    """Hang twigs with leaves, grass or petals before the face."""
+    """Hang twigs with leaves, grass or petals in front of the face."""
     frame, layers = face.head.frame, []
     green = np.array([rng.uniform(0.08, 0.5), rng.uniform(0.3, 0.62), rng.uniform(0.04, 0.25)])
     color = green if rng.random() < 0.8 else any_color(rng, 0.8)

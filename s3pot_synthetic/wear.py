@@ -1,4 +1,4 @@
-"""Glasses one sees through and ear rings: parts of the face, classes 10 and 11.
+"""Clear glasses and earrings: parts of the face, classes 10 and 11.
 
 Dark sunglasses are not here: they hide the eyes and count as an occluder, in every split.
 """
@@ -40,7 +40,7 @@ def lens_outlines(rng: np.random.Generator, head: Head) -> list[Array]:
 
 
 def glasses_lines(head: Head, rims: list[Array]) -> list[Array]:
-    """Give the bridge and the two temples that belong to rims: lines in units."""
+    """Return the bridge and the two temples that belong to rims: lines in units."""
     left, right = rims
     bridge = np.stack([left[left[:, 0].argmax()], right[right[:, 0].argmin()]])
     arch = np.insert(bridge, 1, bridge.mean(0) + (0, -0.03 * head.half[1]), 0)
@@ -75,7 +75,7 @@ def glasses(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
 
 
 def _reflect(rng: np.random.Generator, canvas: Canvas, rims: list[Array], lens: Array) -> None:
-    """Let both lenses mirror a lamp, a window or a bright place; they stay part of the face."""
+    """Let both lenses reflect a lamp, a window or a bright area; they stay part of the face."""
     frame = canvas.frame
     kind, strength = pick(rng, ("streak", "window", "place")), rng.uniform(0.1, 0.75)
     offset, lean = rng.uniform(-0.3, 0.3, 2), rng.uniform(-0.8, 0.8)
@@ -110,7 +110,7 @@ def earrings(rng: np.random.Generator, head: Head, canvas: Canvas, lobes: list[A
 
 
 def necklace(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
-    """Lay a chain or beads around the neck; the neck's class stays."""
+    """Draw a chain or beads around the neck; the neck keeps its class."""
     color = np.array(pick(rng, _METALS)) if rng.random() < 0.7 else any_color(rng)
     line = spline(
         head.place([(-0.55, 1.08), (-0.3, 1.27), (0, 1.33), (0.3, 1.27), (0.55, 1.08)]), 6, False

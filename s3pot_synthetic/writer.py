@@ -1,4 +1,4 @@
-"""Writes a folder of samples: whole files only, in any number of processes, resumable."""
+"""Writing a folder of samples: atomic, resumable, in any number of processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ META_NAME = "meta.jsonl"
 
 
 def stem_of(index: int, split: str, seed: int) -> str:
-    """Name the files of one sample; samples of several seeds and splits can share a folder."""
+    """Return the stem of a sample's files, which is unique across seeds and splits."""
     return f"{split}_{seed}_{index:06d}"
 
 
@@ -39,7 +39,7 @@ def paths_of(out: Path, stem: str, subdir: str = "") -> dict[str, Path]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     part = path.with_name(path.name + ".tmp")
     part.write_bytes(data)
     part.replace(path)
@@ -52,7 +52,7 @@ def _png(image: Array) -> bytes:
 
 
 def write_sample(out: Path, sample: FaceSample, subdir: str = "") -> None:
-    """Write the five files of one sample; the raw picture comes last."""
+    """Write the five files of one sample; the raw picture is written last."""
     stem = stem_of(*(sample.meta[key] for key in ("index", "split", "seed")))  # type: ignore[arg-type]
     paths = paths_of(out, stem, subdir)
     part = paths["labels"].with_name(paths["labels"].name + ".tmp")
@@ -72,7 +72,7 @@ def _draw_and_write(
 
 
 def read_meta(out: Path) -> dict[str, dict[str, object]]:
-    """Read the meta data of a folder by stem; a line torn by a kill is left out."""
+    """Read the metadata of a folder by stem; a line truncated by a kill is left out."""
     path, found = out / META_NAME, {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -80,7 +80,7 @@ def read_meta(out: Path) -> dict[str, dict[str, object]]:
                 entry = json.loads(line)
                 found[str(entry["stem"])] = entry
             except (ValueError, KeyError, TypeError):
-                logger.warning("%s: a broken line is left out; its sample is drawn again", path)
+                logger.warning("%s: a damaged line is skipped; its sample is drawn again", path)
     return found
 
 
@@ -101,16 +101,16 @@ def write_folder(
     """Draw samples 0 to `count` - 1 into a folder; complete ones of an earlier run are kept.
 
     Args:
-        out: Folder; gets `raw_images/`, `truth/` and `meta.jsonl`.
+        out: The folder for `raw_images/`, `truth/` and `meta.jsonl`.
         count: Number of samples.
         size: Side in pixels.
         split: `train` or `bench`.
-        seed: Number of the set.
-        workers: Processes.
-        subdir: Folder inside `raw_images/` and `truth/` that the samples go to; empty for none.
+        seed: Seed of the set.
+        workers: Number of processes.
+        subdir: Folder inside `raw_images/` and `truth/` for the samples; empty for none.
 
     Returns:
-        How many were drawn now.
+        The number of samples drawn in this call.
 
     Raises:
         S3potError: An argument is out of range, or the folder cannot be written.
@@ -119,7 +119,7 @@ def write_folder(
         raise S3potError(f"count is {count} and workers is {workers}; expected at least 1 of each")
     if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
         raise S3potError(f"subdir is {subdir!r}; expected a folder name such as train")
-    draw_face(0, size, split, seed=seed)  # a bad argument fails here, before any file is written
+    draw_face(0, size, split, seed=seed)  # an invalid argument fails here, before any file exists
     try:
         for name in ("raw_images", "truth"):
             (out / name / subdir).mkdir(parents=True, exist_ok=True)

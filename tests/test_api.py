@@ -185,7 +185,7 @@ def test_every_face_of_a_photo(model, caplog):
     photo = np.random.default_rng(1).integers(0, 256, (100, 140, 3)).astype(np.uint8)
     model = replace(model, aligner=FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False))
     largest = model.segment(photo)
-    assert any("2 faces; the largest is taken" in message for message in caplog.messages)
+    assert any("2 faces; the largest is used" in message for message in caplog.messages)
     caplog.clear()
     both = model.segment_all(photo)
     assert not any("the largest is taken" in message for message in caplog.messages)

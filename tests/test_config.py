@@ -166,7 +166,7 @@ def test_what_is_empty_is_the_defaults(tmp_path: Path, text: str) -> None:
         ("42\n", "is a int; expected sections"),
         ("train: 3\n", "train is 3; expected keys and values"),
         ("train: false\n", "train is False; expected keys and values"),
-        ("train: {lr: [\n", "is no YAML file"),
+        ("train: {lr: [\n", "is not a YAML file"),
         ("1: {a: 2}\n", "unknown config key 1; known: model"),
     ],
 )
@@ -182,7 +182,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be used: .* cannot be read: Is a directory"):
         load_config(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(ConfigError, match="is no YAML file"):
+    with pytest.raises(ConfigError, match="is not a YAML file"):
         load_config(tmp_path / "bytes.yaml")
 
 

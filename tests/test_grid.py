@@ -45,5 +45,5 @@ def test_no_index_is_no_point() -> None:
 
 
 def test_a_grid_must_divide_its_square() -> None:
-    with pytest.raises(ValueError, match="SAM input 100 is no multiple of its token grid 64"):
+    with pytest.raises(ValueError, match="SAM input 100 is not a multiple of its token grid 64"):
         Grid(100, 64)

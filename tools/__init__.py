@@ -1,1 +1,1 @@
-"""Programs for maintainers: measuring on photos, tuning baselines, reports."""
+"""Programs for maintainers: measurements on photos, tuning of baselines, reports."""

@@ -26,7 +26,7 @@ logger = logging.getLogger("s3pot.tools.bench_report")
 
 GRADES = ("easy", "medium", "hard")
 COMMON, HELD_OUT = "common kinds only", "a held-out kind"
-MIN_FACES = 5  # an interval of fewer faces would say nothing
+MIN_FACES = 5  # an interval over fewer faces would be meaningless
 
 Scores = dict[str, dict[str, float]]  # row → face → occlusion IoU, of faces with an occlusion
 Groups = dict[str, set[str]]  # name of a group → stems of its faces
@@ -37,15 +37,15 @@ class Estimate(NamedTuple):
 
     group: str
     row: str
-    minus: str  # the other row; empty: no difference
+    minus: str  # the other row; empty if it is not a difference
     faces: int
-    mean: float | None  # None: no face
+    mean: float | None  # None without faces
     low: float | None  # 95 % bootstrap interval of the mean; None below MIN_FACES
     high: float | None
 
 
 class Report(NamedTuple):
-    """All estimates, and what the tables need besides."""
+    """All estimates, and the other data of the tables."""
 
     estimates: Mapping[tuple[str, str, str], Estimate]  # by group, row, minus
     kinds: Sequence[str]  # groups of the kind table
@@ -57,10 +57,10 @@ def read_scores(path: Path) -> tuple[Scores, int]:
     """Read ``per_image.csv`` of a table.
 
     Returns:
-        Scores, and how many faces have no true occlusion (they are left out).
+        Scores, and the number of faces without true occlusion, which are left out.
 
     Raises:
-        S3potError: The file is missing, empty, of another kind, or has a row's face twice.
+        S3potError: The file is missing, empty, of another kind, or has a face twice in a row.
     """
     scores: Scores = {}
     clean: set[str] = set()
@@ -83,26 +83,26 @@ def read_scores(path: Path) -> tuple[Scores, int]:
 
 
 def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
-    """Sort faces into groups by the ``meta.jsonl`` of the drawn set.
+    """Group faces by the ``meta.jsonl`` of the drawn set.
 
     A face with two kinds is in both their groups.
 
     Returns:
-        Groups by name, and the names of those that are kinds, commonest first.
+        Groups by name, and the names of those that are kinds, the most common first.
 
     Raises:
-        S3potError: The file is no ``meta.jsonl``, or a face is not in it.
+        S3potError: The file is not a ``meta.jsonl``, or a face is not in it.
     """
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         known = {line["stem"]: (line["difficulty"], set(line["kinds"])) for line in lines}
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({error!r})") from error
+        raise S3potError(f"{path} is not a meta.jsonl of drawn faces ({error!r})") from error
     general = ("all", *GRADES, COMMON, HELD_OUT)
     groups: Groups = {name: set() for name in general}
     for face in faces:
         if Path(face).name not in known:
-            raise S3potError(f"{path} does not know {face}; give the --meta of the set it is from")
+            raise S3potError(f"{path} does not contain {face}; pass the --meta of its own set")
         grade, kinds = known[Path(face).name]
         rare = HELD_OUT if kinds & set(BENCH_KINDS) else COMMON
         for name in ("all", grade, rare, *kinds):
@@ -113,7 +113,7 @@ def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
 def estimate(
     scores: Scores, faces: set[str], group: str, row: str, minus: str = "", seed: int = 0
 ) -> Estimate:
-    """Mean over the faces of a group that the row, and the other one, were run on."""
+    """Mean over the faces of a group that the row, and the other row, were run on."""
     own = scores[row]
     other = scores[minus] if minus else dict.fromkeys(own, 0.0)
     values = [own[face] - other[face] for face in sorted(faces & own.keys() & other.keys())]
@@ -145,7 +145,7 @@ def make_report(scores: Path, meta: Path, pairs: Sequence[tuple[str, str]], seed
 
 
 def markdown(report: Report, columns: Sequence[str] = ()) -> str:
-    """Write the report for people; ``columns`` are the rows that the kind table shows, or all."""
+    """Format the report as Markdown; ``columns`` are the rows in the kind table, or all."""
     rows = [row for group, row, minus in report.estimates if group == "all" and not minus]
     for name in columns:
         if name not in rows:
@@ -163,8 +163,8 @@ def markdown(report: Report, columns: Sequence[str] = ()) -> str:
         for g in report.kinds
     ]
     parts = [
-        "Mean occlusion IoU and its 95 % bootstrap interval. Number of faces in brackets, or after "
-        f"n where a row has fewer; no interval below {MIN_FACES} faces. "
+        "Mean occlusion IoU and its 95 % bootstrap interval. The number of faces is in brackets, "
+        f"or after n if a row has fewer; there is no interval below {MIN_FACES} faces. "
         f"Left out: {report.clean} faces without an occlusion.\n",
         "## By grade\n\n" + _table(["row", *head], grades),
     ]
@@ -201,23 +201,23 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--scores", type=Path, required=True, help="per_image.csv of evaluate.py --suite")
     add("--meta", type=Path, required=True, help="meta.jsonl of the drawn faces")
-    add("--output_dir", type=Path, help="where the report goes (default: that of --scores)")
-    text = "a difference to report, as often as wanted"
+    add("--output_dir", type=Path, help="folder for the report (default: that of --scores)")
+    text = "a difference to report; may be repeated"
     add("--pair", nargs=2, action="append", default=[], metavar=("ROW", "BASELINE"), help=text)
     add("--columns", nargs="+", default=[], metavar="ROW", help="rows in the kind table (all)")
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns 0, or 2 when nothing could be done."""
+    """Run the tool; returns 0, or 2 if nothing could be done."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:

@@ -3,8 +3,9 @@
     python -m tools.contact_sheet --out sheet.png --count 24 --split bench --seed 0
     python -m tools.contact_sheet --out bench.jpg --count 64 --split bench --columns 8 --by_grade
 
-Each sample is four tiles: raw, clean, labels in color, occlusion in red over raw. With --by_grade
-it is two, raw above occlusion, and the lines are easy, medium and hard: the first ones of each.
+Each sample has four tiles: raw, clean, colored labels, and the occlusion in red over raw. With
+--by_grade it has two, raw above occlusion, and the rows show the first easy, medium and hard
+samples.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ GRADES = ("easy", "medium", "hard")
 
 
 def marked(sample: FaceSample) -> np.ndarray:
-    """Lay the occlusion in red over the picture: (S, S, 3) uint8."""
+    """Overlay the occlusion in red on the picture: (S, S, 3) uint8."""
     overlay = sample.raw.copy()
     overlay[sample.occlusion] = overlay[sample.occlusion] // 2 + np.array([127, 0, 0], np.uint8)
     return overlay
@@ -59,7 +60,7 @@ def by_grade(count: int, split: str, seed: int, size: int, columns: int, start: 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the sheet; gives the exit code."""
+    """Write the sheet and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

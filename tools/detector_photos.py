@@ -1,13 +1,13 @@
-r"""Measure the bundled face detector on real photos: whole, small, turned, several on one canvas.
+r"""Measure the bundled face detector on real photos: whole, small, rotated, several on a canvas.
 
     python -m tools.detector_photos --photos DIR --judge face_detection_yunet_2023mar.onnx \
         --out results/detector
 
-DIR holds photos of one face each; with a FASSEG label map <name>_label.png beside it, the person is
-cut out of the photo. The judge, OpenCV's YuNet, says on each whole photo where its landmarks are;
-they move along when the photo is put on a canvas of ours. Both detectors then search every canvas.
-A face is found when the landmarks of some find lie within FOUND of the side of the FFHQ crop.
-Writes ``faces.csv`` (a row each face) and ``sheet.png``, and prints a table.
+DIR holds photos with one face each; if a FASSEG label map <name>_label.png is beside a photo, the
+person is cut out of it. The judge, OpenCV's YuNet, locates the landmarks in each whole photo; they
+are transformed with the photo when it is placed on a canvas. Both detectors then search every
+canvas. A face counts as found if the landmarks of some detection are within FOUND of the side of
+the FFHQ crop. Writes ``faces.csv`` (a row for each face) and ``sheet.png``, and prints a table.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from tools.photo_truth import LABEL, PARTS, read_parts
 logger = logging.getLogger("s3pot.tools.detector_photos")
 Row = Mapping[str, Union[str, int, float]]
 
-CANVAS = 720  # side of a canvas, pixels
-FOUND = 0.1  # of the crop's side: mean distance of the landmarks up to which a face is found
+CANVAS = 720  # side of a canvas, in pixels
+FOUND = 0.1  # maximum mean distance of the landmarks of a found face, relative to the crop's side
 ANGLES = (-45, -20, 20, 45)  # degrees
-SMALL = (20, 40, 80)  # height of the small faces, pixels
+SMALL = (20, 40, 80)  # heights of the small faces, in pixels
 TILE = 240
 
 
@@ -48,7 +48,7 @@ class Finder(Protocol):
     """A face detector."""
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Find the faces of a photo, uint8 RGB (H, W, 3), largest first."""
+        """Detect the faces of a photo, uint8 RGB (H, W, 3), largest first."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Portrait:
     Attributes:
         name: Its file's stem.
         picture: (H, W, 3) uint8.
-        person: Where the person is, (H, W) uint8, 0 or 255.
-        face: What the judge says of the whole photo.
+        person: Mask of the person, (H, W) uint8, 0 or 255.
+        face: The judge's detection in the whole photo.
     """
 
     name: str
@@ -73,9 +73,9 @@ class Canvas:
     """A picture with known faces.
 
     Attributes:
-        kind: What is tried: whole, small, turned, several.
+        kind: The test case: whole, small, turned, several.
         picture: (H, W, 3) uint8.
-        names: Photo of each face.
+        names: The photo of each face.
         landmarks: True landmarks of each face, (N, 5, 2).
     """
 
@@ -86,7 +86,7 @@ class Canvas:
 
 
 def read_portrait(path: Path, judge: Finder) -> Portrait:
-    """Read a photo and have it judged; S3potError if the judge sees no face."""
+    """Read a photo and apply the judge; S3potError if it finds no face."""
     picture = read_rgb(path)
     faces = judge.detect(picture)
     if not faces:
@@ -101,14 +101,14 @@ def read_portrait(path: Path, judge: Finder) -> Portrait:
 def put(
     canvas: np.ndarray, portrait: Portrait, height: float, degrees: float, center: np.ndarray
 ) -> np.ndarray:
-    """Put a person onto a canvas, in place.
+    """Place a person on a canvas, in place.
 
     Args:
         canvas: (S, S, 3) uint8.
         portrait: The person.
-        height: Of the face's box on the canvas, pixels.
-        degrees: By which it is turned, clockwise.
-        center: Where the middle of the face's box comes, x and y.
+        height: Height of the face's box on the canvas, in pixels.
+        degrees: Clockwise rotation.
+        center: Position of the center of the face's box, x and y.
 
     Returns:
         The landmarks on the canvas, (5, 2).
@@ -121,7 +121,7 @@ def put(
     sides = (canvas.shape[1], canvas.shape[0])
     picture, person = portrait.picture, portrait.person
     if scale < 1:
-        # Warping reads single pixels: blur away first what is too fine for the canvas.
+        # Warping samples single pixels, so first blur away what is too fine for the canvas.
         sigma = 0.4 / scale
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
         person = cv2.GaussianBlur(person, (0, 0), sigma)
@@ -132,7 +132,7 @@ def put(
 
 
 def make_canvases(portraits: Sequence[Portrait], seed: int) -> list[Canvas]:
-    """Make everything that is searched: whole photos, and canvases with one or four faces."""
+    """Create all test pictures: whole photos, and canvases with one or four faces."""
     rng = np.random.default_rng(seed)
     canvases = [
         Canvas("whole", portrait.picture, [portrait.name], portrait.face.landmarks[None])
@@ -163,7 +163,7 @@ def make_canvases(portraits: Sequence[Portrait], seed: int) -> list[Canvas]:
 
 
 def score(canvas: Canvas, faces: Sequence[Face], detector: str) -> tuple[list[Row], int]:
-    """Compare what was found with what is there: a row for each true face, and false finds."""
+    """Compare detections with the truth: a row for each true face, and false detections."""
     rows: list[Row] = []
     free = list(faces)
     for name, truth in zip(canvas.names, canvas.landmarks):
@@ -191,7 +191,7 @@ def score(canvas: Canvas, faces: Sequence[Face], detector: str) -> tuple[list[Ro
 
 
 def table(rows: Sequence[Row], false_finds: Mapping[tuple[str, str], list[int]]) -> list[str]:
-    """Lines of text: a line for each detector and kind."""
+    """Format a line of text for each detector and kind."""
     lines = [
         f"{'detector':9} {'kind':10} {'faces':>5} {'found':>6} {'landmarks':>9} {'95 %':>6} "
         f"{'crop':>6} {'score':>6} {'false':>6}"
@@ -213,7 +213,7 @@ def table(rows: Sequence[Row], false_finds: Mapping[tuple[str, str], list[int]])
 
 
 def draw_finds(picture: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """Show boxes, landmarks, crops and scores on a picture: (TILE, TILE, 3) uint8."""
+    """Draw boxes, landmarks, crops and scores on a picture: (TILE, TILE, 3) uint8."""
     scale = TILE / max(picture.shape[:2])
     shown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     tile = np.zeros((TILE, TILE, 3), np.uint8)
@@ -239,10 +239,10 @@ def write_sheet(path: Path, tiles: Sequence[np.ndarray], columns: int = 10) -> N
 
 
 def measure(args: argparse.Namespace) -> list[str]:
-    """Search all canvases with both detectors; gives the table's lines.
+    """Search all canvases with both detectors; returns the table's lines.
 
     Raises:
-        S3potError: No photos, or the judge finds no face in one.
+        S3potError: There are no photos, or the judge finds no face in one.
     """
     paths = sorted(
         path for path in args.photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")
@@ -259,7 +259,7 @@ def measure(args: argparse.Namespace) -> list[str]:
     for canvas in canvases:
         for name, finder in finders.items():
             started = time.perf_counter()
-            # Hints, which the bundled detector gives where it is sure of none, are no finds.
+            # Hints, which the bundled detector returns if no face is certain, do not count.
             faces = [face for face in finder.detect(canvas.picture) if face.score >= MIN_SCORE]
             seconds[name] += time.perf_counter() - started
             scored, false = score(canvas, faces, name)
@@ -276,7 +276,7 @@ def measure(args: argparse.Namespace) -> list[str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -285,12 +285,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--judge", type=Path, required=True, help="YuNet ONNX file")
     add("--out", type=Path, required=True, help="folder for the table and the contact sheet")
     add("--weights_dir", type=Path, help="folder of the mini models; default: the bundled ones")
-    add("--seed", type=int, default=0, help="of the canvases (0)")
+    add("--seed", type=int, default=0, help="seed of the canvases (0)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; gives the exit code."""
+    """Run the tool and return the exit code."""
     args = build_parser().parse_args(argv)
     try:
         args.out.mkdir(parents=True, exist_ok=True)

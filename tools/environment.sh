@@ -1,8 +1,8 @@
 # Sourced by demo.sh and test.sh: makes $PY a Python with the requirements installed.
 # shellcheck shell=bash
 
-# The models are small: two threads that sleep while they wait are faster than many that spin, most of all on a busy
-# machine or in a container that is given less than the processors it sees.
+# The models are small: two threads that sleep while waiting are faster than many that spin, especially on a busy
+# machine or in a container that may use fewer processors than it sees.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 
 die() {
@@ -10,7 +10,7 @@ die() {
     exit 2
 }
 
-# The interpreter to build on: $PYTHON, else the first one on the path.
+# The interpreter to use: $PYTHON, or else the first one on the path.
 find_python() {
     local name
     for name in "${PYTHON:-}" python3 python; do
@@ -28,7 +28,7 @@ check_version() {
         || die "$1 is $("$1" --version 2>&1); s3pot needs Python >= 3.9: set PYTHON=/path/to/a/newer/python"
 }
 
-# pip is quiet or floods the screen; show one line a package instead.
+# pip is either quiet or floods the screen; show one line per package instead.
 pip_install() {
     "$PY" -m pip --version >/dev/null 2>&1 || die "$PY has no pip; run: $PY -m ensurepip"
     echo "installing $1 (a few minutes the first time)"
@@ -41,7 +41,7 @@ pip_install() {
     done || die "pip could not install $1 (its reason is above); run the command again to retry"
 }
 
-# An environment the user made: used as it is; only what cannot be imported is installed.
+# An environment created by the user is used as it is; only what cannot be imported is installed.
 use_active() {
     PY="$1/bin/python"
     [ -x "$PY" ] || PY="$1/Scripts/python.exe"
@@ -52,7 +52,7 @@ use_active() {
     shift
     local modules="torch torchvision segment_anything numpy cv2 PIL tqdm yaml matplotlib filelock jinja2 safetensors"
     [ "$1" = requirements.txt ] || modules="$modules pytest xdist ruff mypy"
-    # shellcheck disable=SC2086  # one argument a module
+    # shellcheck disable=SC2086  # one argument per module
     "$PY" - $modules <<'PYTHON' || pip_install "$1"
 import importlib.util
 import sys
@@ -64,7 +64,7 @@ sys.exit(bool(missing))
 PYTHON
 }
 
-# Our own environment, made once; pip runs again only when the requirements change.
+# Our own environment is created once; pip runs again only when the requirements change.
 use_own() {
     local venv="$1" requirements="$2" base stamp
     base="$(find_python)"
@@ -72,10 +72,10 @@ use_own() {
     if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 \
         && ! "$venv/Scripts/python.exe" -m pip --version >/dev/null 2>&1; then
         [ -e "$venv/pyvenv.cfg" ] || [ -z "$(ls -A "$venv" 2>/dev/null)" ] \
-            || die "$venv exists and is no environment; move it away or set S3POT_VENV to another place"
-        echo "making the environment $venv with $("$base" --version 2>&1)"
+            || die "$venv exists and is not an environment; move it away or set S3POT_VENV to another place"
+        echo "creating the environment $venv with $("$base" --version 2>&1)"
         "$base" -m venv --clear "$venv" \
-            || die "cannot make $venv; on Debian and Ubuntu install python3-venv, or activate an environment first"
+            || die "cannot create $venv; on Debian and Ubuntu install python3-venv, or activate an environment first"
     fi
     PY="$venv/bin/python"
     [ -x "$PY" ] || PY="$venv/Scripts/python.exe"

@@ -1,4 +1,4 @@
-"""Bring the list of files in docs/ARCHITECTURE.md up to date: one line a file, from its docstring.
+"""Update the list of files in docs/ARCHITECTURE.md: one line per file, from its docstring.
 
 python -m tools.file_list
 """
@@ -17,14 +17,14 @@ START, END = "<!-- files -->\n", "<!-- end of files -->"
 
 
 def first_sentence(path: Path) -> str:
-    """The first sentence of a module's docstring, on one line."""
+    """Return the first sentence of a module's docstring, on one line."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     paragraph = " ".join(docstring.split("\n\n")[0].split())
     return re.split(r"(?<=[.?])\s", paragraph)[0].replace("|", "\\|")
 
 
 def file_list() -> str:
-    """All files of the packages as Markdown tables, a table for each folder."""
+    """Format all files of the packages as Markdown tables, one for each folder."""
     tables = []
     for package in PACKAGES:
         folders = sorted({path.parent for path in (ROOT / package).rglob("*.py")})
@@ -43,7 +43,7 @@ def file_list() -> str:
 
 
 def updated(text: str) -> str:
-    """The document with today's list.
+    """Return the document with the current list.
 
     Raises:
         ValueError: The document has no place for the list.
@@ -56,7 +56,7 @@ def updated(text: str) -> str:
 
 
 def main() -> int:
-    """Write the document; gives the exit code."""
+    """Write the document and return the exit code."""
     DOCUMENT.write_text(updated(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 

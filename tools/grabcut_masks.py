@@ -1,11 +1,12 @@
-r"""Masks by OpenCV's GrabCut, as an example of another program in a table (``method: folder``).
+r"""Compute masks with OpenCV's GrabCut, an example of another program in a table.
 
     python -m tools.grabcut_masks --datapath ./dataset/bench/processed_data \
         --output_dir masks/grabcut
 
 GrabCut (Rother et al., 2004) needs no training and no weights: it learns the colors of the parsed
-region and of what surrounds it, and gives each pixel of the region to the colors that fit better.
-What it takes out of the region is written as the occlusion, ``<stem>_occlusion.png``.
+region and of its surroundings, and assigns each pixel of the region to the better-fitting color
+model. The pixels that it removes from the region are written as the occlusion,
+``<stem>_occlusion.png``, for rows with ``method: folder``.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ ROUNDS = 5
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = new_parser(__doc__, "masks/grabcut")
     parser.add_argument("--datapath", type=Path, required=True, help="faces in the folder contract")
     return parser
 
 
 def grabcut_occlusion(image: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Find what of a region has not the region's colors.
+    """Find the pixels of a region that do not have the region's colors.
 
     Args:
         image: The working image, uint8 (H, W, 3), RGB.
@@ -56,7 +57,7 @@ def grabcut_occlusion(image: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
 
     def body(config: Config) -> int:

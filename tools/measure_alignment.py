@@ -2,10 +2,10 @@
 
     python -m tools.measure_alignment --photos DIR --detector YUNET.onnx
 
-Per photo: how far eyes and mouth corners, found again in the crop, are from where FFHQ has them on
-average and from where the alignment put them (share of the crop's side); what the round trip photo,
-crop, photo changes inside the face (grey levels) and by how much it shifts the face (pixels, phase
-correlation).
+For each photo, it reports how far eyes and mouth corners, detected again in the crop, are from
+their average positions in FFHQ and from where the alignment placed them (as a share of the crop's
+side); and how much the round trip from photo to crop and back changes the face (in gray levels) and
+shifts it (in pixels, by phase correlation).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from s3pot.rg.align import from_landmarks
 from s3pot.rg.detect import Face, FaceDetector
 from s3pot.rg.warp import crop, to_photo
 
-# Mean places of eyes and mouth corners in FFHQ, as shares of the side, x, y.
+# Mean positions of eyes and mouth corners in FFHQ, as shares of the side, x, y.
 FFHQ_PLACES = np.array([[0.377, 0.469], [0.623, 0.469], [0.393, 0.725], [0.611, 0.725]])
 EYES_AND_MOUTH = [0, 1, 3, 4]
 COLUMNS = ("photo", "score", "ffhq %", "placed %", "round trip", "shift px")
 
 
 def in_crop(points: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Move points (N, 2) from the photo frame to shares of the crop's sides."""
+    """Convert points (N, 2) from the photo frame to shares of the crop's sides."""
     corners = alignment.corners
     axes = np.stack([corners[3] - corners[0], corners[1] - corners[0]], axis=1)
     return np.linalg.solve(axes, (points - corners[0]).T).T
@@ -49,7 +49,7 @@ def face_window(face: Face, size: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def transformable(length: int) -> int:
-    """The largest even size up to `length` that the FFT takes unpadded: padding biases the peak."""
+    """Return the largest even size up to `length` that the FFT does not pad: padding adds bias."""
     return next(n for n in range(length - length % 2, 0, -2) if cv2.getOptimalDFTSize(n) == n)
 
 
@@ -68,7 +68,7 @@ def shift(first: np.ndarray, second: np.ndarray) -> float:
 def measure(
     photo: np.ndarray, face: Face, aligned: np.ndarray, way: Alignment, again: Face | None
 ) -> list[float]:
-    """The four numbers of the table for one face; NaN where the crop shows no face."""
+    """Compute the four numbers of the table for one face; NaN if none is found in the crop."""
     placed = in_crop(face.landmarks[EYES_AND_MOUTH], way)
     found = np.full_like(placed, np.nan)
     if again is not None:
@@ -85,7 +85,7 @@ def measure(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; 1 if some photo gave no face."""
+    """Print the table; returns 1 if no face was found in some photo."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--photos", type=Path, required=True, help="folder, searched recursively")
     parser.add_argument("--detector", type=Path, required=True, help="YuNet ONNX file")

@@ -1,13 +1,13 @@
-"""Break the method on purpose, one line at a time, and see whether the tests notice.
+"""Mutation testing: break the method one line at a time, and see whether the tests notice.
 
     bash test.sh --mutants                              # 200 mutants, about half an hour
     bash test.sh --mutants --files s3pot/losses.py --count 20
-    bash test.sh --mutants --out mutants.json           # goes on where an interrupted run stopped
+        bash test.sh --mutants --out mutants.json           # resumes an interrupted run
 
-A mutant changes one operator, constant or condition of one line. It is caught when a test of its
-file fails or does not come to an end. Mutants that survive are printed; those that change nothing
-that could be seen stand in ``EQUIVALENT`` with the reason, and the exit code is 1 if there are
-others. Works on Linux and macOS, for it forks: torch is imported once.
+A mutant changes one operator, constant or condition in one line. It is caught if a test of its file
+fails or does not finish. Mutants that survive are printed; those that change nothing observable are
+listed in ``EQUIVALENT`` with the reason, and the exit code is 1 if there are others. It works on
+Linux and macOS, because it forks: torch is imported once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 CAUGHT, TIMED_OUT, SURVIVED, EXPLAINED = "caught", "timed out", "survived", "explained"
-# The files of the method, and the tests that have to notice: the quick ones first.
+# The files of the method, and the tests that must notice: the quick ones first.
 TESTS: dict[str, Sequence[str]] = {
     "s3pot/ps/greedy.py": ["tests/ps/test_greedy.py", "tests/parity/test_greedy.py"],
     "s3pot/ps/contrast.py": ["tests/ps/test_contrast.py", "tests/ps/test_select.py"],
@@ -58,9 +58,9 @@ TESTS: dict[str, Sequence[str]] = {
     ],
     "s3pot/rg/warp.py": ["tests/rg/test_warp.py", "tests/parity/test_align.py"],
 }
-# Mutants that no test could tell from the method, by file and new statement: why.
+# Mutants that no test can distinguish from the method, by file and new statement, with reasons.
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("s3pot/ps/greedy.py", "BUDGET = 5"): "a bound of the work, not of what comes out",
+    ("s3pot/ps/greedy.py", "BUDGET = 5"): "it limits the work and does not change the result",
     (
         "s3pot/ps/greedy.py",
         "left = BUDGET * scores.numel() + FREE_ROUNDS / ROUND_CELLS",
@@ -108,7 +108,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "differs where less than one and a half rows of the reduced photo are needed"
     ),
 }
-# Imported before the forks; nothing of this package, which each child imports for itself.
+# Imported before forking; nothing of this package, which each child imports itself.
 WARM = (
     "torch",
     "torchvision",
@@ -170,9 +170,9 @@ class Mutant:
     """One changed line.
 
     Attributes:
-        file: Of the method, relative to the repository.
-        line: Where the changed expression begins.
-        before: The statement as it is, on one line.
+        file: A file of the method, relative to the repository.
+        line: The line in which the changed expression begins.
+        before: The original statement, on one line.
         after: The changed statement.
         source: The whole changed module.
     """
@@ -186,7 +186,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: ``verdict`` is one of the four words above."""
+    """The result for a mutant; ``verdict`` is one of the four words above."""
 
     file: str
     line: int
@@ -199,13 +199,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Site:
-    """A place in the tree that can be changed.
+    """A position in the tree that can be changed.
 
     Attributes:
-        statement: It belongs to, for the reader.
-        parent: The node it hangs on.
-        node: What stands there.
-        changed: What could stand there.
+        statement: The statement it belongs to, for display.
+        parent: The parent node.
+        node: The original node.
+        changed: The replacement node.
         line: Its line.
     """
 
@@ -219,12 +219,12 @@ class _Site:
 def mutants_of(
     file: str, source: str, chooser: random.Random, lines: Container[int] | None = None
 ) -> list[Mutant]:
-    """One mutant for every line of a module that can have one, in the order of the lines.
+    """Create one mutant for every line of a module that can have one, in the order of the lines.
 
     Args:
-        file: Where the module lies.
+        file: The path of the module.
         source: Its text.
-        chooser: Picks the change of a line that can be changed in several ways.
+        chooser: Selects the change of a line that can be changed in several ways.
         lines: Only these; None means all.
     """
     tree = ast.parse(source)
@@ -248,7 +248,7 @@ def _by_line(tree: ast.Module) -> dict[int, list[_Site]]:
 
 
 def _sites(parent: ast.AST, statement: ast.stmt) -> Iterator[_Site]:
-    """All places below a node, save in what only speaks to people."""
+    """Yield all positions below a node, except in docstrings and messages."""
     for name, value in ast.iter_fields(parent):
         if name in ("annotation", "returns", "decorator_list") or _is_axis(parent, name):
             continue
@@ -268,14 +268,14 @@ def _sites(parent: ast.AST, statement: ast.stmt) -> Iterator[_Site]:
 
 
 def _is_axis(parent: ast.AST, name: str) -> bool:
-    """Whether a field is the number of an axis or place, where a change is an error at once."""
+    """Whether a field is the number of an axis, where a change would raise an error at once."""
     if isinstance(parent, ast.keyword):
         return parent.arg in ("dim", "axis") and name == "value"
     return isinstance(parent, ast.Subscript) and name == "slice"
 
 
 def _speaks_only(node: ast.AST) -> bool:
-    """Whether a node is a docstring, a message, an import."""
+    """Whether a node is a docstring, a message or an import."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) or "logger." in ast.unparse(node)
     if isinstance(node, ast.Call):
@@ -284,7 +284,7 @@ def _speaks_only(node: ast.AST) -> bool:
 
 
 def _in_its_place(node: ast.AST) -> Iterator[ast.AST]:
-    """What can stand where an expression stands."""
+    """Yield possible replacements of an expression."""
     if isinstance(node, ast.UnaryOp):
         yield node.operand
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
@@ -298,7 +298,7 @@ def _in_its_place(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _inside(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """Operators of an expression, each with another one."""
+    """Yield the operators of an expression, each with a replacement."""
     if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in _OPERATORS:
         yield node.op, _OPERATORS[type(node.op)]()
     elif isinstance(node, ast.BoolOp):
@@ -322,14 +322,14 @@ def _first_line(statement: ast.stmt) -> str:
 
 
 class _MutantLoader(importlib.machinery.SourceFileLoader):
-    """Loads another text in place of a module's own."""
+    """Loads a changed text in place of a module's own."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
         super().__init__(name, str(path))
         self.source = source
 
     def get_code(self, fullname: str) -> CodeType:
-        """Compile the changed text, past the cache of compiled modules."""
+        """Compile the changed text, bypassing the cache of compiled modules."""
         return compile(self.source, self.path, "exec")
 
 
@@ -343,7 +343,7 @@ class _MutantFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The changed module if it is the one asked for."""
+        """Return the spec of the changed module if it is the requested one."""
         if name != self.name:
             return None
         return importlib.util.spec_from_loader(name, self.loader)
@@ -353,12 +353,12 @@ def run_tests(mutant: Mutant, tests: Sequence[str], limit: float) -> tuple[str, 
     """Run tests against a mutant in a child process.
 
     Args:
-        mutant: To try; one without a change is a trial of the tests.
+        mutant: The mutant to test; one without a change tests the tests.
         tests: Files, relative to the repository.
         limit: Seconds after which the child is killed.
 
     Returns:
-        The verdict, and the seconds that it took.
+        The verdict, and the time in seconds.
     """
     start = time.monotonic()
     pid = os.fork()
@@ -393,7 +393,7 @@ def _be_child(mutant: Mutant, tests: Sequence[str]) -> None:
 
 
 def trials(mutants: Sequence[Mutant]) -> Iterator[Outcome]:
-    """Try mutants, file by file.
+    """Test mutants, file by file.
 
     Raises:
         RuntimeError: The tests of a file fail without a change.
@@ -423,7 +423,7 @@ def trials(mutants: Sequence[Mutant]) -> Iterator[Outcome]:
 
 
 def choose(count: int, seed: int) -> list[Mutant]:
-    """Draw mutants of different lines from all files of the method, in the order of the files."""
+    """Sample mutants of different lines from all files of the method, in the order of the files."""
     chooser = random.Random(seed)
     sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in TESTS}
     every = [
@@ -440,17 +440,17 @@ def choose(count: int, seed: int) -> list[Mutant]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Try the mutants; 1 if one survives without a reason."""
+    """Test the mutants; returns 1 if one survives without a reason."""
     parser = argparse.ArgumentParser(
         prog="bash test.sh --mutants",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--count", type=int, default=200, help="how many, over all files (default: 200)")
-    add("--seed", type=int, default=0, help="of the choice (default: 0)")
+    add("--count", type=int, default=200, help="number of mutants over all files (default: 200)")
+    add("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
     add("--files", nargs="*", choices=TESTS, default=list(TESTS), help="only those of these files")
-    add("--out", type=Path, help="file of JSON lines; what stands in it is not tried again")
+    add("--out", type=Path, help="JSON lines file; mutants in it are not tested again")
     args = parser.parse_args(argv)
     before = _read(args.out)
     done = {(outcome.file, outcome.line, outcome.after) for outcome in before}
@@ -458,7 +458,7 @@ def main(argv: list[str] | None = None) -> int:
     left = [mutant for mutant in chosen if (mutant.file, mutant.line, mutant.after) not in done]
     for module in WARM:
         importlib.import_module(module)
-    torch.set_num_threads(1)  # more would start threads here, which a fork does not take along
+    torch.set_num_threads(1)  # more would start threads here, which a fork does not copy
     outcomes = list(before)
     for outcome in trials(left):
         outcomes.append(outcome)
@@ -487,7 +487,7 @@ def _show(outcome: Outcome) -> None:
 
 
 def _sum_up(outcomes: Sequence[Outcome]) -> int:
-    """Print how many were caught in each file; gives the exit code."""
+    """Print how many were caught in each file; returns the exit code."""
     for file in TESTS:
         verdicts = Counter(entry.verdict for entry in outcomes if entry.file == file)
         if verdicts:
@@ -496,8 +496,8 @@ def _sum_up(outcomes: Sequence[Outcome]) -> int:
     total = Counter(outcome.verdict for outcome in outcomes)
     noticed = total[CAUGHT] + total[TIMED_OUT]
     sys.stdout.write(
-        f"{noticed} of {len(outcomes)} mutants noticed, {total[EXPLAINED]} that nothing could "
-        f"notice, {total[SURVIVED]} survived\n"
+        f"{noticed} of {len(outcomes)} mutants noticed, {total[EXPLAINED]} equivalent, "
+        f"{total[SURVIVED]} survived\n"
     )
     return 1 if total[SURVIVED] else 0
 

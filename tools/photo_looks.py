@@ -1,6 +1,6 @@
-"""Photos of bare faces made harder, their truth with them: light from one side, a beard, a turn.
+"""Harder versions of photos of unoccluded faces, with their ground truth: side light, beard, tilt.
 
-None of it is an occlusion, so none of it may be marked. ``LOOKS`` names them all.
+None of these changes is an occlusion, so none of them may be marked. ``LOOKS`` lists them all.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy as np
 from tools.photo_truth import PARTS, FacePlace, LabelledFace
 
 GAMMA = 2.2  # from pixel values to light
-LIGHT = (0.25, 1.1)  # factors on the light of the dark and of the bright side
-TERMINATOR = 0.35  # eye distances over which the light falls
-TURN = 25.0  # degrees in the picture
-# Of the beard: where it begins on the cheek and under the nose, in eye-to-mouth distances below
-# the eyes; half width and half height of the lips that it leaves free.
+LIGHT = (0.25, 1.1)  # factors for the light of the dark and the bright side
+TERMINATOR = 0.35  # distance over which the light falls off, in eye distances
+TURN = 25.0  # degrees in the image plane
+# The beard: where it begins on the cheek and under the nose, in eye-to-mouth distances below the
+# eyes; half width and half height of the lips that it leaves free.
 CHEEK, LIP_TOP, LIPS = 0.35, 0.82, (0.42, 0.17)
 HAIR_COLORS = ((38, 28, 22), (92, 62, 38), (70, 66, 64))  # black, brown, gray
 DENSITY = (0.35, 0.8)
 
 
 def plain(photo: LabelledFace) -> LabelledFace:
-    """The photo as it is."""
+    """Return the photo unchanged."""
     return photo
 
 
 def side_lit(photo: LabelledFace) -> LabelledFace:
-    """Light falls off along the line between the eyes, from one side or the other."""
+    """Let the light fall off along the line between the eyes, from one side or the other."""
     rng = _generator(photo, "side_lit")
     x, _ = photo.place.coordinates(len(photo.parts))
     way = 1.0 if rng.random() < 0.5 else -1.0
@@ -44,7 +44,7 @@ def side_lit(photo: LabelledFace) -> LabelledFace:
 
 
 def bearded(photo: LabelledFace) -> LabelledFace:
-    """Skin of chin, jaw and upper lip darkens to hair, grainy and with a soft rim."""
+    """Darken the skin of chin, jaw and upper lip to hair, grainy and with a soft rim."""
     rng = _generator(photo, "bearded")
     x, y = photo.place.coordinates(len(photo.parts))
     mouth = (x / LIPS[0]) ** 2 + ((y - 1) / LIPS[1]) ** 2 < 1
@@ -60,7 +60,7 @@ def bearded(photo: LabelledFace) -> LabelledFace:
 
 
 def turned(photo: LabelledFace) -> LabelledFace:
-    """The head leans to one side; what was outside the photo is ignored."""
+    """Tilt the head to one side; pixels from outside the photo are ignored."""
     way = 1 if _generator(photo, "turned").random() < 0.5 else -1
     size = len(photo.parts)
     matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), way * TURN, 1.0)
@@ -99,7 +99,7 @@ LOOKS: Mapping[str, Callable[[LabelledFace], LabelledFace]] = MappingProxyType(
 
 
 def _generator(photo: LabelledFace, look: str) -> np.random.Generator:
-    """Random numbers of one photo and one look."""
+    """Return the random generator of one photo and one look."""
     return np.random.default_rng([zlib.crc32(photo.name.encode()), zlib.crc32(look.encode())])
 
 

@@ -1,9 +1,9 @@
-"""Occluders pasted on photos, with exact masks: drawn ones, and pieces of other photos.
+"""Pasting occluders on photos with exact masks: drawn ones, and pieces of other photos.
 
-The painters of ``s3pot_synthetic`` want a drawn face: its geometry is fitted to the photo's
-eyes and mouth, its skin and hair colors and its lamp are measured in the photo. They size their
-things for a head of HALF_HEIGHT units, so a photo with a larger face is bordered before, and cut
-back after.
+The painters of ``s3pot_synthetic`` need a drawn face: its geometry is fitted to the photo's eyes
+and mouth, and its skin and hair colors and its lamp are measured in the photo. They scale their
+objects for a head of HALF_HEIGHT units, so a photo with a larger face is padded before, and cropped
+back afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from s3pot_synthetic.objects import cloth
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_occluder
 from tools.photo_truth import HAIR, PARTS, SKIN, LabelledFace
 
-PIECES: dict[str, tuple[int, ...]] = {  # kinds cut out of other photos, and of which parts
+PIECES: dict[str, tuple[int, ...]] = {  # kinds cut from other photos, and their parts
     "photo_hair": (HAIR,),
     "photo_skin": (SKIN,),
     "photo_any": tuple(range(len(PARTS))),
@@ -36,10 +36,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "bench": tuple(BENCH_KINDS),
     "photo": tuple(PIECES),
 }
-SHARES = (0.05, 0.5)  # wanted occluded share of the region
+SHARES = (0.05, 0.5)  # target range of the occluded share of the region
 TRIES = 40
 HALF_HEIGHT = 96.0
-# Head coordinates: where a fitted head has its eyes and its mouth.
+# Head coordinates of the eyes and the mouth of a fitted head.
 EYE_X, EYE_Y, MOUTH_Y = 0.44, -0.09, 0.56
 
 
@@ -51,7 +51,7 @@ class Pasted:
     group: str  # key of GROUPS
     picture: np.ndarray  # uint8 (S, S, 3)
     occlusion: np.ndarray  # occluder on the region, bool (S, S)
-    share: float  # of the region
+    share: float  # share of the region
 
 
 def paste(
@@ -81,7 +81,7 @@ def paste(
 
 
 def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
-    """Describe a photo as the painters want a face, and how wide it was bordered, pixels."""
+    """Describe a photo as a drawn face; returns it, and the width of the padding in pixels."""
     place, size = photo.place, len(photo.parts)
     half_height = float(np.linalg.norm(place.down)) / (MOUTH_Y - EYE_Y)
     half_width = float(np.linalg.norm(place.across)) / 2 / EYE_X
@@ -107,7 +107,7 @@ def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
     )
     light = np.ones(image.shape[:2], np.float32)
     hair = hair_surface(rng, head, light, pick(rng, ("long", "short")))
-    nothing = frame.empty()  # the painters use neither labels nor segments nor the person's matte
+    nothing = frame.empty()  # the painters do not use labels, segments or the person's matte
     face = Face(
         head=head,
         image=image,
@@ -124,13 +124,13 @@ def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
 def _color(
     picture: np.ndarray, mask: np.ndarray, otherwise: tuple[float, float, float]
 ) -> np.ndarray:
-    """Median color, (3,) float32 in [0, 1], of a part of a picture, if there is any."""
+    """Median color, (3,) float32 in [0, 1], of a part of a picture, if it exists."""
     middle = np.median(picture[mask], axis=0) / 255 if mask.any() else otherwise
     return np.asarray(middle, np.float32)
 
 
 def _lamp(photo: LabelledFace, skin: np.ndarray) -> tuple[float, float, float]:
-    """Guess the way to the lamp from how the skin's brightness falls across the face."""
+    """Estimate the direction to the lamp from the skin's brightness across the face."""
     x, y = photo.place.coordinates(len(photo.parts))
     gray = photo.picture.mean(axis=-1)[skin]
     terms = np.stack([np.ones_like(gray), x[skin], y[skin]], axis=1)
@@ -141,7 +141,7 @@ def _lamp(photo: LabelledFace, skin: np.ndarray) -> tuple[float, float, float]:
 
 
 def _piece(rng: np.random.Generator, face: Face, other: LabelledFace, kind: str) -> list[Layer]:
-    """Cut a random blob out of a part of another photo, turned, mirrored and rescaled."""
+    """Cut a random blob from a part of another photo, rotated, flipped and rescaled."""
     side = face.head.frame.size
     blob = cloth(rng, face, "train")[0].mask
     rows, columns = np.nonzero(blob > 127)

@@ -1,14 +1,15 @@
-r"""Measure what whole photos cost against given crops: occluded faces, found and cut out.
+r"""Measure the loss of accuracy on whole photos, where faces must be found, against given crops.
 
     python -m tools.photo_scenes --photos DIR --config configs/mini.yaml --out results/scenes
     python -m tools.photo_scenes --photos DIR --config configs/mini.yaml --out results/several \
         --together 4
 
-DIR and the occluders are those of ``tools.real_photos``. Each occluded person is cut out and put on
-a drawn background, small or large and leaning, alone or together with others. The configuration
-finds and cuts out all faces of such a canvas by itself. Every mask is compared with the truth on
-the canvas, and beside it the mask of the same face on a given crop: the studio photo as it was.
-Writes ``faces.csv`` (a row each face) and contact sheets, and prints means with 95 % bootstrap
+DIR and the occluders are those of ``tools.real_photos``. Each occluded person is cut out and placed
+on a drawn background, small or large and tilted, alone or together with others. The configuration
+detects and crops all faces of such a canvas by itself. Every mask is compared with the truth on the
+canvas; for reference, so is the mask of the same face on a given crop, the original studio photo.
+
+Writes ``faces.csv`` (a row for each face) and contact sheets, and prints means with 95 % bootstrap
 intervals.
 """
 
@@ -41,27 +42,27 @@ from tools.real_photos import GREEN, Row, table, write_sheets
 
 logger = logging.getLogger("s3pot.tools.photo_scenes")
 
-SIZE = 512  # of the studio photos before they are put on a canvas, pixels
-GIVEN = 256  # and of the given crops
-PLACE = 480  # side of one face's place on a canvas
-SCALE = (0.3, 0.85)  # of a person on the canvas, against SIZE
+SIZE = 512  # of the studio photos before they are placed on a canvas, in pixels
+GIVEN = 256  # of the given crops, in pixels
+PLACE = 480  # side of the area for one face on a canvas
+SCALE = (0.3, 0.85)  # of a person on the canvas, relative to SIZE
 LEAN = 15.0  # degrees, standard deviation
-NEAR = 0.15  # of the crop's side: distance of the middles up to which a face is found
+NEAR = 0.15  # maximum distance of the centers of a found face, relative to the crop's side
 TILE = 480
 MEASURES = {  # columns of faces.csv
     "found": "faces found",
     "given_iou": "occlusion IoU on given crops",
-    "scene_iou": "occlusion IoU of the whole photos",
+    "scene_iou": "occlusion IoU on whole photos",
     "difference": "difference",
 }
 
 
 @dataclass(frozen=True)
 class Person:
-    """An occluded person as they are put on a canvas; S is SIZE.
+    """An occluded person to be placed on a canvas; S is SIZE.
 
     Attributes:
-        photo: The bare studio photo with its truth.
+        photo: The unoccluded studio photo with its truth.
         picture: The occluded photo, uint8 (S, S, 3).
         occlusion: Its truth, bool (S, S).
         matte: Person and occluder, uint8 (S, S), 0 or 255.
@@ -78,8 +79,8 @@ class Placed:
     """A person on a canvas, in its frame.
 
     Attributes:
-        person: Who it is.
-        motion: From the studio photo to the canvas, (2, 3).
+        person: The person.
+        motion: The map from the studio photo to the canvas, (2, 3).
         occlusion: bool (H, W).
         judged: Where the truth is known, bool (H, W).
     """
@@ -91,13 +92,13 @@ class Placed:
 
     @property
     def middle(self) -> np.ndarray:
-        """The middle between eyes and mouth, x, y."""
+        """The center between eyes and mouth, x, y."""
         place = self.person.photo.place
         return np.asarray(self.motion @ [*(place.middle + place.down / 2), 1.0])
 
     @property
     def face_side(self) -> float:
-        """About the side of the face's FFHQ crop, pixels."""
+        """The approximate side of the face's FFHQ crop, in pixels."""
         scale = math.sqrt(float(np.linalg.det(self.motion[:, :2])))
         return 3.6 * scale * float(np.linalg.norm(self.person.photo.place.down))
 
@@ -112,7 +113,7 @@ def make_person(photo: LabelledFace, others: Sequence[LabelledFace], number: int
 
 
 def put(rng: np.random.Generator, canvas: np.ndarray, person: Person, corner: np.ndarray) -> Placed:
-    """Put a person into the place with this corner of a canvas, uint8 (H, W, 3), which changes."""
+    """Place a person on a canvas, uint8 (H, W, 3), in place, in the area with this corner."""
     scale, angle = rng.uniform(*SCALE), math.radians(rng.normal(0, LEAN))
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
@@ -121,7 +122,7 @@ def put(rng: np.random.Generator, canvas: np.ndarray, person: Person, corner: np
     shift = target - linear @ (place.middle + place.down / 2)
     motion = np.concatenate([linear, shift[:, None]], axis=1)
     sides = (canvas.shape[1], canvas.shape[0])
-    # Warping reads single pixels: blur away first what is too fine for the canvas.
+    # Warping samples single pixels, so first blur away what is too fine for the canvas.
     picture, matte = (
         cv2.GaussianBlur(layer, (0, 0), 0.4 / scale) for layer in (person.picture, person.matte)
     )
@@ -139,7 +140,7 @@ def put(rng: np.random.Generator, canvas: np.ndarray, person: Person, corner: np
 def draw_canvas(
     rng: np.random.Generator, people: Sequence[Person]
 ) -> tuple[np.ndarray, list[Placed]]:
-    """Put people side by side before a drawn background; gives canvas and their places."""
+    """Place people side by side on a drawn background; returns the canvas and their positions."""
     columns = math.ceil(math.sqrt(len(people)))
     lines = math.ceil(len(people) / columns)
     height, width = lines * PLACE + 160, columns * PLACE + 240
@@ -152,7 +153,7 @@ def draw_canvas(
 
 
 def given_iou(model: FaceSegmenter, person: Person) -> float:
-    """Occlusion IoU on the studio photo itself."""
+    """Compute the occlusion IoU on the studio photo itself."""
     small = cv2.resize(person.picture, (GIVEN, GIVEN), interpolation=cv2.INTER_AREA)
     truth, judged = (
         cv2.resize(mask.astype(np.uint8), (GIVEN, GIVEN), interpolation=cv2.INTER_NEAREST) > 0
@@ -162,7 +163,7 @@ def given_iou(model: FaceSegmenter, person: Person) -> float:
 
 
 def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
-    """The result whose crop lies around a face; None if there is none."""
+    """Return the result whose crop contains a face; None if there is none."""
     middles = [result.alignment.corners.mean(axis=0) for result in results]
     away = [float(np.linalg.norm(middle - place.middle)) for middle in middles]
     if not away or min(away) > NEAR * place.face_side:
@@ -171,7 +172,7 @@ def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
 
 
 def score(place: Placed, masks: PhotoMasks | None, given: float) -> Row:
-    """The row of one face; one that is not found has no mask, and scores 0."""
+    """Build the row of one face; a face that is not found has no mask and scores 0."""
     iou = 0.0
     if masks is not None:
         iou = mask_scores(masks.occlusion & place.judged, place.occlusion).iou
@@ -188,7 +189,7 @@ def score(place: Placed, masks: PhotoMasks | None, given: float) -> Row:
 def draw_tile(
     canvas: np.ndarray, places: Sequence[Placed], found: Sequence[PhotoMasks]
 ) -> np.ndarray:
-    """Canvas, truth, masks, side by side: (TILE, 3 TILE, 3) uint8."""
+    """Draw canvas, truth and masks side by side: (TILE, 3 TILE, 3) uint8."""
     truth, masks = canvas, canvas
     for place in places:
         truth = vis.overlay(truth, place.occlusion)
@@ -207,7 +208,7 @@ def draw_tile(
 def measure_scene(
     people: Sequence[Person], finder: FaceSegmenter, taker: FaceSegmenter, seed: Sequence[int]
 ) -> tuple[list[Row], np.ndarray]:
-    """Search and segment one canvas: a row each face, and the tile of the sheet."""
+    """Search and segment one canvas: returns a row for each face, and the tile of the sheet."""
     canvas, places = draw_canvas(np.random.default_rng(seed), people)
     try:
         results = finder.segment_all(canvas)
@@ -222,28 +223,28 @@ def measure_scene(
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
     add = parser.add_argument
-    add("--photos", type=Path, required=True, help="folder of labelled photos")
+    add("--photos", type=Path, required=True, help="folder of labeled photos")
     add("--out", type=Path, required=True, help="folder for the table and contact sheets")
     add("--together", type=int, default=1, help="faces on one canvas (1)")
     add("--variants", type=int, default=2, help="occluded pictures of each photo (2)")
-    add("--seed", type=int, default=0, help="of the canvases (0)")
+    add("--seed", type=int, default=0, help="seed of the canvases (0)")
     return parser
 
 
 def measure(config: Config, args: argparse.Namespace) -> int:
-    """Do everything; returns how many photos and canvases failed, each named in the log.
+    """Run all measurements; returns how many photos and canvases failed, each named in the log.
 
     Raises:
-        S3potError: Nothing can be done: too few photos, options that do not fit, missing weights.
+        S3potError: Nothing can be done: too few photos, inconsistent options, missing weights.
     """
     files = find_photos(args.photos)
     if len(files) < 2 or args.together < 1 or args.variants < 1:
         raise S3potError(
             f"{len(files)} photos, --together {args.together}, --variants {args.variants}; "
-            "expected 2 photos or more, and at least 1 of the others"
+            "expected at least 2 photos, and at least 1 for the others"
         )
     finder = load_from_config(config)
     taker = replace(finder, aligner=replace(finder.aligner, detector=None))
@@ -277,7 +278,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
     return run(args, lambda config: measure(config, args))
 

@@ -1,15 +1,15 @@
-"""Labelled photos of bare faces: reading, cropping, and what counts as the face's region.
+"""Labeled photos of unoccluded faces: reading, cropping, and the definition of the face region.
 
-Labels have the colours of FASSEG (``FASSEG_COLOURS``; the nearest one counts): its skin takes in
-neck and ears, and its hair the brows. Chin line and face oval, which the labels lack, follow from
-the places of eyes and mouth in the label map, never from a parser of ours. With x from the middle
-of the eyes in eye distances, and y from there in distances from the eyes to the mouth:
+Labels have the colors of FASSEG (``FASSEG_COLOURS``; the nearest one counts): its skin includes
+neck and ears, and its hair includes the brows. The chin line and the face oval, which the labels
+lack, are derived from the positions of eyes and mouth in the label map, never from one of our
+parsers. With x measured from the center of the eyes in eye distances, and y from there in
+eye-to-mouth distances:
 
 - region: skin, nose, mouth and eyes above ``EARS_END`` or inside the oval, half as wide as
   ``OVAL[0]`` and with the chin at y = ``OVAL[1]``; and brows: pieces of hair within ``BROWS``;
-- ignored, in either answer: the other skin (neck, ears, the rim of the jaw), hair before the eyes
-  and over them, within ``FRINGE``, that hangs together with the head's, and what lies outside the
-  photo;
+- ignored in either case: the other skin (neck, ears, the rim of the jaw), hair over and above the
+  eyes, within ``FRINGE``, that is connected with the head's hair, and pixels outside the photo;
 - not region: the rest, which is hair and background.
 """
 
@@ -42,19 +42,19 @@ FACE_PARTS = tuple(PARTS.index(part) for part in ("skin", "nose", "mouth", "eyes
 HAIR, SKIN = PARTS.index("hair"), PARTS.index("skin")
 MOUTH, EYES = PARTS.index("mouth"), PARTS.index("eyes")
 LABEL = "_label.png"
-SMOOTHING = 5  # side of the window, label pixels, that outvotes mixed colours between two parts
+SMOOTHING = 5  # side in label pixels of the majority filter for mixed colors between two parts
 OVAL = (1.12, 1.62)  # half width and lower half height
-EARS_END = -0.35  # above, skin is forehead and temple
+EARS_END = -0.35  # above this, skin is forehead and temple
 BROWS = (1.3, -0.85, 0.1)  # largest |x|, and the range of y
-FRINGE = (0.9, -0.5, -0.08)  # likewise; brows under it cannot be told from it
+FRINGE = (0.9, -0.5, -0.08)  # in the same form; brows under it cannot be distinguished from it
 
 
 @dataclass(frozen=True)
 class FacePlace:
-    """Eyes and mouth of a face, x, y, pixels of the working image."""
+    """Positions of eyes and mouth of a face, x, y, in pixels of the working image."""
 
     eyes: np.ndarray  # the left one in the picture first, (2, 2)
-    mouth: np.ndarray  # its middle, (2,)
+    mouth: np.ndarray  # its center, (2,)
 
     @property
     def middle(self) -> np.ndarray:
@@ -63,17 +63,17 @@ class FacePlace:
 
     @property
     def across(self) -> np.ndarray:
-        """The way from eye to eye, (2,), pixels."""
+        """The vector from eye to eye, (2,), in pixels."""
         return np.asarray(self.eyes[1] - self.eyes[0])
 
     @property
     def down(self) -> np.ndarray:
-        """The way from the eyes to the mouth, at a right angle to ``across``, (2,), pixels."""
+        """The vector from the eyes to the mouth, orthogonal to ``across``, (2,), in pixels."""
         normal = np.array([-self.across[1], self.across[0]]) / np.linalg.norm(self.across)
         return np.asarray(normal * ((self.mouth - self.middle) @ normal))
 
     def coordinates(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give x in eye distances and y in eye-to-mouth distances of all pixels: (S, S) each."""
+        """Return x in eye distances and y in eye-to-mouth distances of all pixels: (S, S) each."""
         y, x = np.mgrid[:size, :size]
         offset = np.stack([x, y], axis=-1) - self.middle
         across, down = self.across, self.down
@@ -82,7 +82,7 @@ class FacePlace:
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """A photo of a bare face with its truth; S is the side of the working image."""
+    """A photo of an unoccluded face with its truth; S is the side of the working image."""
 
     name: str
     picture: np.ndarray  # uint8 (S, S, 3)
@@ -93,7 +93,7 @@ class LabelledFace:
 
 
 def find_photos(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Photos and their label maps by name, sorted; S3potError where there is none."""
+    """Return photos and their label maps by name, sorted; S3potError if there are none."""
     found = {}
     for label in sorted(folder.glob(f"*{LABEL}")):
         name = label.name[: -len(LABEL)]
@@ -102,7 +102,7 @@ def find_photos(folder: Path) -> dict[str, tuple[Path, Path]]:
                 found[name] = (photo, label)
     if not found:
         expected = f"<name>.jpg or .png, each with <name>{LABEL}"
-        raise S3potError(f"--photos {folder} holds no labelled photo; expected {expected}")
+        raise S3potError(f"--photos {folder} holds no labeled photo; expected {expected}")
     return found
 
 
@@ -119,10 +119,10 @@ def read_parts(path: Path) -> np.ndarray:
 def read_face(
     name: str, photo: Path, label: Path, size: int, detector: FaceDetector | None
 ) -> LabelledFace:
-    """Read, crop and judge one photo; without a detector all of it, padded to a square.
+    """Read, crop and label one photo; without a detector, use all of it, padded to a square.
 
     Raises:
-        S3potError: An unreadable file, no face found, or a label map without eyes or mouth.
+        S3potError: A file is unreadable, no face is found, or the label map has no eyes or mouth.
     """
     picture, parts = read_rgb(photo), read_parts(label)
     if picture.shape[:2] != parts.shape:
@@ -136,13 +136,13 @@ def read_face(
     else:
         found = detector.detect(picture)
         if not found:
-            raise S3potError(f"no face found in {photo.name}; expected one, or take --crop pad")
+            raise S3potError(f"no face found in {photo.name}; expected one, or use --crop pad")
         way = from_landmarks(found[0].landmarks, (parts.shape[0], parts.shape[1]), size)
     return judge(name, crop(picture, way), _cropped(parts, way), crop(known, way))
 
 
 def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) -> LabelledFace:
-    """Draw region and ignored zone, as this file's docstring has them; ``known``: in the photo."""
+    """Compute region and ignored zone as defined in this module; ``known``: inside the photo."""
     place = find_place(parts)
     x, y = place.coordinates(len(parts))
     oval = (y < EARS_END) | ((y < 0) & (abs(x) < OVAL[0]))
@@ -159,7 +159,7 @@ def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) 
 
 
 def find_place(parts: np.ndarray) -> FacePlace:
-    """Find eyes and mouth in a label map (H, W); S3potError if they are not there."""
+    """Find eyes and mouth in a label map (H, W); S3potError if they are missing."""
     eyes, mouths = _pieces(parts == EYES), _pieces(parts == MOUTH)
     if len(eyes) < 2 or not mouths:
         found = f"{len(eyes)} eyes and {len(mouths)} mouths"
@@ -169,14 +169,14 @@ def find_place(parts: np.ndarray) -> FacePlace:
 
 
 def _pieces(mask: np.ndarray) -> list[np.ndarray]:
-    """Centres of the connected pieces of a mask, largest first."""
+    """Return the centers of the connected pieces of a mask, largest first."""
     _, _, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable") + 1
     return [centres[i] for i in order]
 
 
 def _squared(array: np.ndarray) -> np.ndarray:
-    """Pad to a square on both sides of the shorter axis: a mask with False, else with its edge."""
+    """Pad to a square on both sides of the shorter axis: masks with False, images with the edge."""
     height, width = array.shape[:2]
     side = max(height, width)
     before = (side - height) // 2, (side - width) // 2
@@ -187,7 +187,7 @@ def _squared(array: np.ndarray) -> np.ndarray:
 
 
 def _cropped(parts: np.ndarray, way: Alignment) -> np.ndarray:
-    """The part that fills most of each pixel of the crop."""
+    """Return the part that covers most of each pixel of the crop."""
     shares = np.stack([parts == i for i in range(len(PARTS))], axis=-1).astype(np.uint8) * 255
     cropped = [crop(np.ascontiguousarray(three), way) for three in np.split(shares, 2, axis=-1)]
     return np.concatenate(cropped, axis=-1).argmax(axis=-1).astype(np.uint8)

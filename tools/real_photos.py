@@ -1,4 +1,4 @@
-r"""Measure a configuration on real photos of bare faces, with occluders pasted on.
+r"""Measure a configuration on real photos of unoccluded faces, with occluders pasted on.
 
     python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/photos
     python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/photos \
@@ -6,11 +6,11 @@ r"""Measure a configuration on real photos of bare faces, with occluders pasted 
     python -m tools.real_photos --photos DIR --config configs/mini.yaml --out results/side_lit \
         --look side_lit
 
-DIR holds <name>.jpg and <name>_label.png in the colours of FASSEG; what counts as the region and
-what is ignored stands in ``photo_truth.py``, how occluders are made in ``photo_paste.py``, and how
-photos are made harder before that in ``photo_looks.py``. Writes
-``pictures.csv`` (a row each occluded picture), ``photos.csv`` (a row each bare photo) and contact
-sheets, and prints means with 95 % bootstrap intervals over the rows.
+DIR holds <name>.jpg and <name>_label.png in the colors of FASSEG. ``photo_truth.py`` defines the
+region and what is ignored, ``photo_paste.py`` creates the occluders, and ``photo_looks.py`` makes
+photos harder before that. Writes ``pictures.csv`` (a row for each occluded picture), ``photos.csv``
+(a row for each unoccluded photo) and contact sheets, and prints means with 95 % bootstrap intervals
+over the rows.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ BARE_MEASURES = {  # columns of photos.csv
 
 @dataclass(frozen=True)
 class Measured:
-    """All of one photo: rows of the tables and lines of the contact sheet."""
+    """The results of one photo: rows of the tables and rows of the contact sheet."""
 
     bare: Row
     pictures: list[Row]
@@ -77,28 +77,28 @@ class Measured:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
     add = parser.add_argument
-    add("--photos", type=Path, required=True, help="folder of labelled photos")
+    add("--photos", type=Path, required=True, help="folder of labeled photos")
     add("--out", type=Path, required=True, help="folder for tables and contact sheets")
     add("--crop", choices=("pad", "align"), default="pad", help="whole photo, or FFHQ crop (pad)")
     add("--detector", type=Path, help="YuNet ONNX file, for --crop align")
     add("--size", type=int, default=256, help="side of the working image (256)")
     add("--variants", type=int, default=4, help="occluded pictures of each photo (4)")
-    add("--seed", type=int, default=0, help="of the occluders (0)")
-    add("--look", choices=tuple(LOOKS), default="plain", help="what is done to the photos first")
-    add("--checkpoint", type=Path, help="adapter; default: the mini set's own")
+    add("--seed", type=int, default=0, help="seed of the occluders (0)")
+    add("--look", choices=tuple(LOOKS), default="plain", help="change of the photos (plain)")
+    add("--checkpoint", type=Path, help="adapter (default: that of the mini set)")
     return parser
 
 
 def parsed_region(result: Segmentation) -> np.ndarray:
-    """Where the parser sees face, occluded pixels included: bool (S, S)."""
+    """Return the parsed face region, including occluded pixels: bool (S, S)."""
     return np.isin(result.parsing, (*REGION_CLASSES, OCCLUSION))
 
 
 def measure_bare(photo: LabelledFace, result: Segmentation) -> Row:
-    """The row of a bare photo."""
+    """Build the row of an unoccluded photo."""
     judged, region = ~photo.ignored, parsed_region(result)
     return {
         "photo": photo.name,
@@ -111,7 +111,7 @@ def measure_bare(photo: LabelledFace, result: Segmentation) -> Row:
 def measure_occluded(
     photo: LabelledFace, bare: Segmentation, pasted: Pasted, result: Segmentation
 ) -> Row:
-    """The row of an occluded picture."""
+    """Build the row of an occluded picture."""
     judged, region, truth = ~photo.ignored, parsed_region(result), pasted.occlusion
     scores = mask_scores(result.occlusion & judged, truth)
     return {
@@ -132,7 +132,7 @@ def measure_occluded(
 
 
 def measure_points(photo: LabelledFace, truth: np.ndarray, result: Segmentation) -> Row:
-    """How well PS tells hidden from visible at its points outside the ignored zone."""
+    """Measure how well PS separates hidden from visible points outside the ignored zone."""
     columns, rows = result.points.round().astype(int).clip(0, len(truth) - 1).reshape(-1, 2).T
     judged = ~photo.ignored[rows, columns]
     hidden, called = truth[rows, columns] & judged, (result.labels == 0) & judged
@@ -144,7 +144,7 @@ def measure_points(photo: LabelledFace, truth: np.ndarray, result: Segmentation)
 
 
 def draw_line(photo: LabelledFace, pasted: Pasted, result: Segmentation) -> np.ndarray:
-    """Photo, occluded, parsing, reference, truth, prediction: (TILE, 6 TILE, 3) uint8."""
+    """Draw photo, occluded, parsing, reference, truth, prediction: (TILE, 6 TILE, 3) uint8."""
     shown, classes = pasted.picture, vis.color_labels(result.parsing)
     truth = vis.overlay(vis.overlay(shown, photo.ignored, GREY, 0.7), photo.region, GREEN, 0.25)
     found = vis.overlay(shown, parsed_region(result), GREEN, 0.25)
@@ -164,7 +164,7 @@ def draw_line(photo: LabelledFace, pasted: Pasted, result: Segmentation) -> np.n
 
 
 def table(rows: Sequence[Row], measures: Mapping[str, str]) -> list[str]:
-    """A line of text for each measure: mean and interval."""
+    """Format a line of text for each measure: mean and interval."""
     lines = []
     for column, text in measures.items():
         values = [float(row[column]) for row in rows]
@@ -178,7 +178,7 @@ def _interval_text(values: Sequence[float]) -> str:
 
 
 def by_column(rows: Sequence[Row], column: str) -> list[str]:
-    """A line of text for each value of a column: count, share, occlusion and region IoU."""
+    """Format a line for each value of a column: count, share, occlusion and region IoU."""
     lines = [f"{column:16}{'n':>4}{'share':>8}{'occl. IoU':>11}{'95 %':>17}{'region IoU':>12}"]
     for value in sorted({str(row[column]) for row in rows}):
         part = [row for row in rows if row[column] == value]
@@ -194,7 +194,7 @@ def by_column(rows: Sequence[Row], column: str) -> list[str]:
 def measure_photos(
     photos: Mapping[str, LabelledFace], model: FaceSegmenter, args: argparse.Namespace
 ) -> list[Measured]:
-    """Segment every photo, bare and with each of its occluders."""
+    """Segment every photo, both unoccluded and with each of its occluders."""
     names = list(photos)
 
     def one(photo: LabelledFace) -> Measured:
@@ -216,27 +216,27 @@ def measure_photos(
 
 
 def write_sheets(folder: Path, lines: Sequence[np.ndarray]) -> None:
-    """Write contact sheets of SHEET_ROWS lines each, ``sheet_01.png`` and on."""
+    """Write contact sheets of SHEET_ROWS rows each, ``sheet_01.png`` and so on."""
     for start in range(0, len(lines), SHEET_ROWS):
         sheet = np.concatenate(lines[start : start + SHEET_ROWS])
         write_png(folder / f"sheet_{start // SHEET_ROWS + 1:02d}.png", sheet)
 
 
 def measure(config: Config, args: argparse.Namespace) -> int:
-    """Do everything; returns how many photos failed, each named in the log.
+    """Run all measurements; returns how many photos failed, each named in the log.
 
     Raises:
-        S3potError: Nothing can be done: no photos, options that do not fit, missing weights.
+        S3potError: Nothing can be done: no photos, inconsistent options, missing weights.
     """
     if (args.crop == "align") != (args.detector is not None):
         raise S3potError("--crop align and --detector FILE, a YuNet ONNX file, go together")
     if args.size < 32 or args.variants < 1:
         found = f"--size {args.size} and --variants {args.variants}"
         raise S3potError(f"{found}; expected a size of at least 32 and 1 variant or more")
-    config = replace(config, align=replace(config.align, mode="never"))  # the crop is done here
+    config = replace(config, align=replace(config.align, mode="never"))  # cropping is done here
     files = find_photos(args.photos)
     if len(files) < 2:
-        raise S3potError(f"--photos {args.photos} holds 1 labelled photo; expected 2 or more")
+        raise S3potError(f"--photos {args.photos} holds 1 labeled photo; expected 2 or more")
     model = load_from_config(config, args.checkpoint)
     detector = FaceDetector(args.detector) if args.detector else None
 
@@ -247,7 +247,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     done = measure_photos(faces, model, args)
     pictures = [row for entry in done for row in entry.pictures]
     if not pictures:
-        raise S3potError("no occluder fits any photo; take more --variants")
+        raise S3potError("no occluder fits any photo; use more --variants")
     write_csv(args.out / "photos.csv", [entry.bare for entry in done])
     write_csv(args.out / "pictures.csv", pictures)
     write_sheets(args.out, [line for entry in done for line in entry.lines])
@@ -261,7 +261,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
     return run(args, lambda config: measure(config, args))
 

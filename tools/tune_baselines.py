@@ -1,4 +1,4 @@
-r"""Find the thresholds of the baselines in configs/tables: best mean IoU on training faces.
+r"""Tune the thresholds of the baselines in configs/tables for the mean IoU on training faces.
 
     python -m tools.tune_baselines --datapath ./dataset/processed_data/train \
         --config configs/mini.yaml
@@ -26,13 +26,13 @@ from s3pot.device import pick_device
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.types import S3potError
 
-STEPS = 200  # thresholds tried, between the smallest and the largest contrast of the faces
+STEPS = 200  # number of thresholds between the smallest and the largest contrast of the faces
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
-    parser.add_argument("--datapath", type=Path, required=True, help="training faces with truth")
+    parser.add_argument("--datapath", type=Path, required=True, help="training faces with a truth")
     return parser
 
 
@@ -45,7 +45,7 @@ def best_threshold(
         contrasts: Per face contrast float (H, W), truth bool (H, W), region bool (H, W).
 
     Returns:
-        Threshold and its mean IoU over the faces that have true occlusion.
+        The best threshold and its mean IoU over the faces with true occlusion.
     """
     low = min(float(contrast.min()) for contrast, _, _ in contrasts)
     high = max(float(contrast.max()) for contrast, _, _ in contrasts)
@@ -59,7 +59,7 @@ def best_threshold(
 def _ious(
     contrast: np.ndarray, truth: np.ndarray, region: np.ndarray, thresholds: np.ndarray
 ) -> np.ndarray:
-    """IoU at every threshold, by counting sorted contrasts."""
+    """Compute the IoU at every threshold by counting sorted contrasts."""
     hits, candidates = np.sort(contrast[region & truth]), np.sort(contrast[region])
     hit = len(hits) - np.searchsorted(hits, thresholds, side="right")
     predicted = len(candidates) - np.searchsorted(candidates, thresholds, side="right")
@@ -67,14 +67,14 @@ def _ious(
 
 
 def tune(config: Config, datapath: Path) -> Iterator[str]:
-    """One line of text per contrast and kind of reference.
+    """Yield one line of text per contrast and kind of reference.
 
     Raises:
-        S3potError: No face with truth, or a damaged one.
+        S3potError: No face has a ground truth, or one is damaged.
     """
     faces = [face for face in find_faces(datapath) if face.occlusion_truth is not None]
     if not faces:
-        raise S3potError(f"{datapath} has no face with a truth <stem>_occlusion.png")
+        raise S3potError(f"{datapath} has no face with a ground truth <stem>_occlusion.png")
     segmenter = build_segmenter(config, pick_device(config.run.device))
     store = PromptStore(segmenter, config, datapath)
     for oracle in (False, True):
@@ -95,7 +95,7 @@ def tune(config: Config, datapath: Path) -> Iterator[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
 
     def body(config: Config) -> int:

@@ -1,1 +1,1 @@
-"""Trials of the commands under what long jobs meet: kills, full disks, broken and hostile files."""
+"""Reliability trials of the commands: kills, full disks, broken and hostile files."""

@@ -1,12 +1,12 @@
-"""Try the commands under what long jobs meet, and print a table of what held.
+"""Run reliability trials of the commands, and print a table of the results.
 
     python -m benchmarks.reliability                     # everything, about two hours on one core
     python -m benchmarks.reliability --only kill --kills 10
     python -m benchmarks.reliability --quick             # a few of each, five minutes
 
-Models and faces are tiny, files and code paths the real ones. The clock that measures stands still
-in these runs: results hold seconds, which differ between any two runs, and would hide the rest.
-Works on Linux and macOS, for it forks.
+Models and faces are tiny; files and code paths are the real ones. The clock that measures is
+stopped in these runs: results contain seconds, which differ between any two runs and would hide
+other differences. It works on Linux and macOS, because it forks.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from s3pot.version import __version__
 
 @dataclass(frozen=True)
 class Options:
-    """How much is tried.
+    """The extent of the trials.
 
     Attributes:
-        folder: For all files, which are gone afterwards.
-        inputs: What ``make_inputs`` wrote.
-        commands: That are killed.
-        kills: Of each command.
-        files: Broken ones of each kind.
-        kinds: Of files; empty for all.
-        seed: Of moments and mutations.
+        folder: Folder for all files, which are removed afterwards.
+        inputs: The folder written by ``make_inputs``.
+        commands: The commands that are killed.
+        kills: Number of kills of each command.
+        files: Number of broken files of each kind.
+        kinds: Kinds of files; empty for all.
+        seed: Seed of moments and mutations.
         quick: Only a few of each.
     """
 
@@ -78,7 +78,7 @@ def write(options: Options, report: Report) -> None:
 
 
 def workers(options: Options, report: Report) -> None:
-    """Two workers of one training, of which one or both die."""
+    """Two workers of one training run, of which one or both are killed."""
     place = options.folder / "workers"
     count = 3 if options.quick else max(12, options.kills // 2)
     trials = two_workers.worker_trials(options.inputs, place, count, options.seed)
@@ -86,7 +86,7 @@ def workers(options: Options, report: Report) -> None:
 
 
 def torchrun(options: Options, report: Report) -> None:
-    """The same under torchrun itself, of a training and of a folder command."""
+    """The same with torchrun itself, for a training run and a folder command."""
     place = options.folder / "torchrun"
     for name in ("train_general", "inference"):
         count = 1 if options.quick else 5
@@ -95,7 +95,7 @@ def torchrun(options: Options, report: Report) -> None:
 
 
 def disk(options: Options, report: Report) -> None:
-    """Disks that are full or read-only, clocks that go back, folders that change."""
+    """Full or read-only disks, clocks that go back, folders that change."""
     place = options.folder / "disk"
     for name in options.commands:
         base = kills.baseline(options.inputs, options.folder / "base", name)
@@ -112,7 +112,7 @@ def disk(options: Options, report: Report) -> None:
 
 
 def race(options: Options, report: Report) -> None:
-    """Two commands at once on one output folder or one cache."""
+    """Two concurrent commands on one output folder or one cache."""
     names = ("generate_reference", "train_general", "train_per_image", "inference")
     bases = {name: kills.baseline(options.inputs, options.folder / "base", name) for name in names}
     count = 1 if options.quick else 10
@@ -124,20 +124,20 @@ def race(options: Options, report: Report) -> None:
 
 
 def long(options: Options, report: Report) -> None:
-    """Memory, open files and pace of a long inference and a long training."""
+    """Memory, open files and speed of a long inference and a long training run."""
     faces, steps = (200, 160) if options.quick else (2500, 500)
     trials = long_run.long_trials(options.inputs, options.folder / "long", faces, steps)
     report.add("long runs", trials)
 
 
 def same(options: Options, report: Report) -> None:
-    """The same bytes in a second run, in parts, with another cache."""
+    """Byte-identical results in a second run, in parts, with another cache."""
     trials = sameness.same_bytes_trials(options.inputs, options.folder / "same")
     report.add("the same bytes again, in parts, with other caches", trials)
 
 
 def fuzzing(options: Options, report: Report) -> None:
-    """Broken and hostile files of every kind through the commands that read them."""
+    """Broken and hostile files of every kind, read by the commands that use them."""
     count = 2 if options.quick else options.files
     place = options.folder / "fuzzed"
     for name, trials in fuzz.trials(options.inputs, place, count, options.seed, options.kinds):
@@ -158,7 +158,7 @@ GROUPS: dict[str, Callable[[Options, Report], None]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the trials; 1 if one had a fault."""
+    """Run the trials; returns 1 if one had a fault."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.reliability",
         description=__doc__,
@@ -166,11 +166,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--only", choices=GROUPS, nargs="*", default=list(GROUPS), help="groups of trials")
-    add("--commands", choices=calls(), nargs="*", default=list(calls()), help="that are killed")
-    add("--kills", type=int, default=60, help="of each command (default: 60)")
+    add("--commands", choices=calls(), nargs="*", default=list(calls()), help="commands to kill")
+    add("--kills", type=int, default=60, help="kills of each command (default: 60)")
     add("--kinds", nargs="*", default=(), help="only these kinds of broken files")
-    add("--files", type=int, default=120, help="broken ones of each kind (default: 120)")
-    add("--seed", type=int, default=0, help="of moments and mutations (default: 0)")
+    add("--files", type=int, default=120, help="broken files of each kind (default: 120)")
+    add("--seed", type=int, default=0, help="seed of moments and mutations (default: 0)")
     add("--quick", action="store_true", help="a few of each")
     add("--out", type=Path, help="folder for reliability.json and reliability.md")
     args = parser.parse_args(argv)

@@ -1,7 +1,7 @@
-"""Runs of the commands as child processes that start at once and can be killed anywhere.
+"""Running commands as child processes that start at once and can be killed at any point.
 
-A child is forked from this process, which has imported everything before, so it begins to work
-within milliseconds. It runs in a folder of its own with relative paths, so that runs in different
+A child is forked from this process, which has already imported everything, so it starts working
+within milliseconds. It runs in its own folder with relative paths, so that runs in different
 folders can be compared byte for byte.
 """
 
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-# Exit code of a child that met an error which no command should let through.
+# Exit code of a child that raised an error that no command should let through.
 CRASHED = 70
-# By the name that the command line uses.
+# By the name used on the command line.
 COMMANDS = {
     "generate_reference": "s3pot.commands.generate_reference",
     "train_general": "s3pot.commands.train_general",
@@ -30,7 +30,7 @@ COMMANDS = {
     "inference": "s3pot.commands.inference",
     "evaluate": "s3pot.commands.evaluate",
 }
-# What commands import only once they run.
+# Modules that commands import only when they run.
 _LATE_IMPORTS = (
     "s3pot.runs.generate_reference",
     "s3pot.runs.inference",
@@ -41,7 +41,7 @@ _LATE_IMPORTS = (
     "s3pot.report.tables",
     "s3pot.report.gallery",
     "s3pot.data.split",
-    "torch._dynamo",  # which optimizers want
+    "torch._dynamo",  # needed by optimizers
     "tqdm.contrib.logging",
     "matplotlib.pyplot",
 )
@@ -53,7 +53,7 @@ class Call:
 
     Attributes:
         command: A key of ``COMMANDS``.
-        arguments: Of its command line.
+        arguments: The arguments of its command line.
         environment: Variables to set in the child.
     """
 
@@ -64,10 +64,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Ended:
-    """A child that is over.
+    """A child that has ended.
 
     Attributes:
-        code: Its exit code; minus the signal if one ended it.
+        code: Its exit code, or minus the number of the signal that ended it.
         seconds: How long it ran.
         output: What it wrote to stdout and stderr.
         timed_out: It was killed because it ran longer than allowed.
@@ -80,15 +80,15 @@ class Ended:
 
 
 def import_everything() -> None:
-    """Import what the commands need, so that a child need not; to be called once, before forks."""
-    torch.set_num_threads(1)  # more would start threads here, which a fork does not take along
+    """Import what the commands need, so that children need not; call it once, before forking."""
+    torch.set_num_threads(1)  # more would start threads here, which a fork does not copy
     os.environ["MPLBACKEND"] = "Agg"
     for module in (*COMMANDS.values(), *_LATE_IMPORTS):
         importlib.import_module(module)
 
 
 class Child:
-    """A command at work."""
+    """A running command."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Child:
         """Start it.
 
         Args:
-            work: The command to run, or what to do in its place; returns an exit code.
+            work: The command to run, or a function to call in its place that returns an exit code.
             folder: Its working directory; its output goes to a file beside it.
             prepare: Called in the child before the command, such as to break something.
         """
@@ -112,17 +112,17 @@ class Child:
             _be_child(work, folder, self.log, prepare)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send it a signal; nothing happens if it is over."""
+        """Send it a signal; nothing happens if it has ended."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def is_alive(self) -> bool:
-        """Whether it still runs; it is left to ``wait`` to collect it."""
+        """Whether it is still running; ``wait`` must still be called to reap it."""
         status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return status is None
 
     def wait(self, limit: float = 120.0) -> Ended:
-        """Wait until it is over, at most ``limit`` seconds; then it is killed."""
+        """Wait until it ends; after ``limit`` seconds it is killed."""
         timed_out = False
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -144,7 +144,7 @@ def run(call: Call, folder: Path, prepare: Callable[[], None] | None = None) -> 
 
 
 def run_here(call: Call) -> int:
-    """Run a command in this process, a child; its exit code, ``CRASHED`` after another error."""
+    """Run a command in this child process; returns its exit code, ``CRASHED`` on other errors."""
     os.environ.update(call.environment)
     sys.argv = [f"{call.command}.py", *call.arguments]
     try:
@@ -172,7 +172,7 @@ def _be_child(
         sys.stdout = os.fdopen(1, "w")
         sys.stderr = os.fdopen(2, "w")
         os.chdir(folder)
-        # Whoever starts us in the background may have SIGINT ignored, which is inherited.
+        # If this was started in the background, SIGINT may be ignored, which is inherited.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if prepare is not None:
             prepare()
@@ -183,4 +183,4 @@ def _be_child(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # not the parent's cleanups
+        os._exit(code)  # skips the parent's cleanups

@@ -1,7 +1,7 @@
-"""Disks that are full, over quota, broken or read-only, folders that change, clocks that go back.
+"""Full, over-quota, broken and read-only disks, changing folders, and clocks that go back.
 
-A command has to end by itself with a message that names the trouble, leave no half file behind, and
-come to the same files as ever once the trouble is over.
+A command must end on its own with a message that names the problem, leave no partial file behind,
+and produce the usual files once the problem is gone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import calls, fresh
 from benchmarks.tiny import write_face
 
-# A full disk meets all items alike and ends the run; another error may be that of one item.
+# A full disk affects all items alike and ends the run; other errors may concern one item.
 ERRORS = {
     "disk full": errno.ENOSPC,
     "over quota": errno.EDQUOT,
@@ -53,11 +53,11 @@ def full_disk_trials(
     """Let writes of a command fail, then run it again on a disk that has space.
 
     Args:
-        inputs: What ``make_inputs`` wrote.
-        folder: The workplace.
+        inputs: The folder written by ``make_inputs``.
+        folder: The work folder.
         base: The undisturbed run.
-        every: At every write; if not, at three of them.
-        seed: Of the choice of the three.
+        every: Fail at every write; if not, at three of them.
+        seed: Seed for the choice of the three.
     """
     random = np.random.default_rng((seed, base.writes))
     writes = list(range(base.writes))
@@ -93,11 +93,11 @@ def _both(first: Fault, second: Fault) -> None:
 
 
 def _settled(ended: Ended) -> list[str]:
-    """What is wrong with the end of a command that could not write everything."""
+    """List what is wrong with how a command ended that could not write everything."""
     faults = []
     if ended.timed_out:
         faults.append("it did not end")
-    # What is written beside the results, such as the cache, may be done without.
+    # Files besides the results, such as the cache, are optional.
     if ended.code not in (0, *SETTLED):
         faults.append(f"exit code {ended.code}: {ended.output[-800:]}")
     if "Traceback" in ended.output:
@@ -114,7 +114,7 @@ def _again(folder: Path, base: Baseline, what: str, faults: list[str]) -> Trial:
 
 
 def small_disk_trials(inputs: Path, folder: Path, base: Baseline) -> Iterator[Trial]:
-    """Fill up a small disk for real, and write to one that is read-only; gives none if not root."""
+    """Fill up a real small disk, and write to a read-only one; yields nothing unless root."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         return
     for option in ("size=4k", "size=16k", "size=48k", "size=96k", "ro"):
@@ -138,7 +138,7 @@ def _system(*command: str) -> None:
 
 
 def clock_trials(inputs: Path, folder: Path, base: Baseline) -> Iterator[Trial]:
-    """Let the clock go back during a run, and let files come from the future or from 1970."""
+    """Set the clock back during a run, and date files in the future or in 1970."""
     fresh(inputs, folder)
     _date_files(folder, time.time() + 1000 * HOUR)
     ended = run(calls()[base.name], folder, _clock_goes_back)
@@ -171,9 +171,9 @@ def _stamps(folder: Path) -> dict[Path, int]:
 
 
 def changing_folder_trials(inputs: Path, folder: Path, count: int, seed: int) -> Iterator[Trial]:
-    """Remove, cut off and replace files of a folder while inference reads it.
+    """Remove, truncate and replace files of a folder while inference reads it.
 
-    Every face has to be done or named, and once the folder is as before, a re-run has to give the
+    Every face must be processed or reported, and once the folder is restored, a rerun must give the
     files of an undisturbed run.
     """
     random = np.random.default_rng((seed, 7))
@@ -190,7 +190,7 @@ def changing_folder_trials(inputs: Path, folder: Path, count: int, seed: int) ->
         child = Child(call, folder, stop_the_clock)
         while child.is_alive():
             time.sleep(0.01)
-            if any((folder / "out").glob("*_result.json")):  # it knows the folder's faces by then
+            if any((folder / "out").glob("*_result.json")):  # by then it listed the faces
                 _disturb(folder / "data", random)
         ended = child.wait()
         faults = _settled(ended)
@@ -204,7 +204,7 @@ def changing_folder_trials(inputs: Path, folder: Path, count: int, seed: int) ->
 
 
 def _more_faces(folder: Path, inputs: Path | None = None) -> None:
-    """Write all faces of the folder; also those of the inputs anew if they are given."""
+    """Write all faces of the folder, and rewrite those of the inputs if they are given."""
     if inputs is not None:
         shutil.copytree(inputs / "data", folder / "data", dirs_exist_ok=True)
     for number in range(CHANGING_FACES):
@@ -226,7 +226,7 @@ def _disturb(data: Path, random: np.random.Generator) -> None:
 
 
 def _neither_done_nor_named(folder: Path) -> list[str]:
-    """Faces that the run of a changed folder lost without a word."""
+    """List faces that the run of a changed folder lost silently."""
     out = folder / "out"
     with (out / "failures.csv").open(encoding="utf-8", newline="") as file:
         named = {row["name"] for row in csv.DictReader(file)}

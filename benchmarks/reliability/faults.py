@@ -1,8 +1,8 @@
-"""Things that go wrong at a chosen write of a command: a kill, a signal, a full disk.
+"""Faults at a chosen write of a command: a kill, a signal, a full disk.
 
-Every write ends with ``Path.replace``, which moves a temporary file to its place. There a fault
-strikes: before it, with the temporary file whole or cut in half, or after it. Each fault is a
-function for ``Child(prepare=...)``.
+Every write ends with ``Path.replace``, which moves a temporary file into place. The fault is
+injected there: before it, with the temporary file complete or cut in half, or after it. Each fault
+is a function for ``Child(prepare=...)``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOMENTS = ("half", "before", "after")
 
 
 def stop_the_clock() -> None:
-    """Let the clock that measures stand still: results hold seconds, which differ in any run."""
+    """Stop the clock that measures, because results contain seconds, which differ in every run."""
     time.perf_counter = _zero
 
 
@@ -44,23 +44,23 @@ def signal_at_write(number: int, which: signal.Signals) -> Fault:
 
 
 def full_disk_at_write(number: int, forever: bool, error: int = errno.ENOSPC) -> Fault:
-    """Let the ``number``-th write end in an error, with half of the file written.
+    """Let the ``number``-th write fail with an error, with half of the file written.
 
     Args:
         number: From 0.
-        forever: All later writes fail too.
+        forever: Whether all later writes fail too.
         error: No space, quota exceeded, input/output error, read-only file system, ...
     """
     return partial(_strike_at_write, number, "half", partial(_raise_error, error), forever)
 
 
 def file_size_limit(limit: int) -> Fault:
-    """Let the system refuse to write any file beyond ``limit`` bytes, for real."""
+    """Let the operating system refuse to write any file beyond ``limit`` bytes."""
     return partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def count_writes(report: Path) -> Fault:
-    """Let the process write to a file how many writes it has done so far."""
+    """Let the process record in a file how many writes it has done so far."""
     return partial(_count_writes, report)
 
 

@@ -1,14 +1,14 @@
-"""What a command left in a folder, byte for byte."""
+"""The files that a command left in a folder, compared byte by byte."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-TEMPORARY = ".tmp"  # ending of the half files that a kill leaves; nothing reads them
+TEMPORARY = ".tmp"  # ending of the partial files that a kill leaves; nothing reads them
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Read all files below a folder by their relative name, but for temporary and lock files."""
+    """Read all files below a folder by relative name, except temporary and lock files."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -17,12 +17,12 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def temporaries(folder: Path) -> list[Path]:
-    """The half files below a folder."""
+    """List the partial files below a folder."""
     return sorted(folder.rglob(f"*{TEMPORARY}"))
 
 
 def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
-    """Say how two snapshots differ, a line for each file; empty if they are equal."""
+    """List how two snapshots differ, a line for each file; empty if they are equal."""
     lines = [f"missing: {name}" for name in wanted if name not in found]
     lines += [f"surplus: {name}" for name in found if name not in wanted]
     lines += [

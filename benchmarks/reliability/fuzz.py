@@ -1,8 +1,8 @@
-"""Thousands of broken and hostile files through the real commands: each is processed or named.
+"""Fuzzing the real commands with broken and hostile files: each is processed or reported.
 
-Files that belong to a folder are the items of one run; the others have a run each. The runs are in
-child processes with a limit of memory, which are watched: a crash, an error that no command should
-let through and a standstill are faults of the file that was in work.
+Files that belong to a folder are the items of one run; the others have one run each. The runs are
+watched child processes with a memory limit: a crash, an error that no command should let through
+and a hang are faults of the file being processed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from s3pot.io import write_bytes
 from s3pot.weights.load import read_checkpoint
 
 LIMIT = 30.0  # seconds that a single file may take
-BATCH = 60  # items of one folder run
+BATCH = 60  # number of items in one folder run
 GOOD_CONFIG = b"train:\n  lr: 1.0e-4\n  epochs: 3\nmask: {min_piece: 0.1}\nmodel: {set: mini}\n"
-MANY = 20  # files of a kind from which on the fixed hostile ones are tried everywhere
-MEMORY = 3 << 30  # bytes beyond what a child begins with
-CODES = (0, 1, 2)  # that a command may end with
+MANY = 20  # from this many files of a kind on, the fixed hostile ones are tried everywhere
+MEMORY = 3 << 30  # bytes in addition to what a child starts with
+CODES = (0, 1, 2)  # valid exit codes of a command
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Kind:
     """A kind of file and the command that reads it.
 
     Attributes:
-        name: For the report.
-        place: Where the file lies, relative to the workplace.
+        name: Name in the report.
+        place: Path of the file, relative to the work folder.
         call: The command.
-        setup: Called in the workplace before the first file, with good files of everything.
+        setup: Called in the work folder before the first file, with valid files of everything.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Kind:
 
 
 def _limit_memory() -> None:
-    """Let a child fail with MemoryError rather than fill the machine."""
+    """Let a child fail with MemoryError instead of exhausting the machine."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-# Folders: the files are items of one run.
+# Folders: the files are the items of one run.
 
 
 def photo_trials(inputs: Path, folder: Path, photos: Mapping[str, bytes]) -> Iterator[Trial]:
-    """Photos through generate_reference.py."""
+    """Run photos through generate_reference.py."""
     arguments = ["--input_dir", "photos", "--output_dir", "out", *tiny_options("weights")]
     call = Call("generate_reference", arguments)
     names = list(photos)
@@ -84,14 +84,14 @@ def photo_trials(inputs: Path, folder: Path, photos: Mapping[str, bytes]) -> Ite
 def face_trials(
     inputs: Path, folder: Path, ending: str, contents: Sequence[bytes], options: Sequence[str] = ()
 ) -> Iterator[Trial]:
-    """Faces with one broken file each, through inference.py.
+    """Run faces with one broken file each through inference.py.
 
     Args:
-        inputs: What ``make_inputs`` wrote.
-        folder: The workplace.
-        ending: Of the broken file, such as ``_ref.png``.
-        contents: What it holds, for each face.
-        options: Of the command.
+        inputs: The folder written by ``make_inputs``.
+        folder: The work folder.
+        ending: Ending of the broken file, such as ``_ref.png``.
+        contents: Its contents for each face.
+        options: Options of the command.
     """
     arguments = ["--datapath", "data", "--output_dir", "out", *options, *tiny_options("weights")]
     call = Call("inference", arguments)
@@ -101,7 +101,7 @@ def face_trials(
         for number, content in enumerate(contents[start : start + BATCH], start):
             name = f"broken_{number:04d}"
             write_face(folder / "data", name, seed=number)
-            if ending == ".json":  # LabelMe, in place of the PNG
+            if ending == ".json":  # LabelMe replaces the PNG
                 (folder / "data" / f"{name}_occlusion.png").unlink()
             write_bytes(folder / "data" / f"{name}{ending}", content)
             wanted[f"{name}{ending}"] = name
@@ -111,14 +111,14 @@ def face_trials(
 def _folder_run(
     folder: Path, call: Call, wanted: Mapping[str, str], record: str, prefix: str
 ) -> Iterator[Trial]:
-    """Run a folder command once and look for each of its broken files.
+    """Run a folder command once and check each of its broken files.
 
     Args:
-        folder: The workplace.
+        folder: The work folder.
         call: The command, whose results go to ``out``.
         wanted: Stem of the results by the name of the broken file.
-        record: Ending of the file that says that an item is done.
-        prefix: What stands before an item's name in ``failures.csv``.
+        record: Ending of the file that marks an item as done.
+        prefix: Prefix of an item's name in ``failures.csv``.
     """
     ended = Child(call, folder, _limit_memory).wait(LIMIT + 2 * len(wanted))
     failed = _failures(folder / "out" / "failures.csv")
@@ -129,9 +129,9 @@ def _folder_run(
             continue
         is_done = (folder / "out" / f"{stem}{record}").is_file()
         is_named = prefix + name in failed or stem in failed
-        is_passed_over = not is_done and not is_named and "passed over" in ended.output
+        is_passed_over = not is_done and not is_named and "skipped" in ended.output
         if is_done or is_named or is_passed_over:
-            note = "done" if is_done else "named" if is_named else "passed over as no image"
+            note = "done" if is_done else "named" if is_named else "skipped as not an image"
             yield Trial(call.command, name, note=note)
         else:
             yield Trial(call.command, name, (f"neither done nor named: {ended.output[-600:]}",))
@@ -144,13 +144,13 @@ def _failures(path: Path) -> set[str]:
         return {row["name"] for row in csv.DictReader(file)}
 
 
-# Single files: a run each.
+# Single files, with one run each.
 
 
 def file_trials(
     inputs: Path, folder: Path, kind: Kind, contents: Sequence[bytes]
 ) -> Iterator[Trial]:
-    """Run a command once for each content of a file; all in as few children as possible."""
+    """Run a command once for each content of a file, in as few children as possible."""
     next_number = 0
     while next_number < len(contents):
         fresh(inputs, folder)
@@ -164,13 +164,13 @@ def file_trials(
         for entry in done:
             yield _judged(kind, entry)
         next_number += len(done)
-        if next_number < len(contents):  # the child died at this one
+        if next_number < len(contents):  # the child died on this one
             yield Trial(kind.name, f"{kind.name} {next_number}", (how,))
             next_number += 1
 
 
 def _each_content(kind: Kind, contents: Sequence[bytes], first: int, journal: Path) -> int:
-    """Be the child that runs the command again and again, and notes what came of it."""
+    """Run the command repeatedly in a child, and record the outcomes."""
     place = Path(kind.place)
     for number in range(first, len(contents)):
         place.write_bytes(contents[number])
@@ -184,7 +184,7 @@ def _each_content(kind: Kind, contents: Sequence[bytes], first: int, journal: Pa
 
 
 def _watch(child: Child, journal: Path) -> str:
-    """Wait for a child as long as it gets on; says how it ended."""
+    """Wait for a child as long as it makes progress; returns how it ended."""
     size = -1
     since = time.monotonic()
     while child.is_alive():
@@ -212,7 +212,7 @@ def _judged(kind: Kind, entry: Mapping[str, object]) -> Trial:
 
 
 def single_files() -> dict[str, Kind]:
-    """The kinds of files that have a run each, by name."""
+    """Return the kinds of files that have one run each, by name."""
     models = tiny_options("weights")
     data = ["--datapath", "data", "--output_dir", "out", *models]
     photos = ["--input_dir", "photos", "--output_dir", "out", *models]
@@ -250,7 +250,7 @@ def _run_once(call: Call, folder: Path) -> None:
 def cache_trials(
     inputs: Path, folder: Path, random: np.random.Generator, count: int
 ) -> Iterator[Trial]:
-    """Broken entries of the feature cache, with a digest that fits or not: all are made again."""
+    """Break entries of the feature cache, with a valid digest or not: all must be recomputed."""
     fresh(inputs, folder)
     arguments = [
         "--datapath",
@@ -275,7 +275,7 @@ def cache_trials(
         ended = Child(call, folder, _limit_memory).wait(LIMIT + 10)
         faults = [] if ended.code == 0 else [f"code {ended.code}: {ended.output[-800:]}"]
         for number, path in enumerate(entries, start):
-            # A changed entry that is whole by its shapes may be used: it is the user's own folder.
+            # A changed entry with valid shapes may be used: it is the user's own folder.
             same = _masks(folder) == wanted
             yield Trial(
                 "cache", f"{path.name} {number}", tuple(faults), "same masks" if same else ""
@@ -289,13 +289,14 @@ def _masks(folder: Path) -> dict[str, bytes]:
 def trials(
     inputs: Path, folder: Path, count: int, seed: int, only: Sequence[str] = ()
 ) -> Iterator[tuple[str, Iterator[Trial]]]:
-    """All kinds of files; gives the name and the trials of each kind.
+    """Yield the name and the trials of each kind of file.
 
     Args:
-        inputs: What ``make_inputs`` wrote.
-        folder: The workplace.
-        count: About so many of each kind; hostile images are tried as photos alone if it is small.
-        seed: Of all mutations.
+        inputs: The folder written by ``make_inputs``.
+        folder: The work folder.
+        count: Approximate number of each kind; if it is small, hostile images are only tried as
+            photos.
+        seed: Seed of all mutations.
         only: Names of kinds; empty for all.
     """
     maker = _Maker(inputs, folder, count, np.random.default_rng((seed, 4)))
@@ -316,7 +317,7 @@ def trials(
 
 
 class _Maker:
-    """Makes broken files of each kind and tries them."""
+    """Creates broken files of each kind and tries them."""
 
     def __init__(self, inputs: Path, folder: Path, count: int, random: np.random.Generator) -> None:
         self.inputs = inputs
@@ -395,7 +396,7 @@ class _Maker:
 
 
 def _adapters(folder: Path) -> list[bytes]:
-    """A good adapter in torch's own format, as today's and as old versions write it."""
+    """Return a valid adapter in torch's format, as written by current and old versions."""
     content = read_checkpoint(folder / "weights" / "adapter.safetensors")
     state = {"kind": "s3pot-adapter", "adapter": content["state_dict"], "config": {}, "epoch": 1}
     new, old = io.BytesIO(), io.BytesIO()

@@ -1,13 +1,13 @@
-"""Guided fuzzing of the readers: inputs that reach new code are kept and changed further.
+"""Coverage-guided fuzzing of the readers: inputs that reach new code are mutated further.
 
     pip install atheris
     python -m benchmarks.reliability.guided --seconds 60
     python -m benchmarks.reliability.guided --readers pickle npy --corpus corpus
 
-Each reader gets a process of its own, with atheris's own options: the good files of ``mutate`` to
-begin with, a limit on the time of a single input and on memory. A reader may refuse an input with
-the errors that it documents; any other error, a standstill or too much memory is a find, whose
-input is written beside the corpus. To be added to ``tests/faults`` then.
+Each reader runs in its own process with atheris's own options: it starts with the valid files of
+``mutate``, and has limits on the time of a single input and on memory. A reader may refuse an input
+with the errors that it documents; any other error, a hang or too much memory is a finding, whose
+input is written beside the corpus. Findings belong in ``tests/faults``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MODULES = (
     "s3pot.data.image",
     "s3pot.geometry",
 )
-# The modules are imported here first, as atheris counts the branches of what it sees imported.
+# The modules are imported here first, because atheris instruments modules as they are imported.
 PROGRAM = """
 import sys
 import atheris
@@ -55,10 +55,10 @@ LONGEST_INPUT = 20_000  # bytes
 
 @dataclass(frozen=True)
 class Reader:
-    """What is fuzzed.
+    """A reader to fuzz.
 
     Attributes:
-        good: Files that it takes, to begin with.
+        good: Valid files to start with.
         read: Reads the bytes of a file.
     """
 
@@ -67,7 +67,7 @@ class Reader:
 
 
 def readers() -> Mapping[str, Reader]:
-    """All readers by name."""
+    """Return all readers by name."""
     from s3pot.data.image import read_rgb
     from s3pot.data.labelme import read_labelme
     from s3pot.data.masks import read_mask
@@ -144,7 +144,7 @@ def fuzz_here(name: str, options: Sequence[str]) -> None:
 
 
 def fuzz(name: str, seconds: int, corpus: Path) -> str:
-    """Fuzz a reader in a process of its own; says what was found."""
+    """Fuzz a reader in a separate process; returns a summary."""
     folder = corpus / name
     for number, content in enumerate(readers()[name].good()):
         write_bytes(folder / f"good_{number}", content)
@@ -173,7 +173,7 @@ def fuzz(name: str, seconds: int, corpus: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Fuzz all readers; 1 if there is a find, 2 if atheris is not installed."""
+    """Fuzz all readers; returns 1 on a finding, 2 if atheris is not installed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.reliability.guided",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""Kill a command anywhere, run it again, and compare all files with those of an undisturbed run."""
+"""Killing a command anywhere, and comparing a rerun's files with those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import calls, fresh
 
 INTERRUPTED = 130
-# Records that close an item, by their ending: after a kill an item that has one is not done again.
+# Endings of records that complete an item: after a kill, an item with one is not processed again.
 RECORDS = ("_result.json", "_align.json")
 SUMMARIZED = ("generate_reference", "train_per_image", "inference")
 
@@ -35,8 +35,8 @@ class Baseline:
     """An undisturbed run of a command.
 
     Attributes:
-        name: Of the command.
-        files: What it left.
+        name: The name of the command.
+        files: The files that it left.
         seconds: How long it took.
         writes: How many files it wrote.
     """
@@ -76,7 +76,7 @@ def kill_trials(
 
 
 def every_write(inputs: Path, folder: Path, base: Baseline) -> Iterator[Trial]:
-    """Kill a command at each of its writes, at each moment of it."""
+    """Kill a command at each of its writes, at each moment of the write."""
     for at_write in range(base.writes):
         for moment in MOMENTS:
             what = f"killed {moment} write {at_write}"
@@ -84,10 +84,10 @@ def every_write(inputs: Path, folder: Path, base: Baseline) -> Iterator[Trial]:
 
 
 def signal_trials(inputs: Path, folder: Path, base: Baseline, count: int) -> Iterator[Trial]:
-    """Interrupt a command: exit code 130, a summary, and all files after a re-run."""
+    """Interrupt a command: exit code 130, a summary, and all files after a rerun."""
     for number in range(count):
         which = (signal.SIGINT, signal.SIGTERM)[number % 2]
-        at_write = 1 + number * (base.writes - 1) // count  # the first one is of no item
+        at_write = 1 + number * (base.writes - 1) // count  # the first is not an item's
         what = f"{which.name} before write {at_write}"
         fresh(inputs, folder)
         ended = run(calls()[base.name], folder, signal_at_write(at_write, which))
@@ -96,7 +96,7 @@ def signal_trials(inputs: Path, folder: Path, base: Baseline, count: int) -> Ite
             faults.append(f"exit code {ended.code} instead of 130: {ended.output[-500:]}")
         if "interrupted" not in ended.output:
             faults.append("no word about the interruption")
-        # All items may be done, and the summary itself be what was interrupted.
+        # All items may be done, and the interruption may hit the summary itself.
         is_summary_due = base.name in SUMMARIZED and _count_records(folder) < _records_of(base)
         if is_summary_due and not re.search(r"\d of \d \w+ are in out", ended.output):
             faults.append("no summary")
@@ -139,7 +139,7 @@ def _checked_again(folder: Path, base: Baseline, what: str, faults: list[str]) -
 
 
 def _finished_items(folder: Path) -> dict[Path, tuple[int, int]]:
-    """The files of all items whose record is there, with what changes if they are written again."""
+    """Return the files of all items with a record, with the stamps that a rewrite changes."""
     finished = {}
     for record in (folder / "out").rglob("*.json"):
         ending = next((end for end in RECORDS if record.name.endswith(end)), None)
@@ -165,8 +165,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _epochs_done_twice(folder: Path, ended: Ended) -> list[str]:
-    """Compare where a training went on with the epochs that it then did."""
-    went_on = re.search(r"going on after epoch (\d+)", ended.output)
+    """Compare where a training run resumed with the epochs that it then did."""
+    went_on = re.search(r"resuming after epoch (\d+)", ended.output)
     if went_on is None:
         return []
     again = [int(epoch) for epoch in re.findall(r"epoch (\d+)/\d+:", ended.output)]

@@ -1,7 +1,6 @@
-"""A long inference and a long training, watched from outside: memory, open files and pace stay.
+"""Long inference and training runs, watched from outside: memory, open files and speed are stable.
 
-Pace is measured by the process's own time on the processor, as other work on the machine does not
-count there.
+Speed is measured in CPU time of the process, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import fresh
 from benchmarks.tiny import tiny_options, write_face
 
-INTERVAL = 0.5  # seconds between two looks
+INTERVAL = 0.5  # seconds between two samples
 TRAINING_FACES = 24
 BATCH = 3
 LIMIT = 3600.0  # seconds
-# By how much the last quarter may differ from the second one; the first one warms up.
+# How much the last quarter may differ from the second; the first is the warm-up.
 MORE_MEMORY = 1.05
 MORE_FILES = 1
 LEAST_PACE = 0.8
@@ -32,13 +31,13 @@ LEAST_PACE = 0.8
 
 @dataclass(frozen=True)
 class Look:
-    """A process at one moment.
+    """A sample of a process's state.
 
     Attributes:
-        done: How much of its work it has done.
-        memory: In its use, in MiB.
-        files: That it has open.
-        seconds: It has spent on the processor.
+        done: How much of its work is done.
+        memory: Memory in use, in MiB.
+        files: Number of open files.
+        seconds: CPU time.
     """
 
     done: int
@@ -51,10 +50,10 @@ def long_trials(inputs: Path, folder: Path, faces: int, steps: int) -> Iterator[
     """Segment many faces and train for many steps.
 
     Args:
-        inputs: What ``make_inputs`` wrote.
-        folder: The workplace.
-        faces: To segment; each has four files.
-        steps: Of training, in epochs of eight steps.
+        inputs: The folder written by ``make_inputs``.
+        folder: The work folder.
+        faces: Number of faces to segment; each has four files.
+        steps: Number of training steps, in epochs of eight steps.
     """
     fresh(inputs, folder)
     shutil.rmtree(folder / "data")
@@ -86,11 +85,11 @@ def _count_epochs(folder: Path) -> int:
 
 
 def _watched(folder: Path, call: Call, what: str, unit: str, count: Callable[[Path], int]) -> Trial:
-    """Run a command and look at it again and again."""
+    """Run a command and sample its state repeatedly."""
     child = Child(call, folder)
     looks: list[Look] = []
     while child.is_alive():
-        with suppress(OSError):  # it is over
+        with suppress(OSError):  # it has ended
             looks.append(_look(child.pid, count(folder)))
         time.sleep(INTERVAL)
     looks = [look for look in looks if look.memory > 0]
@@ -129,13 +128,13 @@ def _look(pid: int, done: int) -> Look:
 
 
 def _quarter(looks: Sequence[Look], number: int) -> list[Look]:
-    """The looks at a quarter of the work, from 0."""
+    """Return the samples of one quarter of the work, from 0."""
     whole = max((look.done for look in looks), default=0)
     low, high = number * whole / 4, (number + 1) * whole / 4
     return [look for look in looks if low <= look.done <= high and look.done > 0]
 
 
 def _pace(looks: Sequence[Look]) -> float:
-    """Work done in a second on the processor."""
+    """Return the work done per second of CPU time."""
     first, last = looks[0], looks[-1]
     return (last.done - first.done) / max(last.seconds - first.seconds, 1e-9)

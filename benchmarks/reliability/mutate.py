@@ -1,4 +1,4 @@
-"""Files that are broken, odd or hostile, all made from a seed."""
+"""Broken, odd and hostile files, all generated from a seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 Random = np.random.Generator
 
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 50_000, 0x7FFFFFFF, 0xFFFFFFFF)
-HEAD = 96  # bytes at the beginning, where sizes and types stand, that are hit more often
+HEAD = 96  # bytes at the beginning, with sizes and types, which are mutated more often
 ODD_VALUES: tuple[Any, ...] = (
     None,
     True,
@@ -114,7 +114,7 @@ _BYTE_CHANGES: tuple[Callable[[Random, bytes], bytes], ...] = (
 
 
 def mutated_json(random: Random, content: bytes) -> bytes:
-    """Change JSON as text, or put odd values somewhere into what it says."""
+    """Mutate JSON as text, or insert odd values somewhere in its content."""
     if random.random() < 0.25:
         return mutated(random, content)
     tree = json.loads(content)
@@ -147,7 +147,7 @@ def _places_in(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def images() -> dict[str, bytes]:
-    """One small good image in each format, by its ending."""
+    """Return one small valid image in each format, by its extension."""
     random = np.random.default_rng(5)
     pixels = np.kron(random.integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     image = Image.fromarray(pixels)
@@ -181,7 +181,7 @@ def images() -> dict[str, bytes]:
 
 
 def png_of(width: int, height: int, data: bytes, extra: bytes = b"") -> bytes:
-    """A gray PNG whose header says what one likes."""
+    """Build a gray PNG with an arbitrary header."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = _chunk(b"IHDR", header) + extra + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
@@ -193,7 +193,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def hostile_images() -> dict[str, bytes]:
-    """Bombs, lies, files of two kinds, and formats that are none of ours, by name."""
+    """Return decompression bombs, false headers, polyglots and unsupported formats, by name."""
     good = images()
     bomb = zlib.compress(bytes(64 << 20))
     text_bomb = _chunk(b"zTXt", b"a\x00\x00" + bomb)
@@ -212,7 +212,7 @@ def hostile_images() -> dict[str, bytes]:
     loop = bytearray(good[".raw.tif"])
     (directory,) = struct.unpack_from("<I", loop, 4)
     (entries,) = struct.unpack_from("<H", loop, directory)
-    struct.pack_into("<I", loop, directory + 2 + 12 * entries, directory)  # the next is itself
+    struct.pack_into("<I", loop, directory + 2 + 12 * entries, directory)  # it points to itself
     return {
         "huge.png": png_of(50_000, 50_000, zlib.compress(bytes(1000))),
         "huge_and_full.png": png_of(50_000, 50_000, bomb),
@@ -252,7 +252,7 @@ def hostile_images() -> dict[str, bytes]:
 
 
 def class_maps(random: Random, count: int) -> Iterator[bytes]:
-    """Class maps with other types, shapes and values, objects among them; and broken files."""
+    """Generate class maps with other types (including objects), shapes and values; broken files."""
     good = np.zeros((64, 64), np.uint8)
     good[10:50, 15:50] = 6
     types = (
@@ -293,7 +293,7 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _npy_with_header(random: Random) -> bytes:
-    """A class map whose header is text of our own; NumPy reads it as Python."""
+    """Build a class map with a custom header text, which NumPy reads as Python."""
     headers = (
         "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 99999), }",
         "{'descr': '|O', 'fortran_order': False, 'shape': (2, 2), }",
@@ -310,7 +310,7 @@ def _npy_with_header(random: Random) -> bytes:
 
 
 def labelme_file(size: int = 64) -> bytes:
-    """A good LabelMe file with a shape of each kind."""
+    """Build a valid LabelMe file with a shape of each kind."""
     square = [[10, 10], [30, 10], [30, 30], [10, 30]]
     shapes = [
         {"label": "hand", "points": square, "shape_type": "polygon", "group_id": None, "flags": {}},
@@ -332,7 +332,7 @@ def labelme_file(size: int = 64) -> bytes:
 
 
 def hostile_yaml() -> list[bytes]:
-    """YAML that bombs, runs code or is no YAML."""
+    """Return YAML bombs, YAML that runs code, and invalid YAML."""
     aliases = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     aliases += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     return [
@@ -369,7 +369,7 @@ def hostile_yaml() -> list[bytes]:
 
 
 def checkpoints(random: Random, good: Sequence[bytes], count: int) -> Iterator[bytes]:
-    """Broken checkpoints made from good ones, and some with other values in them."""
+    """Generate broken checkpoints from valid ones, and some with other values in them."""
     for _ in range(count):
         content = good[int(random.integers(len(good)))]
         if random.random() < 0.7 or not content.startswith(b"PK"):
@@ -384,7 +384,7 @@ def checkpoints(random: Random, good: Sequence[bytes], count: int) -> Iterator[b
 
 
 def _with_odd_tensor(random: Random, tree: Any) -> Any:
-    """Replace a value in a checkpoint by an odd one, often a tensor of another kind."""
+    """Replace a value in a checkpoint by an odd one, often a tensor of another type."""
     odd: Sequence[Any] = (
         torch.full((3,), float("nan")),
         torch.zeros(0),

@@ -1,4 +1,4 @@
-"""Two commands at once: on one output folder, on one cache, on a cache that overflows."""
+"""Two concurrent commands: on one output folder, on one cache, on a cache that overflows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import calls, fresh
 
 GROUP = "races"
-LIMIT = 240.0  # seconds in which both must be over
-LATER = 0.5  # the second command starts up to this share of the first one's time later
+LIMIT = 240.0  # seconds within which both must end
+LATER = 0.5  # maximum delay of the second command, as a share of the first one's time
 BUSY = "Another process is training into"
-NO_ROOM = ["cache.max_gb=0.00001"]  # less than an entry: each one written drives out the others
+NO_ROOM = ["cache.max_gb=0.00001"]  # less than one entry: each write evicts the others
 
 
 def race_trials(
@@ -29,12 +29,12 @@ def race_trials(
     """Run pairs of commands at once, ``count`` times each.
 
     Args:
-        inputs: What ``make_inputs`` wrote.
-        folder: The workplace.
+        inputs: The folder written by ``make_inputs``.
+        folder: The work folder.
         bases: Undisturbed runs of "inference", "train_per_image", "generate_reference" and
             "train_general".
         count: Trials of each pair.
-        seed: Of the moments at which the second command starts.
+        seed: Seed of the delays of the second command.
     """
     random = np.random.default_rng((seed, 8))
     for number in range(count):
@@ -52,7 +52,7 @@ def race_trials(
 
 
 def _two_trainings(inputs: Path, folder: Path, base: Baseline, delay: float) -> Trial:
-    """The second one is refused, or finds the first one finished."""
+    """The second run is refused, or finds the first one finished."""
     call = calls(resumed=True)["train_general"]
     ended = _at_once(inputs, folder, [call, call], delay)
     refused = [entry for entry in ended if entry.code == 2 and BUSY in entry.output]
@@ -66,7 +66,7 @@ def _two_trainings(inputs: Path, folder: Path, base: Baseline, delay: float) -> 
 
 
 def _one_cache(inputs: Path, folder: Path, bases: dict[str, Baseline], delay: float) -> Trial:
-    """Training and inference on one data folder: the files of both as if each were alone."""
+    """Training and inference on one data folder give the same files as if each ran alone."""
     trained = _moved(calls()["train_general"], "trained")
     segmented = _moved(calls()["inference"], "segmented")
     ended = _at_once(inputs, folder, [trained, segmented], delay)
@@ -78,7 +78,7 @@ def _one_cache(inputs: Path, folder: Path, bases: dict[str, Baseline], delay: fl
 
 
 def _eviction(inputs: Path, folder: Path, base: Baseline, delay: float) -> Trial:
-    """Two runs whose cache has no room: each removes what the other is about to read."""
+    """Two runs with a full cache: each removes what the other is about to read."""
     runs = [_moved(calls()["inference"], place, NO_ROOM) for place in ("one", "two")]
     ended = _at_once(inputs, folder, runs, delay)
     faults = _all_well(ended, folder)
@@ -89,7 +89,7 @@ def _eviction(inputs: Path, folder: Path, base: Baseline, delay: float) -> Trial
 
 
 def _moved(call: Call, place: str, options: Sequence[str] = ()) -> Call:
-    """The same command with another output folder."""
+    """Return the same command with another output folder."""
     arguments = [place if argument == "out" else argument for argument in call.arguments]
     return replace(call, arguments=[*arguments, *options])
 
@@ -113,7 +113,7 @@ def _all_well(ended: Sequence[Ended], folder: Path) -> list[str]:
 
 
 def _below(files: dict[str, bytes], prefix: str) -> dict[str, bytes]:
-    """Files below a folder, by their names in it."""
+    """Return the files below a folder by their names in it."""
     return {
         name[len(prefix) :]: content for name, content in files.items() if name.startswith(prefix)
     }

@@ -1,4 +1,4 @@
-"""What came of the trials: a line for each group, every fault in full, and all of it as JSON."""
+"""The report of the trials: a line for each group, the faults in full, and all of it as JSON."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from s3pot.io import write_bytes
 
-SHOWN = 5  # faults of a group that are printed in full
+SHOWN = 5  # number of faults of a group that are printed in full
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One thing that was tried.
+    """One trial.
 
     Attributes:
-        group: Which line of the table it belongs to.
+        group: The line of the table that it belongs to.
         what: What was done.
-        faults: What was not as promised; empty if all was.
-        note: Anything else that is worth to be counted, in a few words.
+        faults: The broken promises; empty if there are none.
+        note: Anything else worth counting, in a few words.
     """
 
     group: str
@@ -48,9 +48,9 @@ class Report:
     """Collects trials and prints the table as it grows.
 
     Args:
-        facts: What the numbers depend on, for the JSON file.
-        folder: Where ``reliability.json`` and ``reliability.md`` are written after each group; None
-            writes none.
+        facts: Facts that the numbers depend on, for the JSON file.
+        folder: Folder for ``reliability.json`` and ``reliability.md``, written after each group;
+            None writes neither.
     """
 
     def __init__(self, facts: dict[str, Any], folder: Path | None = None) -> None:
@@ -60,11 +60,11 @@ class Report:
 
     @property
     def failed(self) -> int:
-        """How many trials had a fault."""
+        """The number of trials with a fault."""
         return sum(line.failed for line in self.lines)
 
     def add(self, name: str, trials: Iterable[Trial]) -> None:
-        """Run the trials of a group and print its line, also if Ctrl-C ends them early."""
+        """Run the trials of a group and print its line, even if Ctrl-C ends them early."""
         line = Line(name)
         self.lines.append(line)
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Where the same bytes are promised: again, with another cache, in parts, with other batches."""
+"""Byte-identical results where promised: rerun, other caches, in parts, other batch sizes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from benchmarks.reliability.folders import differences, snapshot
 from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import calls, fresh
 
-# Written anew by every call, with the settings of that call.
+# Rewritten by every call, with the settings of that call.
 SETTINGS = "out/config.yaml"
 
 
 @dataclass(frozen=True)
 class Way:
-    """Another way to the same results.
+    """Another way to obtain the same results.
 
     Attributes:
-        name: For the report.
-        command: What is run.
-        options: Of each call, one call after the other.
+        name: Name in the report.
+        command: The command to run.
+        options: Options of each call, in sequence.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Way:
 
 
 def _parts(count: int) -> list[list[str]]:
-    """Calls that share the items, and one more that sums up."""
+    """Return calls that divide the items, and a final one that summarizes."""
     return [["--shard", f"{index}/{count}"] for index in range(count)] + [[]]
 
 
@@ -58,7 +58,7 @@ WAYS = (
 
 
 def same_bytes_trials(inputs: Path, folder: Path) -> Iterator[Trial]:
-    """Go all ways and compare their files with those of the plain call."""
+    """Try all ways and compare their files with those of the plain call."""
     plain = {name: _files(inputs, folder, Way("", name)) for name in calls()}
     for way in WAYS:
         found = differences(_files(inputs, folder, way), plain[way.command])
@@ -66,7 +66,7 @@ def same_bytes_trials(inputs: Path, folder: Path) -> Iterator[Trial]:
 
 
 def _files(inputs: Path, folder: Path, way: Way) -> dict[str, bytes]:
-    """Run a command in a new workplace; gives its results."""
+    """Run a command in a new work folder; returns its results."""
     fresh(inputs, folder)
     call = calls()[way.command]
     for options in way.options:
@@ -82,7 +82,7 @@ def _files(inputs: Path, folder: Path, way: Way) -> dict[str, bytes]:
 
 
 def _without_settings(checkpoint: bytes) -> bytes:
-    """A checkpoint without the settings that it carries."""
+    """Return a checkpoint without its settings."""
     content = torch.load(io.BytesIO(checkpoint), weights_only=True)
     del content["config"]
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Two processes of one command, of which one or both die: all ends, and a re-run goes on."""
+"""Two processes of one command, of which one or both are killed: all end, and a rerun resumes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from benchmarks.reliability.worker import PIDS
 from benchmarks.reliability.workplace import calls, fresh
 
 GROUP = "train_general, two workers"
-GRACE = 5.0  # seconds after which torchrun ends the workers that a dead one left behind
-LIMIT = 240.0  # seconds in which everything must be over
+GRACE = 5.0  # seconds after which torchrun ends the remaining workers
+LIMIT = 240.0  # seconds within which everything must end
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens to a command under torchrun.
+    """A disturbance of a command under torchrun.
 
     Attributes:
-        name: For the report.
+        name: Name in the report.
         victims: Ranks that get SIGKILL.
-        signal: That torchrun itself gets.
+        signal: The signal that torchrun itself gets.
     """
 
     name: str
@@ -82,14 +82,14 @@ def worker_trials(inputs: Path, folder: Path, count: int, seed: int) -> Iterator
 def torchrun_trials(
     inputs: Path, folder: Path, name: str, count: int, seed: int
 ) -> Iterator[Trial]:
-    """Run a command by torchrun itself, which loses workers to SIGKILL, or is told to end.
+    """Run a command with torchrun itself, which loses workers to SIGKILL or gets a signal.
 
     Args:
-        inputs: What ``make_inputs`` wrote.
-        folder: The workplace.
-        name: Of the command.
-        count: How many trials.
-        seed: Of the moments, which are counted from the beginning of the work in both workers.
+        inputs: The folder written by ``make_inputs``.
+        folder: The work folder.
+        name: The name of the command.
+        count: The number of trials.
+        seed: Seed of the moments, which are counted from the start of the work in both workers.
     """
     random = np.random.default_rng((seed, 3, len(name)))
     fresh(inputs, folder)
@@ -146,7 +146,7 @@ def _environment(rank: int, port: int) -> dict[str, str]:
 
 
 def _end_all(workers: Sequence[Child], victims: Sequence[int] | None, moment: float) -> list[Ended]:
-    """Kill the victims at a moment; as torchrun does, end what they left behind after a while."""
+    """Kill the victims at a moment and, as torchrun does, end the others after a while."""
     if victims is not None:
         time.sleep(moment)
         for rank in victims:
@@ -160,10 +160,10 @@ def _end_all(workers: Sequence[Child], victims: Sequence[int] | None, moment: fl
 
 
 class _Torchrun:
-    """A command at work in two processes of torchrun.
+    """A running command in two processes of torchrun.
 
     Attributes:
-        began: When both workers began to work, by ``time.monotonic``.
+        began: When both workers started working, in ``time.monotonic``.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -186,7 +186,7 @@ class _Torchrun:
             )
 
     def wait_for_work(self) -> bool:
-        """Wait until both workers have begun; False if they do not."""
+        """Wait until both workers have started; returns False if they do not."""
         limit = time.monotonic() + LIMIT
         while self.process.poll() is None and time.monotonic() < limit:
             if all((self.place / str(rank)).exists() for rank in range(2)):
@@ -196,7 +196,7 @@ class _Torchrun:
         return False
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Kill workers, or send torchrun a signal; nothing happens to what is over."""
+        """Kill workers, or send torchrun a signal; ended processes are ignored."""
         if disturbance.signal is not None:
             self.process.send_signal(disturbance.signal)
         for rank in disturbance.victims:
@@ -205,7 +205,7 @@ class _Torchrun:
                 os.kill(pid, signal.SIGKILL)
 
     def wait(self) -> int | None:
-        """Wait for the end; None if there is none, and torchrun and its workers are killed."""
+        """Wait for the end; returns None if torchrun and its workers have to be killed."""
         try:
             return self.process.wait(LIMIT)
         except subprocess.TimeoutExpired:
@@ -215,5 +215,5 @@ class _Torchrun:
             return None
 
     def output(self) -> str:
-        """What torchrun and the workers said."""
+        """Return the output of torchrun and the workers."""
         return (self.place / "log").read_text(encoding="utf-8", errors="replace")

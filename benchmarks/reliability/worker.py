@@ -1,4 +1,4 @@
-"""One worker of torchrun: a command with its clock stopped, whose process can be found and killed.
+"""A worker of torchrun: a command with a stopped clock, whose process can be found and killed.
 
 python -m torch.distributed.run --nproc_per_node 2 -m benchmarks.reliability.worker COMMAND ...
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 from benchmarks.reliability.children import Call, import_everything, run_here
 from benchmarks.reliability.faults import stop_the_clock
 
-PIDS = "S3POT_TRIAL_PIDS"  # variable that names the folder to which each worker writes who it is
+PIDS = "S3POT_TRIAL_PIDS"  # variable with the folder in which each worker records its process id
 
 
 def main(command: str, arguments: list[str]) -> int:
-    """Say that the work begins, as a file called like the rank, and run the command."""
+    """Record that the work starts, in a file named after the rank, and run the command."""
     import_everything()
     stop_the_clock()
     place = Path(os.environ[PIDS]) / os.environ["RANK"]

@@ -1,4 +1,4 @@
-"""The folder in which each trial runs, and the calls of the five commands in it."""
+"""The work folder of each trial, and the calls of the five commands in it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ rows:
 
 
 def calls(resumed: bool = False) -> dict[str, Call]:
-    """The commands as a user gives them, with paths relative to the workplace.
+    """Return the commands as a user types them, with paths relative to the work folder.
 
     Args:
-        resumed: As they are given again after an interruption.
+        resumed: Whether to return them as typed again after an interruption.
     """
     models = tiny_options("weights")
     again = ["--resume"] if resumed else []
@@ -54,7 +54,7 @@ def calls(resumed: bool = False) -> dict[str, Call]:
 
 
 def make_inputs(folder: Path, faces: int = FACES) -> Path:
-    """Write photos, faces, weights and a suite into a folder that is new."""
+    """Write photos, faces, weights and a suite into a new folder."""
     random = np.random.default_rng(0)
     for index in range(faces):
         write_face(folder / "data", f"face_{index:02d}", seed=index)
@@ -66,7 +66,7 @@ def make_inputs(folder: Path, faces: int = FACES) -> Path:
 
 
 def fresh(inputs: Path, folder: Path) -> Path:
-    """Copy the inputs to a new workplace."""
+    """Copy the inputs to a new work folder."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(inputs, folder)
     return folder

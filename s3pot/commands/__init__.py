@@ -1,1 +1,1 @@
-"""One file per script, with its options and its one run."""
+"""One file per command: its options, and a single call that does its work."""

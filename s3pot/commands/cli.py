@@ -1,9 +1,8 @@
-"""What the commands share: options, configuration, logging and exit codes.
+"""The common parts of the commands: options, configuration, logging and exit codes.
 
-0: all done. 1: some inputs failed, the rest was done. 2: nothing could be done. 130: interrupted.
-
-Nothing heavy is imported here, nor by any command before its options are read: ``--help`` and a
-mistyped option answer at once.
+Exit codes: 0, everything was processed; 1, some inputs failed and the rest was processed; 2,
+nothing could be done; 130, interrupted. Neither this module nor a command imports anything heavy
+before the options are parsed, so ``--help`` and mistyped options respond at once.
 """
 
 from __future__ import annotations
@@ -49,15 +48,15 @@ class Setting:
 
 DEVICE = Setting("--device", "run.device", "auto, cpu, cuda, cuda:N or mps")
 LEARNING_RATE = Setting("--lr", "train.lr", "learning rate of AdamW")
-SEED = Setting("--seed", "train.seed", "seed of everything random")
-LABELS = Setting("--labels", "truth.labels", "LabelMe labels that count as occluders, with commas")
+SEED = Setting("--seed", "train.seed", "seed of all random numbers")
+LABELS = Setting("--labels", "truth.labels", "LabelMe labels of occluders, separated by commas")
 
 
 class CommandParser(argparse.ArgumentParser):
     """A parser that takes options and ``key.sub=value`` overrides in any order."""
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
-        """Parse the arguments; a wrong one ends the program with exit code 2."""
+        """Parse the arguments; an invalid one ends the program with exit code 2."""
         return self.parse_intermixed_args(args, namespace)
 
 
@@ -68,16 +67,16 @@ def new_parser(
     configurable: bool = True,
     takes_photos: bool = False,
 ) -> CommandParser:
-    """Make a parser with the options that every command has.
+    """Create a parser with the options that every command has.
 
-    A command adds its own options to it, and they are listed first.
+    A command adds its own options to it; they are listed first.
 
     Args:
         doc: The help text, usually the command's docstring.
         output_dir: Default of ``--output_dir``; None leaves the option out.
-        settings: Short names of config values besides ``--device``.
-        configurable: Whether config values can be given; if not, the defaults hold.
-        takes_photos: Whether photos stand on the command line, beside the overrides.
+        settings: Short options for config values, in addition to ``--device``.
+        configurable: Whether config values can be given; if not, the defaults apply.
+        takes_photos: Whether photos are given on the command line, mixed with the overrides.
     """
     parser = CommandParser(
         prog=Path(sys.argv[0]).name,  # "s3pot inference" after the console command's dispatch
@@ -90,7 +89,7 @@ def new_parser(
             "--output_dir",
             type=Path,
             default=Path(output_dir),
-            help=f"where results go (default: {output_dir})",
+            help=f"folder for the results (default: {output_dir})",
         )
     if configurable:
         _add_configuration(parser, settings)
@@ -99,14 +98,14 @@ def new_parser(
                 "overrides",
                 nargs="+",
                 metavar="PHOTO | key.sub=value",
-                help="photos, folders or patterns; and config values, such as align.mode=always",
+                help="photos, folders or patterns, and config values such as align.mode=always",
             )
         else:
             _add_overrides(parser)
     else:
         parser.set_defaults(config=None, overrides=())
     messages = parser.add_argument_group("messages")
-    messages.add_argument("--verbose", action="store_true", help="log more; trace errors")
+    messages.add_argument("--verbose", action="store_true", help="log more, with tracebacks")
     return parser
 
 
@@ -116,7 +115,7 @@ def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setti
     )
     configuration.add_argument(
         "--config",
-        help="a packaged config by name (mini, paper, authors_code) or a YAML file of differences "
+        help="name of a packaged config (mini, paper, authors_code) or YAML file of differences "
         "from the defaults",
     )
     defaults = config_to_dict(Config())
@@ -137,15 +136,15 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         "overrides",
         nargs="*",
         metavar="key.sub=value",
-        help="any config value, such as train.epochs=20; s3pot/config.py says what each means",
+        help="any config value, such as train.epochs=20; s3pot/config.py explains each",
     )
 
 
 def split_photos(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell photos and ``key.sub=value`` overrides apart.
+    """Separate photos from ``key.sub=value`` overrides.
 
     Args:
-        words: As typed. A word that looks like an override is one, unless a file is called so.
+        words: As typed. A word that looks like an override is one, unless a file has that name.
 
     Returns:
         The photos and the overrides.
@@ -159,32 +158,32 @@ def split_photos(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:
-    """Add ``--strict``, short for ``quality.strict=true``."""
+    """Add ``--strict``, a short form of ``quality.strict=true``."""
     parser.add_argument(
         "--strict",
         dest="quality.strict",
         action="store_const",
         const="true",
-        help="a doubtful face counts as failed (quality.strict)",
+        help="count doubtful faces as failures (quality.strict)",
     )
 
 
 def add_selection(parser: argparse.ArgumentParser, unit: str) -> None:
-    """Add the options that choose among the items of a folder; see ``selection_from``.
+    """Add the options that select items of a folder; see ``selection_from``.
 
     Args:
-        parser: Of a command.
-        unit: What the items are, in the plural.
+        parser: The parser of a command.
+        unit: The name of the items, in the plural.
     """
     choice = parser.add_argument_group(f"which {unit}")
     add = choice.add_argument
     add("--limit", type=int, default=0, metavar="N", help=f"only the first N {unit}; 0 for all")
     add("--retry_failed", action="store_true", help=f"only {unit} that failed in the last run")
-    add("--shard", metavar="I/N", help=f"do part I of N of the {unit}, I from 0 to N - 1")
+    add("--shard", metavar="I/N", help=f"process part I of N of the {unit}; I is 0 to N - 1")
 
 
 def selection_from(args: argparse.Namespace) -> Selection:
-    """Read what ``add_selection`` added."""
+    """Read the options that ``add_selection`` added."""
     from s3pot.runs.selection import Selection
     from s3pot.runs.shard import find_shard
 
@@ -203,8 +202,8 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
     """Run a command.
 
     Args:
-        args: Its parsed options.
-        body: Does the work and returns how many inputs failed. What it needs is imported in it.
+        args: The parsed options.
+        body: Does the work and returns how many inputs failed. It imports what it needs itself.
 
     Returns:
         The exit code: 0, 1, 2 or 130.
@@ -219,20 +218,20 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
             logger.error("error: %s", _message(error))
             return NOTHING_DONE
         except KeyboardInterrupt:
-            logger.error("interrupted; what was finished is kept, and the same command goes on")
+            logger.error("interrupted; finished items are kept, and the same command resumes")
             return INTERRUPTED
     return FAILED if failed else 0
 
 
 def _check_output_folder(folder: Path | None) -> None:
-    """Make sure that a file does not stand where the output folder should be made."""
+    """Make sure that no file is in the place of the output folder."""
     for place in () if folder is None else (folder, *folder.parents):
         if place.exists() and not place.is_dir():
-            raise S3potError(f"--output_dir {folder}: {place} is a file; give a folder.")
+            raise S3potError(f"--output_dir {folder}: {place} is a file; expected a folder.")
 
 
 def _message(error: Exception) -> str:
-    """What is said of an error; of the system's errors the file and the reason, without numbers."""
+    """Format an error; for system errors, the file and the reason without the error number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
@@ -268,9 +267,9 @@ def _logging_to_stderr(level: int) -> Iterator[None]:
 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """End a command on SIGTERM as Ctrl-C does.
+    """Let SIGTERM end a command in the same way as Ctrl-C.
 
-    Python lets only the main thread change signal handlers; in a worker thread nothing changes.
+    Python lets only the main thread change signal handlers; in other threads nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,10 +1,10 @@
-r"""Show two result folders side by side: pictures, scores, what differs and how sure that is.
+r"""Show two result folders side by side: pictures, scores, and the difference with its p-value.
 
     s3pot compare ./results/first ./results/second
     s3pot compare ./results/general ./results/per_image --output_dir ./results/general_or_per_image
 
-Writes index.html, which opens from disk, and compare.csv with a line for each face of both runs.
-The pictures stay where they are; with inference.py --save_vis there are some.
+Writes index.html, which opens from disk, and compare.csv with a row for each face that both runs
+have. The pictures stay where they are; inference.py --save_vis writes them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = new_parser(__doc__, "./results/compare", configurable=False)
-    parser.add_argument("run_a", type=Path, help="what inference.py or train_per_image.py wrote")
-    parser.add_argument("run_b", type=Path, help="another such folder, over the same faces")
+    parser.add_argument(
+        "run_a", type=Path, help="folder written by inference.py or train_per_image.py"
+    )
+    parser.add_argument("run_b", type=Path, help="another such folder, with the same faces")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     args = build_parser().parse_args(argv)
 
     def body(_: Config) -> int:

@@ -1,4 +1,4 @@
-r"""Convert another data set into folders for generate_reference.py, or into a third layout.
+r"""Convert a data set into folders for generate_reference.py, or into another layout.
 
     s3pot data convert --from realocc --input_dir ./RealOcc --output_dir ./dataset/realocc
     s3pot data convert --from cofw --input_dir ./FaceOcc --output_dir ./dataset/cofw
@@ -9,8 +9,8 @@ r"""Convert another data set into folders for generate_reference.py, or into a t
         --output_dir ./dataset/coco
     s3pot data convert --from s3pot --input_dir ./dataset/mine --to labelme --output_dir ./labelme
 
-Images that are finished are skipped; --overwrite does them again. Bad ones are named, the rest is
-done. docs/USAGE.md has the layout of each format.
+Finished images are skipped; --overwrite converts them again. Images that cannot be converted are
+reported by name, and the rest is converted. docs/USAGE.md describes the layout of each format.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ TARGETS = ("s3pot", "folders", "coco", "labelme", "faces")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a data set is, besides its format; see ``source_from``."""
+    """Add the options that describe a data set, other than its format; see ``source_from``."""
     source = parser.add_argument_group("the data set")
     add = source.add_argument
-    add("--images", default="", metavar="FOLDER", help="folder of images: folders, coco")
-    add("--masks", default="", metavar="FOLDER", help="folder of masks: folders")
-    add("--ignore_masks", default="", metavar="FOLDER", help="pixels not to be counted: folders")
-    add("--mask_ending", default="", metavar="_MASK", help="of masks' names: folders")
+    add("--images", default="", metavar="FOLDER", help="folder of images (formats folders, coco)")
+    add("--masks", default="", metavar="FOLDER", help="folder of masks (folders)")
+    add("--ignore_masks", default="", metavar="FOLDER", help="masks of ignored pixels (folders)")
+    add("--mask_ending", default="", metavar="_MASK", help="ending of the masks' names (folders)")
     add(
         "--polarity",
         default="",
         choices=("occlusion", "visible_face"),
-        help="what masks or instances mark: folders, coco",
+        help="what masks or instances mark (folders, coco)",
     )
-    add("--annotations", type=Path, metavar="FILE", help="the JSON file: coco")
+    add("--annotations", type=Path, metavar="FILE", help="the JSON file (coco)")
 
 
 def source_from(args: argparse.Namespace, config: Config) -> SourceOptions:
-    """Read what ``add_source`` added, and the labels of the config, as ``SourceOptions``."""
+    """Collect the options of ``add_source`` and the labels of the config as ``SourceOptions``."""
     from s3pot.data.datasets.formats import SourceOptions
     from s3pot.data.labelme import LabelPolicy
 
@@ -76,11 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, "./dataset/converted", settings=(cli.LABELS,))
     add = parser.add_argument
-    add("--from", dest="source_format", choices=FORMATS, required=True, help="what it is now")
+    add("--from", dest="source_format", choices=FORMATS, required=True, help="its format")
     add("--to", dest="target_format", choices=TARGETS, default="s3pot", help="default: s3pot")
     add("--input_dir", type=Path, required=True, help="folder of the data set")
-    add("--polygons", action="store_true", help="--to coco: polygons where they are exact")
-    add("--overwrite", action="store_true", help="also do images that are finished")
+    add("--polygons", action="store_true", help="--to coco: write polygons where they are exact")
+    add("--overwrite", action="store_true", help="also convert finished images again")
     add_source(parser)
     cli.add_selection(parser, "images")
     return parser

@@ -1,12 +1,13 @@
-r"""Split faces, a converted data set or a folder of images into parts, the same ones each time.
+r"""Split faces, a converted data set or a folder of images into parts, reproducibly.
 
     s3pot data split --input_dir ./dataset/faces --output_dir ./dataset/parts \
         --parts train=0.8 val=0.2 --group_by prefix --seed 1
     s3pot data split --input_dir ./CelebA --output_dir ./dataset/parts --as lists \
         --parts train=100 val=20 --group_by ./CelebA/identity_CelebA.txt
 
-Whole groups go into one part, so that nobody is in both train and val. Writes a list of names for
-each part, split.json, and folders of links or copies, which train_general.py takes as --datapath.
+Each group goes into one part as a whole, so that no person is in both train and val. Writes a list
+of names for each part, split.json, and folders of links or copies, which train_general.py accepts
+as --datapath.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, "./dataset/parts", configurable=False)
     add = parser.add_argument
-    add("--input_dir", type=Path, required=True, help="what to split")
+    add("--input_dir", type=Path, required=True, help="folder to split")
     add(
         "--parts",
         nargs="+",
@@ -34,18 +35,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--group_by",
         default="none",
         metavar="WHAT",
-        help="what stays together: none, folder, prefix (of names, to the first _ or -), or a file "
+        help="what stays together: none, folder, prefix (names up to the first _ or -), or a file "
         "with a name and its group, such as a person, on each line (default: none)",
     )
-    add("--seed", type=int, default=0, help="another seed gives another split (default: 0)")
+    add("--seed", type=int, default=0, help="seed of the split (default: 0)")
     add(
         "--as",
         dest="form",
         choices=("links", "copies", "lists"),
         default="links",
-        help="folders of links or of copies, or lists only (default: links)",
+        help="folders of links or of copies, or only lists (default: links)",
     )
-    add("--overwrite", action="store_true", help="replace another split in --output_dir")
+    add("--overwrite", action="store_true", help="replace a different split in --output_dir")
     return parser
 
 

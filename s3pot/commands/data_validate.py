@@ -1,11 +1,11 @@
-r"""Look through a data set: counts, sizes, classes, missing partners, duplicates, a contact sheet.
+r"""Validate a data set: counts, sizes, classes, missing counterparts, duplicates, a contact sheet.
 
     s3pot data validate ./RealOcc
     s3pot data validate ./dataset/processed_data --output_dir ./results/validate
     s3pot data validate ./mine --from folders --images photos --masks masks --polarity occlusion
 
 Prints a summary; writes report.json, images.csv, contact_sheet.png and, if something is wrong,
-problems.csv with file and key. Exit code 0: nothing is wrong; 1: something is; 2: no data set.
+problems.csv with file and key. Exit codes: 0, no problem; 1, some problem; 2, not a data set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="source_format",
         choices=("auto", *FORMATS),
         default="auto",
-        help="its format (default: told by its layout)",
+        help="its format (default: recognized by its layout)",
     )
     add_source(parser)
     return parser

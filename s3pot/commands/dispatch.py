@@ -1,4 +1,4 @@
-"""One program with several commands: ``s3pot COMMAND ...``, each imported when it is called."""
+"""A program with several commands, ``s3pot COMMAND ...``, each imported when it is called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Command:
     """A command of a program.
 
     Attributes:
-        module: Its module, which has ``main(argv) -> int``.
+        module: The name of its module, which defines ``main(argv) -> int``.
         summary: What it does, on one line.
     """
 
@@ -25,12 +25,12 @@ class Command:
 
 
 def dispatch(program: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
-    """Call the command that the first argument names with the other arguments.
+    """Call the command that the first argument names, with the remaining arguments.
 
     Args:
-        program: What the user types before the command's name.
+        program: The words that the user types before the command's name.
         commands: The commands by name.
-        arguments: The command line behind ``program``.
+        arguments: The command line after ``program``.
 
     Returns:
         The command's exit code; 2 if there is no such command.
@@ -43,7 +43,7 @@ def dispatch(program: str, commands: Mapping[str, Command], arguments: Sequence[
         sys.stderr.write(f"{_overview(program, commands)}\n{_no_such(program, commands, name)}\n")
         return NOTHING_DONE
     program_before = sys.argv[0]
-    sys.argv[0] = f"{program} {name}"  # what argparse calls the program in the command's own help
+    sys.argv[0] = f"{program} {name}"  # the program's name in argparse's help of the command
     try:
         module = importlib.import_module(commands[name].module)
         return int(module.main(list(arguments[1:])))

@@ -1,4 +1,4 @@
-r"""Score results against the truth, or run a table of variants and baselines.
+r"""Score results against the ground truth, or run a table of variants and baselines.
 
 Commands:
     python evaluate.py --datapath ./dataset/processed_data/val --results ./results
@@ -7,11 +7,12 @@ Commands:
 
 Prints the table and writes it as table.csv, table.md, table.tex (for the booktabs package) and, as
 means with intervals, table.png and table.pdf; per_image.csv has the scores of each face. A suite
-that was interrupted or has new rows does what is missing; --overwrite does everything again.
---dry_run checks data, weights and rows of a suite without a GPU, and prints what each row will cost
-and all that is missing; exit code 1 if anything is.
-Several processes share a suite (torchrun, or --shard i/n in a job array); then the same command
-without them writes the table.
+that was interrupted or extended computes only what is missing; --overwrite computes everything
+again. --dry_run checks data, weights and rows of a suite without a GPU, and prints the cost of each
+row and everything that is missing; the exit code is 1 if anything is.
+
+A suite can be divided among several processes (torchrun, or --shard i/n in a job array); afterwards
+the same command without them writes the table.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, settings=(cli.LABELS,))
     add = parser.add_argument
-    add("--datapath", type=Path, help="faces with truth; with --suite instead of the suite's own")
-    add("--results", type=Path, help="what inference.py or train_per_image.py wrote")
-    add("--meta", type=Path, help="meta.jsonl of drawn faces: also a row per occluder kind")
-    add("--suite", type=Path, help="YAML list of rows to run, such as configs/tables/demo.yaml")
-    add("--output_dir", type=Path, help="where the table goes (default: that of --results)")
+    add("--datapath", type=Path, help="faces with ground truth; overrides that of --suite")
+    add("--results", type=Path, help="folder written by inference.py or train_per_image.py")
+    add("--meta", type=Path, help="meta.jsonl of drawn faces: adds a row per occluder kind")
+    add("--suite", type=Path, help="YAML file of rows to run, such as configs/tables/demo.yaml")
+    add("--output_dir", type=Path, help="folder for the table (default: that of --results)")
     add("--limit", type=int, metavar="N", help="only the first N faces; 0 for all")
-    add("--overwrite", action="store_true", help="with --suite: also do what is finished")
+    add("--overwrite", action="store_true", help="with --suite: compute finished rows again")
     add("--dry_run", action="store_true", help="with --suite: only check and estimate")
-    add("--shard", metavar="I/N", help="with --suite: do part I of N, I from 0 to N - 1")
+    add("--shard", metavar="I/N", help="with --suite: process part I of N; I is 0 to N - 1")
     return parser
 
 
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.limit is not None and args.limit < 0:
             raise S3potError(f"--limit is {args.limit}; expected a number of faces, 0 for all")
         if args.dry_run and not args.suite:
-            raise S3potError("--dry_run checks a suite; give --suite too")
+            raise S3potError("--dry_run checks a suite; give --suite as well")
         if args.suite and args.dry_run:
             return check_suite(args, config)
         if args.suite:
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def chosen_suite(args: argparse.Namespace) -> Suite:
-    """Read the suite, with the faces that the options say."""
+    """Read the suite, with the faces that the options select."""
     from s3pot.runs.suite_file import read_suite
 
     suite = read_suite(args.suite)
@@ -76,7 +77,7 @@ def chosen_suite(args: argparse.Namespace) -> Suite:
 
 
 def check_suite(args: argparse.Namespace, config: Config) -> int:
-    """Print what a table will cost and what is missing; returns how many things are."""
+    """Print the cost of a table and what is missing; returns the number of missing things."""
     from s3pot.runs.suite_plan import plan_suite, plan_text
 
     plan = plan_suite(config, chosen_suite(args))
@@ -85,7 +86,7 @@ def check_suite(args: argparse.Namespace, config: Config) -> int:
 
 
 def run_suite(args: argparse.Namespace, config: Config) -> int:
-    """Run a table; returns how many faces failed, each in each row."""
+    """Run a table; returns how many faces failed, counted once for each row."""
     # Here, not above: --help should not wait for PyTorch.
     from s3pot.report.tables import markdown
     from s3pot.runs.shard import find_shard

@@ -4,10 +4,10 @@ r"""Make figures for a paper from result folders, as PNG and PDF.
     s3pot figure ./results --faces test_01 test_07 --columns raw reference overlay truth error
     s3pot figure ./results/general ./results/fitted --datapath ./dataset/processed_data/val
 
-faces.*: faces in rows, by default the best, the median and the worst (of the first folder; needs
-inference with --save_vis). iou_histogram.*, iou_by_share.*: needs a truth beside the faces.
+faces.*: rows of faces, by default the best, the median and the worst (of the first folder; needs
+inference with --save_vis). iou_histogram.*, iou_by_share.*: need a ground truth beside the faces.
 iou_by_kind.*: needs --meta. precision_recall.*: needs --datapath and inference with --save_logits.
-What cannot be made is named with its reason.
+A figure that cannot be made is reported with the reason.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, "./figures", configurable=False)
     add = parser.add_argument
-    add("results", type=Path, nargs="+", help="what inference.py or train_per_image.py wrote")
+    add("results", type=Path, nargs="+", help="folders of inference.py or train_per_image.py")
     add("--faces", nargs="+", help="names of faces (default: best, median and worst)")
     add("--each", type=int, default=2, help="how many best, median and worst faces (default: 2)")
     add(
         "--columns", nargs="+", help="pictures of a row: raw classes reference points attention ..."
     )
-    add("--datapath", type=Path, help="the faces' data folder, for precision and recall")
+    add("--datapath", type=Path, help="data folder of the faces, for precision and recall")
     add("--meta", type=Path, help="meta.jsonl of drawn faces, for the kinds of occluders")
     return parser
 

@@ -1,4 +1,4 @@
-r"""Make clean reference, parsing and alignment of every photo in a folder (RG, paper section 3.1).
+r"""Align, parse and generate a clean reference of every photo in a folder (RG, paper section 3.1).
 
 Commands:
     python generate_reference.py --input_dir ./dataset/raw_images \
@@ -6,8 +6,8 @@ Commands:
     python generate_reference.py --input_dir faces --output_dir processed --config mini
     torchrun --nproc_per_node 8 generate_reference.py --input_dir faces --output_dir processed
 
-Photos that are finished are skipped; --overwrite does them again. Several processes share the
-photos (torchrun, or --shard i/n in a job array).
+Finished photos are skipped; --overwrite processes them again. The photos can be divided among
+several processes (torchrun, or --shard i/n in a job array).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of truths, if known: <stem>_occlusion.png, <stem>.png or LabelMe <stem>.json, "
         "<stem>_visible_face.png, <stem>_ignore.png, <stem>_true_parsing.npy, <stem>_clean.png",
     )
-    add("--all_faces", action="store_true", help="every face of a photo, not only the largest")
-    add("--overwrite", action="store_true", help="also do photos that are finished")
+    add("--all_faces", action="store_true", help="all faces of a photo, not only the largest")
+    add("--overwrite", action="store_true", help="process finished photos again")
     cli.add_strict(parser)
     cli.add_selection(parser, "photos")
     return parser

@@ -6,8 +6,9 @@ Commands:
     python inference.py --datapath processed --output_dir results --config mini
     torchrun --nproc_per_node 8 inference.py --datapath processed --checkpoint adapter.pth
 
-Results that are finished are kept; --overwrite makes them again. Several processes share the faces
-(torchrun, or --shard i/n in a job array); then the same command without them writes the summary.
+Finished results are kept; --overwrite computes them again. The faces can be divided among several
+processes (torchrun, or --shard i/n in a job array); afterwards the same command without them writes
+the summary.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, "./results", (cli.LABELS,))
     add = parser.add_argument
-    add("--datapath", type=Path, required=True, help="folder that generate_reference.py wrote")
-    add("--checkpoint", type=Path, help="trained adapter (default: the mini set's own)")
+    add("--datapath", type=Path, required=True, help="folder written by generate_reference.py")
+    add("--checkpoint", type=Path, help="trained adapter (default: that of the mini set)")
     add("--save_vis", action="store_true", help="also write pictures and index.html")
     add("--to_photo", action="store_true", help="also write the masks in the photo's own frame")
-    add("--save_logits", action="store_true", help="also write the face logits, for thresholds")
-    add("--overwrite", action="store_true", help="also do faces that are finished")
+    add("--save_logits", action="store_true", help="also write the visible-face logits")
+    add("--overwrite", action="store_true", help="process finished faces again")
     cli.add_strict(parser)
     cli.add_selection(parser, "faces")
     return parser

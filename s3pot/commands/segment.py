@@ -1,4 +1,4 @@
-r"""Segment the occlusions of faces in photos, in one step: references first, then masks.
+r"""Segment the occlusions of faces in photos, in one step: first references, then masks.
 
 Commands:
     s3pot segment photo.jpg --output_dir out --config mini --save_vis
@@ -6,10 +6,10 @@ Commands:
     s3pot segment "trip/**/*.jpg" --output_dir out --config mini --strict align.mode=always
 
 Masks and overlays are written in the frame of the aligned face and in that of the photo. The
-aligned faces with their references lie in <output_dir>/faces, where the other commands read them
-(--datapath). Photos that are finished are kept; --overwrite does them again. Several processes
-share the photos (torchrun, or --shard i/n in a job array); then the same command without them
-writes the summary.
+aligned faces with their references are in <output_dir>/faces, where the other commands can read
+them (--datapath). Finished photos are kept; --overwrite processes them again. The photos can be
+divided among several processes (torchrun, or --shard i/n in a job array); afterwards the same
+command without them writes the summary.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, "./results/segment", takes_photos=True)
     add = parser.add_argument
-    add("--checkpoint", type=Path, help="trained adapter (default: the mini set's own)")
-    add("--all_faces", action="store_true", help="every face of a photo, not only the largest")
+    add("--checkpoint", type=Path, help="trained adapter (default: that of the mini set)")
+    add("--all_faces", action="store_true", help="all faces of a photo, not only the largest")
     add("--save_vis", action="store_true", help="also write pictures and index.html")
-    add("--overwrite", action="store_true", help="also do photos that are finished")
+    add("--overwrite", action="store_true", help="process finished photos again")
     cli.add_strict(parser)
     cli.add_selection(parser, "photos")
     return parser
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         from s3pot.runs.segment import SegmentOptions, run_segment
 
         if not photos:
-            raise S3potError("no photo is given; see --help")
+            raise S3potError("no photo was given; see --help")
         options = SegmentOptions(
             inputs=photos,
             output_dir=args.output_dir,

@@ -5,8 +5,8 @@ Commands:
         --output_dir ./checkpoint/train_general
     torchrun --nproc_per_node 2 train_general.py --datapath ./dataset/processed_data
 
-An output folder that holds another run is refused: --resume goes on from its last.pth exactly where
-it stopped, --overwrite replaces the run.
+An output folder that holds another run is refused, unless --resume continues exactly where it
+stopped (from its last.pth) or --overwrite replaces it.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ BATCH_SIZE = cli.Setting("--bsz", "train.batch_size", "images per step, over all
 EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
 
 
-PICTURES = 4  # validation faces that TensorBoard shows
+PICTURES = 4  # number of validation faces that TensorBoard shows
 
 
 @dataclass(frozen=True)
 class GeneralJob:
-    """What to train.
+    """The inputs and outputs of a training run.
 
     Attributes:
-        datapath: Folder contract; its ``train`` and ``val``, else a seeded split.
-        output_dir: Where checkpoints and history go.
-        resume: Go on from ``<output_dir>/last.pth`` if there is one.
+        datapath: Folder of faces; its ``train`` and ``val`` are used, or else a seeded split.
+        output_dir: Folder for checkpoints and history.
+        resume: Continue from ``<output_dir>/last.pth`` if it exists.
         overwrite: Replace the run that ``output_dir`` holds.
         init_checkpoint: Adapter to start from; None for a fresh one.
     """
@@ -65,11 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
     settings = (BATCH_SIZE, cli.LEARNING_RATE, EPOCHS, cli.SEED)
     parser = cli.new_parser(__doc__, "./checkpoint/train_general", settings)
     parser.add_argument(
-        "--datapath", required=True, type=Path, help="folder that generate_reference.py wrote"
+        "--datapath", required=True, type=Path, help="folder written by generate_reference.py"
     )
     earlier_run = parser.add_mutually_exclusive_group()
     earlier_run.add_argument(
-        "--resume", action="store_true", help="go on from <output_dir>/last.pth if there is one"
+        "--resume", action="store_true", help="continue from <output_dir>/last.pth if it exists"
     )
     earlier_run.add_argument(
         "--overwrite", action="store_true", help="replace the run that <output_dir> holds"
@@ -97,11 +97,11 @@ def train_general(config: Config, job: GeneralJob) -> int:
     """Train an adapter.
 
     Returns:
-        How many faces could not be read; each is named in the log.
+        The number of faces that could not be read; each is named in the log.
 
     Raises:
-        S3potError: Nothing to train on, missing weights, a folder that holds another run, or a loss
-            that is no number.
+        S3potError: There is nothing to train on, weights are missing, the folder holds another run,
+            or a loss is not a finite number.
     """
     # Here, not above: --help should not wait for PyTorch.
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -148,7 +148,7 @@ def _prepare_and_train(
     val: Sequence[FaceFiles],
     datapath: Path,
 ) -> int:
-    """Prepare all faces, and train on those that can be used; gives how many could not be read."""
+    """Prepare all faces and train on the usable ones; returns how many could not be read."""
     usable, failed = prepare_faces(store, [*train, *val], training.process)
     train = [face for face in train if face in usable]
     val = [face for face in val if face in usable]
@@ -165,7 +165,7 @@ def _prepare_and_train(
 def draw_faces(
     store: PromptStore, faces: Sequence[FaceFiles], adapter: PromptAdapter
 ) -> dict[str, np.ndarray]:
-    """Draw what an adapter makes of some faces.
+    """Draw the occlusions that an adapter predicts for some faces.
 
     Returns:
         By name, the working image with the occlusion tinted, uint8 (H, W, 3), RGB.
@@ -190,10 +190,11 @@ def draw_faces(
 def prepare_faces(
     store: PromptStore, faces: Sequence[FaceFiles], process: Process
 ) -> tuple[set[FaceFiles], int]:
-    """Send every face through frozen SAM once, shared among the processes.
+    """Run every face through the frozen SAM once, divided among the processes.
 
     Returns:
-        The faces that have prompt points, and how many faces failed. Both are named in the log.
+        The faces that have prompt points, and how many faces failed. Failed faces and faces without
+        points are named in the log.
     """
     is_quiet = not process.is_first
     if process.world_size > 1:

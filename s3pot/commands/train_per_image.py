@@ -6,9 +6,9 @@ Commands:
         --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100
     python train_per_image.py --datapath ./dataset/processed_data/val --resume
 
---resume keeps the faces that are finished. Several processes share the faces of a folder (torchrun,
-or --shard i/n in a job array); then the same command without them, with --resume, writes the
-summary.
+--resume keeps finished faces. The faces of a folder can be divided among several processes
+(torchrun, or --shard i/n in a job array); afterwards the same command without them, with --resume,
+writes the summary.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from s3pot.types import S3potError
 if TYPE_CHECKING:
     from s3pot.runs.train_per_image import PerImageOptions
 
-EPOCHS = cli.Setting("--epochs", "per_image.epochs", "most steps per image")
+EPOCHS = cli.Setting("--epochs", "per_image.epochs", "maximum number of steps per image")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,12 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
     settings = (EPOCHS, cli.LEARNING_RATE, cli.SEED)
     parser = cli.new_parser(__doc__, "./results/per_image", settings)
     add = parser.add_argument
-    add("--target_img", type=Path, help="aligned raw face")
+    add("--target_img", type=Path, help="aligned face")
     add("--ref_img", type=Path, help="its reference")
     add("--parsing_mask", type=Path, help="its 12-class map, .npy")
     add("--datapath", type=Path, help="a folder of faces instead of the three files")
     add("--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)")
-    add("--resume", action="store_true", help="keep faces that are finished")
+    add("--resume", action="store_true", help="keep finished faces")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
     cli.add_strict(parser)
     cli.add_selection(parser, "faces")

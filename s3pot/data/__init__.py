@@ -1,1 +1,1 @@
-"""Images, folders, datasets and the feature cache."""
+"""Images, folders, data sets and the feature cache."""

@@ -1,4 +1,4 @@
-"""References made worse on purpose, for tables that show what a good one is worth."""
+"""Deliberately degraded references, for tables that measure the value of a good reference."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy as np
 from s3pot.data.face_folder import FaceFiles
 from s3pot.types import AlignedFace
 
-IMAGE_BLUR = 0.05  # sigma of the blur that stands for RG, as a share of the longer side
-REFERENCE_BLUR = 0.02  # sigma of the blur of a poor reference, likewise
-TURN = 15.0  # degrees by which a reference of a wrong pose is turned in the image plane
+IMAGE_BLUR = 0.05  # sigma of the blur that replaces RG, as a share of the longer side
+REFERENCE_BLUR = 0.02  # sigma of the blur of a poor reference, in the same unit
+TURN = 15.0  # in-plane rotation, in degrees, of a reference with a wrong pose
 
 
 def blurred_image(face: AlignedFace) -> AlignedFace:
-    """Without RG: the blurred image is the reference."""
+    """Replace RG: use the blurred image as the reference."""
     return replace(face, reference=blurred(face.image, IMAGE_BLUR))
 
 
 def blurred_reference(face: AlignedFace) -> AlignedFace:
-    """A reference of less detail."""
+    """Use a reference with less detail."""
     return replace(face, reference=blurred(face.reference, REFERENCE_BLUR))
 
 
 def turned_reference(face: AlignedFace) -> AlignedFace:
-    """A reference of a wrong pose."""
+    """Use a reference with a wrong pose."""
     return replace(face, reference=turned(face.reference, TURN))
 
 
-# By what tables call them.
+# By their names in the tables.
 ALTERATIONS: dict[str, Callable[[AlignedFace], AlignedFace]] = {
     "blurred_image": blurred_image,
     "blurred_reference": blurred_reference,
@@ -46,7 +46,7 @@ def blurred(image: np.ndarray, share: float) -> np.ndarray:
 
 
 def turned(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn uint8 (H, W, 3) counterclockwise around its center; corners repeat the border."""
+    """Rotate uint8 (H, W, 3) counterclockwise around its center; corners repeat the border."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     return np.asarray(
@@ -61,9 +61,9 @@ def turned(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def with_next_references(faces: Sequence[FaceFiles]) -> list[FaceFiles]:
-    """Give each face the reference of the next one, and the last that of the first.
+    """Give each face the reference of the next one, and the last face that of the first.
 
-    Where there is only one face it keeps its own.
+    A single face keeps its own reference.
     """
     following = [*faces[1:], *faces[:1]]
     return [replace(face, reference=other.reference) for face, other in zip(faces, following)]

@@ -1,4 +1,4 @@
-"""Prompts kept on disk: one file per image pair, whole and verified or not used at all."""
+"""Cached prompts on disk: one file per image pair, used only if it is complete and verified."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from s3pot.types import Prompts, S3potError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # raised whenever what is stored changes
+FORMAT = 2  # increased whenever the stored content changes
 DIGEST_BYTES = hashlib.sha256().digest_size
 ENDING = ".feat"
 
 
 def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
-    """Hash all that a pair's prompts depend on.
+    """Hash everything that a pair's prompts depend on.
 
     Args:
-        face: The bytes of its three files count.
-        oracle: The true clean face is the reference.
+        face: The bytes of its three files are hashed.
+        oracle: Whether the true clean face is the reference.
         made_by: Plain values: hashes of weights and code, settings, device.
 
     Returns:
@@ -50,24 +50,24 @@ def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
     try:
         hashes = [file_sha256(path) for path in (face.raw, reference, face.parsing)]
     except BadFile as error:
-        raise BadFace(f"{error} generate_reference.py writes it anew.") from error
+        raise BadFace(f"{error} generate_reference.py writes it again.") from error
     text = json.dumps({"format": FORMAT, "files": hashes, **made_by}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class FeatureCache:
-    """A folder of entries; when they outgrow ``max_bytes``, the oldest go."""
+    """A folder of entries; if they exceed ``max_bytes``, the oldest are removed."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
-        self._total = max_bytes  # until the folder was measured: at the first write
+        self._total = max_bytes  # until the folder is measured at the first write
 
     def read(self, key: str, name: str) -> Prompts | None:
         """Read an entry.
 
         Returns:
-            The prompts; None if there is no entry, or one that is damaged or belongs elsewhere.
+            The prompts; None if there is no entry, or if it is damaged or belongs to other inputs.
         """
         path = self._path(key)
         try:
@@ -79,19 +79,19 @@ class FeatureCache:
         payload = content[DIGEST_BYTES:]
         try:
             if digest != _digest(key, payload):
-                raise ValueError("its digest does not fit")
+                raise ValueError("its digest does not match")
             prompts = _unpack(payload, name)
             _check(prompts)
         except (S3potError, ValueError, LookupError, TypeError) as error:
-            logger.warning("%s is damaged; it is computed again (%s)", path, error)
+            logger.warning("%s is damaged and is recomputed (%s)", path, error)
             return None
         return prompts
 
     def write(self, key: str, prompts: Prompts) -> None:
-        """Write an entry, whole or not at all.
+        """Write an entry atomically.
 
         Raises:
-            OSError: The folder takes none.
+            OSError: The folder cannot be written.
         """
         payload = _pack(prompts.to("cpu"))
         if not self.folder.exists():
@@ -107,7 +107,7 @@ class FeatureCache:
         return self.folder / f"{key}{ENDING}"
 
     def _make_room(self) -> None:
-        """Remove the oldest entries, but for the newest one; another process may do so too."""
+        """Remove the oldest entries, never the newest; other processes may do so as well."""
         entries = []
         for path in self.folder.glob(f"*{ENDING}"):
             try:
@@ -124,7 +124,7 @@ class FeatureCache:
 
 
 def _pack(prompts: Prompts) -> bytes:
-    """Turn prompts on the CPU into an npz; the region is packed to bits."""
+    """Convert prompts on the CPU to an npz; the region is packed into bits."""
     stream = io.BytesIO()
     np.savez(
         stream,
@@ -139,12 +139,12 @@ def _pack(prompts: Prompts) -> bytes:
 
 
 def _unpack(payload: bytes, name: str) -> Prompts:
-    """Turn an npz of ``_pack`` back into prompts.
+    """Convert an npz of ``_pack`` back to prompts.
 
-    Not by ``np.load``: a header may ask for more memory than there are bytes.
+    ``np.load`` is not used, because a header may ask for more memory than there are bytes.
 
     Raises:
-        S3potError, ValueError, LookupError, TypeError: It is none.
+        S3potError, ValueError, LookupError, TypeError: It is not such an npz.
     """
     arrays = {}
     for member in read_members(io.BytesIO(payload)).values():
@@ -166,7 +166,7 @@ def _unpack(payload: bytes, name: str) -> Prompts:
 
 
 def _check(prompts: Prompts) -> None:
-    """Raise ValueError if prompts have other types or shapes than ``Prompts`` says."""
+    """Raise ValueError unless prompts have the types and shapes that ``Prompts`` documents."""
     side = prompts.image_embedding.shape[-1]
     size = prompts.region_sam.shape[-1]
     count = len(prompts.points_sam)
@@ -183,7 +183,7 @@ def _check(prompts: Prompts) -> None:
         if value.dtype != dtype or value.shape != shape:
             raise ValueError(f"{field} is {value.dtype} of shape {tuple(value.shape)}")
         if not bool(value.isfinite().all()):
-            raise ValueError(f"{field} holds values that are no numbers")
+            raise ValueError(f"{field} holds values that are not finite numbers")
     if not bool(((prompts.point_labels == 0) | (prompts.point_labels == 1)).all()):
         raise ValueError("a label of a point is neither 0 nor 1")
 

@@ -1,10 +1,10 @@
-"""The folder contract: a face's files, their names, and how they are read.
+"""The folder contract: the files of a face, their names, and how they are read.
 
 Reference generation writes ``<stem>.png``, ``<stem>_ref.png``, ``<stem>_parsing_mask.npy``,
-``<stem>_align.json`` and, as far as the truth is known, ``<stem>_occlusion.png`` or
+``<stem>_align.json`` and, if the ground truth is known, ``<stem>_occlusion.png`` or
 ``<stem>_visible_face.png``, ``<stem>_ignore.png``, ``<stem>_true_parsing.npy`` and
-``<stem>_clean.png``; everything else reads them. The authors' own layout (one numeric folder per
-image) is read too.
+``<stem>_clean.png``; all other commands read them. The authors' own layout (one numbered folder per
+image) is read as well.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ TRUE_PARSING = "_true_parsing.npy"
 CLEAN = "_clean.png"
 LABELME = ".json"
 TRUTH_ENDINGS = (OCCLUSION, VISIBLE_FACE, IGNORE, TRUE_PARSING, CLEAN)
-CONTRACT_ENDINGS = (REFERENCE, PARSING, ALIGN, *TRUTH_ENDINGS)  # that mark a file as ours
+CONTRACT_ENDINGS = (REFERENCE, PARSING, ALIGN, *TRUTH_ENDINGS)  # endings of files written by s3pot
 CACHE = ".s3pot_cache"
 
 
 class BadFace(S3potError):
-    """A member of a face's files is missing, damaged or does not fit the others."""
+    """One of a face's files is missing, damaged or does not match the others."""
 
 
 @dataclass(frozen=True)
 class FaceFiles:
-    """Paths of one face.
+    """The paths of the files of one face.
 
     Attributes:
-        name: Stem relative to the data folder, sub-folders kept (``a/b``).
+        name: Stem relative to the data folder, including sub-folders (``a/b``).
         raw: Working image.
         reference: Clean face of the same size.
         parsing: 12-class map, ``.npy``.
-        align: The way back to the photo.
+        align: The alignment, which leads back to the photo.
         occlusion_truth: Ground truth, a mask file or LabelMe JSON.
-        visible_face_truth: Mask of the face that can truly be seen; see ``truth``.
-        ignore: Mask of the pixels that no score counts.
+        visible_face_truth: Mask of the true visible face; see ``truth``.
+        ignore: Mask of the pixels excluded from all scores.
         true_parsing: True 12-class map, ``.npy``.
         clean: True clean face, known for drawn faces only.
     """
@@ -74,7 +74,7 @@ class FaceFiles:
 
 
 def output_files(folder: Path, name: str) -> FaceFiles:
-    """Give all paths of a face under the contract, whether or not they exist yet."""
+    """Return all paths of a face under the contract, whether or not they exist."""
     return FaceFiles(
         name=name,
         raw=folder / f"{name}{RAW}",
@@ -90,7 +90,7 @@ def output_files(folder: Path, name: str) -> FaceFiles:
 
 
 def contract_names(name: str) -> list[str]:
-    """Name all files that may be written for a face, relative to the output folder."""
+    """List all files that may be written for a face, relative to the output folder."""
     return [f"{name}{ending}" for ending in (RAW, *CONTRACT_ENDINGS)]
 
 
@@ -101,14 +101,14 @@ def face_from(
     name: str | None = None,
     neighbors: Set[str] | None = None,
 ) -> FaceFiles:
-    """Make a face of three given files; the optional ones are those that lie beside ``raw``.
+    """Build a face from three given files; the optional files are those found beside ``raw``.
 
     Args:
         raw: Working image.
         reference: Clean face.
         parsing: 12-class map.
         name: The face's name; None for the stem of ``raw``.
-        neighbors: Names of the files beside ``raw``, if they are known.
+        neighbors: Names of the files beside ``raw``, if they are already known.
     """
     if neighbors is None:
         neighbors = {path.name for path in raw.parent.glob("*")}
@@ -128,7 +128,7 @@ def face_from(
 
 
 def _mask_beside(raw: Path, ending: str, neighbors: Set[str]) -> Path | None:
-    """Find a mask that lies beside an image, whatever the format of its file."""
+    """Find a mask beside an image, in any file format."""
     for name in mask_names(raw.stem + PurePath(ending).stem):
         if name in neighbors:
             return _existing(raw.with_name(name))
@@ -142,11 +142,11 @@ def _existing(path: Path) -> Path | None:
 def find_faces(datapath: Path) -> list[FaceFiles]:
     """Find all faces below a folder, sorted by name; linked folders are followed.
 
-    An incomplete face is returned too, if its map, or its image and reference, are there: reading
-    it names what is missing.
+    An incomplete face is returned too if its map, or its image and reference, exist: the error
+        raised on reading it names what is missing.
 
     Raises:
-        S3potError: There is no such folder, or no face in it.
+        S3potError: The folder does not exist, or holds no face.
     """
     if not datapath.is_dir():
         raise S3potError(f"The folder {datapath} does not exist; generate_reference.py writes one.")
@@ -158,7 +158,7 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
         faces.update({face.name: face for face in found})
     if tree.dead_links:
         links = ", ".join(str(link) for link in tree.dead_links[:4])
-        logger.warning("%d links lead to nothing, such as %s", len(tree.dead_links), links)
+        logger.warning("%d links are broken, such as %s", len(tree.dead_links), links)
     if not faces:
         raise S3potError(
             f"{datapath} holds no face; generate_reference.py writes <stem>{RAW}, "
@@ -168,12 +168,13 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
 
 
 def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
-    """The faces of one folder under the contract, in any order."""
+    """Find the faces of one folder under the contract, in any order."""
     names = {path.name for path in folder.iterdir()}
     stems = {name[: -len(PARSING)] for name in names if name.endswith(PARSING)}
     for name in names:
         stem = name[: -len(REFERENCE)]
-        # Not without an image: that of a face called x_ref is no reference of a face called x.
+        # Only with an image: the image of a face called x_ref is not a reference of a face called
+        # x.
         if name.endswith(REFERENCE) and f"{stem}{RAW}" in names:
             stems.add(stem)
     faces = []
@@ -185,7 +186,7 @@ def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
 
 
 def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
-    """The one face of a folder in the authors' layout; empty if it is of another layout."""
+    """Find the face of a folder in the authors' layout; empty if the layout is different."""
     if not folder.name.isdigit() or not any(folder.glob("Reference*.png")):
         return []
     face = FaceFiles(
@@ -199,7 +200,7 @@ def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
 
 
 def _first(folder: Path, *patterns: str) -> Path:
-    """First file of the first pattern that has any, else a path that names what is missing."""
+    """Return the first file of the first pattern that matches, or a path that names the gap."""
     for pattern in patterns:
         found = sorted(folder.glob(pattern))
         if found:
@@ -208,7 +209,7 @@ def _first(folder: Path, *patterns: str) -> Path:
 
 
 def cache_folder(datapath: Path) -> Path:
-    """Where the features of a data folder are kept; ``train`` and ``val`` share their parent's."""
+    """Return a data folder's cache folder; ``train`` and ``val`` share that of their parent."""
     whole = datapath.resolve()
     return (whole.parent if whole.name in ("train", "val") else whole) / CACHE
 
@@ -217,13 +218,13 @@ def load_labels(path: Path) -> np.ndarray:
     """Read a 12-class map.
 
     Args:
-        path: ``.npy`` of whole numbers of any type, (H, W), (1, H, W) or (H, W, 1).
+        path: ``.npy`` with integer values of any type, (H, W), (1, H, W) or (H, W, 1).
 
     Returns:
         uint8 (H, W), values 0..11.
 
     Raises:
-        BadFace: It is missing, damaged, or holds something else.
+        BadFace: The file is missing, damaged, or holds something else.
     """
     try:
         labels = read_npy(path)
@@ -236,14 +237,14 @@ def load_labels(path: Path) -> np.ndarray:
     if labels.ndim != 2 or labels.dtype.kind not in "buif" or labels.size == 0:
         raise BadFace(
             f"{path} holds {labels.dtype} of shape {labels.shape}; expected a class map (H, W) of "
-            f"whole numbers from 0 to {NUM_CLASSES - 1}."
+            f"integers from 0 to {NUM_CLASSES - 1}."
         )
     low = labels.min()
     high = labels.max()
     in_range = low >= 0 and high < NUM_CLASSES  # False for NaN
     if not in_range or not np.array_equal(labels, labels.astype(np.uint8)):
         raise BadFace(
-            f"{path} holds values {low} to {high}; expected whole numbers from 0 to "
+            f"{path} holds values {low} to {high}; expected integers from 0 to "
             f"{NUM_CLASSES - 1}, the classes of s3pot. generate_reference.py writes them."
         )
     return labels.astype(np.uint8)
@@ -254,19 +255,19 @@ def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
 
     Args:
         face: Its files.
-        oracle: Take the true clean face as the reference.
+        oracle: Use the true clean face as the reference.
 
     Returns:
-        The face; image and reference agree in size, the parsing may have any.
+        The face; image and reference have the same size, the parsing may have any.
 
     Raises:
-        BadFace, BadImage: A member is missing, damaged or of another frame.
+        BadFace, BadImage: A file is missing, damaged or in a different frame.
     """
     reference_path = face.reference
     if oracle:
         if face.clean is None:
             raise BadFace(
-                f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir brings it along."
+                f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir writes it."
             )
         reference_path = face.clean
     image = read_rgb(face.raw)
@@ -274,7 +275,7 @@ def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
     if image.shape != reference.shape:
         raise BadFace(
             f"{face.raw} is {_size_text(image)}, but {reference_path} is {_size_text(reference)}. "
-            "Both must show one frame: run generate_reference.py again."
+            "Both must have the same frame: run generate_reference.py again."
         )
     return AlignedFace(
         name=face.name,

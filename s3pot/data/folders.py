@@ -1,6 +1,7 @@
-"""Walking a folder of data: links are followed, loops are not, hidden folders are left out.
+"""Walking a data folder: links are followed, loops are not, hidden folders are left out.
 
-So are folders in which systems keep what nobody put there: thumbnails, resource forks, the trash.
+Folders in which operating systems keep files of their own (thumbnails, resource forks, trash) are
+left out as well.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SYSTEM_FOLDERS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volu
 
 @dataclass(frozen=True)
 class FolderTree:
-    """What lies below a folder.
+    """The contents of a folder, including its sub-folders.
 
     Attributes:
         folders: The folder itself and all below it, sorted by path, each real folder once.
@@ -35,11 +36,11 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
 
     Args:
         root: An existing folder.
-        leave_out: Folder that is not entered, such as that of the results.
+        leave_out: A folder to skip, such as that of the results.
 
     Returns:
-        The tree. A folder that is reached twice, by a link, is listed once, under its own name if
-        it has one here; a link to a folder that holds ``root`` is not followed.
+        The tree. A folder that is reached twice through a link is listed once, under its real path
+        if that lies in the tree; a link to a folder that contains ``root`` is not followed.
     """
     seen = {parent for parent in root.resolve().parents}
     if leave_out is not None:
@@ -53,7 +54,7 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
         folder = waiting.pop() if waiting else linked.pop(0)
         place = folder.resolve()
         if place in seen:
-            logger.debug("%s is not entered: %s is listed already or holds it", folder, place)
+            logger.debug("%s is not entered: %s is already listed or contains it", folder, place)
             continue
         seen.add(place)
         folders.append(folder)
@@ -70,9 +71,9 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
 
 
 def ignores_case(folder: Path) -> bool:
-    """Whether a folder's disk takes ``A.png`` and ``a.png`` for one file, as exFAT and SMB do.
+    """Whether a folder's disk treats ``A.png`` and ``a.png`` as one file, as exFAT and SMB do.
 
-    It is asked for the first folder on the way up that exists and has letters in its name.
+    The test uses the nearest existing parent folder that has letters in its name.
     """
     for place in (folder.absolute(), *folder.absolute().parents):
         other = place.with_name(place.name.swapcase())
@@ -82,7 +83,7 @@ def ignores_case(folder: Path) -> bool:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """List a folder, sorted; one that may not be entered is a warning."""
+    """List a folder, sorted; logs a warning if it may not be entered."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:

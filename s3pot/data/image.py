@@ -1,4 +1,4 @@
-"""Reading images of every kind as 8-bit RGB, writing them, resizing them, pixels to tensors."""
+"""Images: reading any kind as 8-bit RGB, writing, resizing, and conversion to tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 ImageSource = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
 
-# Pillow can decode more formats; the others are old, rare or run programs.
+# Pillow can decode more formats, but the others are old, rare or run programs.
 FORMATS = (
     "PNG",
     "JPEG",  # and MPO, which several cameras write
@@ -37,7 +37,7 @@ FORMATS = (
     "AVIF",
     "HEIF",
 )
-# File name endings of these formats, and of camera RAW, which no Pillow decodes.
+# File name extensions of these formats, and of camera RAW, which Pillow cannot decode.
 IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .mpo .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .j2k "
     ".jpx .avif .heic .heif .hif".split()
@@ -46,14 +46,14 @@ RAW_SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
     ".raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
-MAX_PIXELS = 179_000_000  # of one image, unless told otherwise (run.max_megapixels)
+MAX_PIXELS = 179_000_000  # of one image, by default (run.max_megapixels)
 
-MAX_STREAM_BYTES = 1 << 30  # of an image that comes over a network
+MAX_STREAM_BYTES = 1 << 30  # of an image read from a network stream
 
 EXIF_ORIENTATION = 0x0112
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
-_SAMPLE_BITS = (8, 10, 12, 14, 16)  # that sensors and microscopes store in 16-bit files
+_SAMPLE_BITS = (8, 10, 12, 14, 16)  # depths that sensors and microscopes store in 16-bit files
 _CUBIC_REACH = 2  # half width of the cubic kernel, in target pixels
 _pillow_limit = threading.Lock()
 
@@ -63,23 +63,23 @@ class BadImage(S3potError):
 
 
 def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image as upright 8-bit RGB, the first frame of an animation.
+    """Read an image as upright 8-bit RGB; of an animation, the first frame.
 
-    EXIF orientation is applied; transparency is laid over white; 16-bit samples, gray or color, are
-    scaled from the bits that they use (8, 10, 12, 14 or 16); float samples count as [0, 1] when
-    none is above 1, else as [0, 255].
+    EXIF orientation is applied; transparency is composited over white; 16-bit samples, gray or
+    color, are scaled from the bits that they use (8, 10, 12, 14 or 16); float samples are taken as
+    [0, 1] if none is above 1, otherwise as [0, 255].
 
     Args:
         source: Path, open binary file, PIL image, or uint8 array (H, W), (H, W, 1), (H, W, 3) or
             (H, W, 4).
-        max_pixels: Larger images are refused by their header, before they are decoded.
+        max_pixels: Images whose header declares more pixels are refused before they are decoded.
 
     Returns:
         uint8 (H, W, 3), contiguous, owned by the caller.
 
     Raises:
-        BadImage: The file is missing, truncated, too large or no image of ``FORMATS``, or the
-            source is of another kind.
+        BadImage: The file is missing, truncated, too large or not an image in one of ``FORMATS``,
+            or the source has another type.
     """
     if isinstance(source, np.ndarray):
         source = _image_from_array(source)
@@ -90,14 +90,14 @@ def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 @contextmanager
 def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Open an image and decode it, as it is stored: in its own mode, its EXIF turn not applied.
+    """Open and decode an image as it is stored: in its own mode, EXIF orientation not applied.
 
     Args:
-        source: As for ``read_rgb``, but no array.
+        source: As for ``read_rgb``, except arrays.
         max_pixels: As for ``read_rgb``.
 
     Raises:
-        BadImage: As for ``read_rgb``; also for what goes wrong inside the block.
+        BadImage: As for ``read_rgb``; also for errors inside the block.
     """
     name = _name_of(source)
     try:
@@ -123,14 +123,14 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
 
 
 def _seekable(source: Any) -> Any:
-    """Give a file that can be read twice: one that comes over a network is read into memory."""
+    """Return a seekable file: a network stream is read into memory."""
     if not hasattr(source, "read") or not hasattr(source, "seekable") or source.seekable():
         return source
     return io.BytesIO(source.read(MAX_STREAM_BYTES))
 
 
 def _has_deep_color(image: Image.Image) -> bool:
-    """Whether a file that is not decoded yet holds 16-bit colors, of which Pillow keeps 8 bits."""
+    """Whether a not yet decoded file holds 16-bit colors, of which Pillow keeps 8 bits."""
     if image.format not in ("PNG", "TIFF") or len(image.getbands()) == 1:
         return False
     is_turned = image.format == "TIFF" and image.getexif().get(EXIF_ORIENTATION, 1) != 1
@@ -140,12 +140,12 @@ def _has_deep_color(image: Image.Image) -> bool:
 def _from_deep_color(image: Image.Image, source: Any, place: int) -> Image.Image:
     """Read 16-bit colors again with all their bits, and scale them from the bits that they use.
 
-    Pillow keeps the upper 8 bits, and so nothing of a mask of 0 and 255, little of 12-bit photos.
+    Pillow keeps the upper 8 bits, and so loses a mask of 0 and 255, and most of a 12-bit photo.
 
     Args:
-        image: The file as Pillow has it, which is given back if OpenCV cannot read it.
+        image: The image as Pillow decodes it; returned if OpenCV cannot read the file.
         source: Path or open file.
-        place: Where in an open file the image begins.
+        place: Position in an open file at which the image begins.
     """
     if isinstance(source, (str, Path)):
         content = Path(source).read_bytes()
@@ -155,7 +155,7 @@ def _from_deep_color(image: Image.Image, source: Any, place: int) -> Image.Image
     samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16 or samples.ndim != 3:
         return image
-    pixels = _to_8_bits(samples[:, :, 2::-1])  # OpenCV gives blue first
+    pixels = _to_8_bits(samples[:, :, 2::-1])  # OpenCV returns BGR
     if samples.shape[2] == 4:
         pixels = np.dstack([pixels, _to_8_bits(samples[:, :, 3])])
     deep = Image.fromarray(pixels)
@@ -181,13 +181,13 @@ def image_size(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> t
 
 
 def is_image(path: Path) -> bool:
-    """Tell by its header whether a file is an image of ``FORMATS``; the rest may be damaged."""
+    """Whether a file's header is that of an image in ``FORMATS``; the rest may be damaged."""
     try:
         with _open(path, str(path), max_pixels=None):
             return True
     except (BadImage, OSError):
         return False
-    except Exception:  # what a damaged header ends in
+    except Exception:  # a damaged header may raise anything
         return False
 
 
@@ -212,7 +212,7 @@ def _image_from_array(array: np.ndarray) -> Image.Image:
 
 
 def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
-    """Open a file by its header, which is checked; nothing is decoded yet."""
+    """Open a file and check its header; nothing is decoded yet."""
     if not isinstance(source, (str, Path)) and not hasattr(source, "read"):
         cure = "wrap bytes in io.BytesIO" if isinstance(source, bytes) else "convert it"
         raise BadImage(
@@ -220,7 +220,7 @@ def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
             f"binary file, a PIL image or a uint8 array (H, W, 3): {cure}."
         )
     formats = _known_formats(_head_of(source), name)
-    with _pillow_limit:  # Pillow's limit is a global; ours is named and can be set
+    with _pillow_limit:  # Pillow's limit is a global variable; ours is explicit and can be set
         limit_before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
@@ -239,7 +239,7 @@ def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
 
 
 def _head_of(source: Any) -> bytes:
-    """The first bytes of a file; an open one stays where it was."""
+    """Return the first bytes of a file; an open file keeps its position."""
     if isinstance(source, (str, Path)):
         refuse_special(Path(source))
         with Path(source).open("rb") as stream:
@@ -251,17 +251,17 @@ def _head_of(source: Any) -> bytes:
 
 
 def _known_formats(head: bytes, name: str) -> list[str]:
-    """The formats of ``FORMATS`` that this Pillow has; BadImage with its cure for the others."""
+    """List the ``FORMATS`` that this Pillow supports; BadImage with advice for the others."""
     if Path(name).suffix.lower() in RAW_SUFFIXES:
         raise BadImage(
-            f"{name} is a camera RAW file, which s3pot does not develop. "
+            f"{name} is a camera RAW file, which s3pot cannot read. "
             "Export it from your photo program as JPEG, PNG or TIFF."
         )
     Image.init()
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand in _HEIC_BRANDS and not _has_heif():
         raise BadImage(
-            f"{name} is a HEIC photo, as phones write them. To read it: pip install pillow-heif"
+            f"{name} is a HEIC photo, a format of phones. To read it: pip install pillow-heif"
         )
     if brand in _AVIF_BRANDS and "AVIF" not in Image.OPEN:
         raise BadImage(
@@ -272,7 +272,7 @@ def _known_formats(head: bytes, name: str) -> list[str]:
 
 
 def _has_heif() -> bool:
-    """Teach Pillow HEIC if pillow-heif is installed."""
+    """Register HEIC in Pillow if pillow-heif is installed."""
     if "HEIF" in Image.OPEN:
         return True
     try:
@@ -284,35 +284,35 @@ def _has_heif() -> bool:
 
 
 def orientation_of(image: Image.Image, name: str) -> int:
-    """Read the EXIF orientation of a decoded image (for TIFF, Pillow turns it when decoding).
+    """Read the EXIF orientation of a decoded image (Pillow already applies it to TIFF).
 
     Args:
-        image: As ``opened_image`` gives it.
-        name: What to call it in a warning.
+        image: As ``opened_image`` returns it.
+        name: Its name in a warning.
 
     Returns:
-        1 to 8; 1, as it lies, if there is none or the EXIF data is damaged.
+        1 to 8; 1 (unchanged) if there is none or the EXIF data is damaged.
     """
     try:
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except Exception as error:  # a damaged EXIF block ends in almost any error
-        logger.warning("%s: its EXIF data is damaged, so it is taken as it lies (%s)", name, error)
+    except Exception as error:  # a damaged EXIF block may raise almost any error
+        logger.warning("%s: its EXIF data is damaged and is not applied (%s)", name, error)
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
 def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Apply an EXIF orientation, 1 to 8, to an image without EXIF of its own."""
+    """Apply an EXIF orientation, 1 to 8, and remove it from the image."""
     if orientation == 1:
         return image
     bare = image.copy()
     bare.info = {}
-    bare.getexif()[EXIF_ORIENTATION] = orientation  # alone: other tags may be damaged
+    bare.getexif()[EXIF_ORIENTATION] = orientation  # only this one: other tags may be damaged
     return ImageOps.exif_transpose(bare) or bare
 
 
 def has_alpha(image: Image.Image) -> bool:
-    """Whether an image has an alpha channel, or a color that stands for transparency."""
+    """Whether an image has an alpha channel, or a color that marks transparency."""
     return "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -327,7 +327,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(samples: np.ndarray) -> np.ndarray:
-    """Bring samples of more than 8 bits, integer or float, of any shape, to uint8."""
+    """Convert samples of more than 8 bits, integer or float, of any shape, to uint8."""
     if samples.dtype.kind in "iu":
         highest = int(samples.max())
         bits = next((bits for bits in _SAMPLE_BITS if highest < 1 << bits), _SAMPLE_BITS[-1])
@@ -338,17 +338,17 @@ def _to_8_bits(samples: np.ndarray) -> np.ndarray:
 
 
 def to_pil(array: np.ndarray) -> Image.Image:
-    """Turn uint8 (H, W) or (H, W, 3), or a bool mask (H, W) as 0 / 255, into a PIL image."""
+    """Convert uint8 (H, W) or (H, W, 3), or a bool mask (H, W) as 0 / 255, to a PIL image."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
-    """Give the pixels as the kind of ``like``; a mixed mask holds where it is at least half full.
+    """Return the pixels in the type of ``like``; mask pixels are set from half coverage on.
 
     Args:
-        image: What ``to_pil`` made, perhaps resized or warped since.
-        like: Decides between mask and image by its dtype.
+        image: Made by ``to_pil``, possibly resized or warped since.
+        like: Its dtype decides between mask and image.
     """
     pixels = np.array(image)
     return pixels >= 128 if like.dtype == np.bool_ else pixels
@@ -357,19 +357,19 @@ def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
 def resized(
     array: np.ndarray, size: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
 ) -> np.ndarray:
-    """Bring what ``to_pil`` takes to height and width ``size`` by a filter of Pillow's."""
+    """Resize an input of ``to_pil`` to height and width ``size`` with a filter of Pillow."""
     return as_array(to_pil(array).resize((size[1], size[0]), how), array)
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
-    """Write what ``to_pil`` takes as PNG, at twice Pillow's speed and about the same size."""
+    """Write an input of ``to_pil`` as PNG, twice as fast as Pillow at about the same size."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # OpenCV takes blue first
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # OpenCV expects BGR
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    if pixels.ndim == 3:  # what is seldom repeated needs no search for repetitions
+    if pixels.ndim == 3:  # photos hardly repeat, so searching for matches does not pay
         parameters += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.10 has none
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.10 does not have it
         parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
     content = cv2.imencode(".png", np.ascontiguousarray(pixels), parameters)[1]
     with atomic_path(path) as temporary:
@@ -377,18 +377,18 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
-    """Turn uint8 (H, W, 3) into a float tensor (3, H, W) in [0, 1]."""
+    """Convert uint8 (H, W, 3) to a float tensor (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")).div_(255)
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
-    """Turn a float tensor (3, H, W) in [0, 1] into uint8 (H, W, 3), clamped and rounded."""
+    """Convert a float tensor (3, H, W) in [0, 1] to uint8 (H, W, 3), clamped and rounded."""
     scaled = image.detach().float().clamp(0, 1).mul(255).round()
     return np.ascontiguousarray(scaled.byte().permute(1, 2, 0).cpu().numpy())
 
 
 def pil_bilinear(image: Tensor, size: int) -> Tensor:
-    """Resize to a square by Pillow's bilinear filter, which antialiases and works on 8 bits.
+    """Resize to a square with Pillow's bilinear filter, which antialiases and works on 8 bits.
 
     Args:
         image: (B, 3, H, W) in [0, 1]; rounded to 8 bits.
@@ -406,17 +406,17 @@ def pil_bilinear(image: Tensor, size: int) -> Tensor:
 
 
 def bicubic_reduce(image: Tensor, size: int) -> Tensor:
-    """Resize to a square by an antialiased cubic filter, without rounding.
+    """Resize to a square with an antialiased cubic filter, without rounding.
 
     For a reduction by 2 this is E4S's own filter for BiSeNet: 8 taps per axis, cubic with a = -0.5,
-    weights normalized to sum 1, reflected borders. Borders are reflected for whole factors only.
+    weights normalized to sum 1, reflected borders. Borders are reflected for integer factors only.
 
     Args:
         image: (B, 3, H, W), W at least ``size``.
         size: Wanted side.
 
     Returns:
-        (B, 3, size, size); may leave the range of ``image`` a little.
+        (B, 3, size, size); may slightly exceed the range of ``image``.
     """
     height, width = image.shape[-2:]
     edge = 0 if height % size or width % size else _CUBIC_REACH

@@ -1,4 +1,4 @@
-"""Annotations drawn with LabelMe, as one mask of what covers the face."""
+"""Annotations drawn with LabelMe, read as one mask of what covers the face."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-# LabelMe's own label for what cuts a hole into what was drawn before it, and what people write.
+# LabelMe's own label for a shape that cuts a hole into earlier shapes, and a common alternative.
 HOLE_LABELS = frozenset({"_background_", "__background__", "hole"})
-# LabelMe's own label for what says nothing, and what people write.
+# LabelMe's own label for shapes to be ignored, and common alternatives.
 IGNORE_LABELS = frozenset(
     {"__ignore__", "_ignore_", "ignore", "ignored", "void", "unlabeled", "unlabelled"}
 )
 AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
-THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose nothing
+THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose no area
 MAX_COORDINATE = 1e6
 # What is drawn for one image; more would take minutes.
 MOST_SHAPES = 10_000
 MOST_DRAWN_PIXELS = 20_000_000_000  # shapes times pixels
 _LARGEST_MASK = 4  # times the pixels of the image; masks are about as large as their box
 
-# Words that name the face or what belongs to it, without left, right and the like.
+# Words that name the face or a part of it, without modifiers such as left and right.
 _FACE_WORDS = frozenset(
     "face head skin person human people hair beard moustache mustache eye eyeball iris pupil "
     "eyelid eyelash brow eyebrow nose nostril mouth lip tooth teeth tongue ear earring cheek chin "
@@ -53,8 +53,8 @@ class LabelPolicy:
     """Which labels of a LabelMe file count as occluders.
 
     Attributes:
-        labels: Only these; empty means all that do not name the face or a part of it.
-        ignore: Left out besides ``__ignore__``.
+        labels: Only these count; empty means all that do not name the face or a part of it.
+        ignore: Labels excluded in addition to ``__ignore__``.
     """
 
     labels: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class LabelPolicy:
         return cls(_split_labels(labels), _split_labels(ignore))
 
     def counts(self, label: str) -> bool:
-        """Whether a label is an occluder's."""
+        """Whether a label names an occluder."""
         name = _normal(label)
         if name in self.ignore:
             return False
@@ -103,7 +103,7 @@ def _normal(label: str) -> str:
 
 @dataclass(frozen=True)
 class _Frame:
-    """How an annotation lies on the image that it is wanted for.
+    """The mapping from an annotation to the image for which its mask is drawn.
 
     Attributes:
         size: Height and width of the image.
@@ -121,9 +121,9 @@ class _Frame:
 
 
 def holds_shapes(path: Path) -> bool:
-    """Whether a JSON file is a LabelMe file; another tool's file holds no ``shapes``.
+    """Whether a JSON file is a LabelMe file; files of other tools have no ``shapes``.
 
-    A file that cannot be read as JSON counts as one, so that reading it names what is wrong.
+    A file that cannot be read as JSON counts as one, so that reading it reports the problem.
     """
     try:
         content = read_json(path)
@@ -135,24 +135,24 @@ def holds_shapes(path: Path) -> bool:
 def read_labelme(
     path: Path, size: tuple[int, ...], policy: LabelPolicy | None = None
 ) -> np.ndarray | None:
-    """Draw the shapes of a LabelMe file into one mask, later ones over earlier ones.
+    """Draw the shapes of a LabelMe file into one mask, later shapes over earlier ones.
 
     Polygons, rectangles, circles, oriented rectangles and masks are filled. Lines and points
-    enclose nothing; they are skipped with a warning. ``_background_`` or ``hole`` cuts,
-    ``__ignore__``, ``void`` and the like are left out, and so are labels that name the face, with
-    a warning.
+    enclose no area and are skipped with a warning. ``_background_`` or ``hole`` cuts a hole;
+    ``__ignore__``, ``void`` and the like are left out, and so are labels that name the face, with a
+    warning.
 
     Args:
         path: The file.
-        size: Height and width of the image that the mask is for. The annotation may be of the same
-            image at another size, but not of another aspect ratio.
+        size: Height and width of the image that the mask is for. The annotation may have been drawn
+            on the same image at another size, but not at another aspect ratio.
         policy: Which labels count; None for the default.
 
     Returns:
-        bool (H, W); None if the file holds no ``shapes``, as it is no LabelMe file then.
+        bool (H, W); None if the file has no ``shapes`` and is therefore not a LabelMe file.
 
     Raises:
-        BadFile: The file is damaged, of another frame, or holds a shape that cannot be drawn.
+        BadFile: The file is damaged, has a different frame, or holds a shape that cannot be drawn.
     """
     policy = policy or LabelPolicy()
     content = read_json(path)
@@ -164,27 +164,27 @@ def read_labelme(
 
 
 def draw_labels(path: Path, size: tuple[int, ...], labels: Collection[str]) -> np.ndarray:
-    """Draw the shapes of some labels, as ``read_labelme`` draws those that count.
+    """Draw the shapes with given labels, in the same way as ``read_labelme``.
 
     Args:
         path: A LabelMe file.
         size: Height and width of the image that the mask is for.
-        labels: Of the shapes, in lower case.
+        labels: The labels of the shapes, in lower case.
 
     Returns:
         bool (H, W).
 
     Raises:
-        BadFile: As ``read_labelme``; also if it is no LabelMe file.
+        BadFile: As for ``read_labelme``; also if it is not a LabelMe file.
     """
     return _draw(path, _labelme_content(path), size, lambda label: _normal(label) in labels)
 
 
 def labels_of(path: Path) -> list[str]:
-    """Give the label of each shape of a LabelMe file, in lower case.
+    """Return the label of each shape of a LabelMe file, in lower case.
 
     Raises:
-        BadFile: The file is damaged or no LabelMe file.
+        BadFile: The file is damaged or not a LabelMe file.
     """
     return [_normal(_label_of(shape)) for shape in _shapes_of(path, _labelme_content(path))]
 
@@ -192,14 +192,14 @@ def labels_of(path: Path) -> list[str]:
 def _labelme_content(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or "shapes" not in content:
-        raise BadFile(f"{path} is no LabelMe file: it has no key 'shapes'.")
+        raise BadFile(f"{path} is not a LabelMe file: it has no key 'shapes'.")
     return content
 
 
 def _shapes_of(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     shapes = content["shapes"]
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
-        raise BadFile(f"{path} is no LabelMe file: its 'shapes' are no list of shapes.")
+        raise BadFile(f"{path} is not a LabelMe file: its 'shapes' is not a list of shapes.")
     return shapes
 
 
@@ -231,7 +231,7 @@ def _draw(
     size: tuple[int, ...],
     counts: Callable[[str], bool],
 ) -> np.ndarray:
-    """Draw the shapes whose label counts; ``_background_`` cuts."""
+    """Draw the shapes whose label counts; ``_background_`` cuts holes."""
     shapes = _shapes_of(path, content)
     frame = _frame_of(path, content, (size[0], size[1]))
     check_work(len(shapes), frame.size, str(path))
@@ -260,7 +260,7 @@ def _draw(
 
 
 def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) -> None:
-    """Name what was left out, so that no truth shrinks in silence."""
+    """Log what was left out, so that no ground truth shrinks silently."""
     labels = {_label_of(shape) for shape in shapes}
     labels = {label for label in labels if _normal(label) not in HOLE_LABELS | IGNORE_LABELS}
     skipped = {
@@ -270,7 +270,7 @@ def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) 
     }
     if skipped:
         logger.warning(
-            "%s: shapes that enclose nothing are skipped: %s", path, ", ".join(sorted(skipped))
+            "%s: shapes that enclose no area are skipped: %s", path, ", ".join(sorted(skipped))
         )
     if policy.labels and labels and not any(policy.counts(label) for label in labels):
         logger.warning(
@@ -287,14 +287,14 @@ def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) 
     if left_out:
         logger.warning(
             "%s: the labels %s name the face or a part of it, so they are left out; "
-            "to count them as occluders, list all that count in truth.labels=...",
+            "to count them as occluders, list all labels that count in truth.labels=...",
             path,
             ", ".join(left_out),
         )
 
 
 def _frame_of(path: Path, content: Mapping[str, Any], size: tuple[int, int]) -> _Frame:
-    """Find the scale from the annotated image to the wanted one; BadFile if it is another frame."""
+    """Find the scale from the annotated image to the target; BadFile if the frames differ."""
     width = content.get("imageWidth")
     height = content.get("imageHeight")
     if width is None or height is None:
@@ -304,21 +304,21 @@ def _frame_of(path: Path, content: Mapping[str, Any], size: tuple[int, int]) -> 
     )
     if not is_number or not (1 <= width <= MAX_COORDINATE and 1 <= height <= MAX_COORDINATE):
         raise BadFile(
-            f"{path} is no LabelMe file: its imageWidth is {width!r} and its imageHeight "
+            f"{path} is not a LabelMe file: its imageWidth is {width!r} and its imageHeight "
             f"{height!r}; expected pixels, or null for the size of the image."
         )
     if abs(width * size[0] - height * size[1]) > max(width, height, *size):
         raise BadFile(
             f"{path} was drawn on an image of {width} x {height} pixels, but the image here has "
-            f"{size[1]} x {size[0]}, which is another aspect ratio, so another frame. Annotate "
+            f"{size[1]} x {size[0]}: the aspect ratios differ, so the frames do too. Annotate "
             "this image, or pass the annotations of the photos to generate_reference.py "
-            "--truth_dir, which carries them along."
+            "--truth_dir, which transforms them with the photo."
         )
     return _Frame(size, np.array([size[1] / width, size[0] / height]))
 
 
 def _embedded_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Height and width of the image inside a LabelMe file; None if there is none."""
+    """Return height and width of the image embedded in a LabelMe file; None if there is none."""
     data = content.get("imageData")
     if not isinstance(data, str) or not data:
         return None
@@ -335,7 +335,7 @@ def _kind_of(shape: Mapping[str, Any]) -> str:
 
 
 def _encloses(shape: Mapping[str, Any]) -> bool:
-    """Whether a polygon has corners enough; other kinds are checked when they are drawn."""
+    """Whether a polygon has enough corners; other kinds are checked when they are drawn."""
     if _kind_of(shape) != "polygon":
         return True
     points = shape.get("points")
@@ -343,11 +343,11 @@ def _encloses(shape: Mapping[str, Any]) -> bool:
 
 
 def _shape_area(shape: Mapping[str, Any], frame: _Frame) -> np.ndarray | None:
-    """Fill one shape: bool (H, W); None if it encloses nothing.
+    """Fill one shape: bool (H, W); None if it encloses no area.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError, S3potError: It is damaged or of an unknown
-            kind.
+        KeyError, TypeError, ValueError, OverflowError, S3potError: The shape is damaged or of an
+            unknown kind.
     """
     kind = _kind_of(shape)
     if kind in THIN_SHAPES or not _encloses(shape):
@@ -358,7 +358,7 @@ def _shape_area(shape: Mapping[str, Any], frame: _Frame) -> np.ndarray | None:
     if points.ndim != 2 or points.shape[1] != 2:
         raise BadFile(f"its points are of shape {points.shape}; expected pairs of x and y")
     if not np.isfinite(points).all() or np.abs(points).max(initial=0) > MAX_COORDINATE:
-        raise BadFile(f"its points {points.tolist()[:4]} are no pixels")
+        raise BadFile(f"its points {points.tolist()[:4]} are not pixel coordinates")
     if kind == "mask":
         return _mask_area(shape, points, frame)
     if kind == "circle":
@@ -373,7 +373,7 @@ def _shape_area(shape: Mapping[str, Any], frame: _Frame) -> np.ndarray | None:
 
 
 def _rectangle_corners(points: np.ndarray) -> np.ndarray:
-    """The four corners of a rectangle that is given by them or by two opposite ones."""
+    """Return the four corners of a rectangle given by them or by two opposite corners."""
     if len(points) == 4:
         return points
     if len(points) != 2:
@@ -383,7 +383,7 @@ def _rectangle_corners(points: np.ndarray) -> np.ndarray:
 
 
 def _circle_area(points: np.ndarray, frame: _Frame) -> np.ndarray:
-    """A disc, given by its center and a point on its rim."""
+    """Fill a disc given by its center and a point on its rim."""
     if len(points) != 2:
         raise BadFile(f"it has {len(points)} points; expected center and rim")
     center = points[0] * frame.scale
@@ -396,20 +396,20 @@ def _circle_area(points: np.ndarray, frame: _Frame) -> np.ndarray:
 
 
 def _mask_area(shape: Mapping[str, Any], points: np.ndarray, frame: _Frame) -> np.ndarray:
-    """A small image of a mask, laid with its top left corner at the first point."""
+    """Draw an embedded mask image with its top left corner at the first point."""
     if len(points) != 2 or not isinstance(shape.get("mask"), str):
         raise BadFile("it lacks the corners or the image of its mask")
     try:
-        text = "".join(shape["mask"].split()).rpartition("base64,")[2]  # also of a data: address
+        text = "".join(shape["mask"].split()).rpartition("base64,")[2]  # also in a data: URL
         encoded = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise BadFile(f"its mask is no base64 text ({error})") from error
+        raise BadFile(f"its mask is not base64 text ({error})") from error
     height, width = image_size(io.BytesIO(encoded))
     if height * width > _LARGEST_MASK * frame.annotated[0] * frame.annotated[1]:
         raise BadFile(f"its mask has {width} x {height} pixels, far more than the image")
     mask = read_mask(io.BytesIO(encoded), "its mask")
     left, top = np.rint(points.min(axis=0)).astype(int)
-    # The annotated pixel that each pixel of the image shows, counted in the small image.
+    # The pixel of the embedded image that each pixel of the target image shows.
     rows = np.floor((np.arange(frame.size[0]) + 0.5) / frame.scale[1]).astype(int) - top
     columns = np.floor((np.arange(frame.size[1]) + 0.5) / frame.scale[0]).astype(int) - left
     inside_rows = (rows >= 0) & (rows < mask.shape[0])

@@ -1,8 +1,8 @@
 """Masks as LabelMe files, so that they can be corrected by hand in LabelMe.
 
-A mask becomes polygons and, where it has holes, polygons labeled ``_background_`` that cut them.
-Such a cut goes through all that was drawn before, so masks of a file with several labels that have
-holes, and masks that polygons cannot give back, become LabelMe's ``mask`` shapes.
+A mask becomes polygons and, for its holes, polygons labeled ``_background_`` that cut them out.
+Such a cut affects everything drawn before it, so masks with holes in files with several labels, and
+masks that polygons cannot reproduce, become LabelMe's ``mask`` shapes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 
 from s3pot.io import write_json
 
-HOLE_LABEL = "_background_"  # LabelMe's own words
+HOLE_LABEL = "_background_"  # LabelMe's own label
 IGNORE_LABEL = "__ignore__"
-LABELME_VERSION = "5.5.0"  # whose format is written
-_MOST_LAYERS = 32  # of holes within pieces within holes
+LABELME_VERSION = "5.5.0"  # the version whose format is written
+_MOST_LAYERS = 32  # nesting depth of holes within pieces within holes
 
 
 def write_labelme(
@@ -30,9 +30,9 @@ def write_labelme(
 
     Args:
         path: The JSON file.
-        image_path: Of the image, relative to the file's folder.
+        image_path: Path of the image, relative to the file's folder.
         size: Height and width of the image.
-        masks: What each label marks, bool (H, W).
+        masks: The mask of each label, bool (H, W).
     """
     can_cut = sum(mask.any() for mask in masks.values()) == 1
     shapes: list[dict[str, Any]] = []
@@ -51,11 +51,11 @@ def write_labelme(
 
 
 def shapes_of_mask(mask: np.ndarray, label: str, can_cut: bool = True) -> list[dict[str, Any]]:
-    """Turn a mask into LabelMe shapes that ``read_labelme`` draws as exactly this mask.
+    """Convert a mask to LabelMe shapes that ``read_labelme`` draws as exactly this mask.
 
     Args:
         mask: bool (H, W).
-        label: Of the shapes.
+        label: The label of the shapes.
         can_cut: Whether ``_background_`` may cut holes; if not, a mask with holes is one shape.
     """
     if not mask.any():
@@ -81,7 +81,7 @@ def shapes_of_mask(mask: np.ndarray, label: str, can_cut: bool = True) -> list[d
 
 def _shape(label: str, kind: str, points: np.ndarray) -> dict[str, Any]:
     corners = points.tolist()
-    if kind == "polygon":  # LabelMe asks for three corners, also of a single pixel
+    if kind == "polygon":  # LabelMe requires three corners, even for a single pixel
         corners += corners[-1:] * (3 - len(corners))
     return {
         "label": label,
@@ -95,7 +95,7 @@ def _shape(label: str, kind: str, points: np.ndarray) -> dict[str, Any]:
 
 
 def _mask_shape(mask: np.ndarray, label: str) -> dict[str, Any]:
-    """A shape of the kind "mask": its box, and a PNG of what is inside."""
+    """Build a shape of the kind "mask": its bounding box and a PNG of its contents."""
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]

@@ -1,4 +1,4 @@
-"""Masks of another program, by the names of the faces."""
+"""Masks of another program, found by the names of the faces."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SIZES = (EXACT, RESIZE)
 class MaskFolder:
     """A folder of masks of the working images.
 
-    The mask of a face ``a/b`` is ``a/b_occlusion.*``, for masks of the visible face ``a/b_face.*``,
-    as ``inference.py`` writes them, or else ``a/b.*``, an image of two values.
+    The mask of a face ``a/b`` is ``a/b_occlusion.*`` or, for masks of the visible face,
+    ``a/b_face.*``, as ``inference.py`` writes them; otherwise ``a/b.*``, an image with two values.
 
     Attributes:
-        folder: Where they lie.
-        polarity: What they mark: "occlusion" or "visible_face".
-        size: "exact" refuses masks of another size than their images, "resize" brings them to it.
+        folder: The folder of the masks.
+        polarity: What the masks mark: "occlusion" or "visible_face".
+        size: "exact" refuses masks whose size differs from their images', "resize" resizes them.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class MaskFolder:
 
     @property
     def marks_the_face(self) -> bool:
-        """Whether the masks mark what is visible."""
+        """Whether the masks mark the visible face."""
         return self.polarity == VISIBLE_FACE
 
     def find(self, name: str) -> Path | None:
@@ -64,21 +64,21 @@ class MaskFolder:
             bool (H, W), what the mask marks.
 
         Raises:
-            S3potError: There is none, it is no mask, or it has another size.
+            S3potError: The mask is missing, is not a mask, or has another size.
         """
         path = self.find(name)
         if path is None:
             ending = "_face" if self.marks_the_face else "_occlusion"
             raise S3potError(
                 f"{self.folder} holds no mask of {name}: neither {name}{ending}.png nor {name}.png "
-                "nor one of these in another image format"
+                "nor either in another image format"
             )
         mask = read_mask(path)
         if mask.shape != tuple(size):
             if self.size != RESIZE:
                 raise S3potError(
                     f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x "
-                    f"{size[0]}. Write masks of the working images, or say size: resize in "
+                    f"{size[0]}. Write masks of the working images, or set size: resize in "
                     "the row."
                 )
             mask = resize_labels(mask, size)

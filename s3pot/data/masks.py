@@ -1,14 +1,15 @@
-"""Masks as people save them: one reader for true and for predicted ones.
+"""Reading masks in the forms in which people save them, both true and predicted ones.
 
-A mask has two values, and which two differs from tool to tool: 0 and 255, 0 and 1, 0 and 65535,
-black and a color, a palette of two entries, drawn on a clear canvas. The rules, in this order:
+A mask has two values, but which two differs between tools: 0 and 255, 0 and 1, 0 and 65535, black
+and a color, a palette with two entries, or shapes drawn on a transparent canvas. The rules, in this
+order:
 
-1. Alpha decides if it varies: what is opaque belongs to the mask, unless that itself is black and
-   white; then the white belongs to it. Nearly opaque everywhere counts as opaque.
-2. A palette of colors counts by its indices, one of grays by its grays.
+1. If alpha varies, it decides: the opaque part is the mask, unless that part is itself black and
+   white; then its white part is. Nearly opaque everywhere counts as opaque.
+2. A palette of colors is read by its indices, one of grays by its gray values.
 3. Of two values the higher one belongs to the mask, but never 0; of two colors the one that is
    not black.
-4. Noise around two values, as JPEG and soft edges make it, is tolerated.
+4. Noise around two values, caused by JPEG and soft edges, is tolerated.
 
 Anything else is an error that lists the values: it may be a class map, a trimap or a probability.
 """
@@ -40,32 +41,32 @@ from s3pot.types import S3potError
 logger = logging.getLogger(__name__)
 
 ARRAY_SUFFIX = ".npy"
-FOREIGN_SUFFIXES = (".npz", ".mat", ".h5", ".pkl", ".pt")  # arrays of which no mask is read
-# Endings of masks in the order in which they are looked for; foreign ones are found to be named.
+FOREIGN_SUFFIXES = (".npz", ".mat", ".h5", ".pkl", ".pt")  # array files not read as masks
+# Extensions of masks in the order of the search; foreign ones are found so that errors name them.
 MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}), ARRAY_SUFFIX, *FOREIGN_SUFFIXES)
-LISTED_VALUES = 8  # in an error
+LISTED_VALUES = 8  # number of values that an error lists
 CLEAR_BELOW = 250  # alpha; an image with none below this counts as opaque
 BLACK_BELOW = 32  # a color whose channels are all below this counts as black
 GRAY_SPREAD = 24  # channels of a gray differ by at most this
-# Noise around two values. They lie at least this far apart (of 255) ...
+# Values that are noise around two values. The two are at least this far apart (in [0, 255]) ...
 LEAST_CONTRAST = 24
 # ... no other value fills a patch of 3 x 3: that would be a third class ...
 PATCH = 3
-# ... but for values this near to one of the two, if they are black or white, where noise is cut
-# off, or if the file's format adds noise or there are too many values for classes this near ...
+# ... except values this close to one of the two, if that is black or white, where noise is clipped,
+# or if the file's format adds noise or there are too many values for classes this close ...
 NEAR = 8
 MOST_CLASSES = 32
-# ... a pixel that is further from both than this share of their distance lies in between ...
+# ... a pixel farther from both than this share of their distance counts as in between ...
 IN_BETWEEN = 0.25
-# ... and such pixels are few and form lines, no patch of 3 x 3.
+# ... and such pixels are few and form lines, not patches of 3 x 3.
 MOST_IN_BETWEEN = 0.05
-JPEG_QUALITIES = (74, 75, 80, 85, 88, 90)  # at which a mask of 0 and 1 changes
-_LUMA = np.array([0.299, 0.587, 0.114])  # as JPEG keeps it at full resolution
+JPEG_QUALITIES = (74, 75, 80, 85, 88, 90)  # qualities at which a mask of 0 and 1 changes
+_LUMA = np.array([0.299, 0.587, 0.114])  # the channel that JPEG keeps at full resolution
 LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF", "HEIF")
 
 
 class BadMask(S3potError, ValueError):
-    """Values that are no mask; the message lists them."""
+    """Values that do not form a mask; the message lists them."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ class _Samples:
 
     Attributes:
         values: (H, W), or (H, W, 3) if they are colors.
-        exact: They are indices or otherwise free of noise, so every further value is a class.
-        lossy: They come from a format that adds noise.
+        exact: Whether they are indices or otherwise free of noise, so that every further value is a
+            class.
+        lossy: Whether they come from a format that adds noise.
     """
 
     values: np.ndarray
@@ -90,19 +92,21 @@ def read_mask(
 
     Args:
         source: Path, open file or PIL image.
-        name: What to call it in messages; None for the source itself.
+        name: Its name in messages; None for the source itself.
         max_pixels: Larger images are refused.
 
     Returns:
         bool (H, W).
 
     Raises:
-        BadImage, BadFile: It is no readable image, or no readable array.
+        BadImage, BadFile: It is not a readable image or array.
         BadMask: It holds more than two values.
     """
     name = name or str(source)
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() in FOREIGN_SUFFIXES:
-        raise BadMask(f"{name} is no image; save the mask as PNG, or its array as {ARRAY_SUFFIX}.")
+        raise BadMask(
+            f"{name} is not an image; save the mask as PNG, or its array as {ARRAY_SUFFIX}."
+        )
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() == ARRAY_SUFFIX:
         return as_mask(_without_single_axes(read_npy(Path(source))), name)
     with opened_image(source, max_pixels) as image:
@@ -113,8 +117,8 @@ def read_mask(
         _refuse_faint(samples.values, mask, name)
     elif _looks_like_faint_jpeg(samples.values, mask):
         logger.warning(
-            "%s: its outline is such as JPEG leaves of a mask of 0 and 1, so it is not the one "
-            "that was drawn. Save the mask anew as PNG.",
+            "%s: its outline looks like that of a mask of 0 and 1 damaged by JPEG, so it is not "
+            "what was drawn. Save the mask again as PNG.",
             name,
         )
     if orientation == 1:
@@ -124,31 +128,31 @@ def read_mask(
 
 
 def mask_names(stem: str) -> Iterator[str]:
-    """Give the names that a mask may have, the likeliest first; endings in either case."""
+    """Yield the names that a mask may have, the likeliest first; extensions in either case."""
     for suffix in MASK_SUFFIXES:
         yield stem + suffix
         yield stem + suffix.upper()
 
 
 def find_mask(stem: Path) -> Path | None:
-    """Find the mask file of a path without its ending; None if there is none."""
+    """Find the mask file of a path without extension; None if there is none."""
     return next(
         (path for path in map(stem.with_name, mask_names(stem.name)) if path.is_file()), None
     )
 
 
 def as_mask(values: Any, name: str) -> np.ndarray:
-    """Check an array that is to be a mask.
+    """Convert an array to a mask, checking its values.
 
     Args:
-        values: (H, W): bool, or numbers of which there are at most two.
-        name: What to call it in messages.
+        values: (H, W), bool or numbers with at most two different values.
+        name: Its name in messages.
 
     Returns:
         bool (H, W); of two numbers the higher one is True.
 
     Raises:
-        BadMask: It holds more values, such as probabilities or classes, or is not (H, W).
+        BadMask: It holds more than two values, such as probabilities or classes, or is not (H, W).
     """
     array = np.asarray(values)
     if array.ndim != 2:
@@ -161,7 +165,7 @@ def as_mask(values: Any, name: str) -> np.ndarray:
 
 
 def _without_single_axes(array: np.ndarray) -> np.ndarray:
-    """Bring an array (1, H, W) or (H, W, 1) to (H, W); others stay as they are."""
+    """Reshape an array (1, H, W) or (H, W, 1) to (H, W); others are unchanged."""
     if array.ndim == 3 and array.shape[0] == 1:
         return array[0]
     if array.ndim == 3 and array.shape[2] == 1:
@@ -170,7 +174,7 @@ def _without_single_axes(array: np.ndarray) -> np.ndarray:
 
 
 def _samples_of(image: Image.Image) -> _Samples:
-    """Choose what of a decoded image is the mask: its alpha, its palette's indices, its color."""
+    """Choose which part of a decoded image is the mask: alpha, palette indices or color."""
     alpha = _varying_alpha(image)
     if alpha is not None:
         return _Samples(_drawn_on_clear(image, alpha))
@@ -185,7 +189,7 @@ def _samples_of(image: Image.Image) -> _Samples:
 
 
 def _varying_alpha(image: Image.Image) -> np.ndarray | None:
-    """Alpha as uint8 (H, W) if it varies or is clear everywhere, so that nothing is drawn."""
+    """Return alpha as uint8 (H, W) if it varies, or if it is clear everywhere (an empty mask)."""
     if not has_alpha(image) or image.mode.startswith("I"):
         return None
     alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
@@ -195,9 +199,9 @@ def _varying_alpha(image: Image.Image) -> np.ndarray | None:
 
 
 def _drawn_on_clear(image: Image.Image, alpha: np.ndarray) -> np.ndarray:
-    """What an image with varying alpha (H, W) marks: uint8 (H, W).
+    """Find what an image with varying alpha (H, W) marks: uint8 (H, W).
 
-    A mask in black and white keeps its meaning if its rim is clear, as after it was turned.
+    A black and white mask keeps its meaning if its border is transparent, as after a rotation.
     """
     gray = np.asarray(image.convert("RGBA").convert("L"))
     opaque = gray[alpha >= CLEAR_BELOW]
@@ -208,10 +212,10 @@ def _drawn_on_clear(image: Image.Image, alpha: np.ndarray) -> np.ndarray:
 
 
 def _palette_samples(image: Image.Image) -> _Samples:
-    """The indices of a palette image, or its grays if all that it uses are different grays.
+    """Return the indices of a palette image, or its grays if it uses only different grays.
 
-    Programs that reduce a black and white image to a palette put either color first, so there the
-    grays are what was meant; a palette of colors belongs to numbered classes.
+    Programs that reduce a black and white image to a palette may put either color first, so the
+    gray values count; a palette of colors belongs to numbered classes.
     """
     indices = np.asarray(image)
     palette = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
@@ -229,12 +233,12 @@ def _palette_samples(image: Image.Image) -> _Samples:
 
 
 def _split(samples: _Samples, name: str) -> np.ndarray:
-    """Tell the two values of a mask apart; bool (H, W)."""
+    """Separate the two values of a mask; bool (H, W)."""
     values = samples.values
     if values.dtype == np.bool_:
         return np.asarray(values)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise BadMask(f"{name} holds values that are no numbers (NaN or infinity), so is no mask.")
+        raise BadMask(f"{name} holds values that are not finite numbers.")
     if values.size == 0:
         raise BadMask(f"{name} is empty: its shape is {values.shape}.")
     distinct = _distinct(values)
@@ -249,7 +253,7 @@ def _split(samples: _Samples, name: str) -> np.ndarray:
 
 
 def _distinct(values: np.ndarray) -> np.ndarray:
-    """The different values, sorted: (N,), or (N, 3) of colors."""
+    """Return the distinct values, sorted: (N,), or (N, 3) for colors."""
     if values.ndim == 2:
         return np.unique(values)
     packed = values.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
@@ -263,7 +267,7 @@ def _equals(values: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def _single(values: np.ndarray, value: np.ndarray, exact: bool, name: str) -> np.ndarray:
-    """A mask of one value: nothing at 0, everything at 1 or white; else it cannot be told."""
+    """Interpret a mask with one value: empty for 0, full for 1 or white, otherwise undecidable."""
     level = int(value.min()) if value.ndim else value
     if level == 0 and not value.any():
         return np.zeros(values.shape[:2], dtype=bool)
@@ -271,13 +275,13 @@ def _single(values: np.ndarray, value: np.ndarray, exact: bool, name: str) -> np
     if (value == level).all() and level in white:
         return np.ones(values.shape[:2], dtype=bool)
     raise BadMask(
-        f"{name} holds the one value {_shown(value)} everywhere, which may mean all or nothing. "
+        f"{name} holds the one value {_shown(value)} everywhere, which may be full or empty. "
         "Write 0 for an empty mask, 1 or 255 for a full one."
     )
 
 
 def _ordered(first: np.ndarray, second: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Order two values: outside the mask, inside; colors are told apart by black."""
+    """Order two values: outside the mask, then inside; of two colors, black is outside."""
     if first.ndim == 0:
         lower, higher = sorted((first, second))
         return (higher, lower) if higher == 0 else (lower, higher)
@@ -289,14 +293,14 @@ def _ordered(first: np.ndarray, second: np.ndarray, name: str) -> tuple[np.ndarr
         return (first, second) if darker else (second, first)
     raise BadMask(
         f"{name} holds the colors {_shown(first)} and {_shown(second)}, and neither is black, so "
-        "which of them is the mask cannot be told. Save it as black and white."
+        "it is unclear which of them is the mask. Save it as black and white."
     )
 
 
 def _split_noisy(values: np.ndarray, distinct: np.ndarray, lossy: bool, name: str) -> np.ndarray:
-    """Split values that scatter around two; BadMask if there are more."""
+    """Split values that scatter around two; BadMask if they scatter around more."""
     if values.dtype.kind == "f" and 0 <= values.min() and values.max() <= 1:
-        values = values * 255  # as the limits count
+        values = values * 255  # the unit of the limits
     levels = values.astype(np.float64)
     if values.ndim == 3:
         levels = levels @ _LUMA
@@ -323,7 +327,7 @@ def _split_noisy(values: np.ndarray, distinct: np.ndarray, lossy: bool, name: st
 
 
 def _two_levels(levels: np.ndarray) -> tuple[float, float]:
-    """Find two levels that most values lie near to, the lower one first: 2-means from the modes."""
+    """Find the two levels near most values, the lower one first: 2-means from the modes."""
     found, counts = np.unique(levels, return_counts=True)
     first = found[counts.argmax()]
     distance = np.abs(found - first)
@@ -337,12 +341,12 @@ def _two_levels(levels: np.ndarray) -> tuple[float, float]:
 
 
 def _has_third_class(values: np.ndarray, count: int, lossy: bool) -> bool:
-    """Whether a value fills patches that is neither of the two that fill most.
+    """Whether patches are filled by a value other than the two that fill most patches.
 
     Args:
         values: (H, W) or (H, W, 3).
-        count: How many different values there are.
-        lossy: They come from a format that adds noise.
+        count: The number of different values.
+        lossy: Whether they come from a format that adds noise.
     """
     kernel = np.ones((PATCH, PATCH), np.uint8)
     channels = values.reshape(*values.shape[:2], -1).astype(np.float64)
@@ -365,13 +369,13 @@ def _has_third_class(values: np.ndarray, count: int, lossy: bool) -> bool:
 
 
 def _holds_patch(mask: np.ndarray) -> bool:
-    """Whether a mask is full somewhere over a patch."""
+    """Whether a mask is set everywhere in some patch."""
     kernel = np.ones((PATCH, PATCH), np.uint8)
     return bool(cv2.erode(mask.astype(np.uint8), kernel, borderValue=0).any())
 
 
 def _least_contrast(values: np.ndarray) -> float:
-    """How far apart two values must lie for others to be noise: class numbers lie closer."""
+    """Minimum distance of two values for others to count as noise: class numbers are closer."""
     highest = float(values.max())
     if values.dtype.kind in "iu" and highest <= 255:
         return LEAST_CONTRAST
@@ -379,20 +383,20 @@ def _least_contrast(values: np.ndarray) -> float:
 
 
 def _refuse_faint(values: np.ndarray, mask: np.ndarray, name: str) -> None:
-    """Refuse a JPEG of 0 and 1 or the like: JPEG does not keep so little contrast."""
+    """Refuse a JPEG of 0 and 1 or the like: JPEG does not preserve such low contrast."""
     if values.ndim != 2 or not mask.any() or mask.all():
         return
     if float(values[mask].mean()) - float(values[~mask].mean()) < LEAST_CONTRAST:
         raise BadMask(
-            f"{name} is a JPEG whose values reach from {values.min()} to {values.max()}; JPEG does "
-            "not keep so little contrast. Save the mask as PNG, or with the values 0 and 255."
+            f"{name} is a JPEG with values from {values.min()} to {values.max()}; JPEG does not "
+            "preserve such low contrast. Save the mask as PNG, or with the values 0 and 255."
         )
 
 
 def _looks_like_faint_jpeg(values: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether a mask of low numbers has lost its outline to JPEG before it was saved again.
+    """Whether a mask with low values was damaged by JPEG before it was saved again.
 
-    JPEG then finds nothing more to take away from it. An outline that it has not had yet changes.
+    Compressing it once more then changes nothing, while it changes an undamaged outline.
     """
     if values.ndim != 2 or values.dtype.kind not in "iu" or int(values.max()) >= NEAR:
         return False
@@ -411,8 +415,8 @@ def _too_many(distinct: np.ndarray, name: str) -> BadMask:
     listed = ", ".join(_shown(value) for value in distinct[:LISTED_VALUES])
     more = ", ..." if len(distinct) > LISTED_VALUES else ""
     return BadMask(
-        f"{name} is no mask: it holds {len(distinct)} values ({listed}{more}); expected two. Of a "
-        "class map or a probability, save the comparison: (classes == wanted) or (values > 0.5)."
+        f"{name} is not a mask: it holds {len(distinct)} values ({listed}{more}); expected two. "
+        "Save a comparison instead: (classes == wanted) or (values > 0.5)."
     )
 
 

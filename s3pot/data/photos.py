@@ -1,4 +1,4 @@
-"""The photos of a folder: which of its files they are, and which names their faces take."""
+"""The photos of a folder: which of its files are photos, and the names of their faces."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-NAMES_SHOWN = 4  # of files that are passed over
-_PREVIEW_SUFFIXES = (".thm", ".ithmb")  # small images that cameras and phones put beside photos
+NAMES_SHOWN = 4  # of skipped files, in a message
+_PREVIEW_SUFFIXES = (".thm", ".ithmb")  # thumbnails that cameras and phones put beside photos
 _HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # read only if pillow-heif is installed
 
 
@@ -28,8 +28,8 @@ class Photo:
 
     Attributes:
         path: The file.
-        name: Stem of the files that its largest face gets; sub-folders are kept (``a/b``).
-        problem: Why it cannot be done, known before it is read; None if nothing is known.
+        name: Stem of the files of its largest face; sub-folders are kept (``a/b``).
+        problem: Why it cannot be processed, if that is known before it is read; otherwise None.
     """
 
     path: Path
@@ -39,13 +39,13 @@ class Photo:
 
 @dataclass(frozen=True)
 class PhotoFolder:
-    """The photos of a folder, and who may write what.
+    """The photos of a folder, and which photo owns which output file.
 
     Attributes:
         photos: Sorted by path.
-        owners: Of each file that a photo's largest face gets, relative to the output folder, the
-            photo. On a disk that ignores case, without upper case and accents put together.
-        ignores_case: Whether the output folder's disk takes ``A.png`` and ``a.png`` for one file.
+        owners: For each file of a photo's largest face, relative to the output folder, the photo.
+            On a disk that ignores case, the names are case-folded and their accents normalized.
+        ignores_case: Whether the output folder's disk treats ``A.png`` and ``a.png`` as one file.
     """
 
     photos: tuple[Photo, ...]
@@ -53,23 +53,23 @@ class PhotoFolder:
     ignores_case: bool = False
 
     def rivals(self, photo: Photo) -> list[str]:
-        """Name the photos that are called like further faces of a photo, ``a_face2`` for ``a``."""
+        """List photos whose names are those of further faces of a photo, ``a_face2`` for ``a``."""
         return sorted(
             other.name for other in self.photos if other.name.startswith(f"{photo.name}_face")
         )
 
     def check(self, photo: Photo, faces: int = 1) -> None:
-        """Make sure that a photo can be done without touching the faces of others.
+        """Make sure that a photo can be processed without overwriting the faces of others.
 
-        To be called before anything of the photo is written. It depends on the folder alone, not on
-        what was done before, so every process and every run decides alike.
+        It must be called before anything of the photo is written. The result depends only on the
+        folder, not on what was processed before, so every process and every run decides alike.
 
         Args:
             photo: One of ``photos``.
-            faces: How many of its faces are to be written.
+            faces: The number of its faces to be written.
 
         Raises:
-            S3potError: The photo has a problem, or one of its faces would be called like another
+            S3potError: The photo has a problem, or one of its faces would get the name of another
                 photo.
         """
         if photo.problem is not None:
@@ -93,16 +93,16 @@ def face_name(photo_name: str, number: int) -> str:
 def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
     """Find the photos below a folder; the output folder may lie inside and is left out.
 
-    A photo is a file that is an image by its ending or by its first bytes, and is none of the files
-    that s3pot itself writes. Other files are passed over and claim no name. Of a camera RAW or
-    HEIC file and another image of the same name, the one that can be read is taken.
+    A photo is a file that is an image according to its extension or its first bytes, and that s3pot
+    itself did not write. Other files are skipped and claim no name. If a camera RAW or HEIC file
+    and another image have the same name, the one that can be read is used.
 
     Args:
         input_dir: A folder, or one photo.
-        output_dir: Where the faces will go.
+        output_dir: The folder for the faces.
 
     Raises:
-        S3potError: There is no such folder, no photo in it, or it is the output folder too.
+        S3potError: There is no such folder, no photo in it, or it is also the output folder.
     """
     root = input_dir.parent if input_dir.is_file() else input_dir
     photos = _find_below([input_dir], root, output_dir)
@@ -115,17 +115,17 @@ def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
 
 
 def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
-    """Find the photos that a command line names, as ``find_photos`` does for a folder.
+    """Find the photos that a command line names, like ``find_photos`` for a folder.
 
     Photos in a folder are named by their paths below it, other photos by their own names. If two
-    would be named alike, all are named by their paths below the folder that holds all inputs.
+    would get the same name, all are named by their paths below the folder that contains all inputs.
 
     Args:
         inputs: Photos, folders, and patterns such as ``trip/*.jpg`` or ``trip/**/*.jpg``.
         output_dir: Where the faces will go.
 
     Raises:
-        S3potError: An input does not exist, or there is no photo in any.
+        S3potError: An input does not exist, or none contains a photo.
     """
     paths = list(dict.fromkeys(path for given in inputs for path in _expanded(given)))
     paths = [path.absolute() for path in paths]
@@ -133,14 +133,14 @@ def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
     photos = _with_short_names(_find_below(paths, root, output_dir), paths)
     if not photos:
         raise S3potError(
-            f"There is no photo in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
+            f"No photo was found in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
             "folders of them."
         )
     return _claimed(photos, output_dir)
 
 
 def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[Photo]:
-    """Name photos by their paths below the input that holds them, if that tells them apart."""
+    """Name photos by their paths below the input that contains them, if the names are unique."""
     folders = [path for path in inputs if path.is_dir()]
     short = []
     for photo in photos:
@@ -153,14 +153,14 @@ def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[P
 
 
 def _expanded(given: str) -> list[Path]:
-    """The paths that an input stands for: itself if it exists, else what fits the pattern."""
+    """Return the paths of an input: itself if it exists, otherwise what matches the pattern."""
     path = Path(given)
     if path.exists() or path.is_symlink():
         return [path]
-    # Not by Path.glob, which takes no absolute pattern.
+    # Path.glob does not accept absolute patterns.
     fitting = sorted(Path(match) for match in glob.glob(given, recursive=True))  # noqa: PTH207
     if not fitting:
-        what = "fits no file" if glob.has_magic(given) else "does not exist"
+        what = "matches no file" if glob.has_magic(given) else "does not exist"
         raise S3potError(f"{given} {what}; give a photo, a folder of photos or a pattern.")
     return fitting
 
@@ -172,8 +172,8 @@ def _find_below(inputs: Sequence[Path], root: Path, output_dir: Path) -> list[Ph
     for path in inputs:
         if path.resolve() == output_dir.resolve():
             raise S3potError(
-                f"--output_dir is the input folder {path}; choose another one, or results and "
-                "photos would mix."
+                f"--output_dir is the input folder {path}; choose another folder so that results "
+                "and photos do not mix."
             )
         if path.is_dir():
             tree = walk(path, leave_out=output_dir)
@@ -203,7 +203,7 @@ def _looks_like_image(path: Path) -> bool:
 
 
 def _is_ours(path: Path, stems: set[Path]) -> bool:
-    """Whether a file is one that s3pot writes, or a mask or reference beside its photo."""
+    """Whether a file was written by s3pot, or is a mask or reference beside its photo."""
     for ending in CONTRACT_ENDINGS:
         if path.name.endswith(ending):
             return True
@@ -215,11 +215,11 @@ def _is_ours(path: Path, stems: set[Path]) -> bool:
 
 
 def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list[Path]]:
-    """Choose among images of one name.
+    """Choose among images with the same name.
 
     Returns:
-        The photos, and the files in whose place another image is read: RAW and HEIC files, and
-        images of an unknown ending, such as the ``a.jpg_original`` of a program that edited it.
+        The photos, and the files that another image replaces: RAW and HEIC files, and images with
+            an unknown extension, such as the ``a.jpg_original`` that an editing program left.
     """
     by_name: dict[str, list[Path]] = {}
     for path in images:
@@ -243,7 +243,7 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
             elif path in readable:
                 problem = (
                     f"Its faces would overwrite those of {readable[0]}, which has the same name "
-                    "but for its ending. Rename one of the two photos."
+                    "but for its extension. Rename one of the two photos."
                 )
                 photos.append(Photo(path, name, problem))
             elif path.suffix.lower() in RAW_SUFFIXES or path.suffix.lower() in _HEIC_SUFFIXES:
@@ -262,7 +262,7 @@ def _is_readable(path: Path) -> bool:
 
 
 def _fault(path: Path) -> str | None:
-    """Why a file cannot be read as an image; None if it can."""
+    """Return why a file cannot be read as an image; None if it can."""
     try:
         read_rgb(path)
     except BadImage as error:
@@ -271,19 +271,19 @@ def _fault(path: Path) -> str | None:
 
 
 def _dead_photos(dead_links: Sequence[Path], root: Path) -> list[Photo]:
-    """The dead links that are called like images: photos that fail."""
+    """Return the broken links with image names: photos that fail."""
     photos = []
     for path in dead_links:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             name = path.relative_to(root).with_suffix("").as_posix()
             target = path.readlink()
-            problem = f"It is a link to {target}, which does not exist. Fetch the data it leads to."
+            problem = f"It is a link to {target}, which does not exist. Fetch the missing data."
             photos.append(Photo(path, name, problem))
     return photos
 
 
 def _claimed(photos: Sequence[Photo], output_dir: Path) -> PhotoFolder:
-    """Give each file that the photos' largest faces get to the photo that writes it."""
+    """Assign each file of the photos' largest faces to the photo that writes it."""
     is_one = ignores_case(output_dir)
     owners: dict[str, Path] = {}
     for photo in photos:
@@ -294,7 +294,7 @@ def _claimed(photos: Sequence[Photo], output_dir: Path) -> PhotoFolder:
 
 
 def _key(file: str, ignores_case: bool) -> str:
-    """What two names have in common if a disk takes them for one."""
+    """Return a key that is equal for two names that a disk treats as one."""
     return unicodedata.normalize("NFC", file).casefold() if ignores_case else file
 
 
@@ -304,16 +304,16 @@ def _tell(
     replaced: Sequence[Path],
     dead_links: Sequence[Path],
 ) -> None:
-    """Name what is no photo, one line a kind."""
+    """Log the files that are not photos, one line for each kind."""
     known = {*photos, *replaced}
     others = [path for path in files if path not in known]
     if others:
-        logger.info("passed over as no photos: %s", _some(others))
+        logger.info("skipped because they are not photos: %s", _some(others))
     if replaced:
-        logger.info("read as another image of the same name: %s", _some(replaced))
+        logger.info("another image of the same name is read instead of: %s", _some(replaced))
     dead = [path for path in dead_links if path not in known]
     if dead:
-        logger.warning("links to nothing are passed over: %s", _some(dead))
+        logger.warning("broken links are skipped: %s", _some(dead))
 
 
 def _some(paths: Sequence[Path]) -> str:

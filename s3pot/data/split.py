@@ -1,4 +1,4 @@
-"""Training and validation faces."""
+"""The split into training and validation faces."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def split(
     """Find the training and validation faces of a data folder.
 
     Args:
-        datapath: D; ``D/train`` and ``D/val`` are taken when both exist, else all of D is shuffled
-            and cut.
-        val_fraction: Share of validation, from 0 up to but not 1. At least one face stays on each
-            side when there are two; 0 leaves validation empty.
-        seed: Of the shuffle.
+        datapath: D; ``D/train`` and ``D/val`` are used if both exist, otherwise all of D is
+            shuffled and split.
+        val_fraction: Share of validation faces, in [0, 1). If there are two faces, each side gets
+            at least one; 0 leaves validation empty.
+        seed: Seed of the shuffle.
 
     Returns:
-        Training faces, validation faces, each sorted by name.
+        Training faces and validation faces, each sorted by name.
 
     Raises:
         S3potError: There is no face.

@@ -1,16 +1,16 @@
 """Ground truth: which file holds that of a face or photo, and how it is read.
 
-A truth is one of three, the first that there is:
+A ground truth is the first of these three that exists:
 
-1. ``<stem>_occlusion.png``: the occlusion itself, also where it lies outside the parsed region.
+1. ``<stem>_occlusion.png``: the occlusion itself, including its parts outside the parsed region.
 2. ``<stem>.json``: an annotation drawn with LabelMe, whose shapes are the occluders.
-3. ``<stem>_visible_face.png``: the face that can be seen. The occlusion is the parsed region
-   without it, which is the method's own rule; so it depends on the parser, and nothing outside the
-   region is asked for. Slivers along the region's rim and specks, by which the two outlines differ
-   on any face, are not counted: a bare face would be an occluded one.
+3. ``<stem>_visible_face.png``: the visible face. The occlusion is the parsed region minus this
+   mask, which is the method's own rule; it therefore depends on the parser, and nothing outside
+   the region is scored. Slivers along the region's rim and specks, by which the two outlines differ
+   on any face, are not counted: otherwise an unoccluded face would count as occluded.
 
-Beside it, ``<stem>_ignore.png`` marks pixels that no score counts, and ``<stem>_true_parsing.npy``
-says where the parts of the face truly are, of which the glasses are looked at.
+In addition, ``<stem>_ignore.png`` marks pixels excluded from all scores, and
+``<stem>_true_parsing.npy`` holds the true parts of the face, of which the glasses are used.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-GLASSES_KEPT = "keep"  # what the truth says about glasses holds
+GLASSES_KEPT = "keep"  # glasses are scored as the truth says
 GLASSES_OCCLUDE = "occlusion"  # glasses inside the region are occlusions
-GLASSES_IGNORED = "ignore"  # no score counts their pixels
-# Occluders hide less of an image than this, or there is hardly a face to be seen.
+GLASSES_IGNORED = "ignore"  # their pixels are excluded from all scores
+# Occluders hide less of an image than this; otherwise hardly any face would be visible.
 MOST_COVERED = 0.6
 _GLASSES = CLASSES.index("eye_glass")
 
 
 @dataclass(frozen=True)
 class TruthPolicy:
-    """What of a truth counts.
+    """Which parts of a ground truth count.
 
     Attributes:
         labels: Which labels of a LabelMe file are occluders.
-        glasses: ``GLASSES_KEPT``, ``GLASSES_OCCLUDE`` or ``GLASSES_IGNORED``. Glasses are where the
-            true class map says so or, without one, the parsing.
-        sliver_width: What is thinner between the outlines of region and true visible face is not
-            counted; in the unit of ``OcclusionDecision.sliver_width``.
-        min_piece: Nor are connected pieces of the region without the true visible face that are
-            smaller than this share of the region.
+        glasses: ``GLASSES_KEPT``, ``GLASSES_OCCLUDE`` or ``GLASSES_IGNORED``. The true class map
+            says where glasses are or, without one, the parsing.
+        sliver_width: Differences between the outlines of region and true visible face that are
+            thinner than this are not counted; in the unit of ``OcclusionDecision.sliver_width``.
+        min_piece: Connected pieces of the region minus the true visible face that are smaller than
+            this share of the region are not counted either.
     """
 
     labels: LabelPolicy = field(default_factory=LabelPolicy)
@@ -71,12 +71,12 @@ class TruthPolicy:
 
 @dataclass(frozen=True)
 class FaceTruth:
-    """What is truly occluded of a face, in the working frame.
+    """The true occlusion of a face, in the working frame.
 
     Attributes:
         occlusion: bool (H, W).
-        region: Where an occlusion can be asked for, by the parsing, bool (H, W).
-        ignored: Pixels that no score counts, bool (H, W); None if all count.
+        region: The parsed region in which occlusions are searched for, bool (H, W).
+        ignored: Pixels excluded from all scores, bool (H, W); None if all count.
     """
 
     occlusion: np.ndarray
@@ -87,7 +87,7 @@ class FaceTruth:
 def faces_with_truth(datapath: Path) -> list[FaceFiles]:
     """Find the faces of a folder that can be scored, sorted by name.
 
-    A JSON file of another tool, without LabelMe's ``shapes``, is no truth.
+    A JSON file of another tool, without LabelMe's ``shapes``, is not a ground truth.
 
     Raises:
         S3potError: There are none.
@@ -95,7 +95,7 @@ def faces_with_truth(datapath: Path) -> list[FaceFiles]:
     faces = [face for face in find_faces(datapath) if truth_file(face) is not None]
     if not faces:
         raise S3potError(
-            f"No face in {datapath} has a truth, <stem>_occlusion.png, a LabelMe <stem>.json or "
+            f"No face in {datapath} has a truth: <stem>_occlusion.png, a LabelMe <stem>.json or "
             f"<stem>{VISIBLE_FACE}. generate_reference.py --truth_dir brings the truth of photos "
             "along."
         )
@@ -103,22 +103,22 @@ def faces_with_truth(datapath: Path) -> list[FaceFiles]:
 
 
 def truth_file(face: FaceFiles) -> Path | None:
-    """Give the file that is the truth of a face; None if there is none."""
+    """Return the ground-truth file of a face; None if there is none."""
     if has_truth(face.occlusion_truth):
         return face.occlusion_truth
     return face.visible_face_truth
 
 
 def _known_truth_file(face: FaceFiles) -> Path | None:
-    """The same of a face that has a truth: its JSON file is opened only if it may be no truth."""
+    """Return the file of a face known to have a truth; JSON is opened only if in doubt."""
     is_only_one = face.visible_face_truth is None
     return face.occlusion_truth if is_only_one else truth_file(face)
 
 
 def truth_files(face: FaceFiles) -> dict[str, Path | None]:
-    """Give all files that the truth of a face is made of, by what they are.
+    """Return all files of a face's ground truth by their roles.
 
-    ``truth`` is always among them, the others only if they exist.
+    The role ``truth`` is always among them, the others only if their files exist.
     """
     others = {
         "visible_face": face.visible_face_truth,
@@ -130,33 +130,33 @@ def truth_files(face: FaceFiles) -> dict[str, Path | None]:
 
 
 def has_truth(path: Path | None) -> bool:
-    """Whether a file, if there is any, is a truth."""
+    """Whether a file exists and is a ground truth."""
     if path is None:
         return False
     return path.suffix.lower() != ".json" or holds_shapes(path)
 
 
 def require_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth:
-    """Read the truth of a face that has one.
+    """Read the ground truth of a face that must have one.
 
     Args:
         face: Its files.
         policy: What counts; None for the default.
 
     Raises:
-        S3potError: The face has no truth, or one of its files is damaged or does not fit.
+        S3potError: The face has no ground truth, or one of its files is damaged or does not match.
     """
     truth = load_face_truth(face, policy)
     if truth is None:
         raise BadFace(
-            f"{face.name} has no truth: <stem>_occlusion.png, LabelMe <stem>.json or "
+            f"{face.name} has no ground truth: <stem>_occlusion.png, LabelMe <stem>.json or "
             f"<stem>{VISIBLE_FACE}."
         )
     return truth
 
 
 def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> np.ndarray | None:
-    """Read the true occlusion of a face alone; see ``load_face_truth``.
+    """Read only the true occlusion of a face; see ``load_face_truth``.
 
     Returns:
         bool (H, W), the size of the raw face; None if there is no truth.
@@ -166,7 +166,7 @@ def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> np.ndarray
 
 
 def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
-    """Read the truth of a face, if it has one.
+    """Read the ground truth of a face, if it has one.
 
     Args:
         face: Its files.
@@ -176,7 +176,7 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
         The truth at the size of the raw face; None if there is none.
 
     Raises:
-        S3potError: One of its files is damaged, no mask, or of another size or frame.
+        S3potError: One of its files is damaged, not a mask, or of another size or frame.
     """
     policy = policy or TruthPolicy()
     path = truth_file(face)
@@ -205,7 +205,7 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
 def _without_visible_face(
     region: np.ndarray, visible_face: np.ndarray, ignored: np.ndarray | None, policy: TruthPolicy
 ) -> FaceTruth:
-    """Take the true visible face from the region; slivers and specks are not counted."""
+    """Subtract the true visible face from the region; slivers and specks are not counted."""
     difference = region & ~visible_face
     area = int(region.sum())
     occlusion = remove_slivers(difference, region, policy.sliver_width * math.sqrt(area))
@@ -234,7 +234,7 @@ def read_truth(
 
     Args:
         path: The file.
-        size: Height and width of the image; more values may follow.
+        size: Height and width of the image; further values are ignored.
         labels: Which labels of a LabelMe file count; None for the default.
         max_pixels: Larger masks are refused.
 
@@ -242,7 +242,7 @@ def read_truth(
         bool (H, W); None if it is a JSON file of another tool.
 
     Raises:
-        S3potError: It is damaged, no mask, or of another size or frame.
+        S3potError: The file is damaged, not a mask, or of another size or frame.
     """
     truth: np.ndarray | None
     if path.suffix.lower() == ".json":
@@ -252,7 +252,7 @@ def read_truth(
     if truth is not None and truth.mean() > MOST_COVERED:
         logger.warning(
             "%s: the occlusion covers %.0f %% of the image. Is it inverted, or is it the face? "
-            "What hides the face has to be white, everything else black.",
+            "Occluders must be white and everything else black.",
             path,
             100 * truth.mean(),
         )
@@ -266,36 +266,36 @@ def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXEL
         bool (H, W).
 
     Raises:
-        S3potError: It is damaged, no mask, or of another size.
+        S3potError: The file is damaged, not a mask, or of another size.
     """
     mask = read_mask(path, max_pixels=max_pixels)
     if mask.shape != tuple(size[:2]):
         raise BadFace(
             f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x {size[0]}; "
-            "a truth has the size of its image."
+            "a ground truth must have the size of its image."
         )
     return mask
 
 
 def try_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
-    """Read the truth of a face if it can be used: without one, a mask is still worth having.
+    """Read the ground truth of a face if it can be used; a mask is useful even without a score.
 
     Returns:
-        The truth; None if there is none, or one that cannot be used, which is a warning.
+        The truth; None if there is none or, with a warning, if it cannot be used.
     """
     try:
         return load_face_truth(face, policy)
     except S3potError as error:
-        logger.warning("%s: no score, for its truth cannot be used: %s", face.name, error)
+        logger.warning("%s: no score, because its truth cannot be used: %s", face.name, error)
         return None
 
 
 def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
-    """Say for a table what its faces are scored against.
+    """Describe, for a table, the ground truth that its faces are scored against.
 
     Args:
-        faces: Those of the table; all have a truth.
-        policy: What counts.
+        faces: The faces of the table; all have a ground truth.
+        policy: Which parts of it count.
     """
     files = [path for path in map(_known_truth_file, faces) if path is not None]
     kinds = []
@@ -322,8 +322,8 @@ def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | 
     """Find the true occlusion of a photo.
 
     Args:
-        truth_dir: Folder of truths; may be the photos' own.
-        name: The photo's path below its own folder, without its ending (``a/b``).
+        truth_dir: Folder of ground truths; it may be that of the photos.
+        name: The photo's path below its own folder, without its extension (``a/b``).
         photo: The photo, which is not its own truth.
 
     Returns:
@@ -344,11 +344,11 @@ def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | 
 
 
 def find_further_truths(truth_dir: Path, name: str) -> Mapping[str, Path]:
-    """Find what is known of a photo besides its occlusion.
+    """Find the other ground-truth files of a photo, besides its occlusion.
 
     Args:
-        truth_dir: Folder of truths.
-        name: The photo's path below its own folder, without its ending.
+        truth_dir: Folder of ground truths.
+        name: The photo's path below its own folder, without its extension.
 
     Returns:
         The files that exist of ``VISIBLE_FACE``, ``IGNORE`` and ``TRUE_PARSING``, by these endings.

@@ -1,7 +1,8 @@
-"""Prompt selection beyond the paper: the reference is aligned with the photo, so compare in place.
+"""Prompt selection beyond the paper: tokens are compared in place, as the pair is aligned.
 
-A token of the photo is face if a reference token near it looks alike. How alike is enough is read
-off each image: Otsu's threshold (1979) between the two groups of similarities. No label is used.
+A token of the photo is face if a reference token near it is similar. How similar it has to be is
+determined for each image by Otsu's threshold (1979) between the two groups of similarities. No
+label is used.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from torch.nn import functional as F
 
 from s3pot.ps.otsu import otsu
 
-REACH = 1  # tokens to each side that a generated face may be off
-GAP = 0.15  # groups whose mean cosines are nearer than this are one group: nothing is hidden
+REACH = 1  # tokens by which a generated face may be displaced
+GAP = 0.15  # groups whose mean cosines differ by less are one: no occlusion
 
 
 def near_similarity(
     image: Tensor, reference: Tensor, region_grid: Tensor, reach: int = REACH
 ) -> Tensor:
-    """Best cosine of each token with the reference tokens of the region around its place.
+    """Best cosine of each token with the region's reference tokens around its position.
 
     Args:
         image: Tokens of the photo, (C, G, G).
@@ -28,7 +29,7 @@ def near_similarity(
         reach: Tokens to each side.
 
     Returns:
-        (G, G) in [-1, 1]; -1 where no token of the region is near.
+        (G, G) in [-1, 1]; -1 where no token of the region is within reach.
     """
     depth, side, _ = image.shape
     window = 2 * reach + 1
@@ -39,14 +40,14 @@ def near_similarity(
 
 
 def face_cells(similarity: Tensor, gap: float = GAP) -> Tensor:
-    """Split similarities by Otsu's rule.
+    """Split similarities into two groups by Otsu's rule.
 
     Args:
         similarity: (N,), N >= 1.
-        gap: Smallest difference of the groups' means.
+        gap: Minimum difference of the groups' means.
 
     Returns:
-        bool (N,), the upper group; all of them if the groups are nearer than ``gap``.
+        bool (N,), the upper group; all of them if the means differ by less than ``gap``.
     """
     cut = otsu(similarity)
     if cut is None or cut.gap < gap:

@@ -1,20 +1,20 @@
 """PS, the greedy one-to-one matching of tokens.
 
-By definition all pairs are visited by falling score, and one is taken when its row and column are
-free. Sorting millions of pairs for a thousand matches is waste. Both sides of a pair rank it by the
-same score, so the result is the one stable matching of rows and columns, and deferred acceptance
-(Gale and Shapley, 1962) finds it: in each round every free row proposes to its best column among
-those that would have it, and a column keeps its best proposal. On SAM's tokens the first round
-settles nine of ten rows.
+By definition, all pairs are visited by descending score, and a pair is accepted if its row and its
+column are free. Sorting millions of pairs for a thousand matches would be wasteful. Both sides of a
+pair rank it by the same score, so the result is the unique stable matching of rows and columns, and
+deferred acceptance (Gale and Shapley, 1962) finds it: in each round every free row proposes to the
+best column among those that would accept it, and a column keeps its best proposal. On SAM's tokens
+the first round settles nine of ten rows.
 
-Scores that collide (all equal, long chains) could need a round for each row. The rounds therefore
-have a budget, after which the pairs that are still possible are visited as the definition says.
+Conflicting scores (all equal, long chains) could need a round for each row. The rounds therefore
+have a budget, after which the pairs that are still possible are visited as in the definition.
 
-A GPU would spend such a round waiting: for how many rows are left, and for the scan, which is no
-work for it. There the rounds take all pairs that are the best of both their row and their column,
-of all images of a batch at once (locally dominant pairs: Preis, 1999). The best pair of all is one
-of them and taking another such pair never changes what a later one is compared with, so the result
-is the same; the device is asked once in a few rounds whether rows are left.
+A GPU would spend such a round waiting for the number of remaining rows, and the final scan does not
+suit it. On a GPU, each round therefore accepts all pairs that are the best of both their row and
+their column, for all images of a batch at once (locally dominant pairs: Preis, 1999). The best pair
+of all is one of them, and accepting another such pair never changes what a later one is compared
+with, so the result is the same; the device is asked only every few rounds whether rows remain.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BUDGET = 4  # rounds may look at this many times the cells of the matrix ...
+BUDGET = 4  # rounds may visit this many times the cells of the matrix ...
 FREE_ROUNDS = 8  # ... and at this many rounds' worth of ROUND_CELLS more
-ROUND_CELLS = 25_000  # cells that one could look at in the time of a round's fixed costs
-CHUNK = 4096  # pairs that the scan filters at once
-ROUNDS_PER_CHECK = 4  # of the GPU, between two looks at how many rows are left
-BATCH_CELLS = 2**27  # cells of the matrices that a GPU matches at once: 512 MiB, twice while copied
-TAKEN = torch.iinfo(torch.int32).min  # below the key of every score
+ROUND_CELLS = 25_000  # cells that could be visited in the time of a round's fixed cost
+CHUNK = 4096  # number of pairs that the scan filters at once
+ROUNDS_PER_CHECK = 4  # on a GPU, between two checks of how many rows remain
+BATCH_CELLS = 2**27  # total cells that a GPU matches at once: 512 MiB, twice while copying
+TAKEN = torch.iinfo(torch.int32).min  # lower than the key of any score
 NAN_MESSAGE = "greedy_match: the scores hold NaN, expected values that can be ordered"
 
 
@@ -42,25 +42,26 @@ def greedy_match(scores: Tensor) -> tuple[Tensor, Tensor]:
         scores: (R, C), float, integer or bool. Infinities are scores like others, -0 equals 0.
 
     Returns:
-        Row and column indices in the order of taking, (min(R, C),) each, int64, on the same device.
+        Row and column indices in the order of acceptance, (min(R, C),) each, int64, on the same
+        device.
 
     Raises:
-        ValueError: `scores` is no matrix, is complex, or holds NaN.
+        ValueError: `scores` is not a matrix, is complex, or contains NaN.
     """
     return greedy_match_many([scores])[0]
 
 
 def greedy_match_many(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Match the rows and columns of several matrices, on a GPU several at once.
+    """Match the rows and columns of several matrices, on a GPU in batches.
 
     Args:
         matrices: (R, C) each, of any sizes, all on one device; see ``greedy_match``.
 
     Returns:
-        What ``greedy_match`` gives for each.
+        The result of ``greedy_match`` for each.
 
     Raises:
-        ValueError: As of ``greedy_match``.
+        ValueError: As for ``greedy_match``.
     """
     prepared = [_ordered(scores) for scores in matrices]
     pairs: list[tuple[Tensor, Tensor]] = []
@@ -86,7 +87,7 @@ def _suits_rounds(scores: Tensor) -> bool:
 
 
 def _ordered(scores: Tensor) -> Tensor:
-    """The scores as float32, float64 or int64; ValueError if they are no matrix of numbers."""
+    """Convert scores to float32, float64 or int64; ValueError if they are not a numeric matrix."""
     if scores.dim() != 2 or scores.is_complex():
         found = f"{scores.dtype} of shape {tuple(scores.shape)}"
         raise ValueError(f"greedy_match: expected scores (R, C), float or integer, found {found}")
@@ -97,7 +98,7 @@ def _ordered(scores: Tensor) -> Tensor:
 
 
 def _groups(matrices: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Neighbors that a GPU may match at once: of one kind, together of bounded size."""
+    """Group consecutive matrices that a GPU can match at once: same kind, bounded total size."""
     group: list[Tensor] = []
     for scores in matrices:
         size = [max(m.shape) * min(m.shape) for m in (*group, scores)]
@@ -113,11 +114,11 @@ def _dominant_pairs(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Match all rows of (R, C) float32 matrices with R <= C, all at once and without a scan.
 
     Returns:
-        Rows in rising order and the column of each.
+        Rows in ascending order and the column of each.
     """
     keys, whole = _stacked_keys(matrices)
     count, height, width = keys.shape
-    # One place more than there are rows, for what is written without a match and read by nobody.
+    # One more element than there are rows: a dummy target for entries without a match.
     column_of_row = whole.new_full((count, height + 1), -1)
     rows = whole[:height].expand(count, -1)
     cols = whole[:width].expand(count, -1)
@@ -143,10 +144,10 @@ def _dominant_pairs(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 
 def _stacked_keys(matrices: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """One batch of integers in the order of the scores.
+    """Convert matrices to one batch of integers in the order of the scores.
 
     Returns:
-        int32 (B, R, C), filled up by ``TAKEN``, and the whole numbers from 0 to max(R, C) - 1.
+        int32 (B, R, C), padded with ``TAKEN``, and the integers from 0 to max(R, C) - 1.
 
     Raises:
         ValueError: A matrix holds NaN.
@@ -167,12 +168,12 @@ def _stacked_keys(matrices: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def _without_taken(
     keys: Tensor, rows: Tensor, cols: Tensor, free_rows: Tensor, free_cols: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Leave out matched rows and columns; as many stay as the image with the most of them has.
+    """Remove matched rows and columns; as many remain as the image with the most of them has.
 
     Args:
         keys: (B, R, C).
-        rows: Where the rows lie in the whole matrix, (B, R).
-        cols: The same of the columns, (B, C).
+        rows: Positions of the rows in the whole matrix, (B, R).
+        cols: Positions of the columns, (B, C).
         free_rows: bool (B, R).
         free_cols: bool (B, C).
 
@@ -180,7 +181,7 @@ def _without_taken(
         The first three, smaller, in the same order.
     """
     counts = torch.stack((free_rows.sum(dim=1).max(), free_cols.sum(dim=1).max()))
-    row_count, col_count = counts.tolist()  # the only wait for the device
+    row_count, col_count = counts.tolist()  # the only synchronization with the device
     kept_rows = torch.sort(~free_rows, dim=1, stable=True).indices[:, :row_count]
     kept_cols = torch.sort(~free_cols, dim=1, stable=True).indices[:, :col_count]
     image = torch.arange(len(keys), device=keys.device)[:, None, None]
@@ -189,9 +190,9 @@ def _without_taken(
 
 
 def _rising_keys(values: Tensor) -> Tensor:
-    """Integers in the order of the floats, -0 equal to 0; the least integer belongs to none.
+    """Map floats to integers in the same order, with -0 equal to 0; the smallest integer is unused.
 
-    The bits of positive floats rise with the value, those of negative ones fall.
+    The bit patterns of positive floats increase with the value; those of negative floats decrease.
     """
     bits = torch.int32 if values.dtype == torch.float32 else torch.int64
     keys = (values + 0).view(bits)  # -0 + 0 = +0
@@ -199,9 +200,9 @@ def _rising_keys(values: Tensor) -> Tensor:
 
 
 def _falling(values: Tensor) -> Tensor:
-    """Indices that sort (N,) values from high to low; ties keep their order, -0 equals 0.
+    """Return indices that sort (N,) values from high to low, stably; -0 equals 0.
 
-    Floats are sorted by integers of the same order, as integers sort four times faster.
+    Floats are sorted by integers in the same order, because integers sort four times faster.
     """
     keys = _rising_keys(values) if values.is_floating_point() else values
     return torch.sort(~keys, stable=True).indices
@@ -215,21 +216,21 @@ def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
         return empty, empty.clone()
     best = scores.argmax(dim=1)
     value = scores.gather(1, best[:, None])[:, 0]
-    if bool(value.isnan().any()):  # the maximum of a row with NaN is NaN
+    if bool(value.isnan().any()):  # the maximum of a row that contains NaN is NaN
         raise ValueError(NAN_MESSAGE)
     hold = scores.min().repeat(width)  # best proposal to each column so far, ...
-    owner = best.new_full((width,), count)  # ... the row that made it, R when none
+    owner = best.new_full((width,), count)  # ... the row that made it, R if there is none
     cap = value.clone()  # each row's last proposal: its match is never better
     rows = torch.arange(count, device=scores.device)
     left = BUDGET * scores.numel() + FREE_ROUNDS * ROUND_CELLS
     while True:
-        # A column keeps the highest proposal, then the smallest row. All beat what it holds.
+        # A column keeps the highest proposal, then the smallest row. All beat its current one.
         order = _falling(value)
         order = order[torch.sort(best[order], stable=True).indices]
         wins = order[torch.diff(best[order], prepend=best.new_tensor([-1])) != 0]
         hold[best[wins]], owner[best[wins]] = value[wins], rows[wins]
         free = torch.ones(count + 1, dtype=torch.bool, device=scores.device)
-        free[owner] = False  # the last place takes the columns without a proposal
+        free[owner] = False  # the last element stands for columns without a proposal
         rows = free[:count].nonzero()[:, 0]
         left -= len(rows) * width + ROUND_CELLS
         if len(rows) == 0 or left < 0:
@@ -243,25 +244,25 @@ def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _propose(scores: Tensor, rows: Tensor, hold: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """Best column that would have each row, and its score: (N,) each, for scores (N, C) of rows.
+    """Find the best column that would accept each row, and its score: (N,) each; scores (N, C).
 
-    There is always one, as fewer columns hold another row than there are columns.
+    There always is one, because fewer columns hold another row than there are columns.
     """
     welcome = (scores > hold) | ((scores == hold) & (rows[:, None] < owner))
     best = scores.masked_fill(~welcome, scores.min()).argmax(dim=1)
-    # A row may have nothing but the lowest value to offer, which is the filling too.
+    # A row may offer only the lowest value, which also fills the masked cells.
     best = torch.where(welcome.gather(1, best[:, None])[:, 0], best, welcome.byte().argmax(dim=1))
     return best, scores.gather(1, best[:, None])[:, 0]
 
 
 def _scan(scores: Tensor, hold: Tensor, cap: Tensor) -> Tensor:
-    """Visit the pairs that proposals left possible, as the definition says.
+    """Visit the pairs that the proposals left possible, as in the definition.
 
-    A column ends with at least what it holds and a row with at most what it proposed last. Leaving
-    out other pairs cannot change which are taken.
+    A column ends with at least the score it holds, and a row with at most the score it proposed
+    last. Leaving out the other pairs cannot change which ones are accepted.
 
     Returns:
-        Row of each column, (C,), int64; R when it stays free.
+        Row of each column, (C,), int64; R if the column stays free.
     """
     count, width = scores.shape
     flat = ((scores >= hold) & (scores <= cap[:, None])).flatten().nonzero()[:, 0]

@@ -1,6 +1,6 @@
-"""Otsu's rule (1979): cut numbers in two where the variance between both parts is largest.
+"""Otsu's rule (1979): split numbers where the variance between the two parts is largest.
 
-No label is looked at, so there is nothing to tune.
+It uses no labels, so there is nothing to tune.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cut:
-    """Two parts of some numbers.
+    """A split of numbers into two parts.
 
     Attributes:
-        threshold: The largest number of the lower part; those above form the upper one.
+        threshold: The largest number of the lower part; the numbers above it form the upper part.
         gap: Difference of the parts' means.
     """
 
@@ -25,13 +25,13 @@ class Cut:
 
 
 def otsu(values: Tensor) -> Cut | None:
-    """Cut finite numbers in two.
+    """Split finite numbers in two.
 
     Args:
         values: (N,).
 
     Returns:
-        The best cut; None if there are no two different numbers.
+        The best split; None if all numbers are equal.
     """
     ordered = values.double().sort().values
     count = len(ordered)
@@ -43,6 +43,6 @@ def otsu(values: Tensor) -> Cut | None:
     lower_means = sums[:-1] / lower_counts
     upper_means = (sums[-1] - sums[:-1]) / upper_counts
     between = lower_counts * upper_counts * (upper_means - lower_means).square()
-    between = between.masked_fill(ordered[1:] == ordered[:-1], -1)  # equals stay together
+    between = between.masked_fill(ordered[1:] == ordered[:-1], -1)  # equal numbers stay together
     cut = int(between.argmax())
     return Cut(float(ordered[cut]), float(upper_means[cut] - lower_means[cut]))

@@ -1,8 +1,8 @@
 """PS, prompt selection (paper section 3.3).
 
-Tokens of the region that find their like in the reference become face points, the others
-occlusion points. "greedy" is the paper's: matched one to one, wherever they are; for "contrast" see
-``ps/contrast.py``.
+Tokens of the region that find a match in the reference become face points, the others occlusion
+points. "greedy" is the paper's selection, which matches tokens one to one regardless of their
+position; for "contrast" see ``ps/contrast.py``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from s3pot.ps.greedy import greedy_match
 
 
 def unit_tokens(tokens: Tensor) -> Tensor:
-    """One unit vector per token: (C, G, G) → (T, C); lengths below 1e-8 count as 1e-8."""
+    """Normalize tokens to unit vectors: (C, G, G) → (T, C); lengths below 1e-8 count as 1e-8."""
     flat = tokens.flatten(1).T
     return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-8)
 
 
 def match_scores(image: Tensor, reference: Tensor, region_grid: Tensor) -> Tensor:
-    """Cosine of every reference token of the region with every token of the photo.
+    """Compute the cosine of every reference token of the region with every token of the photo.
 
     Args:
         image: Tokens of the photo, (C, G, G).
@@ -38,13 +38,13 @@ def match_scores(image: Tensor, reference: Tensor, region_grid: Tensor) -> Tenso
 def select_points(
     image: Tensor, reference: Tensor, region_sam: Tensor, grid: Grid, selection: str = "greedy"
 ) -> tuple[Tensor, Tensor]:
-    """Choose face and occlusion points.
+    """Select face and occlusion points.
 
     Args:
         image: Tokens of the photo, (C, G, G).
         reference: Tokens of the reference, (C, G, G).
         region_sam: bool (S, S).
-        grid: Geometry of the SAM behind the tokens.
+        grid: Geometry of the SAM that computed the tokens.
         selection: "greedy" or "contrast".
 
     Returns:
@@ -52,7 +52,7 @@ def select_points(
         int64 (N,), 1 or 0.
 
     Raises:
-        ValueError: There is no such selection.
+        ValueError: The selection is unknown.
     """
     region = grid.on_grid(region_sam)
     inside = region.flatten()

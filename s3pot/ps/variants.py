@@ -1,7 +1,7 @@
-"""Other points than PS's, for tables that show what PS is worth.
+"""Alternatives to the points of PS, for tables that measure the contribution of PS.
 
-Each function takes the prompts of a face and gives the same prompts with other points: face points
-first, then occlusion points, as ``ps/select.py`` orders them.
+Each function takes the prompts of a face and returns the same prompts with other points: first face
+points, then occlusion points, in the order of ``ps/select.py``.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ THRESHOLD_RULES = (FIXED, OTSU)
 
 @dataclass(frozen=True)
 class PointVariant:
-    """What is done to the points of each face; by default nothing.
+    """A change of the points of each face; by default there is none.
 
     Attributes:
-        kind: "selected": as PS chose them; "random": PS's labels are dealt out at random among the
-            region's tokens; "threshold": a token is occluded where its contrast to the reference
-            token at the same place is above the threshold.
-        count: How many points are kept, drawn at random; 0 keeps all.
-        threshold: Of the contrast ``1 - cosine``, in [0, 2], for kind "threshold".
-        rule: "fixed" takes ``threshold``; "otsu" finds one for each face.
-        seed: Of all that is random; each face draws from a stream of its own.
+        kind: "selected": as PS selected them; "random": PS's labels are assigned at random to the
+            region's tokens; "threshold": a token is occluded if its contrast to the reference token
+            at the same position is above the threshold.
+        count: The number of points to keep, drawn at random; 0 keeps all.
+        threshold: Threshold of the contrast ``1 - cosine``, in [0, 2], for kind "threshold".
+        rule: "fixed" uses ``threshold``; "otsu" finds one for each face.
+        seed: Seed of all random draws; each face has its own random stream.
     """
 
     kind: str = SELECTED
@@ -48,11 +48,11 @@ class PointVariant:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether prompts stay as they are."""
+        """Whether prompts are left unchanged."""
         return self.kind == SELECTED and self.count == 0
 
     def apply(self, prompts: Prompts, grid: Grid) -> Prompts:
-        """Give prompts with the points of this variant; those without points stay as they are."""
+        """Return prompts with the points of this variant; prompts without points are unchanged."""
         if not prompts.has_points:
             return prompts
         generator = np.random.default_rng([self.seed, zlib.crc32(prompts.name.encode("utf-8"))])
@@ -66,7 +66,7 @@ class PointVariant:
 
 
 def with_random_labels(prompts: Prompts, generator: np.random.Generator) -> Prompts:
-    """Deal the labels out anew: as many face and occlusion points as before, at random tokens."""
+    """Assign the labels at random: as many face and occlusion points as before, anywhere."""
     order = torch.from_numpy(generator.permutation(len(prompts.point_labels)))
     labels = prompts.point_labels[order.to(prompts.point_labels.device)]
     return _with_points(prompts, prompts.points_sam, labels)
@@ -75,11 +75,11 @@ def with_random_labels(prompts: Prompts, generator: np.random.Generator) -> Prom
 def with_labels_by_threshold(
     prompts: Prompts, grid: Grid, threshold: float, rule: str = FIXED
 ) -> Prompts:
-    """Label each token of the region by its contrast to the reference token at the same place.
+    """Label each token of the region by its contrast to the reference token at the same position.
 
     Args:
-        prompts: Their ``similarity`` and ``region_sam`` count.
-        grid: Geometry of the SAM behind the tokens.
+        prompts: Their ``similarity`` and ``region_sam`` are used.
+        grid: Geometry of the SAM that computed the tokens.
         threshold: See ``PointVariant``.
         rule: See ``PointVariant``.
     """
@@ -92,7 +92,7 @@ def with_labels_by_threshold(
 
 
 def with_fewer_points(prompts: Prompts, count: int, generator: np.random.Generator) -> Prompts:
-    """Keep ``count`` points drawn without replacement; all of them if there are no more."""
+    """Keep ``count`` points, drawn without replacement; all of them if there are not more."""
     number = len(prompts.point_labels)
     kept = np.sort(generator.choice(number, size=min(count, number), replace=False))
     index = torch.from_numpy(kept).to(prompts.point_labels.device)
@@ -100,11 +100,11 @@ def with_fewer_points(prompts: Prompts, count: int, generator: np.random.Generat
 
 
 def otsu_threshold(values: np.ndarray) -> float:
-    """Find a threshold for finite numbers of any shape, without a label.
+    """Find a threshold for finite numbers of any shape, without labels.
 
     Returns:
-        Numbers above it form the upper part; without two different numbers, the largest one, so
-        that nothing is above.
+        The threshold: numbers above it form the upper part. If all numbers are equal, it is the
+        largest one, so that nothing is above it.
     """
     flat = torch.from_numpy(np.asarray(values, dtype=np.float64).ravel())
     cut = otsu(flat)

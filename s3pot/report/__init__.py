@@ -1,1 +1,1 @@
-"""What is written for people: pictures, tables, pages."""
+"""Output for readers: pictures, tables, pages."""

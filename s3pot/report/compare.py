@@ -1,4 +1,4 @@
-"""Two result folders side by side: the faces of both, what differs, and how sure that is."""
+"""The comparison of two result folders: their common faces, the differences and the p-value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from s3pot.types import S3potError
 PAGE = "index.html"
 TABLE = "compare.csv"
 
-# Pictures that are the same in both runs, and pictures of each run.
+# Pictures that both runs share, and pictures of each run.
 _COMMON_VIEWS = (View("raw", "photo", shown=True), View("truth", "truth"))
 _OWN_VIEWS = (
     View("overlay", "occlusion", shown=True),
@@ -34,7 +34,7 @@ _OWN_VIEWS = (
 SORTS = (
     Sort("loss", "IoU, where B loses most"),
     Sort("gain", "IoU, where B gains most", descending=True),
-    Sort("agreement", "masks, least alike first"),
+    Sort("agreement", "masks, least similar first"),
     Sort("iou_a", "IoU of A, worst first"),
     Sort("iou_b", "IoU of B, worst first"),
 )
@@ -45,9 +45,9 @@ class Run:
     """A result folder.
 
     Attributes:
-        folder: Where it is.
+        folder: Its path.
         rows: Rows of its summary by face.
-        settings: ``section.key`` → value of the config it was made with.
+        settings: ``section.key`` → value of the config that it was made with.
     """
 
     folder: Path
@@ -63,8 +63,8 @@ class Pair:
         name: The face.
         first: Its row in run A.
         second: Its row in run B.
-        agreement: IoU of the two occlusion masks, 1 where both are empty; None where a mask is
-            missing or the sizes differ.
+        agreement: IoU of the two occlusion masks, 1 if both are empty; None if a mask is missing or
+            the sizes differ.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Pair:
 
     @property
     def difference(self) -> float | None:
-        """How much higher the IoU of B is; None without truth."""
+        """How much higher the IoU of B is; None without a ground truth."""
         iou_of_a = self.first.get("occlusion_iou")
         iou_of_b = self.second.get("occlusion_iou")
         if iou_of_a is None or iou_of_b is None:
@@ -86,7 +86,7 @@ def read_run(folder: Path) -> Run:
     """Read a result folder.
 
     Raises:
-        S3potError: It is none.
+        S3potError: The folder is not a result folder.
     """
     if not folder.is_dir():
         raise S3potError(f"The folder {folder} does not exist; inference.py writes one.")
@@ -98,7 +98,7 @@ def read_run(folder: Path) -> Run:
             float(row["occluded_share"])
     except (S3potError, ValueError, LookupError, TypeError) as error:
         raise S3potError(
-            f"{folder} is no result folder: {path.name} cannot be used ({error}); "
+            f"{folder} is not a result folder: {path.name} cannot be used ({error}); "
             "inference.py and train_per_image.py write one"
         ) from error
     if not rows:
@@ -110,17 +110,17 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
     """Write ``index.html`` and ``compare.csv`` of the faces that both runs have.
 
     Returns:
-        What the page says at its top.
+        The facts at the top of the page.
 
     Raises:
-        S3potError: They have no face in common.
+        S3potError: The runs have no face in common.
     """
     names = sorted(first.rows.keys() & second.rows.keys())
     if not names:
         examples = f"{min(first.rows)!r} and {min(second.rows)!r}"
         raise S3potError(
             f"{first.folder} and {second.folder} have no face in common (they hold, for example, "
-            f"{examples}); compare runs over the same --datapath"
+            f"{examples}); compare runs on the same --datapath"
         )
     pairs = [_pair(first, second, name) for name in names]
     write_csv(output_dir / TABLE, [_csv_row(pair) for pair in pairs])
@@ -148,12 +148,12 @@ def _pair(first: Run, second: Run, name: str) -> Pair:
 
 
 def _read_mask(path: Path) -> np.ndarray | None:
-    """A mask of a result folder, bool (H, W); None where there is none."""
+    """Read a mask of a result folder, bool (H, W); None if there is none."""
     return read_mask(path) if path.is_file() else None
 
 
 def _read_settings(path: Path) -> dict[str, str]:
-    """``section.key`` → value; empty where no config was kept."""
+    """Read ``section.key`` → value; empty if there is no config file."""
     if not path.is_file():
         return {}
     try:
@@ -197,7 +197,7 @@ def _facts(pairs: Sequence[Pair]) -> list[Fact]:
         note = f"{interval}, p = {difference.p_value:.2g} (sign flips), {difference.pairs} faces"
         facts.append(Fact("IoU, B minus A", f"{difference.mean:+.3f}", note))
     changed = sum(1 for pair in pairs if is_occluded(pair.first) != is_occluded(pair.second))
-    facts.append(Fact("another verdict", str(changed)))
+    facts.append(Fact("different verdict", str(changed)))
     return facts
 
 
@@ -216,7 +216,7 @@ def _notes(first: Run, second: Run, pairs: Sequence[Pair]) -> list[str]:
 
 
 def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
-    """Config values and hashes of models that differ."""
+    """List config values and hashes of models that differ."""
     settings = [{**run.settings, **_hashes(run)} for run in (first, second)]
     keys = sorted(settings[0].keys() | settings[1].keys())
     rows = [(key, settings[0].get(key, "-"), settings[1].get(key, "-")) for key in keys]
@@ -224,7 +224,7 @@ def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
 
 
 def _hashes(run: Run) -> dict[str, str]:
-    """Hashes of the models, where they are the same for all faces."""
+    """Return the hashes of the models, if they are the same for all faces."""
     found: dict[str, set[str]] = {}
     for row in run.rows.values():
         for key, value in row.items():
@@ -270,7 +270,7 @@ def _card_facts(pair: Pair) -> list[Fact]:
     if pair.difference is not None:
         facts.append(Fact("B minus A", f"{pair.difference:+.3f}"))
     if pair.agreement is not None:
-        facts.append(Fact("masks alike", f"{pair.agreement:.3f}"))
+        facts.append(Fact("mask IoU", f"{pair.agreement:.3f}"))
     return facts
 
 

@@ -1,4 +1,4 @@
-"""A contact sheet: many small pictures with their names, on one page."""
+"""A contact sheet: many small pictures with their names in one image."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 from s3pot.labels import COLORS
 from s3pot.report import vis
 
-CELL = 160  # side of a picture
-_CAPTION = 16  # pixels of height
+CELL = 160  # side of a picture, in pixels
+_CAPTION = 16  # height in pixels
 _GAP = 6
 _PAGE = (250, 250, 250)
-_LONGEST_CAPTION = 26  # letters that fit below a picture
+_LONGEST_CAPTION = 26  # number of characters that fit below a picture
 _IGNORED: vis.Color = (128, 128, 128)
 
 
@@ -26,7 +26,7 @@ class Cell:
 
     Attributes:
         picture: uint8 (H, W, 3).
-        caption: Below it; a long one loses its beginning.
+        caption: Text below it; a long one is shortened at its beginning.
     """
 
     picture: np.ndarray
@@ -40,17 +40,17 @@ def labeled_picture(
     ignored: np.ndarray | None = None,
     parsing: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw what is known of an image over it, small.
+    """Draw a small picture of an image with its labels.
 
     Args:
         image: uint8 (H, W, 3).
         occlusion: bool (H, W), drawn in red.
-        visible_face: bool (H, W), in green.
-        ignored: bool (H, W), in gray.
+        visible_face: bool (H, W), drawn in green.
+        ignored: bool (H, W), drawn in gray.
         parsing: Class map, uint8 (H, W), drawn beside the image.
 
     Returns:
-        uint8 (h, w, 3), at most ``CELL`` high and, without a class map, wide.
+        uint8 (h, w, 3), at most ``CELL`` high and, without a class map, at most ``CELL`` wide.
     """
     size = _fitting(image.shape)
     picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -66,11 +66,11 @@ def labeled_picture(
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int = 6) -> np.ndarray:
-    """Lay pictures out in rows, each in the middle of its cell.
+    """Arrange pictures in rows, each centered in its cell.
 
     Args:
         cells: At least one; their pictures are at most ``CELL`` high.
-        columns: Pictures in a row.
+        columns: The number of pictures in a row.
 
     Returns:
         uint8 (H, W, 3).
@@ -92,7 +92,7 @@ def contact_sheet(cells: Sequence[Cell], columns: int = 6) -> np.ndarray:
 
 
 def _caption(text: str) -> str:
-    """A caption that fits, without letters that Pillow's own font may lack."""
+    """Shorten a caption, and replace characters that Pillow's own font may lack."""
     readable = text.encode("ascii", errors="replace").decode("ascii")
     if len(readable) <= _LONGEST_CAPTION:
         return readable
@@ -100,6 +100,6 @@ def _caption(text: str) -> str:
 
 
 def _fitting(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Width and height of an image of height ``shape[0]`` and width ``shape[1]`` in a cell."""
+    """Return the width and height in a cell of an image of height and width ``shape``."""
     scale = CELL / max(shape[0], shape[1])
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))

@@ -1,4 +1,4 @@
-"""Figures for papers from result folders: faces in rows, distributions of the scores, curves."""
+"""Figures for papers from result folders: rows of faces, score distributions, curves."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ FACE_COLUMNS: Mapping[str, str] = {
 DEFAULT_COLUMNS = ("raw", "classes", "reference", "points", "overlay", "truth", "error")
 IOU_BINS = np.linspace(0, 1, 21).tolist()
 SHARE_BINS = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])
-LOGIT_LIMIT = 20.0  # beyond it a probability is 0 or 1 to nine digits
-LOGIT_BINS = 4001  # an odd number: no bin's edge lies at 0
+LOGIT_LIMIT = 20.0  # beyond it, a probability is 0 or 1 up to nine digits
+LOGIT_BINS = 4001  # odd, so that no bin edge lies at 0
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class ScoredFace:
     """One face with true occlusion.
 
     Attributes:
-        name: Of the face.
+        name: The name of the face.
         iou: Occlusion IoU.
-        true_share: How much of the face is truly occluded; None if that is not known.
-        kinds: Kinds of occluders, where they are known.
+        true_share: The truly occluded share of the face; None if it is not known.
+        kinds: Kinds of occluders, if they are known.
     """
 
     name: str
@@ -68,7 +68,7 @@ class LogitFace:
     Attributes:
         logits: Visible-face logits, float.
         region: Where an occlusion can be predicted, bool.
-        truth: True occlusion, bool, also outside the region.
+        truth: True occlusion, bool, including its parts outside the region.
     """
 
     logits: np.ndarray
@@ -78,13 +78,13 @@ class LogitFace:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Pixels of all faces together, by the threshold below which a logit means occlusion.
+    """Precision and recall over the pixels of all faces, by the threshold on the logits.
 
     Attributes:
-        thresholds: Rising, (K,).
+        thresholds: Ascending, (K,); a logit below the threshold means occlusion.
         precision: (K,); 1 where nothing is predicted.
-        recall: (K,), never falling.
-        average_precision: Area below the curve, as a sum over its steps.
+        recall: (K,), non-decreasing.
+        average_precision: Area under the curve, as a sum over its steps.
     """
 
     thresholds: np.ndarray
@@ -93,19 +93,19 @@ class PrecisionRecall:
     average_precision: float
 
     def at(self, threshold: float) -> tuple[float, float]:
-        """Recall and precision at a threshold."""
+        """Return recall and precision at a threshold."""
         index = int(np.abs(self.thresholds - threshold).argmin())
         return float(self.recall[index]), float(self.precision[index])
 
 
 def choose_faces(faces: Sequence[ScoredFace], each: int) -> list[str]:
-    """Names of the best, the median and the worst faces by IoU, ``each`` of them, without doubles.
+    """Return the names of the best, median and worst faces by IoU, ``each`` of them, no duplicates.
 
     Raises:
         S3potError: No face has a score.
     """
     if not faces:
-        raise S3potError("no face has a score to choose by; name the faces with --faces")
+        raise S3potError("no face has a score to choose by; list the faces with --faces")
     ranked = sorted(faces, key=lambda face: (-face.iou, face.name))
     start = max(0, (len(ranked) - each) // 2)
     chosen = [*ranked[:each], *ranked[start : start + each], *ranked[-each:]]
@@ -124,10 +124,10 @@ def faces_figure(
         folder: Result folder with pictures.
         names: Faces, from the top.
         columns: Keys of ``FACE_COLUMNS``. A column that no face has a picture for is left out.
-        captions: Face → what stands to the left of its row.
+        captions: Face → text to the left of its row.
 
     Raises:
-        S3potError: A column is not known, or there is no picture at all.
+        S3potError: A column is unknown, or there is no picture at all.
     """
     from matplotlib.figure import Figure
 
@@ -163,7 +163,7 @@ def faces_figure(
 
 
 def iou_histogram(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
-    """Show how the IoU is distributed over the faces, a line for each run."""
+    """Plot the distribution of the IoU over the faces, with a line for each run."""
     figure, axes = _single_axes(xlabel="occlusion IoU", ylabel="faces")
     with publication_style():
         for (label, faces), color in zip(runs.items(), _colors(len(runs))):
@@ -177,7 +177,7 @@ def iou_histogram(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
 
 
 def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
-    """Show the IoU against how much is occluded: faces as dots, means of bins with intervals."""
+    """Plot the IoU against the occluded share: faces as dots, means of bins with intervals."""
     figure, axes = _single_axes(xlabel="occluded share of the face", ylabel="occlusion IoU")
     with publication_style():
         for (label, faces), color in zip(runs.items(), _colors(len(runs))):
@@ -203,7 +203,7 @@ def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
 
 
 def iou_by_kind(faces: Sequence[ScoredFace]) -> Figure:
-    """Show the mean IoU of each kind of occluder with its interval, the best at the top."""
+    """Plot the mean IoU of each kind of occluder with its interval, the best at the top."""
     bars = []
     for kind in sorted({kind for face in faces for kind in face.kinds}):
         interval = bootstrap_interval([face.iou for face in faces if kind in face.kinds])
@@ -216,7 +216,7 @@ def iou_by_kind(faces: Sequence[ScoredFace]) -> Figure:
 
 
 def precision_recall(faces: Iterable[LogitFace]) -> PrecisionRecall:
-    """Count pixels by threshold, those of all faces together.
+    """Compute precision and recall over the pixels of all faces.
 
     Raises:
         S3potError: No pixel is truly occluded.
@@ -242,7 +242,7 @@ def precision_recall(faces: Iterable[LogitFace]) -> PrecisionRecall:
 
 
 def precision_recall_figure(curves: Mapping[str, PrecisionRecall]) -> Figure:
-    """Draw precision against recall; a dot marks the threshold 0, which masks are made with."""
+    """Plot precision against recall; a dot marks the threshold 0, which the masks use."""
     figure, axes = _single_axes(xlabel="recall", ylabel="precision")
     with publication_style():
         for (label, curve), color in zip(curves.items(), _colors(len(curves))):
@@ -281,9 +281,9 @@ def _colors(count: int) -> list[str]:
 
 def _legend(axes: Axes, count: int) -> None:
     if count > 1:
-        axes.legend().set_in_layout(False)  # a long name does not squeeze the axes
+        axes.legend().set_in_layout(False)  # so that a long name does not squeeze the axes
 
 
 def _plain(text: str) -> str:
-    """A text in which Matplotlib sees no formula."""
+    """Escape a text so that Matplotlib does not read it as a formula."""
     return text.replace("$", r"\$")

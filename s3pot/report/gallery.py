@@ -34,19 +34,19 @@ SORTS = (
     Sort("doubt", "doubtful first", descending=True),
     Sort("gain", "fitting, gained most first", descending=True),
 )
-ADAPTERS = "adapters.csv"  # of per-image training: a row for each face and adapter
+ADAPTERS = "adapters.csv"  # written by per-image training: a row for each face and adapter
 _FITTED = "fitted"
 
 
 @dataclass(frozen=True)
 class AdapterScore:
-    """What an adapter made of a face, before or after fitting.
+    """The result of an adapter for a face, before or after fitting.
 
     Attributes:
-        adapter: Its name; ``fitted`` is the face's own.
-        loss: At the prompt points.
-        occluded_share: Of the region.
-        iou: Against the truth; None if there is none.
+        adapter: Its name; ``fitted`` is the one fitted to this face.
+        loss: Loss at the prompt points.
+        occluded_share: Share of the region.
+        iou: IoU with the ground truth; None if there is none.
     """
 
     adapter: str
@@ -58,13 +58,13 @@ class AdapterScore:
 def write_gallery(
     folder: Path, rows: Sequence[Mapping[str, Any]], failures: Sequence[Failure] = ()
 ) -> None:
-    """Write ``index.html``, whole or not at all.
+    """Write ``index.html`` atomically.
 
     Args:
-        folder: Result folder; the pictures that lie there are shown.
-        rows: Of its summary. ``name``, ``occluded`` and ``occluded_share`` are needed; the rest
-            (scores, points, ``quality``, ``kinds``, ...) is shown where it is there.
-        failures: Faces that could not be done; they are named on top.
+        folder: Result folder; the pictures in it are shown.
+        rows: Rows of its summary. ``name``, ``occluded`` and ``occluded_share`` are required; the
+            rest (scores, points, ``quality``, ``kinds``, ...) is shown if it exists.
+        failures: Faces that failed; they are listed at the top.
     """
     adapters = _read_adapters(folder / ADAPTERS)
     page = Page(
@@ -84,12 +84,12 @@ def write_gallery(
 def update_gallery(
     folder: Path, scores: Mapping[str, MaskScores], kinds: Mapping[str, Iterable[str]]
 ) -> None:
-    """Write a gallery anew with scores and kinds that came later; without a gallery do nothing.
+    """Update a gallery with later scores and kinds; without a gallery, do nothing.
 
     Args:
         folder: Result folder.
         scores: Face → its scores.
-        kinds: Face → kinds of its occluders, where they are known.
+        kinds: Face → kinds of its occluders, if they are known.
     """
     if not (folder / "index.html").is_file() or not (folder / SUMMARY).is_file():
         return
@@ -107,11 +107,11 @@ def update_gallery(
 
 
 def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[Fact]:
-    """Numbers of all faces of a run together.
+    """Compute the overall numbers of a run.
 
     Args:
-        rows: Of the summary.
-        failed: How many faces have none.
+        rows: Rows of the summary.
+        failed: The number of faces without a row.
     """
     occluded = [row for row in rows if is_occluded(row)]
     facts = [
@@ -134,18 +134,18 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
     if bare:
         false_alarms = sum(1 for row in bare if is_occluded(row))
         mean_share = sum(float(row["occluded_share"]) for row in bare) / len(bare)
-        note = f"of {len(bare)} bare faces; mean share {mean_share:.1%}"
+        note = f"of {len(bare)} unoccluded faces; mean share {mean_share:.1%}"
         facts.append(Fact("false alarms", str(false_alarms), note))
     return facts
 
 
 def is_occluded(row: Mapping[str, Any]) -> bool:
-    """Whether a row of the summary calls its face occluded."""
+    """Whether a row of the summary says that its face is occluded."""
     return bool(row["occluded"] == "yes")
 
 
 def doubt_of(row: Mapping[str, Any]) -> str:
-    """Why a row's result is doubtful; empty where it is not."""
+    """Return why a row's result is doubtful; empty if it is not."""
     quality = str(row.get("quality") or "ok")
     return "" if quality == "ok" else quality.partition(": ")[2] or quality
 
@@ -176,7 +176,7 @@ def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterScore]
 
 
 def _read_adapters(path: Path) -> dict[str, list[AdapterScore]]:
-    """Read what adapters made of each face; empty without such a file."""
+    """Read the results of the adapters for each face; empty without such a file."""
     if not path.is_file():
         return {}
     by_face: dict[str, list[AdapterScore]] = {}
@@ -193,13 +193,13 @@ def _read_adapters(path: Path) -> dict[str, list[AdapterScore]]:
 
 
 def _are_of(row: Mapping[str, Any], adapters: Sequence[AdapterScore]) -> bool:
-    """Whether adapters' scores belong to a row, not to an earlier run in the same folder."""
+    """Whether adapter scores belong to a row, and not to an earlier run in the same folder."""
     fitted = [score for score in adapters if score.adapter == _FITTED]
     return bool(fitted) and fitted[0].occluded_share == row["occluded_share"]
 
 
 def _gain(adapters: Sequence[AdapterScore]) -> float:
-    """How much better the fitted adapter is than the others: in IoU, without truth in loss."""
+    """Return the fitted adapter's gain over the others, in IoU or, without a truth, in loss."""
     fitted = next(score for score in adapters if score.adapter == _FITTED)
     others = [score for score in adapters if score.adapter != _FITTED]
     ious = [score.iou for score in others if score.iou is not None]

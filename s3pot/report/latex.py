@@ -27,34 +27,35 @@ _ESCAPES = {
 }
 
 _READING = (
-    r"Needs \usepackage{booktabs}; \input it in a table* of a page with two columns, or a table.",
+    r"Needs \usepackage{booktabs}; \input it in a table* of a two-column page, or in a table.",
     "+-: half the width of the 95 % bootstrap interval over images; its ends are in table.csv.",
     "Pooled: IoU of all pixels together. B-F1: boundary F1. Face: IoU of the visible face.",
-    "FA: share of bare faces that are called occluded.",
+    "FA: false-alarm rate, the share of unoccluded faces that are classified as occluded.",
     "Delta IoU: paired difference to the main row; p: its sign-flip test.",
 )
 
 
-LONG_NAME = 26  # letters; with longer names the first column breaks its lines
+LONG_NAME = 26  # characters; with longer names the first column breaks its lines
 NAME_WIDTH = r"0.26\textwidth"
 
 
 def escape(text: str) -> str:
-    """Turn plain text into LaTeX that prints it, on one line."""
+    """Escape plain text for LaTeX, on one line."""
     return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def latex(rows: Sequence[TableRow]) -> str:
-    r"""Write a ``tabular`` as wide as a page at most; ``\usepackage{booktabs}`` is all it needs.
+    r"""Write a ``tabular`` at most as wide as a page; it needs only ``\usepackage{booktabs}``.
 
-    Its type is that of footnotes, its columns stand close, and long names break.
+    It uses footnote size and narrow column spacing, and long names break.
 
-    IoU and F1 are means over the occluded faces; "Pooled" is the IoU of their pixels together, B-F1
-    that of the outlines, "Face" the IoU of the visible face; "FA" is the share of the bare faces
-    that are called occluded.
+    IoU and F1 are means over the occluded faces; "Pooled" is the IoU over all their pixels, B-F1
+    the F1 of the outlines, "Face" the IoU of the visible face; "FA" is the false-alarm rate, the
+    share of the unoccluded faces that are classified as occluded.
 
-    The best of each column is bold. It is chosen among the rows that are no oracle and have as many
-    faces as any row, for means over other faces are no rivals. Oracle rows stand below a rule.
+    The best value of each column is bold. It is chosen among the rows that are not oracles and have
+    the maximum number of faces, because means over other faces are not comparable. Oracle rows
+    stand below a rule.
     """
     most_faces = max((row.summary.faces for row in rows), default=0)
     same_faces = all(row.summary.faces == most_faces for row in rows)
@@ -101,7 +102,7 @@ def latex(rows: Sequence[TableRow]) -> str:
 
 
 def _best(rows: Sequence[TableRow], column: Column) -> str | None:
-    """The text of the best value, so that rows that print the same are all bold."""
+    """Return the text of the best value, so that all rows that print the same are bold."""
     values = [cell_values(row)[column.key] for row in rows]
     numbers = [value for value in values if value is not None]
     if not column.best or not numbers:
@@ -123,5 +124,5 @@ def _cell(values: Mapping[str, Any], column: Column, best: str | None) -> str:
 
 
 def _math(text: str) -> str:
-    """A number; signs and comparisons need math mode."""
+    """Format a number in math mode, which signs and comparisons need."""
     return f"${text}$" if text[:1] in "+-<" else text

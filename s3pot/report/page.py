@@ -1,6 +1,6 @@
-"""The page of cards that the gallery and the comparison share: one HTML file that opens from disk.
+"""The page of cards used by the gallery and the comparison: one HTML file that opens from disk.
 
-Everything but the pictures is in the file; pictures are relative links and loaded when seen.
+Everything except the pictures is in the file; pictures are relative links and are loaded lazily.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class View:
 
     Attributes:
         key: A word of letters, digits and underscores.
-        title: On the button and below the picture.
+        title: The text on the button and below the picture.
         shown: Whether it is on when the page opens.
     """
 
@@ -43,8 +43,8 @@ class Sort:
 
     Attributes:
         key: Key of ``Card.order``; cards without a value come last.
-        title: In the menu.
-        descending: The largest first.
+        title: The text in the menu.
+        descending: Whether the largest values come first.
     """
 
     key: str
@@ -58,7 +58,7 @@ class Fact:
 
     title: str
     value: str
-    note: str = ""  # in small letters below it
+    note: str = ""  # small text below it
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Card:
     """One face.
 
     Attributes:
-        name: Heading.
-        facts: Numbers below it.
+        name: The heading.
+        facts: The numbers below it.
         pictures: View key → relative link, quoted.
         order: Sort key → number.
-        occluded: What the filter goes by.
-        doubt: Why the result is doubtful; empty where it is not.
-        kinds: Kinds of occluders, where they are known.
+        occluded: The value that the filter uses.
+        doubt: Why the result is doubtful; empty if it is not.
+        kinds: Kinds of occluders, if they are known.
     """
 
     name: str
@@ -86,14 +86,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page shows.
+    """The contents of a page.
 
     Attributes:
         title: Heading.
-        facts: Numbers of all faces together.
+        facts: Numbers over all faces.
         views: In the order of the pictures on a card.
-        sorts: In the order of the menu, besides the order by name.
-        cards: In the order of their names.
+        sorts: In the order of the menu, in addition to the order by name.
+        cards: Sorted by name.
         picture_size: Width of a picture on a card when the page opens, in CSS pixels.
         notes: Paragraphs below the numbers.
         differences: Rows of a table: setting, its value in the first run and in the second.
@@ -111,7 +111,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Swatch:
-    """A color and what it stands for."""
+    """A color and its meaning in a legend."""
 
     title: str
     color: str  # CSS
@@ -119,7 +119,7 @@ class Swatch:
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write a page, whole or not at all."""
+    """Write a page atomically."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -146,7 +146,7 @@ def write_page(path: Path, page: Page) -> None:
 
 
 def relative_link(file: Path, page_folder: Path) -> str:
-    """The link from a page in a folder to a file, with quoted special characters."""
+    """Return the link from a page in a folder to a file, with special characters quoted."""
     path = os.path.relpath(file, page_folder).replace(os.sep, "/")
     return quote(os.fsencode(path))
 
@@ -165,7 +165,7 @@ def _point_swatches() -> list[Swatch]:
     return [
         Swatch("visible face", _css(vis.FACE), "disc"),
         Swatch("occlusion", _css(vis.OCCLUSION), "square"),
-        Swatch("first point: the surest piece of visible face", _css(vis.FIRST), "disc"),
+        Swatch("first point: most certainly visible face", _css(vis.FIRST), "disc"),
     ]
 
 

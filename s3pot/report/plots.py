@@ -1,6 +1,6 @@
-"""Figures for papers: their style, how they are written, and plots of means with intervals.
+"""Figures for papers: style, writing, and plots of means with intervals.
 
-Matplotlib is used without pyplot: nothing global changes, and no window system is asked for.
+Matplotlib is used without pyplot, so no global state changes and no window system is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMN_WIDTH = 3.35  # inches: one column of a two-column paper
 TEXT_WIDTH = 6.9  # both columns
 PNG_DPI = 300
 
-# The palette of Okabe and Ito (2008), which people with color blindness tell apart.
+# The palette of Okabe and Ito (2008), which is distinguishable with color blindness.
 BLUE = "#0072b2"
 ORANGE = "#d55e00"
 GREEN = "#009e73"
@@ -54,11 +54,11 @@ class Bar:
     """A mean with its interval.
 
     Attributes:
-        name: On the axis.
+        name: Label on the axis.
         mean: The mean.
         low: Lower end of the interval.
-        high: Upper end.
-        hollow: Drawn as a ring, for rows that are no rivals of the others.
+        high: Upper end of the interval.
+        hollow: Whether it is drawn as a ring, for rows that do not compete with the others.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Bar:
 
 @contextmanager
 def publication_style() -> Iterator[None]:
-    """Fonts and lines for a paper, while the block runs."""
+    """Use fonts and lines for a paper while the block runs."""
     from matplotlib import rc_context
 
     with rc_context(_STYLE):
@@ -78,7 +78,7 @@ def publication_style() -> Iterator[None]:
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write ``<stem>.png`` and ``<stem>.pdf``, each whole; the same figure gives the same bytes."""
+    """Write ``<stem>.png`` and ``<stem>.pdf`` atomically; equal figures give equal bytes."""
     with publication_style():
         for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
             content = io.BytesIO()
@@ -89,12 +89,12 @@ def save_figure(figure: Figure, stem: Path) -> None:
 def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
     """Plot means with their intervals, the first at the top.
 
-    Several are drawn as far as they reach, to be compared. One alone has nothing to be compared
-    with: it stands on the whole scale, with its numbers.
+    Several means are drawn on an axis limited to their range, so that they can be compared. A
+    single one is drawn on the whole scale, with its numbers.
 
     Args:
-        bars: What is drawn, in [0, 1].
-        label: Of the axis.
+        bars: The means to plot, in [0, 1].
+        label: Label of the axis.
     """
     from matplotlib.figure import Figure
 

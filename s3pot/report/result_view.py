@@ -1,4 +1,4 @@
-"""A segmented face for people: in a notebook, as a figure, as a picture."""
+"""Views of a segmented face: in a notebook, as a figure, as a picture."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from s3pot.report.plots import TEXT_WIDTH, publication_style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HTML_HEIGHT = 192  # of a picture in a notebook, CSS pixels
-MOST_EMBEDDED = 512  # pixels of its longer side: a notebook keeps them all
+HTML_HEIGHT = 192  # height of a picture in a notebook, in CSS pixels
+MOST_EMBEDDED = 512  # longer side in pixels; a notebook stores its pictures
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ResultView:
-    """What is shown of a segmented face; all arrays in the working frame.
+    """The displayed data of a segmented face; all arrays are in the working frame.
 
     Attributes:
         image: The working image, uint8 (H, W, 3), RGB.
@@ -50,7 +50,7 @@ class ResultView:
     caption: str
 
     def pictures(self) -> list[Picture]:
-        """Photo, reference, points and occlusion, all of one size."""
+        """Return photo, reference, points and occlusion, all at one size."""
         large = vis.enlarged(self.image)
         height, width = self.image.shape[:2]
         shares = (self.points + 0.5) / (width, height)
@@ -63,7 +63,7 @@ class ResultView:
 
 
 def result_html(view: ResultView) -> str:
-    """Show a result in a notebook: an HTML fragment with its pictures in it."""
+    """Render a result for a notebook: an HTML fragment with embedded pictures."""
     figures = "".join(
         f'<figure style="margin:0"><img alt="{escape(picture.title)}" '
         f'style="height:{HTML_HEIGHT}px" src="{_data_url(picture.pixels)}">'
@@ -75,7 +75,7 @@ def result_html(view: ResultView) -> str:
 
 
 def result_figure(view: ResultView) -> Figure:
-    """Show a result as a figure for a paper; ``save_figure`` of ``plots`` writes one."""
+    """Draw a result as a figure for a paper; ``plots.save_figure`` writes it."""
     from matplotlib.figure import Figure
 
     pictures = view.pictures()
@@ -93,7 +93,7 @@ def result_figure(view: ResultView) -> Figure:
 
 
 def _data_url(pixels: np.ndarray) -> str:
-    """A picture as part of a page, not larger than ``MOST_EMBEDDED``."""
+    """Encode a picture for embedding in a page, at most ``MOST_EMBEDDED`` large."""
     image = to_pil(pixels)
     image.thumbnail((MOST_EMBEDDED, MOST_EMBEDDED))
     content = io.BytesIO()

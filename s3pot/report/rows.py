@@ -1,4 +1,4 @@
-"""What a row of a table of scores says, and what it is compared with."""
+"""The rows and columns of a table of scores, and the comparison with the main row."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class FaceScore:
     Attributes:
         row: Name of the row.
         face: Name of the face.
-        scores: Of its occlusion mask.
-        seconds: Of the prediction, where that is known.
+        scores: The scores of its occlusion mask.
+        seconds: The time of the prediction, if it is known.
     """
 
     row: str
@@ -29,15 +29,15 @@ class FaceScore:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the numbers of a row come from; empty where that is not known.
+    """The provenance of a row's numbers; empty where it is not known.
 
     Attributes:
-        seed: Of training and of everything random.
-        commit: Of the code, where it is a checkout; with ``+`` if files differ from it.
-        version: Of the package, where it is no checkout.
+        seed: Seed of training and of all other random numbers.
+        commit: Commit of the code in a checkout; with ``+`` if files differ from it.
+        version: Version of the package outside a checkout.
         config: Hash of the config.
         weights: Names of the models with the hashes of their files.
-        truth: What the faces are scored against, and which rules hold for glasses.
+        truth: What the faces are scored against, and the rule for glasses.
     """
 
     seed: str = ""
@@ -53,13 +53,13 @@ class TableRow:
     """One line of a table.
 
     Attributes:
-        name: First column.
+        name: The first column.
         summary: Scores of its faces.
-        seconds_per_face: Mean time of the prediction, where that is known.
-        difference: Of its IoU to the main row's, over the occluded faces of both; None for the
-            main row, and where there is none.
-        provenance: Where its numbers come from.
-        oracle: Whether it sees what nobody has for a photo, and so is not marked as the best.
+        seconds_per_face: Mean time of the prediction, if it is known.
+        difference: Difference of its IoU to the main row's, over the occluded faces of both; None
+            for the main row, and if there is no main row.
+        provenance: The provenance of its numbers.
+        oracle: Whether it uses the ground truth, and is therefore not marked as the best.
     """
 
     name: str
@@ -81,15 +81,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the tables for people.
+    """A column of the Markdown and LaTeX tables.
 
     Attributes:
-        key: Of ``cell_values``; also its heading in Markdown.
-        title: Its heading in LaTeX, written as it is.
-        best: "high" or "low": which value is the best; empty where there is none.
-        interval: Whether ``<key>_low`` and ``<key>_high`` stand behind it.
-        signed: Whether a plus is written.
-        paper: Whether it stands in the LaTeX table too, which has to be narrow.
+        key: Key in ``cell_values``; also its heading in Markdown.
+        title: Its heading in LaTeX, not escaped.
+        best: "high" or "low", whichever is better; empty if neither is.
+        interval: Whether ``<key>_low`` and ``<key>_high`` are shown with it.
+        signed: Whether a plus sign is written.
+        paper: Whether it is also in the LaTeX table, which has to be narrow.
     """
 
     key: str
@@ -100,7 +100,7 @@ class Column:
     paper: bool = True
 
     def text(self, value: Any) -> str:
-        """Write a value of this column: three digits, "-" for None."""
+        """Format a value of this column: three digits, "-" for None."""
         if value is None:
             return "-"
         if not isinstance(value, float):
@@ -134,13 +134,13 @@ def make_row(
     provenance: Provenance | None = None,
     oracle: bool = False,
 ) -> TableRow:
-    """Sum up the faces of one row.
+    """Summarize the faces of one row.
 
     Args:
-        name: First column.
+        name: The first column.
         entries: The scores of its faces.
-        main: Those of the row that it is compared with; empty compares with none.
-        provenance: Where its numbers come from.
+        main: The scores of the row that it is compared with; empty for no comparison.
+        provenance: The provenance of its numbers.
         oracle: See ``TableRow``.
     """
     times = [entry.seconds for entry in entries if entry.seconds is not None]
@@ -155,7 +155,7 @@ def make_row(
 
 
 def cell_values(row: TableRow) -> dict[str, Any]:
-    """A row as plain values, by the columns of ``table.csv``; numbers not rounded."""
+    """Convert a row to plain, unrounded values by the columns of ``table.csv``."""
     difference = row.difference
     return {
         "name": row.name,
@@ -171,13 +171,13 @@ def cell_values(row: TableRow) -> dict[str, Any]:
 
 
 def used_columns(rows: Sequence[TableRow]) -> list[Column]:
-    """The columns that are not empty in all rows."""
+    """Return the columns that are not empty in all rows."""
     values = [cell_values(row) for row in rows]
     return [column for column in COLUMNS if any(entry[column.key] is not None for entry in values)]
 
 
 def provenance_lines(rows: Sequence[TableRow]) -> list[str]:
-    """Where the numbers come from, a line for each origin that differs; empty if not known."""
+    """Describe the provenance, one line for each distinct origin; empty if it is not known."""
     origins: dict[str, list[str]] = {}
     for row in rows:
         parts = [f"{key} {value}" for key, value in asdict(row.provenance).items() if value]

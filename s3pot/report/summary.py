@@ -1,8 +1,8 @@
-"""The summary of a folder: a row for each item that is finished, a reason for each that failed.
+"""The summary of a folder: a row for each finished item, and a reason for each failed one.
 
-``summary.json`` is one list, sorted by name. A finished item is its row; a failed one is
-``{"name": ..., "failed": {"stage": ..., "reason": ...}}``. ``summary.csv`` has the finished ones,
-``failures.csv`` the others; without failures there is none.
+``summary.json`` is one list, sorted by name. A finished item is represented by its row, a failed
+one by ``{"name": ..., "failed": {"stage": ..., "reason": ...}}``. ``summary.csv`` has the finished
+items and ``failures.csv`` the failed ones; without failures there is no such file.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that could not be done.
+    """An item that failed.
 
     Attributes:
-        name: Of the item.
+        name: The name of the item.
         stage: read, compute or write.
         reason: One line or more.
     """
@@ -37,17 +37,17 @@ class Failure:
     reason: str
 
     def to_row(self) -> dict[str, Any]:
-        """Give the item of ``summary.json``."""
+        """Return the entry of ``summary.json``."""
         return {"name": self.name, FAILED: {"stage": self.stage, "reason": self.reason}}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a folder says about its items.
+    """The summary of a folder's items.
 
     Attributes:
-        rows: Of the finished ones.
-        failures: Of the others.
+        rows: The rows of the finished items.
+        failures: The failed items.
     """
 
     rows: Sequence[Row] = ()
@@ -55,7 +55,7 @@ class Summary:
 
 
 def write_summary_files(folder: Path, summary: Summary) -> None:
-    """Write ``summary.json``, ``summary.csv`` and ``failures.csv``, each whole or not at all."""
+    """Write ``summary.json``, ``summary.csv`` and ``failures.csv``, each atomically."""
     rows = sorted(summary.rows, key=_name)
     items = [*rows, *(failure.to_row() for failure in summary.failures)]
     write_json(folder / SUMMARY, sorted(items, key=_name))
@@ -64,7 +64,7 @@ def write_summary_files(folder: Path, summary: Summary) -> None:
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Write ``failures.csv`` with name, stage and reason; without failures there is none."""
+    """Write ``failures.csv`` with name, stage and reason; without failures, remove it."""
     path = folder / FAILURES
     if failures:
         write_csv(path, [asdict(failure) for failure in failures])
@@ -76,7 +76,7 @@ def read_summary(folder: Path) -> Summary:
     """Read ``summary.json``.
 
     Raises:
-        S3potError: It is missing, holds something else, or names a face outside of the folder.
+        S3potError: The file is missing, holds something else, or names a face outside the folder.
     """
     path = folder / SUMMARY
     items = read_json(path)
@@ -89,7 +89,8 @@ def read_summary(folder: Path) -> Summary:
         rows = [item for item in items if FAILED not in item and str(item["name"])]
     except (LookupError, TypeError) as error:
         raise S3potError(
-            f"{path} is no summary of s3pot ({error!r}); expected a list with a name for each item"
+            f"{path} is not a summary written by s3pot ({error!r}); "
+            "expected a list with a name for each item"
         ) from error
     strangers = [_name(row) for row in rows if leads_outside(_name(row))]
     if strangers:

@@ -1,4 +1,4 @@
-"""How tables of scores are written: for programs, for people, for papers, and as a picture."""
+"""Writing tables of scores as CSV, Markdown, LaTeX and as a picture."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def save_plot(output_dir: Path, evaluation: Evaluation) -> None:
     """Write ``table.png`` and ``table.pdf``: the mean IoU of each row with its interval."""
     label = "mean occlusion IoU, 95 % interval"
     if any(row.oracle for row in evaluation.rows):
-        label += "\n(rings: rows that see the truth)"
+        label += "\n(rings: rows that use the ground truth)"
     save_figure(plot_intervals(_bars(evaluation.rows), label), output_dir / "table")
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
-    """The table for people; columns that are empty in all rows are left out."""
+    """Format the table in Markdown; columns that are empty in all rows are left out."""
     columns = used_columns(rows)
     headings = [f"{column.key} (95 %)" if column.interval else column.key for column in columns]
     titles = ["name", *headings]
@@ -63,7 +63,7 @@ def _markdown_cell(values: dict[str, Any], column: Column) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text that stays in its cell of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 

@@ -1,6 +1,6 @@
-"""Pictures of what the method saw and did: uint8 RGB (H, W, 3) in and out, at any size.
+"""Visualizations of the method's inputs and results: uint8 RGB (H, W, 3) at any size.
 
-Points are shares of the width and height in [0, 1], (N, 2), in x, y order.
+Points are given as shares of the width and height in [0, 1], (N, 2), in x, y order.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import numpy as np
 from s3pot.labels import COLORS
 
 Color = tuple[int, int, int]
-Place = tuple[int, int]  # x, y of a sub-pixel place, in OpenCV's drawing coordinates
+Place = tuple[int, int]  # x, y with sub-pixel precision, in OpenCV's drawing coordinates
 
 # Prompt points: those on the visible face are discs, those on an occlusion are squares.
 FACE: Color = (40, 200, 90)
 OCCLUSION: Color = (235, 40, 60)
 FIRST: Color = (255, 220, 0)
 
-# The error map: three colors of the palette of Okabe and Ito (2008), which people with any of the
-# common kinds of color blindness tell apart.
+# The error map uses three colors of the palette of Okabe and Ito (2008), which are distinguishable
+# with all common kinds of color blindness.
 HIT: Color = (0, 114, 178)
 MISS: Color = (240, 228, 66)
 FALSE_ALARM: Color = (213, 94, 0)
 
 WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
-_SHIFT = 4  # binary digits after the point in OpenCV's drawing coordinates
-_DARKEST_ATTENTION = 55  # of the 256 colors of the scale, so that no point vanishes
+_SHIFT = 4  # fractional bits in OpenCV's drawing coordinates
+_DARKEST_ATTENTION = 55  # of the 256 colors of the scale, so that no point is invisible
 
 
 def color_labels(labels: np.ndarray) -> np.ndarray:
-    """Paint a class map.
+    """Color a class map.
 
     Args:
         labels: uint8 (H, W), values 0..12.
@@ -50,8 +50,8 @@ def overlay(
     Args:
         picture: uint8 (H, W, 3).
         mask: bool (H, W).
-        color: Of the tint and the outline.
-        share: How much of the color the tint takes, in [0, 1].
+        color: Color of the tint and the outline.
+        share: Opacity of the tint, in [0, 1].
 
     Returns:
         uint8 (H, W, 3).
@@ -62,16 +62,17 @@ def overlay(
 
 
 def error_map(picture: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Show where a predicted occlusion is right and wrong, on the gray and dimmed picture.
+    """Show where a predicted occlusion is right and wrong, on a dimmed gray picture.
 
     Args:
         picture: uint8 (H, W, 3).
-        prediction: Predicted occlusion, bool (h, w); brought to the picture's size.
+        prediction: Predicted occlusion, bool (h, w); resized to the picture's size.
         truth: True occlusion, the same shape.
 
     Returns:
-        uint8 (H, W, 3): pixels of both in ``HIT``, of the truth alone in ``MISS``, of the
-        prediction alone in ``FALSE_ALARM``; a thin black line rims the truth.
+        uint8 (H, W, 3): pixels in both masks have the color ``HIT``, pixels only in the truth
+        ``MISS``, pixels only in the prediction ``FALSE_ALARM``; a thin black line outlines the
+        truth.
     """
     size = picture.shape[:2]
     prediction = _at_size(prediction, size)
@@ -92,12 +93,13 @@ def error_map(picture: np.ndarray, prediction: np.ndarray, truth: np.ndarray) ->
 def draw_outline(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
     """Draw the rim of a mask into a picture, in place and inside the mask.
 
-    A line of the color and inside it a white one: one of the two differs from any background.
+    It is a line of the given color with a white one inside it: at least one of the two contrasts
+        with any background.
 
     Args:
         canvas: uint8 (H, W, 3).
         mask: bool (H, W).
-        color: Of the outer line.
+        color: Color of the outer line.
     """
     width = _line_width(canvas)
     canvas[_rim(mask, 2 * width)] = WHITE
@@ -133,14 +135,16 @@ def draw_points(
 
 
 def draw_attention(picture: np.ndarray, points: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """Draw how much the adapter looks at each point, on the darkened picture.
+    """Draw how much the adapter attends to each point, on the darkened picture.
 
-    Dots grow and brighten with the column sums of the weights, as shares of the largest sum.
+    Dots grow and brighten with the column sums of the attention weights, relative to the largest
+    sum.
 
     Args:
         picture: uint8 (H, W, 3).
         points: Shares of width and height, (N, 2), x, y.
-        attention: (N + 1, N + 1), rows sum to 1; the last column, SAM's pad token, is left out.
+        attention: (N + 1, N + 1), whose rows sum to 1; the last column, SAM's padding token, is
+            left out.
 
     Returns:
         uint8 (H, W, 3).
@@ -152,16 +156,16 @@ def draw_attention(picture: np.ndarray, points: np.ndarray, attention: np.ndarra
     places = _fixed_points(canvas, points)
     radii = (unit * (0.4 + shares)).tolist()
     colors = attention_colors(shares).tolist()
-    for index in np.argsort(shares, kind="stable").tolist():  # the heaviest on top
+    for index in np.argsort(shares, kind="stable").tolist():  # the largest on top
         _draw_disc(canvas, places[index], radii[index], colors[index])
     return canvas
 
 
 def attention_colors(shares: np.ndarray) -> np.ndarray:
-    """The color scale of ``draw_attention``.
+    """Apply the color scale of ``draw_attention``.
 
     Args:
-        shares: Of the largest weight, (N,), in [0, 1].
+        shares: Shares of the largest weight, (N,), in [0, 1].
 
     Returns:
         uint8 (N, 3), RGB.
@@ -179,7 +183,7 @@ def side_by_side(left: np.ndarray, right: np.ndarray, gap: int = 4) -> np.ndarra
 
 
 def enlarged(picture: np.ndarray, least: int = 512) -> np.ndarray:
-    """Enlarge by a whole factor until the longer side is ``least`` pixels: points need room."""
+    """Enlarge by an integer factor until the longer side has ``least`` pixels: points need room."""
     factor = max(1, -(-least // max(picture.shape[:2])))
     resized = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized)
@@ -190,14 +194,14 @@ def _line_width(canvas: np.ndarray) -> int:
 
 
 def _rim(mask: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of a mask, bool (H, W), that lie at most ``width`` pixels from its outside."""
-    padded = np.pad(mask.astype(np.uint8), 1)  # a mask that is cut off at the edge has a rim there
+    """Return the pixels of a mask, bool (H, W), at most ``width`` pixels from its outside."""
+    padded = np.pad(mask.astype(np.uint8), 1)  # a mask cut off at the edge has a rim there
     inside = cv2.erode(padded, _disc(width), borderValue=0)[1:-1, 1:-1]
     return np.asarray(mask & (inside == 0))
 
 
 def _disc(radius: int) -> np.ndarray:
-    """The pixels at most ``radius`` from the middle one, uint8 (2 radius + 1, 2 radius + 1)."""
+    """Return a disc of this radius, uint8 (2 radius + 1, 2 radius + 1)."""
     reach = np.arange(-radius, radius + 1)
     return np.asarray(reach[:, None] ** 2 + reach[None, :] ** 2 <= radius**2, dtype=np.uint8)
 
@@ -211,7 +215,7 @@ def _tinted(picture: np.ndarray, mask: np.ndarray, color: Color, share: float) -
 
 
 def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A mask, bool (h, w), at height and width ``size``."""
+    """Resize a mask, bool (h, w), to height and width ``size``."""
     if mask.shape == size:
         return mask
     resized = cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
@@ -219,12 +223,12 @@ def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _draw_disc(canvas: np.ndarray, place: Place, radius: float, color: Color) -> None:
-    """Draw a smooth disc."""
+    """Draw an anti-aliased disc."""
     cv2.circle(canvas, place, round(radius * 2**_SHIFT), color, -1, cv2.LINE_AA, _SHIFT)
 
 
 def _draw_square(canvas: np.ndarray, place: Place, radius: float, color: Color) -> None:
-    """Draw a square as high as the disc of this radius."""
+    """Draw a square as high as a disc of this radius."""
     x, y = place
     reach = round(radius * 2**_SHIFT)
     low, high = (x - reach, y - reach), (x + reach, y + reach)
@@ -232,7 +236,7 @@ def _draw_square(canvas: np.ndarray, place: Place, radius: float, color: Color) 
 
 
 def _fixed_points(canvas: np.ndarray, points: np.ndarray) -> list[Place]:
-    """Places, shares of width and height (N, 2), in OpenCV's drawing coordinates."""
+    """Convert points, shares of width and height (N, 2), to OpenCV's drawing coordinates."""
     size = np.array(canvas.shape[1::-1])
     places = np.round((points * size - 0.5) * 2**_SHIFT).astype(np.int64)
     return [(x, y) for x, y in places.tolist()]

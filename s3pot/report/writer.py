@@ -1,4 +1,4 @@
-"""What is written for a segmented face: masks, pictures and a row of the summary."""
+"""Writing the results of a segmented face: masks, pictures and a row of the summary."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from s3pot.types import Masks, SegmentedFace
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """What is written beside the masks.
+    """Which files are written besides the masks.
 
     Attributes:
         save_vis: Pictures and the gallery.
-        to_photo: The masks in the original photo's frame too.
-        save_logits: The visible-face logits, for other thresholds than 0.
+        to_photo: The masks in the original photo's frame as well.
+        save_logits: The visible-face logits, for thresholds other than 0.
     """
 
     save_vis: bool = False
@@ -44,26 +44,26 @@ class ResultRow:
     """One face in ``summary.csv`` and ``summary.json``; the fields are the columns.
 
     Attributes:
-        name: Of the face; sub-folders are kept.
+        name: The name of the face; sub-folders are kept.
         occluded: "yes" or "no".
-        quality: "ok", or "doubtful: " and why.
-        occluded_share: Of the region, in [0, 1].
-        occluded_share_skin: Of this part of the face; None if the parser saw no such part.
+        quality: "ok", or "doubtful: " followed by the reasons.
+        occluded_share: Share of the region, in [0, 1].
+        occluded_share_skin: Share of this part of the face; None if the parser found no such part.
         occluded_share_eyes: As above.
         occluded_share_brows: As above.
         occluded_share_nose: As above.
         occluded_share_lips_and_mouth: As above.
         occluded_share_glasses: As above.
-        region_pixels: Pixels where an occlusion could be found.
-        positive_points: Prompts on visible face.
-        negative_points: Prompts on an occlusion.
-        occlusion_iou: Against the truth; None if there is none.
-        true_share: How much of the region and the truth together is truly occluded; None if no
-            truth is known.
+        region_pixels: Number of pixels in which an occlusion could be found.
+        positive_points: Number of face points.
+        negative_points: Number of occlusion points.
+        occlusion_iou: IoU with the ground truth; None if there is none.
+        true_share: Truly occluded share of the union of region and truth; None without a ground
+            truth.
         seconds_prompts: Time to read the face and to find or compute its prompts.
         seconds_segment: Time of adapter and mask, or of fitting the adapter.
         sha256_sam: Hash of SAM's weights.
-        sha256_adapter: Hash of the adapter's file; None if no point asked for it.
+        sha256_adapter: Hash of the adapter's file; None if there was no point and it was not used.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ResultRow:
     sha256_adapter: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values by column."""
+        """Return plain values by column."""
         return asdict(self)
 
 
@@ -101,9 +101,9 @@ def result_row(
     sha256_sam: str,
     sha256_adapter: str | None,
 ) -> ResultRow:
-    """Sum up a face; ``truth`` is what is truly occluded of it, or None if that is not known.
+    """Summarize a face; ``truth`` is its ground truth, or None if it is not known.
 
-    The other arguments are columns as they are, see ``ResultRow``.
+    The other arguments are columns, see ``ResultRow``.
     """
     masks = result.masks
     occluded_pixels = int(masks.occlusion.sum())
@@ -138,19 +138,19 @@ def result_row(
 
 
 def truth_iou(masks: Masks, truth: FaceTruth) -> float:
-    """IoU of an occlusion mask with the true occlusion."""
+    """Compute the IoU of an occlusion mask with the true occlusion."""
     return mask_scores(masks.occlusion, truth.occlusion, ignored=truth.ignored).iou
 
 
 def _true_share(masks: Masks, truth: FaceTruth) -> float:
-    """How much of the region and the truth together is truly occluded; 0 for a bare face."""
+    """Truly occluded share of the union of region and truth; 0 for an unoccluded face."""
     occlusion = _counted(truth.occlusion, truth)
     either = _counted(masks.occlusion | masks.face | truth.occlusion, truth)
     return round(float(occlusion.sum() / max(either.sum(), 1)), 6)
 
 
 def _counted(mask: np.ndarray, truth: FaceTruth) -> np.ndarray:
-    """The pixels of a mask, bool (H, W), that scores count."""
+    """Return the pixels of a mask, bool (H, W), that scores count."""
     return mask if truth.ignored is None else mask & ~truth.ignored
 
 
@@ -166,9 +166,9 @@ def write_result(
     Args:
         output_dir: Result folder.
         result: The face, its tensors on the CPU.
-        truth: What is truly occluded; None if it is not known.
-        alignment: The way to the photo, for masks in its frame; None leaves them out.
-        options: What is written besides.
+        truth: Its ground truth; None if it is not known.
+        alignment: The transform to the photo, for masks in its frame; None leaves them out.
+        options: Which files are written besides.
 
     Returns:
         All files.
@@ -195,11 +195,11 @@ def write_result(
 
 
 def draw_pictures(result: SegmentedFace, truth: FaceTruth | None) -> dict[str, np.ndarray]:
-    """Draw what the method saw and did: pictures by their key in ``gallery.VIEWS``, and ``pair``.
+    """Draw the pictures of a face, by their keys in ``gallery.VIEWS``, and ``pair``.
 
     Args:
         result: The face, its tensors on the CPU.
-        truth: What is truly occluded; None if it is not known.
+        truth: Its ground truth; None if it is not known.
     """
     image = result.face.image
     reference = result.face.reference
@@ -233,11 +233,11 @@ def write_summary(
     gallery: bool,
     failures: Sequence[Failure] = (),
 ) -> None:
-    """Write the summary and, where pictures are, the page ``index.html``.
+    """Write the summary and, with pictures, the page ``index.html``.
 
     Args:
         output_dir: Result folder.
-        rows: Of ``ResultRow.to_dict``.
+        rows: Rows of ``ResultRow.to_dict``.
         gallery: Whether pictures were written.
         failures: Faces without a row.
     """

@@ -1,6 +1,7 @@
-"""FFHQ alignment: the square around a face, which faces are taken, which way the photo stands.
+"""FFHQ alignment: the square crop of a face, the choice of faces, and the photo's orientation.
 
-The quad follows the recipe of FFHQ, which the E4S code shares; `s3pot.rg.warp` does the pixels.
+The quad follows the FFHQ recipe, which the E4S code also uses; `s3pot.rg.warp` resamples the
+pixels.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
-# From a photo, uint8 (H, W, 3), and five landmarks of a face in it, (5, 2), to better landmarks.
+# Maps a photo, uint8 (H, W, 3), and five landmarks of a face in it, (5, 2), to better landmarks.
 Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-# A square image counts as aligned when no corner of the quad that its landmarks ask for is
-# further than this share of the side from the image's own corner. Bare FFHQ faces stay within
-# 0.07; occluders move the landmarks: 92 % of 160 with one large random shape stay within 0.2.
+# A square image counts as aligned if no corner of the quad computed from its landmarks is farther
+# than this share of the side from the image's own corner. Unoccluded FFHQ faces stay within 0.07;
+# occluders move the landmarks: of 160 faces with one large random shape, 92 % stay within 0.2.
 ALIGNED_TOLERANCE = 0.2
 
-# The mini models have learned from faces that are framed more loosely and turned by up to 16
-# degrees. 95 % of them share more than this with the crop that their landmarks ask for, out of the
-# area that the image and the crop cover together.
+# The mini models were trained on faces that are framed more loosely and rotated by up to 16
+# degrees. For 95 % of them, the IoU of the image and the crop computed from their landmarks is
+# higher than this.
 PORTRAIT_OVERLAP = 0.45
 PORTRAIT_TILT = 25.0  # degrees
 
-# A turned photo wins if the second look at its face is surer than that at the photo as it is by
-# this. Of 168 real faces, 144 of them with one large random shape over an eye, the nose or the
-# mouth, YuNet turned none wrongly; of all 504 ways to turn them it righted 86 %, of the bare ones
-# all 72.
+# A rotated photo is preferred if the score of its face in its own aligned crop exceeds that of the
+# photo as given by this margin. Of 168 real faces, 144 of them with one large random shape over an
+# eye, the nose or the mouth, none was rotated wrongly with YuNet; of all 504 rotations of them 86 %
+# were corrected, and all 72 of the unoccluded ones.
 TURN_MARGIN = 0.03
-SECOND_SIDE = 256  # of the crop that is looked at a second time
-SECOND_MARGIN = 72  # gray pixels around it
+SECOND_SIDE = 256  # side in pixels of the crop in which a face is detected again
+SECOND_MARGIN = 72  # gray border around that crop, in pixels
 
 
 def quad_from_landmarks(points: np.ndarray) -> np.ndarray:
-    """Lay the FFHQ square around a face.
+    """Compute the FFHQ square around a face.
 
     Args:
         points: Photo frame, x, y: (68, 2) in the usual order, or (5, 2) as in `Face`.
@@ -53,7 +54,7 @@ def quad_from_landmarks(points: np.ndarray) -> np.ndarray:
         Quad float64 (4, 2): top left, bottom left, bottom right, top right.
 
     Raises:
-        ValueError: for another shape, or landmarks that fall into one point.
+        ValueError: The shape is different, or the landmarks coincide.
     """
     points = np.asarray(points, dtype=np.float64)
     if points.shape == (68, 2):
@@ -68,7 +69,7 @@ def quad_from_landmarks(points: np.ndarray) -> np.ndarray:
     x = between_eyes + np.array([to_mouth[1], -to_mouth[0]])
     length = np.hypot(*x)
     if not np.isfinite(length) or length == 0:
-        raise ValueError("eyes and mouth fall into one point or are not finite: no face to align")
+        raise ValueError("eyes and mouth coincide or are not finite: no face to align")
     x *= max(np.hypot(*between_eyes) * 2.0, np.hypot(*to_mouth) * 1.8) / length
     y = np.array([-x[1], x[0]])
     center = middle + 0.1 * to_mouth
@@ -82,10 +83,10 @@ def from_landmarks(
     borders: str = "reflect",
     score: float | None = None,
 ) -> Alignment:
-    """Plan the FFHQ crop around landmarks.
+    """Compute the FFHQ crop around landmarks.
 
     Args:
-        points: As ``quad_from_landmarks`` takes them.
+        points: As for ``quad_from_landmarks``.
         photo_size: Height and width of the photo.
         size: Side of the crop in pixels.
         borders: ``reflect`` or ``black``.
@@ -105,25 +106,25 @@ def from_landmarks(
 
 
 def identity(image: np.ndarray, score: float | None = None) -> Alignment:
-    """Take a whole image (H, W, ...) as the working image (``align.mode: never``)."""
+    """Use a whole image (H, W, ...) as the working image (``align.mode: never``)."""
     size = (image.shape[0], image.shape[1])
     return Alignment(quad=as_quad(image_corners(size)), size=size, photo_size=size, score=score)
 
 
 def looks_aligned(size: tuple[int, int], landmarks: np.ndarray) -> bool:
-    """Tell whether an image of this height and width is an FFHQ crop already.
+    """Whether an image of this height and width already is an FFHQ crop.
 
-    It is when it is square and these landmarks ask for nearly the whole image.
+    It is if it is square and the crop computed from these landmarks is nearly the whole image.
     """
     offset = np.linalg.norm(quad_from_landmarks(landmarks) - image_corners(size), axis=1)
     return size[0] == size[1] and bool(offset.max() <= ALIGNED_TOLERANCE * size[0])
 
 
 def looks_like_portrait(size: tuple[int, int], landmarks: np.ndarray) -> bool:
-    """Tell whether an image of this height and width is framed as the mini models know faces.
+    """Whether an image of this height and width is framed like the mini models' training faces.
 
-    It is when it is square, shows the face nearly upright, and overlaps with the crop that these
-    landmarks ask for by more than PORTRAIT_OVERLAP.
+    It is if it is square, shows the face nearly upright, and overlaps with the crop computed from
+    these landmarks by more than PORTRAIT_OVERLAP.
     """
     if size[0] != size[1]:
         return False
@@ -138,13 +139,13 @@ def looks_like_portrait(size: tuple[int, int], landmarks: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class Framing:
-    """Which images count as cropped already, for a set of models and its detector.
+    """The rule that decides whether an image is already cropped, for a model set and its detector.
 
     Attributes:
-        is_aligned: Says so from height and width, and the landmarks of a face.
-        crop_score: Faces with a lower score are too unsure for a crop.
-        needs_hint: Whether a square image without a sure face has to show at least an unsure one
-            to be taken as it is.
+        is_aligned: Decides it from height and width, and the landmarks of a face.
+        crop_score: Faces with a lower score are too uncertain to be cropped.
+        needs_hint: Whether a square image without a confident detection must show at least an
+            uncertain one to be used as it is.
     """
 
     is_aligned: Callable[[tuple[int, int], np.ndarray], bool]
@@ -152,20 +153,20 @@ class Framing:
     needs_hint: bool
 
 
-# YuNet drops what it is not sure of, among that many heavily occluded faces.
+# YuNet drops detections it is not confident of, among them many heavily occluded faces.
 FFHQ_FRAMING = Framing(looks_aligned, crop_score=0.0, needs_hint=False)
 MINI_FRAMING = Framing(looks_like_portrait, crop_score=0.5, needs_hint=True)
 
 
 @dataclass(frozen=True)
 class _View:
-    """A photo as it is looked at, and what is found in it.
+    """A photo in one orientation, and the faces detected in it.
 
     Attributes:
-        turn: Degrees by which the photo was turned, counter-clockwise.
-        pixels: The turned photo, uint8 (H, W, 3).
-        faces: Found in it, largest first, in its frame.
-        certainty: How sure the detector is of the largest face when it sees it aligned, in [0, 1].
+        turn: Counterclockwise rotation of the photo, in degrees.
+        pixels: The rotated photo, uint8 (H, W, 3).
+        faces: The faces detected in it, largest first, in its frame.
+        certainty: The detector's score of the largest face in its aligned crop, in [0, 1].
     """
 
     turn: int
@@ -185,18 +186,19 @@ def find_alignments(
     refine: Refine | None = None,
     name: str = "the photo",
 ) -> list[Alignment]:
-    """Decide which crops of a photo are worked on: the largest face or all.
+    """Decide which crops of a photo are processed: the largest face or all.
 
-    A photo that lies on its side or on its head is turned if that makes the detector surer.
+    A photo that lies on its side or is upside down is rotated if that makes the detector more
+    confident.
 
     Args:
         photo: The photo, uint8 (H, W, 3).
-        detector: Finds the faces.
-        size: Side of a crop.
+        detector: Detects the faces.
+        size: Side of a crop in pixels.
         borders: ``reflect`` or ``black``.
-        all_faces: Every face, largest first.
-        may_be_aligned: Keep a photo that looks aligned already as it is, and also a square one
-            without a sure face: heavily occluded faces are often missed.
+        all_faces: Return every face, largest first.
+        may_be_aligned: Keep a photo that already looks aligned, and also a square one without a
+            confident detection, because heavily occluded faces are often missed.
         framing: What looks aligned, and which faces are sure.
         refine: Makes the landmarks of a face better before it is cropped by them; None takes them
             as the detector gives them.
@@ -216,16 +218,16 @@ def find_alignments(
         is_refused = framing.needs_hint and hint is None
         if height != width or not may_be_aligned or is_refused:
             raise NoFace(
-                f"no face found in a photo of {width} x {height}; align.mode=never takes any photo "
+                f"no face found in a photo of {width} x {height}; align.mode=never uses any photo "
                 "as it is"
             )
-        logger.warning("%s: no sure face found in a square photo: taken as aligned", name)
+        logger.warning("%s: no face found for sure in a square photo: treated as aligned", name)
         return [identity(photo, hint)]
     if view.turn:
-        logger.info("%s: turned by %d degrees until its face stands upright", name, view.turn)
+        logger.info("%s: rotated by %d degrees so that its face is upright", name, view.turn)
     if len(faces) > 1 and not all_faces:
         logger.warning(
-            "%s: %d faces; the largest is taken (all of them: --all_faces, segment_all in Python)",
+            "%s: %d faces; the largest is used (for all: --all_faces, or segment_all in Python)",
             name,
             len(faces),
         )
@@ -242,7 +244,7 @@ def find_alignments(
 
 
 def _best_view(photo: np.ndarray, detector: Detector) -> _View:
-    """Look at a photo as it is, and turned as well if that leaves a doubt."""
+    """Detect faces in a photo as it is, and also in rotated copies if the result is uncertain."""
     if detector.sure_score <= 0:
         return _righted(photo, detector.detect(photo))
     as_given = _look(photo, 0, detector)
@@ -255,7 +257,7 @@ def _best_view(photo: np.ndarray, detector: Detector) -> _View:
 
 
 def _righted(photo: np.ndarray, faces: list[Face]) -> _View:
-    """Turn a photo by right angles until its largest face stands as upright as it can."""
+    """Rotate a photo by a multiple of 90 degrees so that its largest face is most upright."""
     across = faces[0].landmarks[1] - faces[0].landmarks[0] if faces else np.array([1.0, 0.0])
     turn = round(math.degrees(math.atan2(across[1], across[0])) / 90) * 90 % 360
     pixels = np.ascontiguousarray(np.rot90(photo, turn // 90))
@@ -264,10 +266,10 @@ def _righted(photo: np.ndarray, faces: list[Face]) -> _View:
 
 
 def _look(photo: np.ndarray, turn: int, detector: Detector) -> _View:
-    """Find the faces of a turned photo, and look a second time at the largest one, aligned.
+    """Detect the faces of a rotated photo, and the largest one again in its aligned crop.
 
-    A face that lies on its side is often found with landmarks as if it stood upright. Aligned by
-    them it is no upright face, and the second look is unsure.
+    A face that lies on its side is often detected with landmarks as if it were upright. The crop
+    aligned by them does not show an upright face, so the second detection has a low score.
     """
     pixels = np.ascontiguousarray(np.rot90(photo, turn // 90))
     faces = detector.detect(pixels)
@@ -276,10 +278,10 @@ def _look(photo: np.ndarray, turn: int, detector: Detector) -> _View:
 
 
 def _second_look(photo: np.ndarray, face: Face, detector: Detector) -> float:
-    """Score of a face in its own aligned crop; 0 if there is none."""
+    """Return the score of a face in its own aligned crop; 0 if none is detected there."""
     try:
         alignment = from_landmarks(face.landmarks, (photo.shape[0], photo.shape[1]), SECOND_SIDE)
-    except (ValueError, S3potError):  # landmarks in one point
+    except (ValueError, S3potError):  # the landmarks coincide
         return 0.0
     side = SECOND_SIDE + 2 * SECOND_MARGIN
     canvas = np.full((side, side, 3), 128, dtype=np.uint8)
@@ -290,7 +292,7 @@ def _second_look(photo: np.ndarray, face: Face, detector: Detector) -> float:
 
 
 def _turned_back(alignment: Alignment, turn: int, photo_size: tuple[int, int]) -> Alignment:
-    """Bring an alignment of a turned photo to the frame of the photo as it was."""
+    """Transform an alignment of a rotated photo to the frame of the photo as given."""
     if turn == 0:
         return alignment
     view_size = alignment.photo_size
@@ -300,13 +302,13 @@ def _turned_back(alignment: Alignment, turn: int, photo_size: tuple[int, int]) -
 
 @dataclass(frozen=True)
 class FaceAligner:
-    """Decides which crops of a photo are worked on (``align`` in the config).
+    """Decides which crops of a photo are processed (``align`` in the config).
 
     Attributes:
-        detector: Finds the faces; None takes every photo as it is.
+        detector: Detects the faces; None uses every photo as it is.
         size: Side of a crop in pixels.
         borders: ``reflect`` or ``black``.
-        may_be_aligned: Keep a photo that looks aligned already as it is.
+        may_be_aligned: Keep a photo that already looks aligned.
         framing: What looks aligned, and which faces are sure.
         refine: Makes landmarks better before a face is cropped by them; None takes them as they
             are.
@@ -322,11 +324,11 @@ class FaceAligner:
     def align(
         self, photo: np.ndarray, all_faces: bool = False, name: str = "the photo"
     ) -> list[Alignment]:
-        """Plan the crops of a photo, uint8 (H, W, 3): the largest face, or all, largest first.
+        """Compute the crops of a photo, uint8 (H, W, 3): the largest face, or all, largest first.
 
         Args:
             photo: The photo.
-            all_faces: Every face.
+            all_faces: Return every face.
             name: What messages call the photo.
 
         Raises:

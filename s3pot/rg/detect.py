@@ -1,4 +1,4 @@
-"""Faces and landmarks of a photo (YuNet)."""
+"""Detection of faces and landmarks in a photo (YuNet)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import numpy as np
 from s3pot.geometry import turned_points
 from s3pot.types import S3potError
 
-# Longest side in pixels at which the photo is searched, in this order, until a face is found: YuNet
-# sees faces of roughly 10 to 300 px, so 320 is for faces that fill the photo, 1280 for far ones.
+# Longest side in pixels at which the photo is searched, in this order, until a face is found. YuNet
+# detects faces of roughly 10 to 300 px, so 320 is for faces that fill the photo, 1280 for small
+# ones.
 SEARCH_SIDES = (640, 320, 1280)
 
 
 class NoFace(S3potError):
-    """No face was found in a photo that does not look aligned either."""
+    """No face was found in a photo that does not look aligned."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Face:
     """One detected face, photo frame.
 
     Attributes:
-        box: x, y, width, height in pixels; may reach beyond the photo.
+        box: x, y, width, height in pixels; it may extend beyond the photo.
         score: Detector confidence in [0, 1].
         landmarks: (5, 2) float64, x, y: eye, eye, nose tip, mouth corner, mouth corner; of each
-            pair the subject's right one first, which is the left one in the image.
+            pair, the subject's right one comes first, which is on the left in the image.
     """
 
     box: tuple[float, ...]
@@ -39,11 +40,11 @@ class Face:
     landmarks: np.ndarray
 
     def turned(self, turn: int, size: tuple[int, int]) -> Face:
-        """Follow the face while its photo, of this height and width, is turned by right angles.
+        """Return the face in the frame of its photo rotated by a multiple of 90 degrees.
 
         Args:
-            turn: Degrees, counter-clockwise, as in `s3pot.geometry.turned_points`.
-            size: Height and width of the photo before the turn.
+            turn: Degrees, counterclockwise, as in `s3pot.geometry.turned_points`.
+            size: Height and width of the photo before the rotation.
         """
         x, y, width, height = self.box
         ends = turned_points(np.array([[x, y], [x + width, y + height]]), turn, size)
@@ -53,25 +54,25 @@ class Face:
 
 
 class Detector(Protocol):
-    """What alignment needs of a face detector.
+    """The interface that alignment expects of a face detector.
 
     Attributes:
-        sure_score: Score of a face in its own aligned crop from which on it stands upright beyond
-            doubt; below, the photo is looked at turned as well. 0 for a detector that finds the
-            landmarks of a face whichever way it lies.
-        likely_score: Such a score from which on a turned photo may be the right way up.
+        sure_score: Score of a face in its own aligned crop from which on it is certainly upright;
+            below it, rotated copies of the photo are searched as well. 0 for a detector that finds
+            the landmarks of a face in any orientation.
+        likely_score: Minimum score in the aligned crop for a rotated photo to be accepted.
     """
 
     sure_score: float
     likely_score: float
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Find the faces of a photo, uint8 RGB (H, W, 3), largest first."""
+        """Detect the faces of a photo, uint8 RGB (H, W, 3), largest first."""
 
 
 @contextmanager
 def _without_opencv_warnings() -> Iterator[None]:
-    """OpenCV 5 warns that its new engine takes no target, which nobody asked for."""
+    """Silence OpenCV 5's warning that its new engine takes no target, which is not set here."""
     level_before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:
@@ -81,14 +82,14 @@ def _without_opencv_warnings() -> Iterator[None]:
 
 
 class FaceDetector:
-    """YuNet, by OpenCV.
+    """YuNet, run by OpenCV.
 
     Args:
         model_path: Its ONNX file.
-        min_score: Faces that it is less sure of are dropped.
+        min_score: Faces with a lower score are dropped.
 
     Raises:
-        S3potError: The file is missing or no YuNet model.
+        S3potError: The file is missing or is not a YuNet model.
     """
 
     sure_score: float = 0.92
@@ -100,14 +101,14 @@ class FaceDetector:
                 network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score)
         except cv2.error as error:
             raise S3potError(
-                f"{model_path} is missing or no YuNet model that OpenCV {cv2.__version__} can "
+                f"{model_path} is missing, or not a YuNet model that OpenCV {cv2.__version__} can "
                 "read. Move it away, then run: python -m s3pot.weights download yunet. Or set "
-                "align.mode=never to take photos as they are."
+                "align.mode=never to use photos as they are."
             ) from error
         self._network: Any = network
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Find the faces of a photo of any size, uint8 RGB (H, W, 3).
+        """Detect the faces of a photo of any size, uint8 RGB (H, W, 3).
 
         Returns:
             Faces in the photo frame, largest first; empty if there is none.
@@ -115,14 +116,14 @@ class FaceDetector:
         longest = max(image.shape[:2])
         for side in SEARCH_SIDES:
             if side != SEARCH_SIDES[0] and side > longest:
-                continue  # enlarging a second time finds nothing new
+                continue  # enlarging it a second time finds nothing new
             faces = self._search(image, side / longest)
             if faces:
                 return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
         return []
 
     def _search(self, image: np.ndarray, scale: float) -> list[Face]:
-        """Find the faces of a photo that is resized by ``scale`` first; photo frame, any order."""
+        """Detect the faces of a photo resized by ``scale``; in the photo frame, in any order."""
         height, width = image.shape[:2]
         new_width = max(1, round(width * scale))
         new_height = max(1, round(height * scale))
@@ -132,7 +133,7 @@ class FaceDetector:
         _, found = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
         if found is None:
             return []
-        # A row: x, y, width, height, five landmarks x, y, score.
+        # A row holds x, y, width, height, five landmarks x, y, and the score.
         rows = np.asarray(found, dtype=np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows[:, :14] *= np.tile([width / new_width, height / new_height], 7)

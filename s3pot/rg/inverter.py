@@ -1,4 +1,4 @@
-"""Regional GAN inversion (paper section 3.1): a face is drawn anew from one style per region."""
+"""Regional GAN inversion (paper section 3.1): redraws a face from one style per region."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from s3pot.weights.load import WeightMismatch, load_strict, refuse_non_finite
 
 
 class Inverter(nn.Module):
-    """E4S with its pre- and post-processing.
+    """E4S with its preprocessing and postprocessing.
 
     Args:
         net: Loaded network; put into eval mode here.
-        input_size: Side of image and label map on the way in (512 official).
-        noise: "stored": same inputs, same reference. "random": new noise at every call.
-        half: bfloat16 convolutions and matrix products (autocast): faster, not bit-exact.
+        input_size: Side of the input image and label map (512 in the official model).
+        noise: "stored" gives the same reference for the same inputs; "random" draws new noise in
+            every call.
+        half: Use bfloat16 convolutions and matrix products (autocast): faster, but not bit-exact.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Inverter(nn.Module):
         self.half_precision = half
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Bring images (B, 3, H, W) in [0, 1] to (B, 3, input_size, input_size) in [-1, 1]."""
+        """Convert images (B, 3, H, W) in [0, 1] to (B, 3, input_size, input_size) in [-1, 1]."""
         return (pil_bilinear(image, self.input_size) - 0.5) / 0.5
 
     @torch.no_grad()
@@ -49,7 +50,7 @@ class Inverter(nn.Module):
             RGB, (B, 3, S, S) in [0, 1], the same frame at the generator's size.
 
         Raises:
-            ValueError: A label is none of the network's regions.
+            ValueError: A label is not one of the network's regions.
         """
         size = (self.input_size, self.input_size)
         if labels.shape[-2:] != size:
@@ -60,16 +61,16 @@ class Inverter(nn.Module):
 
 
 def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
-    """Load the official container: weights with strict keys, and `latent_avg` beside them.
+    """Load the official checkpoint: weights with strict keys, and `latent_avg` beside them.
 
     Args:
-        net: Network of the fitting size.
+        net: Network of the matching size.
         checkpoint: Dict with ``state_dict`` and ``latent_avg``, (codes, style_dim).
         source: File name, for errors.
 
     Raises:
         WeightMismatch: A key or shape differs, or ``latent_avg`` is missing.
-        CheckpointError: Some weights are no numbers.
+        CheckpointError: Some weights are not finite numbers.
     """
     latent = checkpoint.get("latent_avg")
     if not isinstance(latent, Tensor) or latent.shape != net.latent_avg.shape:

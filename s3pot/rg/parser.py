@@ -23,17 +23,18 @@ def standardize(image: Tensor) -> Tensor:
 
 
 class Parser(nn.Module):
-    """A parsing network with its pre- and post-processing.
+    """A parsing network with its preprocessing and postprocessing.
 
     Args:
-        net: Network whose `forward_main` gives logits (B, classes, h, w); put into eval mode here.
-        input_size: Side the network was trained at (512 official).
+        net: Network whose `forward_main` returns logits (B, classes, h, w); put into eval mode
+            here.
+        input_size: Side the network was trained at (512 in the official models).
         table: 12-class id of each of the network's classes.
-        native_resize: E4S's own way in for BiSeNet: its cubic filter for images at least
-            `input_size` wide, Pillow's bilinear for narrower ones. False: plain bilinear, as for
-            SegNeXt.
+        native_resize: Resize as E4S does for BiSeNet: with its cubic filter for images at least
+            `input_size` wide, with Pillow's bilinear filter for narrower ones. False resizes
+            bilinearly, as for SegNeXt.
         output_size: Side of the label map; None for `input_size`. Smaller logits are enlarged
-            bilinearly before the arg-max.
+            bilinearly before the argmax.
     """
 
     table: Tensor
@@ -54,13 +55,13 @@ class Parser(nn.Module):
         self.register_buffer("table", torch.tensor(table, dtype=torch.uint8), persistent=False)
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Bring images to the network's size and normalize them.
+        """Resize images to the network's input size and normalize them.
 
         Args:
             image: RGB, (B, 3, H, W) in [0, 1], any size.
 
         Returns:
-            (B, 3, S, S), ImageNet mean and std.
+            (B, 3, S, S), normalized with ImageNet's mean and std.
         """
         if image.shape[-2:] != (self.input_size, self.input_size):
             image = self._resize(image).clamp(0, 1)
@@ -82,15 +83,17 @@ class Parser(nn.Module):
             image: RGB, (B, 3, H, W) in [0, 1], any size.
 
         Returns:
-            uint8 (B, S, S), values 0..11, S = `output_size`: the image's frame at the parser's
-            resolution.
+            uint8 (B, S, S), values 0..11, where S is `output_size`: the image's frame at the
+            parser's resolution.
 
         Raises:
-            ValueError: The network has another number of classes than the table.
+            ValueError: The network's number of classes differs from the table's.
         """
         logits = self.net.forward_main(self.preprocess(image))
         if logits.shape[1] != len(self.table):
-            raise ValueError(f"the net has {logits.shape[1]} classes, its table {len(self.table)}")
+            raise ValueError(
+                f"the net has {logits.shape[1]} classes, but its table has {len(self.table)}"
+            )
         size = (self.output_size, self.output_size)
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)

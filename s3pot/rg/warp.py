@@ -1,6 +1,6 @@
-"""The warp between a photo and its working image: the crop, and the way back.
+"""The warp between a photo and its working image, in both directions.
 
-Points in the photo frame name pixel centers by integers, as landmark detectors do. A working image
+In the photo frame, integer coordinates are pixel centers, as in landmark detectors. A working image
 of S pixels spans the quad: the center of its pixel i lies at (i + 0.5) / S of the quad's side.
 """
 
@@ -18,12 +18,12 @@ BILINEAR = Image.Resampling.BILINEAR
 
 
 def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Cut the working image out of a photo, or a mask out of one that belongs to it.
+    """Crop the working image from a photo, or the corresponding part of a mask of the photo.
 
     Args:
         photo: uint8 (H, W, 3), or a mask, bool (H, W) or uint8 (H, W) from 0 to 255, which is empty
             outside the photo.
-        alignment: Where the working image lies.
+        alignment: The position of the working image.
 
     Returns:
         uint8 (h, w, 3), bool (h, w) or uint8 (h, w), like ``photo``.
@@ -34,7 +34,7 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     _check_size(photo, alignment)
     if alignment.is_whole:
         return resized(photo, alignment.size)
-    # Keep what the crop needs of the photo, in whole cells of the reduced one.
+    # Keep the part of the photo that the crop needs, in whole pixels of the reduced photo.
     border = max(round(0.1 * alignment.side), 3)
     step = alignment.shrink
     limit = np.array(alignment.photo_size[::-1])
@@ -44,9 +44,9 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
     start = np.clip(np.floor(low / step).astype(int) * step, 0, limit - 1)
     stop = np.clip(np.ceil(high / step).astype(int) * step, start + 1, limit)
     image = to_pil(photo[start[1] : stop[1], start[0] : stop[0]])
-    quad = corners + 0.5 - start  # counted from the corner of a pixel
+    quad = corners + 0.5 - start  # relative to the corner of a pixel
     if step > 1:
-        # Release: divides the quad by the integer, half pixel included, which shifts the crop.
+        # Release: divides the quad by the integer with the half pixel, which shifts the crop.
         width = max(1, round(image.width / step))
         height = max(1, round(image.height / step))
         quad *= np.array([width, height]) / image.size
@@ -59,9 +59,9 @@ def crop(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
 
 
 def crop_labels(labels: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """Cut the class map of a working image out of that of a photo.
+    """Crop the class map of a working image from that of its photo.
 
-    Each pixel takes the class that covers most of it; outside the photo is class 0.
+    Each pixel takes the class that covers most of it; outside the photo it is class 0.
 
     Args:
         labels: uint8 (H, W).
@@ -85,13 +85,13 @@ def crop_labels(labels: np.ndarray, alignment: Alignment) -> np.ndarray:
 
 
 def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.ndarray]:
-    """Mirror an image where the quad leaves it, fading to a blur and then to the median color.
+    """Reflect an image where the quad leaves it, fading to a blur and then to the median color.
 
-    As in FFHQ, but the image's own pixels stay as they are.
+    This is done as in FFHQ, except that the image's own pixels stay unchanged.
 
     Args:
         image: RGB.
-        quad: Corners (4, 2), counted from the corner of a pixel.
+        quad: Corners (4, 2), relative to the corner of a pixel.
 
     Returns:
         The larger image, and the quad in it.
@@ -115,7 +115,7 @@ def _reflected(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, np.nd
 
 
 def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Find Pillow's ``PERSPECTIVE`` coefficients from a quad to an image.
+    """Compute Pillow's ``PERSPECTIVE`` coefficients from a quad to an image.
 
     Args:
         quad: Corners (4, 2) in the photo frame.
@@ -135,19 +135,19 @@ def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def to_photo(
     image: np.ndarray, alignment: Alignment, photo: np.ndarray | None = None, feather: float = 0.05
 ) -> np.ndarray:
-    """Bring a working image or mask back to the photo frame, at the photo's size.
+    """Warp a working image or mask back to the photo frame, at the photo's size.
 
     Args:
-        image: Image uint8 (h, w, 3) or mask bool (h, w); spans the quad at whatever size.
-        alignment: Where it came from.
-        photo: An image is laid over this uint8 (H, W, 3); None means over black.
+        image: Image uint8 (h, w, 3) or mask bool (h, w); it spans the quad at any size.
+        alignment: The position of the working image.
+        photo: Background for an image, uint8 (H, W, 3); None means black.
         feather: An image fades in over this share of its side; 0 gives a hard edge.
 
     Returns:
         uint8 (H, W, 3) or bool (H, W), like ``image``.
 
     Raises:
-        S3potError: The photo is of another size than the alignment's.
+        S3potError: The photo does not have the size for which the alignment was made.
     """
     if photo is not None:
         _check_size(photo, alignment)
@@ -183,6 +183,6 @@ def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
 
 
 def _distance_to_edge(count: int) -> np.ndarray:
-    """Distance of each of so many pixel centers in a row to the nearer end, in pixels."""
+    """Distance of each of ``count`` pixel centers in a row to the nearer end, in pixels."""
     index = np.arange(count)
     return np.minimum(index, index[::-1]) + 0.5

@@ -1,1 +1,1 @@
-"""Work over folders: items, records, prompts, suites."""
+"""Processing of whole folders: items, records, prompts, suites."""

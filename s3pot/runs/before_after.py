@@ -1,4 +1,4 @@
-"""What fitting an adapter to a face changed: fresh, general and fitted adapter side by side."""
+"""The effect of fitting an adapter to a face: fresh, general and fitted adapter side by side."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FITTED = "fitted"
 
 @dataclass(frozen=True)
 class AdapterResult:
-    """What an adapter makes of a face.
+    """The result of an adapter for a face.
 
     Attributes:
         adapter: ``FRESH``, ``GENERAL`` or ``FITTED``.
         loss: Total loss at the face's prompt points.
-        occluded_share: Of the region, in [0, 1].
-        occlusion_iou: Against the truth; None if there is none.
+        occluded_share: Share of the region, in [0, 1].
+        occlusion_iou: IoU with the ground truth; None if there is none.
     """
 
     adapter: str
@@ -35,7 +35,7 @@ class AdapterResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AdapterResult:
-        """The inverse of ``to_dict``."""
+        """Build a result from the values of ``to_dict``."""
         return cls(
             adapter=values["adapter"],
             loss=values["loss"],
@@ -44,7 +44,7 @@ class AdapterResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a record and for a row of a table."""
+        """Return plain values, for a record and for a row of a table."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class AdapterResult:
 
 
 def result_of(adapter: str, loss: float, masks: Masks, truth: FaceTruth | None) -> AdapterResult:
-    """Sum up the masks of an adapter; ``truth`` is what is truly occluded, or None."""
+    """Summarize the masks of an adapter; ``truth`` is the ground truth, or None."""
     occluded_pixels = int(masks.occlusion.sum())
     region_pixels = occluded_pixels + int(masks.face.sum())
     return AdapterResult(
@@ -65,10 +65,10 @@ def result_of(adapter: str, loss: float, masks: Masks, truth: FaceTruth | None) 
 
 
 def table(results: Sequence[AdapterResult]) -> str:
-    """Mean results of each adapter over all faces, as a Markdown table.
+    """Format the mean results of each adapter over all faces as a Markdown table.
 
-    The faces of a line are those that the adapter was tried on; the IoU is the mean over those with
-    a truth.
+    A row counts the faces that the adapter was applied to; its IoU is the mean over those with a
+    ground truth.
     """
     lines = [
         "| adapter | faces | loss | occluded share | occlusion IoU |",

@@ -1,6 +1,6 @@
-"""A data set is converted from one layout into another, image by image.
+"""Conversion of a data set from one layout to another, image by image.
 
-``records/`` of the output folder holds a record for each image that is done, and the summary.
+``records/`` in the output folder holds a record for each finished image, and the summary.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ DATASET_FILE = "dataset.json"
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What to do.
+    """The options of a conversion.
 
     Attributes:
         input_dir: Folder of the data set.
-        output_dir: Where it goes.
+        output_dir: Folder for the converted data set.
         source_format: One of ``formats.READERS``.
         target_format: One of ``formats.WRITERS``.
-        source: What has to be said of the data set besides.
-        as_polygons: COCO's polygons where they are exact, not run lengths.
-        overwrite: Also do images that are finished.
-        selection: Which images are done.
+        source: Further details of the data set.
+        as_polygons: Write COCO polygons instead of run lengths where they are exact.
+        overwrite: Also convert finished images again.
+        selection: Which images are converted.
         max_pixels: Larger images are refused.
     """
 
@@ -63,7 +63,7 @@ def convert_dataset(options: ConvertOptions) -> int:
     """Convert a data set.
 
     Returns:
-        How many images failed; each is named in the log.
+        The number of images that failed; each is named in the log.
 
     Raises:
         S3potError: The data set has another layout, holds no images, or all of them failed.
@@ -71,8 +71,8 @@ def convert_dataset(options: ConvertOptions) -> int:
     inside = options.output_dir.resolve()
     if inside == options.input_dir.resolve() or options.input_dir.resolve() in inside.parents:
         raise S3potError(
-            f"--output_dir {options.output_dir} lies in the data set {options.input_dir}; choose a "
-            "folder outside, or the two would mix."
+            f"--output_dir {options.output_dir} lies inside the data set {options.input_dir}; "
+            "choose a folder outside it, so that the two do not mix."
         )
     adapter = open_dataset(options.input_dir, options.source_format, options.source)
     writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
@@ -92,7 +92,7 @@ def convert_dataset(options: ConvertOptions) -> int:
 def read_item(
     adapter: DatasetAdapter, item: DatasetItem, max_pixels: int = MAX_PIXELS
 ) -> LabeledImage:
-    """Read an image's size and what is known of it.
+    """Read an image's size and its labels.
 
     Raises:
         S3potError: The image has a problem, or it or its labels cannot be read.
@@ -104,12 +104,12 @@ def read_item(
 
 
 class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
-    """Write each image and its labels in the other layout.
+    """Write each image and its labels in the target layout.
 
     Args:
-        options: What to do.
-        adapter: Where images come from.
-        writer: Where they go.
+        options: The options of the conversion.
+        adapter: Reads the source layout.
+        writer: Writes the target layout.
     """
 
     unit = "images"
@@ -197,7 +197,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
 
 
 def known_labels(labels: ItemLabels) -> list[str]:
-    """Name the kinds of labels that are known of an image."""
+    """List the kinds of labels that are known for an image."""
     kinds = {
         "occlusion": labels.occlusion,
         "visible_face": labels.visible_face,

@@ -1,4 +1,4 @@
-"""Something is done with each of some items, and the results stay in memory."""
+"""Applying a function to each of several items, with the results kept in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 
 def run_each(items: Mapping[str, Item], do: Callable[[Item], Value], unit: str) -> list[Value]:
-    """Do something with each of some items by name, and keep what comes out in memory.
+    """Apply a function to each of several named items, and keep the results in memory.
 
     Returns:
         The results of the items that did not fail, in order.

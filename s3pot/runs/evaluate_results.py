@@ -1,4 +1,4 @@
-"""Masks of a result folder are scored against the truth."""
+"""Scoring the masks of a result folder against the ground truth."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def evaluate_results(
     truth_policy: TruthPolicy | None = None,
     limit: int = 0,
 ) -> Evaluation:
-    """Score ``<stem>_occlusion.png`` of a result folder against the truth of a data folder.
+    """Score ``<stem>_occlusion.png`` of a result folder against the truth in a data folder.
 
     Args:
-        datapath: Faces with truth.
-        results: What inference or per-image training wrote for them.
-        meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for one in
+        datapath: Faces with ground truth.
+        results: Folder that inference or per-image training wrote for them.
+        meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for it in
             ``datapath``.
-        truth_policy: What of a truth counts; None for the default.
+        truth_policy: Which parts of a ground truth count; None for the default.
         limit: Only the first faces; 0 for all.
 
     Raises:
         S3potError: No face can be scored.
     """
     if not results.is_dir():
-        raise S3potError(f"--results {results} is no folder; run inference.py first")
+        raise S3potError(f"--results {results} is not a folder; run inference.py first")
     policy = truth_policy or TruthPolicy()
     kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]
@@ -82,7 +82,7 @@ def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
         lines = [json.loads(line) for line in read_bytes(path).splitlines() if line]
         return {Path(line["stem"]).name: _texts(line["kinds"]) for line in lines}
     except (BadFile, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise S3potError(f"{path} is no meta.jsonl of drawn faces ({error!r})") from error
+        raise S3potError(f"{path} is not a meta.jsonl of drawn faces ({error!r})") from error
 
 
 def _texts(values: Any) -> set[str]:
@@ -93,7 +93,7 @@ def _texts(values: Any) -> set[str]:
 
 @dataclass(frozen=True)
 class MaskInput:
-    """A face that is read; the prediction is bool (H, W)."""
+    """The data read for a face; the prediction is bool (H, W)."""
 
     name: str
     prediction: np.ndarray

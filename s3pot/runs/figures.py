@@ -1,4 +1,4 @@
-"""Figures of result folders: what a folder has data for is drawn, the rest is named."""
+"""Figures of result folders: those with enough data are drawn, the others are reported."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What to draw.
+    """The figures to draw.
 
     Attributes:
         results: Result folders.
-        output_dir: Where figures go.
-        faces: Names of the faces in rows; empty for the best, the median and the worst.
-        each: How many of these.
-        columns: Their pictures.
+        output_dir: Folder for the figures.
+        faces: Names of the faces that form the rows; empty for the best, the median and the worst.
+        each: How many of the best, the median and the worst faces.
+        columns: The pictures in each row.
         datapath: Data folder of the faces, for precision and recall.
         meta: ``meta.jsonl`` of drawn faces, for the kinds of occluders.
     """
@@ -58,13 +58,13 @@ class FigureOptions:
 
 
 def write_figures(options: FigureOptions) -> list[Path]:
-    """Draw what there is data for, as ``<output_dir>/<name>.png`` and ``.pdf``.
+    """Draw all figures that the data allows, as ``<output_dir>/<name>.png`` and ``.pdf``.
 
     Returns:
-        The figures, without the endings of their files.
+        The paths of the figures, without extension.
 
     Raises:
-        S3potError: A folder is no result folder, or nothing can be drawn.
+        S3potError: A folder is not a result folder, or nothing can be drawn.
     """
     if options.each < 1:
         raise S3potError(f"--each is {options.each}; at least one face is needed")
@@ -95,7 +95,7 @@ def write_figures(options: FigureOptions) -> list[Path]:
 
 
 def scored_faces(run: Run, kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
-    """The faces of a run that are truly occluded and scored."""
+    """Return the faces of a run that are truly occluded and have scores."""
     return [
         ScoredFace(
             name=name,
@@ -109,7 +109,7 @@ def scored_faces(run: Run, kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """The folders' names, or their paths where two have the same name."""
+    """Return the folders' names, or their paths if two have the same name."""
     names = [run.folder.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
@@ -127,21 +127,21 @@ def _with_scores(scored: Mapping[str, Sequence[ScoredFace]]) -> Mapping[str, Seq
     for folder, faces in scored.items():
         if not faces:
             raise S3potError(
-                f"{folder} has no scores; a truth beside the faces (generate_reference.py "
-                "--truth_dir) gives them"
+                f"{folder} has no scores; they need a ground truth beside the faces "
+                "(generate_reference.py --truth_dir)"
             )
     return scored
 
 
 def _with_kinds(faces: Sequence[ScoredFace]) -> Sequence[ScoredFace]:
     if not any(face.kinds for face in faces):
-        raise S3potError("the kinds of occluders are not known; give --meta META.JSONL")
+        raise S3potError("the kinds of occluders are not known; pass --meta META.JSONL")
     return faces
 
 
 def _precision_recall(options: FigureOptions, runs: Sequence[Run]) -> Figure:
     if options.datapath is None:
-        raise S3potError("it needs the truth; give --datapath")
+        raise S3potError("it needs the ground truth; pass --datapath")
     datapath = options.datapath
     curves = {
         label: precision_recall(read_logits(run, datapath))
@@ -154,7 +154,7 @@ def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
     """Read logits, region and truth of the faces of a run, one by one.
 
     Raises:
-        S3potError: No face of the run has logits and truth, or they do not fit.
+        S3potError: No face of the run has logits and ground truth, or they do not match.
     """
     found = False
     for files in faces_with_truth(datapath):
@@ -173,5 +173,5 @@ def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
         yield LogitFace(logits, truth.region & counted, truth.occlusion & counted)
     if not found:
         raise S3potError(
-            f"{run.folder} has no logits of a face with truth; run inference.py --save_logits"
+            f"{run.folder} has no logits of a scored face; run inference.py --save_logits"
         )

@@ -1,4 +1,4 @@
-"""What a command does with each item of a folder; ``folder_run`` runs it."""
+"""The interface of a command's work on each item of a folder; ``folder_run`` runs it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class Written:
-    """What ``FolderJob.write`` made.
+    """The result of ``FolderJob.write``.
 
     Attributes:
-        files: All files of the item, in the folder of its record, or the job's, or below.
-        content: Plain values for the record; a later run that finds the item finished gets them
-            from there.
+        files: All files of the item, in the folder of its record, or in that of the job, or below.
+        content: Plain values for the record, from which a later run that finds the item finished
+            reads them.
     """
 
     files: Sequence[Path] = ()
@@ -32,15 +32,15 @@ class Written:
 
 
 class FolderJob(ABC, Generic[Item, Input, Output]):
-    """What a command does with each item of a folder.
+    """The work of a command on each item of a folder.
 
     Attributes:
-        unit: What messages call the items.
+        unit: The name of the items in messages.
         batch_size: How many items ``compute`` takes at once.
-        workers: How many threads may run ``compute`` at once, each on batches of its own; with more
-            than one, what it gives may depend on its inputs alone.
-        files_folder: What the names of files in records are relative to; None for the folder of
-            the record.
+        workers: How many threads may run ``compute`` at once, each on its own batches; with more
+            than one, its results may depend only on its inputs.
+        files_folder: The folder to which the file names in records are relative; None for the
+            folder of the record.
     """
 
     unit = "faces"
@@ -50,19 +50,19 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
 
     @abstractmethod
     def name(self, item: Item) -> str:
-        """Say what messages call an item."""
+        """Return the name of an item in messages."""
 
     def record_path(self, item: Item) -> Path | None:
-        """Say where the record of an item goes; None keeps none, so no item is ever finished."""
+        """Return the path of an item's record; with None, no item ever counts as finished."""
         return None
 
     def provenance(self, item: Item) -> ItemProvenance:
-        """Say what an item is made from. Runs in a thread."""
+        """Return what an item is computed from. Runs in a thread."""
         return ItemProvenance()
 
     @abstractmethod
     def read(self, item: Item) -> Input:
-        """Read what an item needs. Runs in a thread, with no other call for the same item."""
+        """Read an item's inputs. Runs in a thread, never twice at once for the same item."""
 
     @abstractmethod
     def compute(self, inputs: Sequence[Input]) -> Sequence[Output]:
@@ -70,24 +70,24 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
 
     @abstractmethod
     def write(self, output: Output, provenance: ItemProvenance) -> Written:
-        """Write an item's files, but not its record. Runs in a thread, as ``read``.
+        """Write an item's files, but not its record. Runs in a thread, like ``read``.
 
-        ``provenance`` is for jobs whose items have parts with records of their own.
+        ``provenance`` is for jobs whose items have parts with their own records.
         """
 
     def summarize(self, outcome: Outcome) -> None:
-        """Write what belongs to all items together; also called when a run is interrupted."""
+        """Write the files that concern all items; also called when a run is interrupted."""
 
 
 @dataclass
 class Outcome:
-    """What came of a run so far.
+    """The state of a run so far.
 
     Attributes:
-        contents: ``Written.content`` of the items that are finished, in the items' order, whether
-            they were made now or before.
+        contents: ``Written.content`` of the finished items, in the items' order, whether they were
+            computed now or before.
         failures: In the items' order.
-        left_out: Names of the folder's items that were not to be done in this run.
+        left_out: Names of the folder's items that this run does not process.
     """
 
     contents: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +95,6 @@ class Outcome:
     left_out: frozenset[str] = frozenset()
 
     def require_some(self, unit: str) -> None:
-        """Raise an S3potError if all items failed; ``unit`` is what it calls them."""
+        """Raise an S3potError if all items failed; ``unit`` is their name in its message."""
         if self.failures and not self.contents:
-            raise S3potError(f"none of the {len(self.failures)} {unit} could be done")
+            raise S3potError(f"none of the {len(self.failures)} {unit} could be processed")

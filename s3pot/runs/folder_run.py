@@ -1,14 +1,15 @@
 """One runner for all commands that work through a folder.
 
-A command is a ``FolderJob`` (``folder_job``) of three functions, and ``run_folder`` runs it:
+A command is a ``FolderJob`` (``folder_job``) with three functions, and ``run_folder`` runs it:
 
-    read     one item's files             in threads, ahead of the computing
+        read     one item's files             in threads, ahead of the computation
     compute  a batch of items             here, or in as many threads as the job allows
-    write    one item's files             in threads, behind the computing
+        write    one item's files             in threads, after the computation
 
-What commands share is here and nowhere else: an item that fails is named and counted, and the rest
-is done; finished items are known again (``records``); several processes share the items
-(``shard``); progress; results in the order of the items whichever thread was first.
+Everything that the commands have in common is implemented here and nowhere else: an item that fails
+is reported and counted, and the rest is processed; finished items are recognized (``records``);
+several processes divide the items (``shard``); progress; and results in the order of the items,
+whichever thread finishes first.
 """
 
 from __future__ import annotations
@@ -38,24 +39,24 @@ logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-# Threads that read, and as many that write: decoders and zlib let others run, and a GPU computes
-# faster than two of them can decode images of 1024 pixels.
+# Number of reader threads, and of writer threads: decoders and zlib release the GIL, and a GPU
+# computes faster than two threads can decode images of 1024 pixels.
 THREADS = max(2, min(4, (os.cpu_count() or 1) // 4))
-AHEAD = THREADS  # items beyond a batch that may be read, and that may wait to be written
+AHEAD = THREADS  # items that may be read beyond a batch, and items that may wait to be written
 
-# What may be wrong with a single item: its files, too little memory, numbers that fit nowhere.
-# Errors of other types are mistakes in the program and end the run.
+# Errors that a single item may cause: its files, too little memory, values that do not fit. Errors
+# of other types are bugs in the program and end the run.
 ITEM_ERRORS = (
     S3potError,
     OSError,
-    ValueError,  # UnicodeError too
+    ValueError,  # includes UnicodeError
     ArithmeticError,
     EOFError,
     MemoryError,
-    RuntimeError,  # of PyTorch, memory of a GPU too
+    RuntimeError,  # of PyTorch, including out of GPU memory
     cv2.error,
 )
-# What is wrong with all items alike.
+# Errors that affect all items alike.
 FATAL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -69,22 +70,22 @@ def run_folder(
     progress: bool = True,
     log_failures: bool = True,
 ) -> Outcome:
-    """Do all items, or this process's share of them.
+    """Process all items, or this process's share of them.
 
     Args:
-        job: What to do.
-        items: What to do it with.
-        keep_finished: Leave items alone that are finished and would come out the same.
-        shard: The share of this process. Only a run of all items is summarized: a last call
+        job: The work to do on each item.
+        items: The items.
+        keep_finished: Skip items that are finished and would give the same result again.
+        shard: The share of this process. Only a run of all items is summarized: a final call
             without a shard finds the others finished.
-        left_out: Items of the folder that are not to be done now; the summary keeps what is known
-            of them.
+        left_out: Items of the folder that are not processed now; the summary keeps what is known
+            about them.
         progress: Show a progress bar.
-        log_failures: Name failures in the log; if not, the caller says something about them.
+        log_failures: Log failures; if not, the caller reports them.
 
     Raises:
-        OSError: There is no space left to write to.
-        KeyboardInterrupt: After what was computed is written.
+        OSError: There is no space left on the disk.
+        KeyboardInterrupt: After everything that was computed is written.
     """
     shard = shard or Shard()
     run = _Run(job, shard.of(items), keep_finished, log_failures)
@@ -98,7 +99,7 @@ def run_folder(
             job.summarize(outcome)
     if not shard.is_whole:
         logger.info(
-            "part %d of %d is done; when all are, the same command without parts sums them up",
+            "part %d of %d is done; when all are, the same command without parts summarizes them",
             shard.index,
             shard.count,
         )
@@ -106,10 +107,10 @@ def run_folder(
 
 
 def finished_content(job: FolderJob[Item, Any, Any], item: Item) -> dict[str, Any] | None:
-    """Give the ``Written.content`` of an item that is finished; None if it is not."""
+    """Return the ``Written.content`` of a finished item; None if it is not finished."""
     try:
         return _finished(job, item, job.provenance(item))
-    except ITEM_ERRORS:  # the run says so
+    except ITEM_ERRORS:  # the run reports it
         return None
 
 
@@ -121,20 +122,20 @@ def _finished(
 
 
 def describe(error: BaseException) -> str:
-    """Say what went wrong with an item; errors that are not ours are named by their type."""
+    """Describe the error of an item; errors that are not ours are named by their type."""
     if isinstance(error, (S3potError, OSError)):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether an error will meet all other items too."""
+    """Whether an error will affect all other items too."""
     return isinstance(error, OSError) and error.errno in FATAL_ERRNOS
 
 
 @dataclass(frozen=True)
 class _Read(Generic[Input]):
-    """An item that is read: what it is made from, and its input, or what a finished one holds."""
+    """An item that was read: its provenance, and its input or, if finished, its content."""
 
     provenance: ItemProvenance
     input: Input | None = None
@@ -142,7 +143,7 @@ class _Read(Generic[Input]):
 
 
 class _Run(Generic[Item, Input, Output]):
-    """One run; see ``run_folder``. Positions count the run's own items."""
+    """One run; see ``run_folder``. Positions refer to the run's own items."""
 
     def __init__(
         self,
@@ -163,7 +164,7 @@ class _Run(Generic[Item, Input, Output]):
         self.writing: deque[tuple[int, Future[dict[str, Any]]]] = deque()
 
     def outcome(self) -> Outcome:
-        """Bring what is done into the order of the items."""
+        """Collect the results in the order of the items."""
         return Outcome(
             contents=[self.contents[position] for position in sorted(self.contents)],
             failures=[self.failures[position] for position in sorted(self.failures)],
@@ -178,7 +179,7 @@ class _Run(Generic[Item, Input, Output]):
             try:
                 with self._computers() as computers:
                     self._compute_all(readers, computers, writers)
-            finally:  # what is computed gets written, whatever happened
+            finally:  # computed items are written in any case
                 while self.writing:
                     self._collect_oldest()
 
@@ -188,7 +189,7 @@ class _Run(Generic[Item, Input, Output]):
         computers: ThreadPoolExecutor | None,
         writers: ThreadPoolExecutor,
     ) -> None:
-        """Compute batches as they are read; without ``computers`` in this thread."""
+        """Compute batches as they are read; in this thread if there are no ``computers``."""
         try:
             for batch in self._batches(readers):
                 if computers is None:
@@ -199,7 +200,7 @@ class _Run(Generic[Item, Input, Output]):
                     self._collect_computed(writers)
             while self.computing:
                 self._collect_computed(writers)
-        finally:  # after an interrupt: what is in work is finished, the rest is not begun
+        finally:  # after an interrupt: running work is finished, the rest is not started
             for future in list(self.computing):
                 if future.cancel():
                     del self.computing[future]
@@ -208,7 +209,7 @@ class _Run(Generic[Item, Input, Output]):
 
     @contextmanager
     def _computers(self) -> Iterator[ThreadPoolExecutor | None]:
-        """Give the threads that compute; None where the main one does."""
+        """Provide the threads that compute; None if the main thread does."""
         if self.workers == 1:
             yield None
             return
@@ -216,7 +217,7 @@ class _Run(Generic[Item, Input, Output]):
             yield pool
 
     def _batches(self, readers: ThreadPoolExecutor) -> Iterator[list[tuple[int, _Read[Input]]]]:
-        """Give the items that are not finished, with what was read, some at a time."""
+        """Yield batches of unfinished items with their inputs."""
         batch: list[tuple[int, _Read[Input]]] = []
         for position, entry in self._read_ahead(readers):
             if entry.finished is not None:
@@ -230,7 +231,7 @@ class _Run(Generic[Item, Input, Output]):
             yield batch
 
     def _read_ahead(self, readers: ThreadPoolExecutor) -> Iterator[tuple[int, _Read[Input]]]:
-        """Read items in threads and give them in order; those that fail are left out."""
+        """Read items in threads and yield them in order; those that fail are left out."""
         ahead = AHEAD + self.job.batch_size
         reading: deque[Future[_Read[Input]]] = deque()
         for position in range(len(self.items) + ahead):
@@ -251,18 +252,18 @@ class _Run(Generic[Item, Input, Output]):
         return _Read(provenance, input=self.job.read(item))
 
     def _compute(self, batch: Sequence[tuple[int, _Read[Input]]]) -> list[Output | BaseException]:
-        """Compute a batch; an item that fails has its error in place of an output."""
+        """Compute a batch; an item that fails gets its error in place of an output."""
         inputs: list[Any] = [entry.input for _, entry in batch]
         try:
             return list(self.job.compute(inputs))
         except ITEM_ERRORS as error:
             if len(batch) == 1 or is_fatal(error):
                 return [error for _ in batch]
-        # Find out which one it was.
+        # Find out which item caused the error.
         return [output for single in batch for output in self._compute([single])]
 
     def _collect_computed(self, writers: ThreadPoolExecutor) -> None:
-        """Wait until a batch is computed, and hand over all that are."""
+        """Wait until a batch is computed, and pass all computed ones to the writers."""
         done, _ = wait(self.computing, return_when=FIRST_COMPLETED)
         for future in done:
             self._hand_over(self.computing.pop(future), future.result(), writers)
@@ -273,7 +274,7 @@ class _Run(Generic[Item, Input, Output]):
         outputs: Sequence[Output | BaseException],
         writers: ThreadPoolExecutor,
     ) -> None:
-        """Let what was computed be written."""
+        """Pass computed items to the writers."""
         for (position, entry), output in zip(batch, outputs):
             if isinstance(output, BaseException):
                 self._fail(position, "compute", output)
@@ -292,7 +293,7 @@ class _Run(Generic[Item, Input, Output]):
         return written.content
 
     def _collect_oldest(self) -> None:
-        """Wait for the item that has been in writing longest."""
+        """Wait for the item whose writing started first."""
         position, future = self.writing.popleft()
         content = self._result_of(position, "write", future)
         if content is not None:
@@ -311,7 +312,7 @@ class _Run(Generic[Item, Input, Output]):
         self.bar.update()
 
     def _fail(self, position: int, stage: str, error: BaseException) -> None:
-        """Name and count an item that failed; raise what all others will meet too."""
+        """Report and count a failed item; raise errors that will affect all other items too."""
         if is_fatal(error):
             raise error
         failure = Failure(self.job.name(self.items[position]), stage, describe(error))
@@ -323,7 +324,7 @@ class _Run(Generic[Item, Input, Output]):
 
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Give some threads; at the end what has not begun is given up."""
+    """Provide threads; at the end, work that has not started is canceled."""
     pool = ThreadPoolExecutor(count)
     try:
         yield pool

@@ -1,4 +1,7 @@
-"""Clean references, parsings and alignments of every photo in a folder (RG, paper section 3.1)."""
+"""Reference generation for every photo in a folder: alignment, parsing and clean reference.
+
+This is RG (paper section 3.1).
+"""
 
 from __future__ import annotations
 
@@ -53,18 +56,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReferenceOptions:
-    """What to do.
+    """The options of reference generation.
 
     Attributes:
-        input_dir: Photos, also in sub-folders, or one photo.
-        output_dir: Where the folder contract goes.
+        input_dir: A folder of photos, including its sub-folders, or one photo.
+        output_dir: Folder for the files of the folder contract.
         truth_dir: Holds masks ``<stem>_occlusion.png`` or ``<stem>.png`` or LabelMe files
             ``<stem>.json``, ``<stem>_visible_face.png``, ``<stem>_ignore.png``,
-            ``<stem>_true_parsing.npy`` and ``<stem>_clean.png``, as far as they are known; None if
-            nothing is known.
-        all_faces: Every face of a photo instead of the largest.
-        overwrite: Also do photos that are finished.
-        selection: Which items are done.
+            ``<stem>_true_parsing.npy`` and ``<stem>_clean.png``, as far as they exist; None if
+            there is no ground truth.
+        all_faces: Process every face of a photo instead of only the largest.
+        overwrite: Also process finished photos again.
+        selection: Which items are processed.
     """
 
     input_dir: Path
@@ -76,18 +79,18 @@ class ReferenceOptions:
 
 
 def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
-    """Do every photo that is not finished.
+    """Process every photo that is not finished.
 
     Returns:
-        How many failed; each is named in the log.
+        The number of photos that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: no photos, or missing weights.
+        S3potError: Nothing can be done: there are no photos, or weights are missing.
     """
     photos = find_photos(options.input_dir, options.output_dir)
     if options.truth_dir is not None and not options.truth_dir.is_dir():
         raise S3potError(
-            f"--truth_dir {options.truth_dir} is no folder; give the folder that holds "
+            f"--truth_dir {options.truth_dir} is not a folder; give the folder that holds "
             "<stem>_occlusion.png, <stem>.json or <stem>_visible_face.png, or leave the option out"
         )
     job = ReferenceJob(config, options, photos)
@@ -104,12 +107,12 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
 
 @dataclass(frozen=True)
 class PhotoInput:
-    """A photo that is read.
+    """The data read for a photo.
 
     Attributes:
-        photo: Where it came from.
+        photo: The photo.
         pixels: uint8 (H, W, 3), RGB, upright.
-        truths: What is known of it, by the endings of the folder contract: masks, bool (H, W), the
+        truths: Its ground truth, by the endings of the folder contract: masks, bool (H, W), the
             true class map, uint8 (H, W), and the true clean face, uint8 (H, W, 3).
     """
 
@@ -120,12 +123,12 @@ class PhotoInput:
 
 @dataclass(frozen=True)
 class PlacedFace:
-    """A face with its reference, and where it lies in the photo.
+    """A face with its reference, and its position in the photo.
 
     Attributes:
-        face: What RG made.
-        alignment: The way back to the photo.
-        quality: "ok", or "doubtful: " and why.
+        face: The result of RG.
+        alignment: The transform back to the photo.
+        quality: "ok", or "doubtful: " followed by the reasons.
     """
 
     face: AlignedFace
@@ -142,15 +145,15 @@ class PhotoOutput:
 
 
 class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
-    """Make the folder contract's files of each photo.
+    """Produce the files of the folder contract for each photo.
 
-    Several faces of one photo are one item, which the record of the first face closes.
+    Several faces of one photo are one item, which the record of the first face completes.
 
     Args:
         config: Models and settings.
         options: What to do.
         photos: All photos of the folder.
-        judged_later: Whether the faces are segmented next, and their quality told then.
+        judged_later: Whether the faces are segmented next, and their quality is judged then.
     """
 
     unit = "photos"
@@ -181,7 +184,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         self.limits = quality_limits(config)
         self.looked_for_face = config.align.mode != "never"
         if options.truth_dir is not None:
-            truth = config.truth  # but the rule for glasses, which only scores follow
+            truth = config.truth  # except the rule for glasses, which only affects scores
             self.settings["truth"] = {"labels": truth.labels, "ignore": truth.ignore}
         use_determinism(config.run.deterministic)
         device = pick_device(config.run.device, local_rank())
@@ -207,7 +210,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
             **self._further_truths(item),
         }
         settings = self.settings
-        if self.options.all_faces:  # a photo that comes later may take a further face's name
+        if self.options.all_faces:  # a photo added later may take the name of a further face
             settings = {**settings, "rivals": self.photos.rivals(item)}
         return ItemProvenance(hash_inputs(paths), self.models, settings)
 
@@ -217,11 +220,11 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         pixels = read_rgb(item.path, self.max_pixels)
         truths = self._read_truths(item, pixels.shape)
         if self.options.truth_dir is not None and not truths:
-            logger.warning("%s: no truth in %s", item.name, self.options.truth_dir)
+            logger.warning("%s: no ground truth in %s", item.name, self.options.truth_dir)
         return PhotoInput(item, pixels, truths)
 
     def _read_truths(self, item: Photo, size: Sequence[int]) -> dict[str, np.ndarray]:
-        """Read what is known of a photo of this height and width, see ``PhotoInput.truths``."""
+        """Read the ground truth of a photo of this height and width, see ``PhotoInput.truths``."""
         truths: dict[str, np.ndarray] = {}
         truth_path = self._truth_path(item)
         if truth_path is not None:
@@ -255,7 +258,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         return faces
 
     def _quality(self, face: AlignedFace, alignment: Alignment) -> str:
-        """Judge a face by its alignment and region; SAM is not asked yet."""
+        """Judge a face by its alignment and region; SAM has not run yet."""
         evidence = Evidence(face, alignment=alignment, looked_for_face=self.looked_for_face)
         return judge(evidence, self.limits, quiet=self.judged_later)
 
@@ -271,7 +274,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         return Written(files, content=_record(output.input, first))
 
     def _write_face(self, entry: PhotoInput, placed: PlacedFace) -> list[Path]:
-        """Write a face's files but its record."""
+        """Write a face's files, except its record."""
         face = placed.face
         files = output_files(self.output_dir, face.name)
         pictures = {files.raw: face.image, files.reference: face.reference}
@@ -297,19 +300,19 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         logger.info("%d of %d photos are in %s", done, total, self.output_dir)
 
     def _truth_path(self, photo: Photo) -> Path | None:
-        """Find the truth of a photo; None if none is known."""
+        """Find the ground truth of a photo; None if there is none."""
         if self.options.truth_dir is None:
             return None
         return find_truth(self.options.truth_dir, photo.name, photo.path)
 
     def _further_truths(self, photo: Photo) -> Mapping[str, Path]:
-        """Find what else is known of a photo, by the endings of the folder contract."""
+        """Find a photo's other ground truths, by the endings of the folder contract."""
         if self.options.truth_dir is None:
             return {}
         return find_further_truths(self.options.truth_dir, photo.name)
 
     def _clean_path(self, photo: Photo) -> Path | None:
-        """Find the true clean face of a photo; None if none is known."""
+        """Find the true clean face of a photo; None if there is none."""
         if self.options.truth_dir is None:
             return None
         path = self.options.truth_dir / f"{photo.name}{CLEAN}"
@@ -317,17 +320,17 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
 
 def cropped_truths(truths: Mapping[str, np.ndarray], alignment: Alignment) -> dict[str, np.ndarray]:
-    """Cut out what is known of a face.
+    """Crop the ground truth of a face from that of its photo.
 
-    A mask of the visible face says nothing of what lies outside the photo, so with one these
-    pixels are not counted.
+    A mask of the visible face says nothing about pixels outside the photo, so if there is one,
+    these pixels are not counted.
 
     Args:
-        truths: Of the photo, see ``PhotoInput.truths``.
-        alignment: Where the face lies in it.
+        truths: The ground truth of the photo, see ``PhotoInput.truths``.
+        alignment: The position of the face in it.
 
     Returns:
-        The same of the working image, by the same endings.
+        The ground truth of the working image, by the same endings.
     """
     cropped: dict[str, np.ndarray] = {}
     for ending, truth in truths.items():
@@ -346,13 +349,13 @@ def _labels_of_size(path: Path, size: Sequence[int]) -> np.ndarray:
     """Read the true class map of a photo of this height and width.
 
     Raises:
-        S3potError: It is damaged or of another size.
+        S3potError: The map is damaged or has another size.
     """
     labels = load_labels(path)
     if labels.shape != tuple(size[:2]):
         raise S3potError(
             f"{path} is {labels.shape[1]} x {labels.shape[0]}, but its photo is {size[1]} x "
-            f"{size[0]}; a true class map has the size of its photo."
+            f"{size[0]}; a true class map must have the size of its photo."
         )
     return labels
 

@@ -1,4 +1,4 @@
-"""Every face of a folder is segmented with one trained adapter."""
+"""Inference: every face of a folder is segmented with one trained adapter."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from s3pot.types import Prediction, Prompts
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """What to do.
+    """The options of inference.
 
     Attributes:
-        datapath: Folder contract.
-        output_dir: Where results go.
-        checkpoint: Trained adapter; None takes the mini set's own.
-        results: What is written beside the masks.
-        overwrite: Also do faces that are finished.
-        selection: Which items are done.
+        datapath: Folder of faces in the folder contract.
+        output_dir: Folder for the results.
+        checkpoint: Trained adapter; None uses that of the mini set.
+        results: What is written besides the masks.
+        overwrite: Also process finished faces again.
+        selection: Which items are processed.
     """
 
     datapath: Path
@@ -50,10 +50,10 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
     """Segment every face that is not finished.
 
     Returns:
-        How many failed; each is named in the log.
+        The number of faces that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: no faces, or missing weights.
+        S3potError: Nothing can be done: there are no faces, or weights are missing.
     """
     faces = find_faces(options.datapath)
     job = build_inference_job(config, options)
@@ -72,9 +72,9 @@ def build_inference_job(config: Config, options: InferenceOptions) -> InferenceJ
     """Load SAM and the adapter.
 
     Raises:
-        S3potError: Missing weights, or an adapter that does not fit.
+        S3potError: Weights are missing, or the adapter does not fit.
     """
-    weights_path(config, "sam")  # a missing SAM is the first to be named
+    weights_path(config, "sam")  # so that a missing SAM is reported first
     checkpoint = options.checkpoint or weights_path(config, "adapter")
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     return InferenceJob(
@@ -92,13 +92,13 @@ class InferenceJob(SegmentFaces):
     """Segment faces with one trained adapter; see ``SegmentFaces``.
 
     Args:
-        store: Where prompts come from.
+        store: Provides the prompts.
         adapter: The trained adapter, on SAM's device.
         adapter_sha256: Hash of its file.
-        output_dir: Where results go.
-        options: What is written beside the masks.
-        quality: When a result is called doubtful.
-        truth: What of a truth counts.
+        output_dir: Folder for the results.
+        options: What is written besides the masks.
+        quality: When a result is marked doubtful.
+        truth: Which parts of a ground truth count.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From faces on disk to prompts: each face goes through frozen SAM once, for all commands."""
+"""Prompts of faces on disk: each face goes through the frozen SAM once, for all commands."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from s3pot.types import AlignedFace, Prompts, SamInputs
 
 logger = logging.getLogger(__name__)
 
-# Prompts that other code made are not reused: whoever changes a rule sees what it does.
+# Prompts computed by other code are not reused, so a changed rule takes effect at once.
 CODE_OF_PROMPTS = ("pipeline.py", "fe.py", "ps", "sam", "grid.py", "labels.py", "data")
 
-# Prompts that were kept, or what they are computed from.
+# Cached prompts, or the data they are computed from.
 PromptSource = Union[Prompts, SamInputs]
 
 
 class PromptStore:
-    """Prompts of faces, computed when missing and kept as ``cache.mode`` says.
+    """Prompts of faces, computed if they are missing and cached according to ``cache.mode``.
 
     ``find``, ``read`` and ``keep`` may run in threads.
 
     Args:
-        segmenter: Computes them.
-        config: Says whether they are kept, and is part of what they are known by.
-        datapath: Data folder, beside which the disk cache lies; None keeps nothing on disk.
+        segmenter: Computes the prompts.
+        config: Says whether they are cached, and is part of their cache key.
+        datapath: Data folder that the disk cache belongs to; None caches nothing on disk.
 
     Attributes:
         sam_sha256: Hash of SAM's weights.
-        settings: All that prompts depend on besides the face's files.
-        batch_size: How many faces are computed at once. A CPU gains nothing by more than one.
+        settings: Everything that prompts depend on besides the face's files.
+        batch_size: How many faces are computed at once. A CPU gains nothing from more than one.
         workers: How many threads may compute at once, see ``side_by_side``.
     """
 
@@ -65,13 +65,13 @@ class PromptStore:
         }
         self.batch_size = 1
         if segmenter.device.type != "cpu":
-            self.batch_size = max(1, config.sam.batch // 2)  # an image and a reference each
+            self.batch_size = max(1, config.sam.batch // 2)  # each has an image and a reference
         self.workers = side_by_side(segmenter.device, segmenter.sam.grid.size)
         self._disk: FeatureCache | None = None
         self._disk_refuses = False
         if config.cache.mode == "disk" and datapath is not None:
             self._disk = FeatureCache(cache_folder(datapath), int(config.cache.max_gb * 2**30))
-        self._room: float = 0  # bytes that prompts in memory may still take
+        self._room: float = 0  # bytes still available for prompts in memory
         if self._disk is None and config.cache.mode != "off":
             self._room = math.inf
         self._room_without_disk = config.cache.memory_gb * 2**30
@@ -80,19 +80,19 @@ class PromptStore:
         self._writing = threading.Lock()
 
     def get(self, face: FaceFiles, oracle: bool = False) -> Prompts:
-        """Give the prompts of one face, on SAM's device.
+        """Return the prompts of one face, on SAM's device.
 
         Args:
             face: Its files.
-            oracle: Take the true clean face as the reference.
+            oracle: Use the true clean face as the reference.
 
         Raises:
-            S3potError: A file is missing, damaged or does not fit the others.
+            S3potError: A file is missing, damaged or does not match the others.
         """
         return self.load(face, oracle).to(self.segmenter.device)
 
     def load(self, face: FaceFiles, oracle: bool = False) -> Prompts:
-        """Give the prompts of one face, on the CPU; see ``get``."""
+        """Return the prompts of one face, on the CPU; see ``get``."""
         source = self.read(face, oracle)
         if isinstance(source, Prompts):
             return source
@@ -101,7 +101,7 @@ class PromptStore:
         return prompts
 
     def read(self, face: FaceFiles, oracle: bool = False) -> PromptSource:
-        """Read the kept prompts of a face, on the CPU, or else its files; see ``get``."""
+        """Read the cached prompts of a face, on the CPU, or else its files; see ``get``."""
         prompts = self.find(face, oracle)
         if prompts is not None:
             return prompts
@@ -112,7 +112,7 @@ class PromptStore:
         return load_aligned_face(face, oracle)
 
     def find(self, face: FaceFiles, oracle: bool = False) -> Prompts | None:
-        """Read the kept prompts of a face, on the CPU; None if there are none."""
+        """Read the cached prompts of a face, on the CPU; None if there are none."""
         key = self._key(face, oracle)
         prompts = self._memory.get(key)
         if prompts is not None:
@@ -123,14 +123,14 @@ class PromptStore:
         return None
 
     def _fits_sam(self, prompts: Prompts) -> bool:
-        """Whether prompts have this SAM's sizes: their key says so, but a stranger's may lie."""
+        """Whether prompts have this SAM's sizes: the key implies it, but a forged entry may lie."""
         grid = self.segmenter.sam.grid
         channels = self.segmenter.sam.sam.prompt_encoder.embed_dim
         embedding_fits = prompts.image_embedding.shape == (channels, grid.side, grid.side)
         return embedding_fits and prompts.region_sam.shape == (grid.size, grid.size)
 
     def compute(self, sources: Sequence[PromptSource]) -> list[Prompts]:
-        """Give prompts on SAM's device; those that were not kept are computed in one batch."""
+        """Return prompts on SAM's device; those not cached are computed in one batch."""
         inputs = [source for source in sources if isinstance(source, SamInputs)]
         computed = iter(self.segmenter.select_prompts(inputs) if inputs else [])
         return [
@@ -139,9 +139,10 @@ class PromptStore:
         ]
 
     def keep(self, face: FaceFiles, prompts: Prompts, oracle: bool = False) -> None:
-        """Keep the prompts of a face, if ``cache.mode`` says so.
+        """Cache the prompts of a face, if ``cache.mode`` says so.
 
-        If the disk takes no more, they are kept in memory from then on, up to ``cache.memory_gb``.
+        If the disk cannot be written, they are kept in memory from then on, up to
+        ``cache.memory_gb``.
         """
         key = self._key(face, oracle)
         with self._writing:
@@ -162,10 +163,10 @@ class PromptStore:
                 self._memory[key] = prompts.to("cpu")
 
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
-        """Compute and keep what is missing.
+        """Compute and cache what is missing.
 
         Args:
-            faces: Any number.
+            faces: The faces.
             quiet: Show no progress.
         """
         outcome = run_folder(_FillJob(self), faces, progress=not quiet, log_failures=False)
@@ -173,7 +174,7 @@ class PromptStore:
         return Filled(points, outcome.failures)
 
     def _key(self, face: FaceFiles, oracle: bool) -> str:
-        """Name an entry of the cache; the files are hashed once a run."""
+        """Return the key of a cache entry; the files are hashed once per run."""
         if (face, oracle) not in self._keys:
             self._keys[face, oracle] = entry_key(face, oracle, self.settings)
         return self._keys[face, oracle]
@@ -181,7 +182,7 @@ class PromptStore:
 
 @dataclass(frozen=True)
 class Filled:
-    """What came of ``PromptStore.fill``.
+    """The result of ``PromptStore.fill``.
 
     Attributes:
         points: Number of prompt points of each face that did not fail.
@@ -194,7 +195,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class _Source:
-    """A face that is read."""
+    """The data read for a face."""
 
     face: FaceFiles
     source: PromptSource
@@ -202,7 +203,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Computed:
-    """A face with its prompts; those that were not kept are new."""
+    """A face with its prompts; those that were not cached are new."""
 
     face: FaceFiles
     prompts: Prompts

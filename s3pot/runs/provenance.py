@@ -1,4 +1,4 @@
-"""Where numbers come from: the commit of the code, the config, the hashes of the weights."""
+"""The provenance of numbers: the commit of the code, the config and the hashes of the weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def provenance_of(config: Config, weights: Mapping[str, str]) -> Provenance:
     """Describe a run.
 
     Args:
-        config: Of the run.
+        config: The config of the run.
         weights: Model → SHA-256 of its file.
     """
     hashes = [f"{model} {sha256[:HASH_DIGITS]}" for model, sha256 in sorted(weights.items())]
@@ -41,7 +41,7 @@ def provenance_of(config: Config, weights: Mapping[str, str]) -> Provenance:
 
 
 def provenance_of_results(results: Path) -> Provenance:
-    """Read where a result folder comes from, as far as it says: not which code made it."""
+    """Read the provenance of a result folder, as far as recorded: it does not name the code."""
     path = results / "config.yaml"
     if not path.is_file():
         return Provenance()
@@ -54,13 +54,13 @@ def provenance_of_results(results: Path) -> Provenance:
             if key.startswith("sha256_") and {row[key] for row in rows} == {value}
         }
     except (S3potError, LookupError, TypeError, AttributeError) as error:
-        logger.warning("the table does not say where %s comes from: %s", results, error)
+        logger.warning("the table does not state the provenance of %s: %s", results, error)
         return Provenance()
     return replace(provenance_of(config, weights), commit="", version="")
 
 
 def config_hash(config: Config) -> str:
-    """A short hash of all values that numbers may depend on: the machine's are left out."""
+    """Hash all values that results may depend on, briefly; those of the machine are left out."""
     values = config_to_dict(config)
     del values["cache"]
     del values["run"]
@@ -69,7 +69,7 @@ def config_hash(config: Config) -> str:
 
 
 def code_commit(root: Path = ROOT) -> str | None:
-    """Give the commit of a checkout, with ``+`` if files differ from it; None elsewhere."""
+    """Return a checkout's commit, with ``+`` if files differ from it; elsewhere None."""
     if not (root / ".git").exists():
         return None
     commit = _git(root, "rev-parse", f"--short={HASH_DIGITS}", "HEAD")
@@ -80,7 +80,7 @@ def code_commit(root: Path = ROOT) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says; None where it is missing or refuses."""
+    """Return git's output; None if git is missing or fails."""
     try:
         answer = subprocess.run(
             ["git", "-C", str(root), *arguments],

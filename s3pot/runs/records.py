@@ -1,8 +1,8 @@
-"""What an item was made from, and the record that closes it.
+"""The provenance of an item, and the record that completes it.
 
-An item is finished by a JSON record, written last. It names all of the item's files with their
-hashes, and says what they were made from. An item is left alone in a later run if its record is
-there, its files are as they were, and it would be made from the same again.
+An item is completed by a JSON record, written last. It lists all of the item's files with their
+hashes, and what they were computed from. A later run skips an item if its record exists, its files
+are unchanged, and it would be computed from the same inputs again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 from s3pot.io import file_sha256, leads_outside, read_json, write_json
 from s3pot.types import S3potError
 
-DIGEST = "sha256_of_record"  # key of the hash of all the others
+DIGEST = "sha256_of_record"  # key of the hash of all other values
 
 
 @dataclass(frozen=True)
 class ItemProvenance:
-    """All that decides what an item looks like, as plain values.
+    """Everything that determines an item's result, as plain values.
 
     Attributes:
-        inputs: SHA-256 of the files it is made from, by what they are (``image``, ``parsing``);
-            empty where there is no such file.
+        inputs: SHA-256 of the files it is computed from, by role (``image``, ``parsing``); empty if
+            there is no such file.
         models: SHA-256 of the weights, by model.
-        settings: The config values and options that matter.
+        settings: The config values and options that affect the result.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -36,13 +36,13 @@ class ItemProvenance:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values, as they come back from JSON."""
+        """Return plain values, in the form in which JSON returns them."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return values
 
 
 def hash_inputs(paths: Mapping[str, Path | None]) -> dict[str, str]:
-    """Hash input files; an empty text stands for one that is not there."""
+    """Hash input files; an empty string stands for a missing file."""
     return {
         role: file_sha256(path) if path is not None and path.is_file() else ""
         for role, path in paths.items()
@@ -72,14 +72,14 @@ def write_record(
     content: Mapping[str, Any],
     folder: Path | None = None,
 ) -> None:
-    """Close an item: all of its files are there and whole.
+    """Complete an item, all of whose files have been written.
 
     Args:
         record: JSON file to write.
-        provenance: What the item was made from.
+        provenance: What the item was computed from.
         files: Its other files, in ``folder`` or below.
-        content: Plain values that are kept besides; not called as the record's own keys.
-        folder: What the files' names are relative to; None for the record's folder.
+        content: Further plain values to keep; their keys must not be those of the record itself.
+        folder: The folder to which the files' names are relative; None for the record's folder.
     """
     root = folder or record.parent
     hashes = {path.relative_to(root).as_posix(): file_sha256(path) for path in files}
@@ -90,16 +90,16 @@ def write_record(
 def read_finished(
     record: Path, provenance: ItemProvenance, folder: Path | None = None
 ) -> dict[str, Any] | None:
-    """Read the content of an item that is finished.
+    """Read the content of a finished item.
 
     Args:
         record: Its JSON file.
-        provenance: What it would be made from now.
+        provenance: What it would be computed from now.
         folder: As for ``write_record``.
 
     Returns:
-        What ``write_record`` was given; None if the item is missing, incomplete, damaged, or was
-        made from something else.
+        The content passed to ``write_record``; None if the item is missing, incomplete, damaged, or
+        was computed from something else.
     """
     root = folder or record.parent
     try:
@@ -117,6 +117,6 @@ def read_finished(
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    """Hash plain values, so that a record that was damaged or edited counts as missing."""
+    """Hash plain values, so that a damaged or edited record counts as missing."""
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

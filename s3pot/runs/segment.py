@@ -1,4 +1,4 @@
-"""From photos to masks in one run: reference generation and inference, photo by photo."""
+"""Segmentation of photos in one run: reference generation and inference, photo by photo."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from s3pot.runs.selection import Selection, complete_summary, run_selected
 
 logger = logging.getLogger(__name__)
 
-MOST_TOLD = 20  # photos whose results are told at the end; of more the summary tells
-FACES = "faces"  # folder of the aligned faces, below that of the results
+MOST_TOLD = 20  # with more photos, only the summary reports the results
+FACES = "faces"  # folder of the aligned faces, inside that of the results
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """What to do.
+    """The options of the segmentation of photos.
 
     Attributes:
         inputs: Photos, folders and patterns.
-        output_dir: Where results go.
-        checkpoint: Trained adapter; None takes the mini set's own.
-        all_faces: Every face of a photo instead of the largest.
+        output_dir: Folder for the results.
+        checkpoint: Trained adapter; None uses that of the mini set.
+        all_faces: Process every face of a photo instead of only the largest.
         save_vis: Also write pictures and the gallery.
-        overwrite: Also do photos that are finished.
-        selection: Which photos are done.
+        overwrite: Also process finished photos again.
+        selection: Which photos are processed.
     """
 
     inputs: Sequence[str]
@@ -67,10 +67,10 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
     """Segment the faces of every photo that is not finished.
 
     Returns:
-        How many photos failed; each is named in the log.
+        The number of photos that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: no photos, or missing weights.
+        S3potError: Nothing can be done: there are no photos, or weights are missing.
     """
     photos = find_given_photos(options.inputs, options.output_dir)
     faces_dir = options.output_dir / FACES
@@ -107,9 +107,9 @@ class SegmentedPhoto:
 
 
 class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
-    """Do what ``ReferenceJob`` does with a photo, then what ``InferenceJob`` does with its faces.
+    """Apply ``ReferenceJob`` to a photo, then ``InferenceJob`` to its faces.
 
-    Several faces of one photo are one item, which the record of the first face closes.
+    Several faces of one photo are one item, which the record of the first face completes.
     """
 
     unit = "photos"
@@ -154,7 +154,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         return SegmentedPhoto(photo, faces)
 
     def _face_input(self, placed: PlacedFace, seconds: float) -> FaceInput:
-        """Hand a face over from one half to the other; ``seconds`` is what its reference took."""
+        """Convert a face from RG to an input of inference; ``seconds`` is the time RG took."""
         return FaceInput(
             files=output_files(self.reference.output_dir, placed.face.name),
             face=placed.face,
@@ -215,7 +215,7 @@ def _row_of_record(record: Mapping[str, Any]) -> Row:
 
 
 def _sentence(row: Row) -> str:
-    """What a run says of a face at its end."""
+    """Return the sentence about a face that is logged at the end of a run."""
     if row["occluded"] == "yes":
         verdict = f"{row['occluded_share']:.0%} of the face is occluded"
     else:

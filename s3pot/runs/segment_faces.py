@@ -1,4 +1,4 @@
-"""What inference and per-image training share: faces of a folder are segmented and written."""
+"""The common part of inference and per-image training: segmenting and writing faces."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ RECORD = "_result.json"
 
 @dataclass(frozen=True)
 class FaceInput:
-    """A face that is read.
+    """The data read for a face.
 
     Attributes:
-        files: Where it came from.
+        files: Its files.
         face: Image, parsing and reference.
-        source: Its prompts, if they were kept, or what they are computed from.
-        truth: What is truly occluded; None if it is not known.
-        alignment: Where the face lies in its photo; None if that is not known.
+        source: Its prompts, if they were cached, or the data they are computed from.
+        truth: Its ground truth; None if it is not known.
+        alignment: The position of the face in its photo; None if it is not known.
         looked_for_face: Whether a detector looked for it there.
-        seconds: What reading took.
+        seconds: The time that reading took.
     """
 
     files: FaceFiles
@@ -59,11 +59,11 @@ class FaceInput:
 
 @dataclass(frozen=True)
 class OtherAdapter:
-    """What an adapter that was not fitted makes of a face.
+    """The result of an adapter that was not fitted to the face.
 
     Attributes:
-        name: Of the adapter, see ``before_after``.
-        prediction: Its visible face, on the CPU.
+        name: The name of the adapter, see ``before_after``.
+        prediction: Its prediction of the visible face, on the CPU.
         loss: Total loss at the face's prompt points.
     """
 
@@ -78,8 +78,8 @@ class FittedAdapter:
 
     Attributes:
         adapter: The adapter.
-        history: Of the fitting.
-        others: What it is compared with.
+        history: The history of the fitting.
+        others: The adapters that it is compared with.
     """
 
     adapter: PromptAdapter
@@ -92,9 +92,9 @@ class FaceOutput:
     """A segmented face; all tensors are on the CPU.
 
     Attributes:
-        input: What it was made from.
-        result: What was made of it.
-        fitted: The face's own adapter; None if a trained one was used, or none.
+        input: The data it was computed from.
+        result: The result of the pipeline.
+        fitted: The adapter fitted to this face; None if a trained one was used, or none.
         seconds_prompts: Time to read the face and to find or compute its prompts.
         seconds_segment: Time of adapter and mask, and of fitting.
     """
@@ -108,7 +108,7 @@ class FaceOutput:
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """What was written of a face's own adapter, and the hash of the adapter that was used."""
+    """The files of an adapter fitted to one face, and the hash of the adapter that was used."""
 
     files: Sequence[Path]
     sha256: str | None
@@ -118,11 +118,11 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     """Segment the faces of a folder and write ``<output_dir>/<name>_*`` and a summary.
 
     Args:
-        store: Where prompts come from.
-        output_dir: Where results go.
-        options: What is written beside the masks.
-        quality: When a result is called doubtful.
-        truth: What of a truth counts.
+        store: Provides the prompts.
+        output_dir: Folder for the results.
+        options: What is written besides the masks.
+        quality: When a result is marked doubtful.
+        truth: Which parts of a ground truth count.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     @abstractmethod
     def adapter_provenance(self) -> ItemProvenance:
-        """Say what the adapter and its settings are; inputs are left out."""
+        """Return the provenance of the adapter and its settings, without inputs."""
 
     @abstractmethod
     def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
@@ -153,7 +153,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     @abstractmethod
     def write_adapter(self, output: FaceOutput) -> AdapterFiles:
-        """Write what belongs to a face's own adapter."""
+        """Write the files of an adapter fitted to the face."""
 
     @override
     def name(self, item: FaceFiles) -> str:
@@ -177,7 +177,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Say what a face's results depend on besides its files and the models."""
+        """Return what a face's results depend on besides its files and the models."""
         return {
             "prompts": self.store.settings,
             "options": asdict(self.options),
@@ -292,19 +292,19 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         logger.info("%d of %d faces are in %s", done, total, self.output_dir)
         others = len(summary.rows) - done
         if others:
-            logger.info("the summary has %d more, which other runs left there", others)
+            logger.info("the summary includes %d more faces from other runs", others)
 
 
 def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, bool]:
-    """Read where a face lies in its photo, and whether a detector looked for it there.
+    """Read a face's position in its photo, and whether a detector looked for it there.
 
     Raises:
-        S3potError: It is needed, and not known.
+        S3potError: The position is needed but not known.
     """
     if face.align is None:
         if is_needed:
             raise S3potError(
-                f"{face.name} has no _align.json, which says where it lies in its photo. Run "
+                f"{face.name} has no _align.json with its position in the photo. Run "
                 "generate_reference.py, which writes one, or leave out --to_photo."
             )
         return None, False

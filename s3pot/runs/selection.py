@@ -1,4 +1,4 @@
-"""Which items of a folder a run does: all, a share, the first ones, those that failed before."""
+"""The selection of items: all, a share, the first ones, or those that failed before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from s3pot.types import S3potError
 
 @dataclass(frozen=True)
 class Selection:
-    """Which items of a folder are done.
+    """Which items of a folder are processed.
 
     Attributes:
         shard: The share of this process.
-        limit: Only the first ones; 0 for all.
-        only_failed: Only those that failed in the last run, as its ``summary.json`` says.
+        limit: Only the first N; 0 for all.
+        only_failed: Only those that failed in the last run according to its ``summary.json``.
     """
 
     shard: Shard = field(default_factory=Shard)
@@ -41,17 +41,17 @@ def run_selected(
     output_dir: Path,
     keep_finished: bool,
 ) -> Outcome:
-    """Do the selected items of a folder; see ``run_folder``.
+    """Process the selected items of a folder; see ``run_folder``.
 
     Args:
-        job: What to do.
+        job: The work to do on each item.
         items: All items of the folder.
-        selection: Which of them.
-        output_dir: Where the last run's summary lies.
-        keep_finished: Leave items alone that are finished.
+        selection: Which of them are processed.
+        output_dir: The folder with the summary of the last run.
+        keep_finished: Skip finished items.
 
     Raises:
-        S3potError: Each item failed and the run was about all of them, or there was no run before.
+        S3potError: All items were selected and all failed, or no earlier run is found.
     """
     chosen = list(items)
     if selection.only_failed:
@@ -71,13 +71,13 @@ def run_selected(
 def complete_summary(
     output_dir: Path, outcome: Outcome, record_ending: str, row_of: Callable[[Row], Row]
 ) -> Summary:
-    """Sum up a folder: what this run did, and what is known of all else that is in it.
+    """Summarize a folder: the results of this run, and of everything else that it holds.
 
     Args:
         output_dir: The folder.
-        outcome: Of this run. Of items that it left out, earlier failures stay.
-        record_ending: Of the names of the records.
-        row_of: Gives the row of a record's content.
+        outcome: The outcome of this run. Earlier failures of items that it left out are kept.
+        record_ending: The ending of the records' names.
+        row_of: Converts a record's content to a row.
     """
     rows = [row_of(content) for content in outcome.contents]
     earlier: list[Failure] = []
@@ -91,14 +91,14 @@ def complete_summary(
 def with_other_records(
     folder: Path, summary: Summary, ending: str, row_of: Callable[[Row], Row]
 ) -> Summary:
-    """Add the faces of a folder that the summary does not name: other runs wrote them.
+    """Add the faces of a folder that the summary lacks because other runs wrote them.
 
     Args:
-        folder: Where the records are. Folders of other runs that lie inside it stay apart, for
+        folder: The folder of the records. Folders of other runs inside it are excluded, because
             there a record's name is not its path.
-        summary: Of this run.
-        ending: Of the records' names, such as ``_result.json``.
-        row_of: Gives the row of a record's content.
+        summary: The summary of this run.
+        ending: The ending of the records' names, such as ``_result.json``.
+        row_of: Converts a record's content to a row.
     """
     known = {str(row["name"]) for row in summary.rows}
     known |= {failure.name for failure in summary.failures}
@@ -113,7 +113,7 @@ def with_other_records(
 
 
 def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
-    """Read the row of a record; None if it is damaged or another program's."""
+    """Read the row of a record; None if it is damaged or written by another program."""
     try:
         row = row_of(read_json(path))
         return row if "name" in row else None
@@ -122,10 +122,10 @@ def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
 
 
 def _failed_names(output_dir: Path) -> set[str]:
-    """Read which items failed in the last run."""
+    """Read the names of the items that failed in the last run."""
     if not (output_dir / SUMMARY).is_file():
         raise S3potError(
-            f"{output_dir} has no {SUMMARY}, which names what failed; run the command without "
+            f"{output_dir} has no {SUMMARY}, which lists the failures; run the command without "
             "--retry_failed first"
         )
     return {failure.name for failure in read_summary(output_dir).failures}

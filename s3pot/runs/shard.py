@@ -1,4 +1,4 @@
-"""Which part of a folder's items a process does, where several processes share them."""
+"""The part of a folder's items that a process handles when several processes divide them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """Every ``count``-th item, from the one at ``index`` on.
+    """Every ``count``-th item, starting with the one at ``index``.
 
     Attributes:
-        index: From 0.
-        count: How many processes share the items.
+        index: From 0 to ``count`` - 1.
+        count: The number of processes that divide the items.
     """
 
     index: int = 0
@@ -27,23 +27,23 @@ class Shard:
 
     @property
     def is_whole(self) -> bool:
-        """Whether this process does all items."""
+        """Whether this process handles all items."""
         return self.count == 1
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """Pick this process's items."""
+        """Return this process's items."""
         return list(items[self.index :: self.count])
 
 
 def find_shard(text: str | None) -> Shard:
-    """Find out which items are this process's.
+    """Find out which items belong to this process.
 
     Args:
-        text: ``--shard``, such as "0/4" to "3/4"; None goes by the variables that ``torchrun``
-            sets, and without them this process does everything.
+        text: ``--shard``, such as "0/4" to "3/4"; None uses the variables that ``torchrun`` sets,
+            and without them this process handles everything.
 
     Raises:
-        S3potError: ``text`` is no shard.
+        S3potError: ``text`` is not a shard.
     """
     if text is None:
         return Shard(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
@@ -57,5 +57,5 @@ def find_shard(text: str | None) -> Shard:
 
 
 def local_rank() -> int:
-    """Give the number of this process on its machine, which decides its GPU; 0 if it is alone."""
+    """Return this process's number on its machine, which selects its GPU; 0 if it is alone."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -1,6 +1,6 @@
-"""A folder is split into parts: lists of names, or folders of links or copies.
+"""Splitting a folder into parts: lists of names, or folders of links or copies.
 
-``split.json`` of the output folder says which image is in which part, and how that came about.
+``split.json`` in the output folder records which image is in which part, and the settings.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ FORMS = (LINKS, COPIES, LISTS)
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What to do.
+    """The options of a split.
 
     Attributes:
         input_dir: Faces, a converted data set, or a folder of images.
-        output_dir: Where lists and parts go.
-        parts: Of each part its share, or its number of images.
-        group_by: What must not be in two parts; see ``group_names``.
-        seed: Of the order.
+        output_dir: Folder for the lists and parts.
+        parts: The share or the number of images of each part.
+        group_by: What must stay in one part; see ``group_names``.
+        seed: Seed of the order.
         form: ``LINKS``, ``COPIES`` or ``LISTS``.
-        overwrite: Replace another split that is in the output folder.
+        overwrite: Replace a different split in the output folder.
     """
 
     input_dir: Path
@@ -63,10 +63,10 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class SplitItem:
-    """One image on its way into a part.
+    """One image that is assigned to a part.
 
     Attributes:
-        name: Of the image.
+        name: The name of the image.
         files: Its files by their paths in the output folder.
     """
 
@@ -78,10 +78,10 @@ def split_dataset(options: SplitOptions) -> int:
     """Split a folder.
 
     Returns:
-        How many images failed; each is named in the log.
+        The number of images that failed; each is named in the log.
 
     Raises:
-        S3potError: There is nothing to split, or the output folder holds another split.
+        S3potError: There is nothing to split, or the output folder holds a different split.
     """
     _check_folders(options)
     files = files_of_images(options.input_dir)
@@ -116,11 +116,11 @@ def _check_folders(options: SplitOptions) -> None:
     source = options.input_dir.resolve()
     target = options.output_dir.resolve()
     if not source.is_dir():
-        raise S3potError(f"--input_dir {options.input_dir} is no folder; give the one to split.")
+        raise S3potError(f"--input_dir {options.input_dir} is not a folder; give the one to split.")
     if target == source or source in target.parents:
         raise S3potError(
             f"--output_dir {options.output_dir} lies in --input_dir {options.input_dir}; choose a "
-            "folder outside, or the parts would be split again."
+            "folder outside it, or the parts would be split again."
         )
 
 
@@ -128,13 +128,13 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
     """List all images of a folder with the files that belong to each.
 
     Args:
-        root: A converted data set (``raw_images/``), a folder of faces, or one of images.
+        root: A converted data set (``raw_images/``), a folder of faces, or a folder of images.
 
     Returns:
-        By the image's name its files, by their paths below ``root``.
+        Image name → its files by their paths below ``root``.
 
     Raises:
-        S3potError: There is no image.
+        S3potError: There are no images.
     """
     if (root / RAW_IMAGES).is_dir():
         adapter = OwnFolder(root, LabelPolicy())
@@ -153,7 +153,7 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
 
 
 def _members(face: FaceFiles) -> list[Path]:
-    """The files of a face that exist."""
+    """Return the existing files of a face."""
     members = [
         face.raw,
         face.reference,
@@ -174,7 +174,7 @@ def _tell(dealt: Mapping[str, str], options: SplitOptions, images: int) -> None:
         logger.info("%s: %d of %d images", part, counts[part], images)
         if isinstance(amount, int) and counts[part] < amount:
             logger.warning(
-                "%s gets %d images, not %d: there are not enough, or no group is small enough",
+                "%s gets %d images, not %d: there are too few, or no group is small enough",
                 part,
                 counts[part],
                 amount,
@@ -184,10 +184,10 @@ def _tell(dealt: Mapping[str, str], options: SplitOptions, images: int) -> None:
 
 
 def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:
-    """Remove what another split left, if that is wanted.
+    """Remove the files of a different split, if ``overwrite`` allows it.
 
     Raises:
-        S3potError: It is not.
+        S3potError: It does not.
     """
     path = options.output_dir / SPLIT_FILE
     if not path.is_file():
@@ -198,7 +198,7 @@ def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:
         return
     if not options.overwrite:
         raise S3potError(
-            f"{options.output_dir} holds another split, as its {SPLIT_FILE} says; choose another "
+            f"{options.output_dir} holds a different split (see its {SPLIT_FILE}); choose another "
             "--output_dir, or pass --overwrite to replace it."
         )
     files = earlier.get("files", []) if isinstance(earlier, dict) else []
@@ -210,7 +210,7 @@ def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:
 
 
 def _remove(folder: Path, name: str) -> None:
-    """Remove a file or link of an earlier split, unless its path leads elsewhere."""
+    """Remove a file or link of an earlier split, unless its path leads out of the folder."""
     if leads_outside(name):
         return
     path = PurePosixPath(name)
@@ -221,10 +221,10 @@ def _remove(folder: Path, name: str) -> None:
 
 
 class SplitJob(FolderJob[SplitItem, SplitItem, SplitItem]):
-    """Link or copy the files of each image into its part; what is there already stays.
+    """Link or copy the files of each image into its part; existing files are kept.
 
     Args:
-        output_dir: Where the parts go.
+        output_dir: Folder for the parts.
         form: ``LINKS`` or ``COPIES``.
     """
 
@@ -242,7 +242,7 @@ class SplitJob(FolderJob[SplitItem, SplitItem, SplitItem]):
     def read(self, item: SplitItem) -> SplitItem:
         for source in item.files.values():
             if not source.is_file():
-                raise S3potError(f"{source} does not exist any more.")
+                raise S3potError(f"{source} no longer exists.")
         return item
 
     @override
@@ -273,5 +273,5 @@ def _link(source: Path, target: Path) -> None:
             temporary.symlink_to(source)
         except (OSError, NotImplementedError) as error:
             raise S3potError(
-                f"{target} cannot be made a link to {source} here ({error}). Pass --as copies."
+                f"{target} cannot be created as a link to {source} ({error}). Pass --as copies."
             ) from error

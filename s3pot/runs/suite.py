@@ -1,7 +1,7 @@
-"""Tables of variants and baselines: the rows of a suite, run over the same faces.
+"""Tables of variants and baselines: the rows of a suite, run on the same faces.
 
-The scores of each face in each row are kept in ``<output_dir>/rows``, so that an interrupted or an
-extended table is finished by doing what is missing.
+The scores of each face in each row are kept in ``<output_dir>/rows``, so that for an interrupted or
+extended table only what is missing is computed.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def evaluate_suite(
     overwrite: bool = False,
     shard: Shard | None = None,
 ) -> Evaluation:
-    """Do what is missing of a table, and save it.
+    """Compute the missing parts of a table, and save it.
 
     Args:
-        config: What the rows override.
+        config: The config that the rows override.
         suite: The rows and the faces.
-        output_dir: Where the table goes.
-        overwrite: Also do what is finished.
-        shard: The share of this process. Only a run of everything saves the table.
+        output_dir: Folder for the table.
+        overwrite: Also compute finished scores again.
+        shard: The share of this process. Only a run without a share saves the table.
 
     Raises:
-        S3potError: No face with truth, missing weights, or no face that can be scored.
+        S3potError: No face has a ground truth, weights are missing, or no face can be scored.
     """
     shard = shard or Shard()
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
@@ -73,10 +73,10 @@ class TableJob(SuiteJob):
     """Score each face in each row, and save the table of the rows that are complete.
 
     Args:
-        suite: The rows as the file says.
-        rows: The same, loaded.
-        plan: All that belongs to the table, or this process's share of it.
-        output_dir: Where the table goes.
+        suite: The rows as in the file.
+        rows: The same rows, loaded.
+        plan: All items of the table, or this process's share of them.
+        output_dir: Folder for the table.
         saves: Whether this process writes the table.
     """
 
@@ -95,11 +95,11 @@ class TableJob(SuiteJob):
         self.items = [item for items in plan for item in items]
         self.output_dir = output_dir
         self.saves = saves
-        self.scores: dict[tuple[str, str], FaceScore] = {}  # by names of row and face
+        self.scores: dict[tuple[str, str], FaceScore] = {}  # by the names of row and face
         self.failures: list[Failure] = []
 
     def take_finished(self) -> None:
-        """Take the scores of an earlier run, where they would come out the same again."""
+        """Load the scores of an earlier run that are still valid."""
         for item in self.items:
             content = finished_content(self, item)
             if content is not None:
@@ -117,7 +117,7 @@ class TableJob(SuiteJob):
         self.save_table()
 
     def save_table(self) -> None:
-        """Write the table of the rows that are complete, if this process does all of it."""
+        """Write the table of the complete rows, if this process handles the whole table."""
         if self.saves:
             save(self.output_dir, self.evaluation())
             write_failures(self.output_dir, self.failures)
@@ -132,7 +132,7 @@ class TableJob(SuiteJob):
         self.scores[score.row, score.face] = score
 
     def evaluation(self) -> Evaluation:
-        """Sum up the rows that are complete: each of their faces is scored or has failed."""
+        """Summarize the complete rows: each of their faces is scored or has failed."""
         failed = {failure.name for failure in self.failures}
         faces_of: dict[str, list[FaceScore]] = {}
         open_rows: set[str] = set()
@@ -151,13 +151,13 @@ class TableJob(SuiteJob):
         )
 
     def _provenance(self, loaded: LoadedRow) -> Provenance:
-        """Say where the numbers of a row come from, and what its faces are scored against."""
+        """Return the provenance of a row's numbers, and what its faces are scored against."""
         faces = [item.files for item in self.items if item.loaded is loaded]
         provenance = provenance_of(loaded.config, loaded.hashes)
         return replace(provenance, truth=describe_truth(faces, loaded.truth_policy))
 
     def _table_rows(self, complete: dict[str, list[FaceScore]]) -> list[TableRow]:
-        """Sum up rows, compared with the main one as soon as that is complete."""
+        """Summarize rows, compared with the main row once that is complete."""
         table = []
         for loaded in self.rows:
             name = loaded.row.name

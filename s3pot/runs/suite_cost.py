@@ -1,9 +1,9 @@
-"""What a table costs: seconds by stated rates, for a table that is planned but not yet run.
+"""Estimated cost of a table in seconds, from stated rates, before it is run.
 
-Rates of the mini models, of ViT-H's pair on a CPU and of its encoder and training step on a GPU
-are those measured in docs/PERFORMANCE.md, rounded up. ViT-B and ViT-L are scaled by arithmetic; the
-other rates of the published models are guesses. Other machines are faster or slower; what counts is
-whether a table takes minutes, hours or days.
+The rates of the mini models, of an image pair with ViT-H on a CPU, and of ViT-H's encoder and
+training step on a GPU are those measured in docs/PERFORMANCE.md, rounded up. ViT-B and ViT-L are
+scaled by their number of operations; the other rates of the published models are guesses. Other
+machines are faster or slower; the purpose is to tell whether a table takes minutes, hours or days.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from s3pot.baselines import CELLS_PER_POINT
 from s3pot.config import MINI_SAMS, Config
 from s3pot.runs.suite_file import FOLDER, MODEL, Row
 
-# Arithmetic of the published image encoders in shares of ViT-H's (2,976 GFLOP an image).
+# Operations of the published image encoders as shares of ViT-H's (2,976 GFLOP per image).
 ENCODER_SHARE = {"vit_h": 1.0, "vit_l": 0.51, "vit_b": 0.17}
-OFFICIAL_CELLS = 64  # token cells a side, of the published SAMs
+OFFICIAL_CELLS = 64  # token cells per side of the published SAMs
 MINI_CELLS = 32
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of one machine.
+    """Seconds that operations take on one machine.
 
     Attributes:
         pair: Image and reference through SAM's encoder, FE and PS.
         decode: Adapter, mask decoder, files and scores of a face.
         step: One training step on one face.
-        point: One mask of SAM's automatic ones.
+        point: One of SAM's automatic masks.
     """
 
     pair: float
@@ -47,13 +47,13 @@ CPU = "one CPU thread"
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of something on both kinds of machine; None where no rate is known."""
+    """Seconds on both kinds of machine; None if no rate is known."""
 
     cpu: float
     gpu: float | None
 
     def __add__(self, other: Cost) -> Cost:
-        """Seconds of both, one after the other."""
+        """Add the seconds of two costs."""
         both_known = self.gpu is not None and other.gpu is not None
         gpu = (self.gpu or 0) + (other.gpu or 0) if both_known else None
         return Cost(self.cpu + other.cpu, gpu)
@@ -61,7 +61,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done, by what the rates are for."""
+    """Amounts of work, one for each rate."""
 
     pairs: int = 0
     decodes: int = 0
@@ -69,7 +69,7 @@ class Work:
     points: int = 0
 
     def seconds(self, rates: Rates, encoder_share: float) -> float:
-        """Seconds on a machine whose rates are those of the largest encoder."""
+        """Return the seconds on a machine whose rates hold for the largest encoder."""
         return (
             self.pairs * rates.pair * encoder_share
             + self.decodes * rates.decode
@@ -79,7 +79,7 @@ class Work:
 
 
 def cost_of(work: Work, config: Config) -> Cost:
-    """Estimate what some work costs with the models of a config."""
+    """Estimate the cost of some work with the models of a config."""
     if config.model.sam in MINI_SAMS:
         return Cost(work.seconds(MINI_CPU, 1.0), None)
     share = ENCODER_SHARE[config.model.sam]
@@ -88,7 +88,7 @@ def cost_of(work: Work, config: Config) -> Cost:
 
 
 def scoring_work(row: Row, config: Config, faces: int) -> Work:
-    """What scoring a row takes, beside the pairs, which rows share."""
+    """Return the work of scoring a row, without the pairs, which rows share."""
     if row.method == FOLDER:
         return Work()
     if row.method == "automatic":
@@ -100,5 +100,5 @@ def scoring_work(row: Row, config: Config, faces: int) -> Work:
 
 
 def training_work(config: Config, faces: int) -> Work:
-    """What training a row's adapter takes, beside the pairs."""
+    """Return the work of training a row's adapter, without the pairs."""
     return Work(steps=faces * config.train.epochs)

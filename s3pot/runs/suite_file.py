@@ -1,4 +1,4 @@
-"""The YAML file of a table: which rows it has, over which faces."""
+"""The YAML file of a table: its rows and its faces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from s3pot.data.mask_folder import POLARITIES, SIZES
 from s3pot.ps.variants import POINT_KINDS, THRESHOLD_RULES, PointVariant
 from s3pot.types import S3potError
 
-MODEL = "model"  # the method itself, beside the baselines
+MODEL = "model"  # the method itself, as opposed to the baselines
 FOLDER = "folder"  # masks that another program wrote
 METHODS = (*BASELINES, MODEL, FOLDER)
 GENERATED = "generated"
@@ -38,27 +38,28 @@ class Row:
     Attributes:
         name: First column.
         method: "model", "folder", or one of ``BASELINES``.
-        reference: "generated"; "oracle": the true clean face, which nobody has for a photo;
+        reference: "generated"; "oracle": the true clean face, which is unknown for a photo;
             "other_reference": that of the next face; or one of ``ALTERATIONS``.
-        adapter: Of method model: "none", "bundled", "trained": on the suite's training faces, with
-            the row's settings, "per_image", or the path of a checkpoint, from the working folder or
-            that of the suite's file.
-        init: Where per_image starts: "fresh"; "general": from the bundled adapter; "trained": from
-            one trained on the suite's training faces.
-        faces: Only the first ones; 0 for all.
-        threshold: Of the baselines pixel and token and of the points "threshold", in [0, 2].
+        adapter: For method model: "none", "bundled", "trained" (on the suite's training faces, with
+            the row's settings), "per_image", or the path of a checkpoint, relative to the working
+            folder or that of the suite's file.
+        init: The adapter that per_image starts from: "fresh"; "general" for the bundled adapter;
+            "trained" for one trained on the suite's training faces.
+        faces: Only the first N; 0 for all.
+        threshold: Threshold of the baselines pixel and token, and of the points "threshold", in
+            [0, 2].
         threshold_rule: "fixed", or "otsu": found for each face, without labels.
         points: See ``PointVariant``.
-        point_count: How many points are kept; 0 for all.
-        path: Of method folder: where the masks lie, from the working folder or that of the suite's
-            file.
-        polarity: Of method folder: what the masks mark, "occlusion" or "visible_face".
-        size: Of method folder: "exact" refuses masks of another size than the working image,
-            "resize" brings them to it by the nearest pixel.
-        overrides: Config values of this row, by ``section.key``.
+        point_count: The number of points to keep; 0 for all.
+        path: For method folder: the folder of the masks, relative to the working folder or that of
+            the suite's file.
+        polarity: For method folder: what the masks mark, "occlusion" or "visible_face".
+        size: For method folder: "exact" refuses masks whose size differs from the working image's,
+            "resize" resizes them by the nearest pixel.
+        overrides: Config values for this row, by ``section.key``.
 
     Raises:
-        S3potError: A word is none of those above.
+        S3potError: A value is not one of those above.
     """
 
     name: str
@@ -108,7 +109,7 @@ class Row:
 
     @property
     def sees_the_truth(self) -> bool:
-        """Whether the row looks at what nobody has for a photo, and so is no rival."""
+        """Whether the row uses the ground truth, and therefore does not compete with the others."""
         return self.is_oracle or self.method in SEE_THE_TRUTH
 
     @property
@@ -123,10 +124,10 @@ class Row:
         return (self.method == MODEL and self.adapter == TRAINED) or starts_trained
 
     def point_variant(self, seed: int) -> PointVariant:
-        """What the row does to the points that PS chose.
+        """Return how the row changes the points that PS selected.
 
         Args:
-            seed: Of all that is random.
+            seed: Seed of the random draws.
         """
         return PointVariant(
             kind=self.points,
@@ -142,11 +143,11 @@ class Suite:
     """A whole table.
 
     Attributes:
-        datapath: Faces with truth.
-        rows: At least one; their names differ.
+        datapath: Faces with ground truth.
+        rows: At least one; their names are unique.
         limit: Only the first faces; 0 for all.
         main: Name of the row that the others are compared with; empty for none.
-        train: Faces that rows train on, labels or not; None if no row does.
+        train: Faces that rows train on, with or without labels; None if no row does.
         train_limit: Only the first training faces; 0 for all.
     """
 
@@ -160,7 +161,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class _Head:
-    """What a file says besides its rows."""
+    """The content of a suite file besides its rows."""
 
     datapath: str = ""
     limit: int = 0
@@ -173,7 +174,7 @@ def read_suite(path: Path) -> Suite:
     """Read a table's YAML.
 
     Raises:
-        S3potError: The file is unreadable, a key is not known, or a value cannot be used.
+        S3potError: The file is unreadable, a key is unknown, or a value cannot be used.
     """
     if not path.is_file():
         raise S3potError(f"The suite {path} does not exist; configs/tables/ holds examples.")
@@ -188,8 +189,8 @@ def read_suite(path: Path) -> Suite:
         reason = str(error).rstrip(".")
         raise S3potError(
             f"cannot use the suite {path}: {reason}. A suite has datapath, rows (a list) and "
-            "perhaps limit (a number), main (the name of a row), train (a folder), train_limit (a "
-            "number) and overrides (config values of all rows)."
+            "maybe limit (a number), main (the name of a row), train (a folder), train_limit (a "
+            "number) and overrides (config values for all rows)."
         ) from error
     return Suite(
         datapath=Path(head.datapath),
@@ -208,7 +209,7 @@ def _check_head(head: _Head, rows: Sequence[Row]) -> None:
     if len(set(names)) < len(names):
         raise S3potError("two rows have the same name")
     if head.main and head.main not in names:
-        raise S3potError(f"main is {head.main!r}, which is no row")
+        raise S3potError(f"main is {head.main!r}, which is not the name of a row")
     trained = [row.name for row in rows if row.is_trained]
     if trained and not head.train:
         raise S3potError(
@@ -224,9 +225,9 @@ def _read_rows(values: Any, overrides: Mapping[str, Any]) -> list[Row]:
 
 
 def _with_paths(row: Row, folder: Path) -> Row:
-    """Find the files that a row names: from the working folder, else from the suite's.
+    """Resolve the files that a row names, relative to the working folder or else the suite's.
 
-    A folder of masks may be missing: the table names each mask that is, and so does a dry run.
+    A folder of masks may be missing: the table, like a dry run, reports each missing mask.
     """
     beside = folder / Path(row.path).expanduser()
     if row.path and not Path(row.path).is_dir() and beside.is_dir():
@@ -244,7 +245,7 @@ def _with_paths(row: Row, folder: Path) -> Row:
 
 def _read_row(values: Any, number: int, suite_overrides: Mapping[str, Any]) -> Row:
     if not isinstance(values, dict) or "name" not in values:
-        raise ConfigError(f"row {number} is {values!r}; expected keys and values, and name")
+        raise ConfigError(f"row {number} is {values!r}; expected keys and values, including name")
     overrides = _read_overrides(values.pop("overrides", {}), f"rows.{number}.")
     row: Row = build_dataclass(Row, values, f"rows.{number}.")
     return replace(row, overrides={**suite_overrides, **overrides})

@@ -1,4 +1,4 @@
-"""The work behind a table: one row marks the occlusion of one face, and is scored."""
+"""The work behind a table: one row predicts the occlusion of one face and is scored."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class RowFace:
 
 
 def plan_items(rows: Sequence[LoadedRow], faces: Sequence[FaceFiles]) -> list[list[RowFace]]:
-    """List every row's faces, in a list for all rows that share prompts and reference.
+    """List every row's faces, with one list for all rows that share prompts and reference.
 
-    In it these rows meet at each face, so that it has to be prepared only once.
+    In a list, the rows of one face are adjacent, so that the face has to be prepared only once.
     """
     groups: dict[Hashable, list[LoadedRow]] = {}
     for loaded in rows:
@@ -57,7 +57,7 @@ def plan_items(rows: Sequence[LoadedRow], faces: Sequence[FaceFiles]) -> list[li
 
 @dataclass(frozen=True)
 class RowFaceInput:
-    """An item that is read; the data is shared with other rows."""
+    """The data read for an item; it is shared with other rows."""
 
     item: RowFace
     data: FaceData
@@ -65,7 +65,7 @@ class RowFaceInput:
 
 @dataclass(frozen=True)
 class RowFaceOutput:
-    """The scores of one face in one row, and the seconds of the prediction if it is timed."""
+    """The scores of one face in one row, and the time of the prediction if it is measured."""
 
     item: RowFace
     scores: MaskScores
@@ -76,8 +76,8 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
     """Score each face in each row; the scores are the content of the item's record.
 
     Args:
-        folder: Where the records go, ``<folder>/<row>/<face>.json``.
-        workers: In how many threads the rows may be computed at once.
+        folder: Folder for the records, ``<folder>/<row>/<face>.json``.
+        workers: The number of threads in which rows may be computed at once.
     """
 
     unit = "faces of all rows"
@@ -130,7 +130,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
         return RowFaceOutput(entry.item, scores, seconds)
 
     def _prompts_of(self, entry: RowFaceInput) -> Prompts | None:
-        """Give the prompts of a face, computed once for all rows that come after each other."""
+        """Return the prompts of a face, computed once for all consecutive rows."""
         loaded = entry.item.loaded
         files = entry.item.files
         return self._prompts.get((loaded.group, files), lambda: loaded.prompts(files, entry.data))
@@ -146,7 +146,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
         return Written(content=content)
 
     def _hash(self, path: Path | None) -> str:
-        """Hash a file once, however many rows it is part of; empty if it is not there."""
+        """Hash a file once, however many rows use it; empty if it does not exist."""
         if path is None or not path.is_file():
             return ""
         if path not in self._hashes:
@@ -155,16 +155,16 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
 
 
 def row_folder(name: str) -> str:
-    """Name the folder of a row's records: readable, and different for different names."""
+    """Return the folder name for a row's records: readable, and unique for each row name."""
     readable = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
     return f"{readable}-{hashlib.sha256(name.encode('utf-8')).hexdigest()[:8]}"
 
 
 class ReadOnce(Generic[Key, Value]):
-    """Remembers the latest values; threads that ask for the same one wait for the first.
+    """Caches the most recent values; threads that ask for the same value wait for the first.
 
     Args:
-        size: How many values are remembered.
+        size: The number of cached values.
     """
 
     def __init__(self, size: int) -> None:
@@ -173,7 +173,7 @@ class ReadOnce(Generic[Key, Value]):
         self._values: OrderedDict[Key, Future[Value]] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Give the value of a key; an error of ``make`` goes to all who ask."""
+        """Return the value of a key; an error in ``make`` is raised in all threads that ask."""
         with self._lock:
             is_first = key not in self._values
             if is_first:

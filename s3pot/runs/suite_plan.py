@@ -1,6 +1,6 @@
-"""A dry run of a table: what is there, what is missing, what each row will cost.
+"""A dry run of a table: what exists, what is missing, and what each row will cost.
 
-Of faces only headers of images and parsings are read, and nothing is written. No GPU is needed.
+Of the faces, only image headers and parsings are read, and nothing is written. No GPU is needed.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from s3pot.weights.registry import (
     missing_text,
 )
 
-LISTED = 5  # of many faces with the same fault
+LISTED = 5  # number of faces listed for the same fault
 
 
 @dataclass(frozen=True)
 class RowPlan:
-    """What a row will take.
+    """The estimate for one row.
 
     Attributes:
-        name: Of the row.
-        faces: How many it scores.
-        training: What it trains, in words; empty if nothing.
-        cost: Of all that no row before it does.
+        name: The name of the row.
+        faces: The number of faces it scores.
+        training: Description of what it trains; empty if nothing.
+        cost: The cost of all work that no earlier row does.
     """
 
     name: str
@@ -59,12 +59,12 @@ class RowPlan:
 
 @dataclass
 class SuitePlan:
-    """What a table will take.
+    """The estimate for a table.
 
     Attributes:
         rows: In the order of the suite.
-        missing: All that has to be there and is not, or is not as it should be.
-        weights: Official files that are missing, by name; they become one entry of ``missing``.
+        missing: Everything required that is absent or wrong.
+        weights: Missing official files by name; they become one entry of ``missing``.
     """
 
     rows: list[RowPlan] = field(default_factory=list)
@@ -72,13 +72,13 @@ class SuitePlan:
     weights: dict[str, WeightFile] = field(default_factory=dict)
 
     def need(self, text: str) -> None:
-        """Say that something is missing; the same thing once."""
+        """Add something that is missing, unless it is already listed."""
         if text not in self.missing:
             self.missing.append(text)
 
     @property
     def cost(self) -> Cost:
-        """Of the whole table."""
+        """The cost of the whole table."""
         total = Cost(0.0, 0.0)
         for row in self.rows:
             total += row.cost
@@ -86,17 +86,17 @@ class SuitePlan:
 
 
 def plan_suite(config: Config, suite: Suite) -> SuitePlan:
-    """Check data, weights and rows of a table, and estimate what it costs.
+    """Check data, weights and rows of a table, and estimate its cost.
 
     Args:
-        config: What the rows override.
+        config: The config that the rows override.
         suite: The rows and the faces.
     """
     plan = SuitePlan()
     faces = _faces_to_score(plan, config, suite)
     train = _faces_to_train_on(plan, suite)
     _check_files(plan, [*faces, *train])
-    done: set[Hashable] = set()  # pairs and trainings of the rows so far
+    done: set[Hashable] = set()  # pairs and trainings of the earlier rows
     for row in suite.rows:
         try:
             own_config = row_config(config, row)
@@ -131,7 +131,7 @@ def _faces_to_train_on(plan: SuitePlan, suite: Suite) -> list[FaceFiles]:
 
 
 def _check_files(plan: SuitePlan, faces: Sequence[FaceFiles]) -> None:
-    """Check that the files of faces are there and show one frame."""
+    """Check that the files of all faces exist and share one frame."""
     faults: dict[str, list[str]] = {}
     for face in faces:
         for fault in _faults(face):
@@ -149,16 +149,16 @@ def _faults(face: FaceFiles) -> list[str]:
         if image_size(face.raw) != image_size(face.reference):
             faults.append("image and reference differ in size")
     except BadImage:
-        faults.append("image or reference is no readable image")
+        faults.append("image or reference is not a readable image")
     try:
         read_npy(face.parsing)
     except BadFile:
-        faults.append("the parsing is no readable array")
+        faults.append("the parsing is not a readable array")
     return faults
 
 
 def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFiles]) -> None:
-    """Check what only this row needs."""
+    """Check the requirements of this row alone."""
     if row.method == FOLDER:
         masks = MaskFolder(Path(row.path), row.polarity, row.size)
         names = [face.name for face in faces if masks.find(face.name) is None]
@@ -187,7 +187,7 @@ def _check_weights(plan: SuitePlan, config: Config, model: str) -> None:
 
 
 def _name_missing_weights(plan: SuitePlan, config: Config) -> None:
-    """Name the official files that are missing, all in one block."""
+    """List the missing official files in one block."""
     folder = weights_folder(config) or default_folder()
     entries = list(plan.weights.values())
     if len(entries) > 1:
@@ -209,7 +209,7 @@ def _plan_row(
     train: Sequence[FaceFiles],
     done: set[Hashable],
 ) -> RowPlan:
-    """Estimate a row; pairs and trainings that ``done`` knows cost nothing more."""
+    """Estimate a row; pairs and trainings in ``done`` cost nothing."""
     work = [scoring_work(row, config, len(faces))]
     pairs_key = (config.model, config.sam, config.prompt, row.reference)
     if row.method != FOLDER:
@@ -232,7 +232,7 @@ def _plan_row(
 
 
 def _new(count: int, key: Hashable, done: set[Hashable]) -> int:
-    """``count`` the first time that a key is seen, then 0."""
+    """Return ``count`` for the first occurrence of a key, then 0."""
     if key in done:
         return 0
     done.add(key)
@@ -240,7 +240,7 @@ def _new(count: int, key: Hashable, done: set[Hashable]) -> int:
 
 
 def plan_text(plan: SuitePlan) -> str:
-    """Write a plan for people: the rows in Markdown, the sum, and what is missing in one block."""
+    """Format a plan: the rows in Markdown, the total, and a block of what is missing."""
     lines = [
         f"| row | faces | trains | s, {CPU} | s, {GPU} |",
         "| --- | --- | --- | --- | --- |",
@@ -253,7 +253,7 @@ def plan_text(plan: SuitePlan) -> str:
     lines.append(f"| all rows | | | {_number(total.cpu)} | {_number(total.gpu)} |")
     lines += [
         "",
-        "Seconds by the rates of s3pot/runs/suite_cost.py, at most; what is finished is kept.",
+        "At most, in seconds, by the rates of s3pot/runs/suite_cost.py; finished work is kept.",
     ]
     if plan.missing:
         lines += ["", f"missing ({len(plan.missing)}):"]

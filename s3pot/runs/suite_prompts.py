@@ -1,4 +1,4 @@
-"""The prompts of a table's rows: with the reference that the row asks for."""
+"""The prompts of a table's rows, with the reference that each row requests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from s3pot.types import AlignedFace
 
 
 class AlteredPromptStore(PromptStore):
-    """Prompts of faces whose references are made worse on purpose, kept as all others are.
+    """Prompts of faces with deliberately degraded references, cached like all others.
 
     Args:
-        segmenter: Computes them.
+        segmenter: Computes the prompts.
         config: See ``PromptStore``.
         datapath: See ``PromptStore``.
-        reference: What is done to the reference, one of ``ALTERATIONS``.
+        reference: The alteration of the reference, one of ``ALTERATIONS``.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class AlteredPromptStore(PromptStore):
 def store_for(
     reference: str, segmenter: OcclusionSegmenter, config: Config, datapath: Path
 ) -> PromptStore:
-    """Make a store of prompts with a kind of reference; see ``Row``."""
+    """Create a store of prompts with a kind of reference; see ``Row``."""
     if reference in ALTERATIONS:
         return AlteredPromptStore(segmenter, config, datapath, reference)
     return PromptStore(segmenter, config, datapath)
 
 
 def faces_for(reference: str, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
-    """Give faces the files that belong to a kind of reference; see ``Row``."""
+    """Return the faces with the files for a kind of reference; see ``Row``."""
     return with_next_references(faces) if reference == OTHER_REFERENCE else faces

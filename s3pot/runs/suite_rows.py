@@ -1,6 +1,6 @@
-"""The rows of a table with the models and settings that they need.
+"""The rows of a table with their models and settings.
 
-``LoadedRow`` is what the table asks of a row; ``MethodRow`` is the method or a baseline, and
+``LoadedRow`` is the interface of a row; ``MethodRow`` runs the method or a baseline, and
 ``FolderRow`` reads masks that another program wrote.
 """
 
@@ -55,12 +55,13 @@ from s3pot.types import AlignedFace, Prompts, SamInputs
 
 @dataclass(frozen=True)
 class FaceData:
-    """A face that is read for a row.
+    """The data read for a face in a row.
 
     Attributes:
-        truth: What is truly occluded, and the region.
+        truth: The true occlusion, and the region.
         face: Image, parsing and the reference of the row; None for rows that read masks.
-        source: Its prompts, if they were kept, or what they are computed from; likewise.
+        source: Its prompts, if they were cached, or the data they are computed from; None for rows
+            that read masks.
         mask: The mask that was read, bool (H, W); None for other rows.
     """
 
@@ -72,12 +73,12 @@ class FaceData:
 
 @dataclass(frozen=True)
 class LoadedRow(ABC):
-    """A row with all that it needs.
+    """A row with everything that it needs.
 
     Attributes:
-        row: What the file says.
-        config: With the row's overrides.
-        hashes: SHA-256 of the weights behind it, by model.
+        row: The row as in the file.
+        config: The config with the row's overrides.
+        hashes: SHA-256 of its weights, by model.
     """
 
     row: Row
@@ -86,35 +87,35 @@ class LoadedRow(ABC):
 
     @property
     def truth_policy(self) -> TruthPolicy:
-        """What of a truth counts."""
+        """Which parts of a ground truth count."""
         return truth_policy(self.config.truth)
 
     @property
     def is_timed(self) -> bool:
-        """Whether the time of ``predict`` is that of the method."""
+        """Whether the time of ``predict`` is meaningful."""
         return True
 
     @property
     def workers(self) -> int:
-        """In how many threads ``prompts`` and ``predict`` may run at once."""
+        """The number of threads in which ``prompts`` and ``predict`` may run at once."""
         return 1
 
     @property
     @abstractmethod
     def group(self) -> Hashable:
-        """What rows that share the data and the prompts of their faces have in common."""
+        """A key that is equal for rows that share the data and the prompts of their faces."""
 
     @abstractmethod
     def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
-        """Give the faces of the table as the row sees them."""
+        """Return the faces of the table with the files that the row uses."""
 
     @abstractmethod
     def inputs(self, files: FaceFiles) -> dict[str, Path | None]:
-        """Name the files that decide the row's mask of a face, by what they are."""
+        """Return the files that determine the row's mask of a face, by role."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Name all else that decides it, as plain values."""
+        """Return everything else that determines it, as plain values."""
 
     @abstractmethod
     def read(self, files: FaceFiles) -> FaceData:
@@ -122,11 +123,11 @@ class LoadedRow(ABC):
 
     @abstractmethod
     def prompts(self, files: FaceFiles, data: FaceData) -> Prompts | None:
-        """Give the prompts of a face, shared as ``read``; None for rows that need none."""
+        """Return the prompts of a face, shared like ``read``; None for rows that need none."""
 
     @abstractmethod
     def predict(self, data: FaceData, prompts: Prompts | None) -> np.ndarray:
-        """Mark the occlusion of a face, bool (H, W)."""
+        """Predict the occlusion of a face, bool (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,10 @@ class MethodRow(LoadedRow):
     """The method, or a baseline that may use its parts.
 
     Attributes:
-        segmenter: With the row's settings.
+        segmenter: The segmenter with the row's settings.
         store: Its prompts, shared with the rows that have the same ones.
-        variant: What it does to their points.
-        adapter: The row's, or where fitting starts; None for rows without one.
+        variant: The change of their points.
+        adapter: The row's adapter, or the one that fitting starts from; None for rows without one.
     """
 
     segmenter: OcclusionSegmenter
@@ -236,10 +237,10 @@ class MethodRow(LoadedRow):
 
 @dataclass(frozen=True)
 class FolderRow(LoadedRow):
-    """Masks that another program wrote, scored as those of all other rows.
+    """Masks that another program wrote, scored like those of all other rows.
 
     Attributes:
-        masks: Where they are.
+        masks: The folder of the masks.
     """
 
     masks: MaskFolder
@@ -292,16 +293,15 @@ class FolderRow(LoadedRow):
 
 
 def load_rows(config: Config, suite: Suite, output_dir: Path) -> list[LoadedRow]:
-    """Load what the rows of a suite need; what is the same for several of them, once.
+    """Load what the rows of a suite need; what several rows share is loaded once.
 
     Args:
-        config: What the rows override.
+        config: The config that the rows override.
         suite: The rows.
-        output_dir: Where adapters go that rows train; those that are there are taken.
+        output_dir: Folder for the adapters that rows train; existing ones are used.
 
     Raises:
-        S3potError: Missing weights, an override that cannot be used, or faces that cannot be
-            trained on.
+        S3potError: Weights are missing, an override cannot be used, or faces cannot be trained on.
     """
     loader = _Loader(suite, output_dir)
     return [loader.load(row, row_config(config, row)) for row in suite.rows]
@@ -317,7 +317,7 @@ class _Loader:
         self.stores: dict[Hashable, PromptStore] = {}
 
     def load(self, row: Row, config: Config) -> LoadedRow:
-        """Load a row; its config holds its overrides."""
+        """Load a row; its config contains its overrides."""
         if row.method == FOLDER:
             return FolderRow(row, config, {}, MaskFolder(Path(row.path), row.polarity, row.size))
         segmenter = self._segmenter(config)
@@ -377,12 +377,12 @@ class _Loader:
 
 
 def _sam_key(config: Config) -> Hashable:
-    """What decides a loaded SAM."""
+    """Return the values that determine a loaded SAM."""
     return config.model, config.sam, config.run
 
 
 def row_config(config: Config, row: Row) -> Config:
-    """Give the config with a row's overrides.
+    """Return the config with a row's overrides.
 
     Raises:
         ConfigError: One of them cannot be used.

@@ -1,4 +1,4 @@
-"""Adapters that a table's rows train: into the table's folder, kept, and taken again."""
+"""Adapters that a table's rows train: stored in the table's folder and reused."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ from s3pot.types import Prompts, S3potError
 
 logger = logging.getLogger(__name__)
 
-ADAPTERS = "adapters"  # folder in the table's
+ADAPTERS = "adapters"  # folder inside that of the table
 RECORD = "training.json"
-# The parts of the program that decide an adapter.
+# The parts of the program that determine an adapter.
 CODE = ("adapter.py", "fe.py", "losses.py", "pipeline.py", "ps", "sam", "training")
 
 
 @dataclass(frozen=True)
 class SuiteTraining:
-    """What a row trains: its reference and its points are those of its faces in the table.
+    """The training of a row, with the same kinds of reference and points as in the table.
 
     Attributes:
-        name: Of the row, for messages.
+        name: The name of the row, for messages.
         datapath: Training faces; their labels are not read.
-        limit: Only the first ones; 0 for all.
+        limit: Only the first N; 0 for all.
         reference: See ``Row``.
-        config: With the row's overrides; ``train`` and ``loss`` decide.
+        config: The config with the row's overrides; ``train`` and ``loss`` are used.
         store: Prompts of the training faces.
-        segmenter: With the row's settings.
-        variant: What is done to their points.
+        segmenter: The segmenter with the row's settings.
+        variant: The change of their points.
     """
 
     name: str
@@ -72,12 +72,12 @@ class SuiteTraining:
         return faces_for(self.reference, faces)
 
     def load(self, face: FaceFiles) -> Prompts:
-        """Give the prompts of a training face, on the CPU."""
+        """Return the prompts of a training face, on the CPU."""
         prompts = self.store.load(face, self.reference == ORACLE)
         return self.variant.apply(prompts, self.segmenter.sam.grid)
 
     def provenance(self, faces: Sequence[FaceFiles]) -> ItemProvenance:
-        """All that decides the adapter; rows that agree in it share it."""
+        """Return everything that determines the adapter; rows with equal values share it."""
         digest = hashlib.sha256()
         for face in faces:
             reference = face.clean if self.reference == ORACLE else face.reference
@@ -99,11 +99,11 @@ class SuiteTraining:
 def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
     """Train an adapter, or find the one that an earlier run of the table trained.
 
-    All faces are trained on, for ``train.epochs`` epochs, and the weights of the last one count: no
-    label and no held-back face chooses among the epochs. An interrupted training goes on.
+    All faces are trained on for ``train.epochs`` epochs, and the weights of the last epoch are
+    used: no label and no held-out face selects an epoch. An interrupted training resumes.
 
     Args:
-        training: What to train.
+        training: The training of the row.
         output_dir: The table's folder.
 
     Returns:
@@ -117,7 +117,7 @@ def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
     text = json.dumps(provenance.to_dict(), sort_keys=True)
     folder = output_dir / ADAPTERS / hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # other processes of the table wait for the first
+    with FileLock(folder / ".lock"):  # other processes that run the table wait for the first
         if read_finished(folder / RECORD, provenance) is None:
             start = time.perf_counter()
             usable = _usable_faces(training, faces)

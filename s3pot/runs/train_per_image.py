@@ -1,4 +1,4 @@
-"""An adapter is fitted to each face, which is then segmented with it (paper section 3.4)."""
+"""Per-image training: an adapter is fitted to each face and segments it (paper section 3.4)."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PerImageOptions:
-    """What to do.
+    """The options of per-image training.
 
     Attributes:
-        faces: Each is trained on alone.
+        faces: An adapter is fitted to each of them separately.
         datapath: Their data folder.
-        output_dir: Where results go.
+        output_dir: Folder for the results.
         init_checkpoint: Adapter to start from; None for a fresh one.
-        results: What is written beside the masks.
-        resume: Keep faces that are finished.
-        selection: Which items are done.
+        results: What is written besides the masks.
+        resume: Keep finished faces.
+        selection: Which items are processed.
     """
 
     faces: Sequence[FaceFiles]
@@ -69,13 +69,13 @@ class PerImageOptions:
 
 
 def run_train_per_image(config: Config, options: PerImageOptions) -> int:
-    """Fit an adapter to each face, segment and write it.
+    """Fit an adapter to each face, segment the face and write the results.
 
     Returns:
-        How many faces failed; each is named in the log.
+        The number of faces that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: missing weights, or an adapter that does not fit.
+        S3potError: Nothing can be done: weights are missing, or an adapter does not fit.
     """
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
@@ -140,7 +140,7 @@ class PerImageJob(SegmentFaces):
 
     @torch.no_grad()
     def _try(self, name: str, adapter: PromptAdapter, prompts: Prompts) -> OtherAdapter:
-        """Segment a face with an adapter as it is."""
+        """Segment a face with an adapter, without fitting it."""
         prediction = self.segmenter.predict_visible_face(adapter, prompts)
         loss = adapter_loss(self.segmenter, prompts, adapter, self.config)
         return OtherAdapter(name, prediction.to("cpu"), loss.total)
@@ -161,7 +161,7 @@ class PerImageJob(SegmentFaces):
     def _compare(
         self, output: FaceOutput, fitted: FittedAdapter
     ) -> tuple[list[AdapterResult], list[Path]]:
-        """Score the adapters and draw the face by the one that fitting started from."""
+        """Score the adapters, and draw the result of the one that fitting started from."""
         face = output.result.face
         truth = output.input.truth
         results: list[AdapterResult] = []
@@ -193,8 +193,8 @@ class PerImageJob(SegmentFaces):
                 results.append(AdapterResult.from_dict(values))
         if rows:
             write_csv(self.output_dir / "adapters.csv", rows)
-            logger.info("the adapters, means over the faces:\n%s", table(results))
-        super().summarize(outcome)  # last, for the gallery reads the file above
+            logger.info("adapters, means over the faces:\n%s", table(results))
+        super().summarize(outcome)  # last, because the gallery reads the file above
 
     @override
     def write_adapter(self, output: FaceOutput) -> AdapterFiles:
@@ -218,5 +218,5 @@ class PerImageJob(SegmentFaces):
 
 
 def _adapters_of_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of the adapters; a face without points has none."""
+    """Return the adapters listed in a record; a face without points has none."""
     return {"name": record["row"]["name"], "adapters": record.get("adapters", ())}

@@ -1,4 +1,4 @@
-"""A data set is looked through: what is in it, and what is wrong with it."""
+"""Validation of a data set: what it contains, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ REPORT = "report.json"
 PROBLEMS = "problems.csv"
 IMAGES = "images.csv"
 CONTACT_SHEET = "contact_sheet.png"
-SHEET_IMAGES = 48  # at most, evenly taken
-_SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)  # ends of the bins of areas
+SHEET_IMAGES = 48  # at most, evenly spaced
+_SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)  # bin edges of the area histograms
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong.
+    """A problem of the data set.
 
     Attributes:
-        name: Of the image; empty if it is about more than one.
+        name: The name of the image; empty if several are concerned.
         kind: image or labels, unlabeled, empty, layout, same file, same pixels, or splits.
         reason: What is wrong, with file and key.
     """
@@ -49,20 +49,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What was found out about one image.
+    """The facts about one image.
 
     Attributes:
         item: The image.
         size: Height and width.
-        file_sha256: Of its bytes.
-        pixels_sha256: Of its pixels and size, whatever the file's format.
+        file_sha256: Hash of its bytes.
+        pixels_sha256: Hash of its pixels and size, regardless of the file's format.
         known: Kinds of labels that are known.
-        occluded_share: Of the image, in [0, 1]; None if it is not known.
+        occluded_share: Share of the image, in [0, 1]; None if it is not known.
         visible_face_share: As above.
         ignored_share: As above.
-        class_pixels: Pixels of each class, as far as the image has a class map.
+        class_pixels: Pixels of each class, if the image has a class map.
         shapes: Number of shapes by label.
-        has_empty_face: Whether the visible face has no pixel.
+        has_empty_face: Whether the mask of the visible face is empty.
     """
 
     item: DatasetItem
@@ -80,13 +80,13 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Report:
-    """What is in a data set, and what is wrong with it.
+    """The contents of a data set, and what is wrong with it.
 
     Attributes:
-        format_name: Of the data set.
-        images: How many there are, also bad ones.
-        facts: Of those that can be read, in their order.
-        problems: All that is wrong.
+        format_name: The format of the data set.
+        images: The number of images, including bad ones.
+        facts: The facts about the readable images, in their order.
+        problems: All problems.
     """
 
     format_name: str
@@ -95,7 +95,7 @@ class Report:
     problems: Sequence[Problem]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the counts and histograms as plain values."""
+        """Return the counts and histograms as plain values."""
         sizes = Counter(f"{facts.size[1]} x {facts.size[0]}" for facts in self.facts)
         splits = Counter(split for facts in self.facts for split in facts.item.splits)
         return {
@@ -121,15 +121,15 @@ def validate_dataset(
     source: SourceOptions | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Report:
-    """Look through a data set and write ``report.json``, tables and a contact sheet.
+    """Validate a data set and write ``report.json``, tables and a contact sheet.
 
-    Everything is read anew each time, for that is what is asked for.
+    Everything is read again each time, because that is the purpose.
 
     Args:
         root: Folder of the data set.
         format_name: One of ``formats.READERS``, or "auto".
-        output_dir: Where the files go.
-        source: What has to be said of the data set besides.
+        output_dir: Folder for the files.
+        source: Further details of the data set.
         max_pixels: Larger images are refused.
 
     Raises:
@@ -153,7 +153,7 @@ def validate_dataset(
 
 
 class ValidateJob(FolderJob[DatasetItem, ImageFacts, ImageFacts]):
-    """Read each image and its labels, and keep what is counted of them.
+    """Read each image and its labels, and keep what is counted.
 
     Args:
         adapter: The data set.
@@ -211,7 +211,7 @@ class ValidateJob(FolderJob[DatasetItem, ImageFacts, ImageFacts]):
             self._cells[item.name] = Cell(picture, item.name)
 
     def cells_in_order(self, items: Sequence[DatasetItem]) -> list[Cell]:
-        """Give the pictures of the contact sheet in the order of the images."""
+        """Return the pictures of the contact sheet in the order of the images."""
         return [self._cells[item.name] for item in items if item.name in self._cells]
 
     @override
@@ -224,7 +224,7 @@ class ValidateJob(FolderJob[DatasetItem, ImageFacts, ImageFacts]):
 
 
 def report_text(report: Report, output_dir: Path) -> str:
-    """Say on a few lines what a report holds."""
+    """Summarize a report in a few lines."""
     values = report.to_dict()
     lines = [f"{report.format_name}: {len(report.facts)} of {report.images} images can be read"]
     for key in ("sizes", "labels", "splits", "shapes"):
@@ -286,7 +286,7 @@ def _problems_of_labels(facts: Sequence[ImageFacts]) -> Iterable[Problem]:
 
 
 def _duplicates(facts: Sequence[ImageFacts]) -> Iterable[Problem]:
-    """Name images of the same bytes, and others of the same pixels."""
+    """Find images with the same bytes, and others with the same pixels."""
     by_file: dict[str, list[ImageFacts]] = defaultdict(list)
     by_pixels: dict[str, dict[str, ImageFacts]] = defaultdict(dict)
     for entry in facts:
@@ -301,7 +301,7 @@ def _duplicates(facts: Sequence[ImageFacts]) -> Iterable[Problem]:
 
 
 def _named(group: Iterable[ImageFacts]) -> str:
-    """Name the files of a group, and the splits that they are in."""
+    """List the files of a group, and the splits that they are in."""
     names = []
     for entry in group:
         splits = f" ({', '.join(entry.item.splits)})" if entry.item.splits else ""
@@ -312,12 +312,12 @@ def _named(group: Iterable[ImageFacts]) -> str:
 def _problems_of_splits(facts: Sequence[ImageFacts]) -> Iterable[Problem]:
     for entry in facts:
         if len(entry.item.splits) > 1:
-            reason = f"it stands in several lists: {', '.join(entry.item.splits)}."
+            reason = f"it is in several lists: {', '.join(entry.item.splits)}."
             yield Problem(entry.item.name, "splits", reason)
 
 
 def _evenly(items: Sequence[DatasetItem]) -> frozenset[str]:
-    """The names of at most ``SHEET_IMAGES`` images, at even distances."""
+    """Return the names of at most ``SHEET_IMAGES`` images, evenly spaced."""
     step = max(1, -(-len(items) // SHEET_IMAGES))
     return frozenset(item.name for item in items[::step])
 
@@ -332,7 +332,7 @@ def _class_pixels(parsing: np.ndarray) -> dict[str, int]:
 
 
 def _class_shares(facts: Sequence[ImageFacts]) -> dict[str, dict[str, float]]:
-    """Of each class its share of all pixels, and how many images have it."""
+    """Return each class's share of all pixels, and the number of images that have it."""
     mapped = [entry for entry in facts if entry.class_pixels]
     total = sum(sum(entry.class_pixels.values()) for entry in mapped)
     shares = {}
@@ -344,7 +344,7 @@ def _class_shares(facts: Sequence[ImageFacts]) -> dict[str, dict[str, float]]:
 
 
 def _histogram(shares: Iterable[float | None]) -> dict[str, int]:
-    """Count shares of the image by bins; empty if none is known."""
+    """Count shares of the image by bin; empty if none is known."""
     known = [share for share in shares if share is not None]
     if not known:
         return {}

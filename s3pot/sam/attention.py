@@ -2,15 +2,15 @@
 
 pip's ``segment-anything`` multiplies, adds its relative positions, takes the softmax and multiplies
 again, with a tokens x tokens matrix in memory after every step. The functions here compute the same
-with ``scaled_dot_product_attention``.
+result with ``scaled_dot_product_attention``.
 
 The image encoder's blocks add a decomposed relative position to each score: query i and key j get
-``q_i . Rh[row_j] + q_i . Rw[column_j]``. There are two exact ways to say this to a fused kernel:
+``q_i . Rh[row_j] + q_i . Rw[column_j]``. There are two exact ways to pass this to a fused kernel:
 
 * ``bias``: the sum as an attention mask, (batch, heads, tokens, tokens);
 * ``channels``: ``[q . Rh, q . Rw]`` appended to each query and a one-hot row and column appended to
-  each key, so that the plain product holds the sum. Needs no large matrix and suits kernels that
-  take no mask, but the heads become wider.
+  each key, so that the plain product contains the sum. This needs no large matrix and works with
+  kernels that take no mask, but the heads become wider.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from segment_anything.modeling.transformer import Attention as DecoderAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Largest attention mask that is in memory at once, elements: more heads than fit go one by one.
+# Largest attention mask held in memory, in elements; heads that do not fit are processed in turn.
 CPU_MASK_CELLS = 2**26
 GPU_MASK_CELLS = 2**29
-WHOLE_IMAGE_TOKENS = 1024  # so many are no window any more
-HEAD_MULTIPLE = 8  # fused kernels on a GPU take heads of a multiple of this width
+WHOLE_IMAGE_TOKENS = 1024  # with this many tokens it is not a window
+HEAD_MULTIPLE = 8  # fused GPU kernels take head widths that are multiples of this
 
 
 def two_way(
@@ -40,16 +40,15 @@ def two_way(
     """Let tokens and image attend to each other, as ``TwoWayTransformer.forward`` does.
 
     Args:
-        transformer: Of SAM's mask decoder.
+        transformer: The transformer of SAM's mask decoder.
         image: Image tokens, (B, T, C).
         image_position: Their positional encoding, (1 or B, T, C).
         tokens: Output and prompt tokens, (B, N, C).
-        token_mask: bool (B, N), False for tokens that only fill up the batch: nothing attends to
-            them. None if all count.
+        token_mask: bool (B, N), False for tokens that only pad the batch: nothing attends to them.
+            None if there is no padding.
 
     Returns:
-        Tokens (B, N, C) and image tokens (B, T, C). Rows of tokens that do not count are without
-        meaning.
+        Tokens (B, N, C) and image tokens (B, T, C). Rows of padding tokens are meaningless.
     """
     queries, keys = two_way_layers(transformer, image, image_position, tokens, token_mask)
     last = transformer.final_attn_token_to_image
@@ -65,7 +64,7 @@ def two_way_layers(
     tokens: Tensor,
     token_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """All of ``two_way`` but its last step, which changes the tokens alone."""
+    """Run ``two_way`` without its last step, which changes only the tokens."""
     mask = None if token_mask is None else token_mask[:, None, None, :]
     queries, keys = tokens, image
     for layer in transformer.layers:
@@ -91,14 +90,14 @@ def two_way_layers(
 def decoder_attention(
     module: DecoderAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """``DecoderAttention.forward`` with a fused kernel.
+    """Compute ``DecoderAttention.forward`` with a fused kernel.
 
     Args:
-        module: Projections and number of heads.
+        module: Provides the projections and the number of heads.
         q: (B, N, C).
         k: (B, M, C).
         v: (B, M, C).
-        mask: bool, broadcastable to (B, heads, N, M), True where a key counts.
+        mask: bool, broadcastable to (B, heads, N, M), True where a key is attended to.
 
     Returns:
         (B, N, C).
@@ -117,20 +116,20 @@ def decoder_attention(
 
 
 class ContiguousPatchEmbed(PatchEmbed):
-    """pip's patch embedding with its channels last in memory, too, not only in shape.
+    """pip's patch embedding with channels last in memory, not only in shape.
 
-    The blocks add to what it gives and so keep its layout, in which every norm would make a copy.
+    The blocks add to its output and thereby keep its layout, in which every norm would make a copy.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Patches of pictures (B, 3, H, W) as (B, H / P, W / P, C)."""
+        """Embed the patches of images (B, 3, H, W) as (B, H / P, W / P, C)."""
         return super().forward(x).contiguous()
 
 
 class FusedEncoderAttention(EncoderAttention):
-    """pip's attention of an image encoder block with another ``forward``.
+    """pip's attention of an image encoder block with a fused ``forward``.
 
-    Not built but made out of a loaded module by ``fuse_image_encoder``.
+    It is never constructed directly; ``fuse_image_encoder`` turns a loaded module into one.
 
     Attributes:
         way: "bias", "channels" or "auto", see ``fuse_image_encoder``.
@@ -139,7 +138,7 @@ class FusedEncoderAttention(EncoderAttention):
     way: str
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend within each window (or the whole picture).
+        """Attend within each window (or the whole image).
 
         Args:
             x: (B, H, W, C).
@@ -159,7 +158,7 @@ class FusedEncoderAttention(EncoderAttention):
         return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)))
 
     def _relative(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Scores of each query with each row, (B, heads, H * W, H), and column, (.., W)."""
+        """Compute scores of each query with each row, (B, heads, H * W, H), and column, (.., W)."""
         places = q.unflatten(2, (height, width))
         rows = relative_table(self.rel_pos_h, height)
         columns = relative_table(self.rel_pos_w, width)
@@ -169,7 +168,7 @@ class FusedEncoderAttention(EncoderAttention):
 
 
 def relative_table(embeddings: Tensor, length: int) -> Tensor:
-    """Embedding of key j seen from query i along one axis.
+    """Return the relative embedding of key j for query i along one axis.
 
     Args:
         embeddings: One vector for each distance from 1 - length to length - 1, (2 * length - 1, C).
@@ -179,7 +178,7 @@ def relative_table(embeddings: Tensor, length: int) -> Tensor:
         (length, length, C).
 
     Raises:
-        ValueError: The embeddings are of another length.
+        ValueError: The number of embeddings does not fit.
     """
     if len(embeddings) != 2 * length - 1:
         raise ValueError(
@@ -191,14 +190,14 @@ def relative_table(embeddings: Tensor, length: int) -> Tensor:
 
 
 def attend_with_bias(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-    """Attention with the relative positions as a mask, some heads at a time.
+    """Compute attention with the relative positions as a mask, a few heads at a time.
 
     Args:
         q: (B, heads, H * W, D).
         k: Same shape.
         v: Same shape.
         by_row: Score of each query with each row of keys, (B, heads, H * W, H).
-        by_column: The same with each column, (B, heads, H * W, W).
+        by_column: Score of each query with each column of keys, (B, heads, H * W, W).
 
     Returns:
         (B, heads, H * W, D).
@@ -225,14 +224,14 @@ def _masked_attention(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column
 def attend_with_channels(
     q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor
 ) -> Tensor:
-    """Attention with the relative positions as further channels; see ``attend_with_bias``."""
+    """Compute attention with relative positions as extra channels; see ``attend_with_bias``."""
     depth, height, width = q.shape[-1], by_row.shape[-1], by_column.shape[-1]
     place = torch.arange(height * width, device=q.device)
     rows = F.one_hot(place // width, height)
     columns = F.one_hot(place % width, width)
     ones = torch.cat((rows, columns), dim=1).to(k).expand(*k.shape[:2], -1, -1)
     padding = -(depth + height + width) % HEAD_MULTIPLE
-    # The kernel's own scale is off (1): the appended channels must not be scaled.
+    # The kernel's own scaling is disabled (1), because the appended channels must not be scaled.
     queries = F.pad(torch.cat((q * depth**-0.5, by_row, by_column), dim=-1), (0, padding))
     keys = F.pad(torch.cat((k, ones), dim=-1), (0, padding))
     values = F.pad(v, (0, queries.shape[-1] - depth))
@@ -244,10 +243,10 @@ WAYS = {"bias": attend_with_bias, "channels": attend_with_channels}
 
 
 def fastest_way(q: Tensor) -> str:
-    """Which of ``WAYS`` is faster for queries (B, heads, T, D).
+    """Return which of ``WAYS`` is faster for queries (B, heads, T, D).
 
-    Measured with ViT-H on an H200: "channels" wins where whole images attend in bfloat16, for a
-    kernel that takes no mask can be used; in windows and in float32 "bias" wins, as on a CPU.
+    Measured with ViT-H on an H200: "channels" wins for whole images in bfloat16, because a kernel
+    that takes no mask can be used; in windows and in float32 "bias" wins, as on a CPU.
     """
     whole_image = q.shape[2] >= WHOLE_IMAGE_TOKENS
     return "channels" if q.is_cuda and q.dtype != torch.float32 and whole_image else "bias"
@@ -256,16 +255,16 @@ def fastest_way(q: Tensor) -> str:
 def fuse_image_encoder(encoder: nn.Module, window: str = "auto", whole: str = "auto") -> int:
     """Give every block of a ViT image encoder fused attention, and its patches a better layout.
 
-    Weights, modules and their names stay; an encoder without such blocks is left alone.
+    Weights, modules and their names are kept; an encoder without such blocks is left unchanged.
 
     Args:
         encoder: Image encoder of a ``Sam``; changed in place.
-        window: How blocks that attend within windows are told of relative positions: "bias" or
+        window: How relative positions are passed in blocks with window attention: "bias" or
             "channels" (see the module), or "auto", the faster one for device and precision.
-        whole: The same for blocks that attend over the whole picture.
+        whole: The same for blocks with global attention.
 
     Returns:
-        How many blocks were changed.
+        The number of blocks that were changed.
     """
     if not isinstance(encoder, ImageEncoderViT):
         return 0

@@ -1,4 +1,4 @@
-"""A package's modules without the package's own ``__init__``, until somebody asks for it."""
+"""Importing a package's modules without running the package's own ``__init__`` until needed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def defer_init(package: str) -> None:
-    """Let modules of a package be imported alone; its ``__init__`` runs when a name of it is used.
+    """Let modules of a package be imported alone; ``__init__`` runs when its names are used.
 
-    Nothing happens if the package is loaded already, or not installed: then the import that needs
-    it says so.
+    Nothing happens if the package is already loaded, or not installed: then the import that needs
+        it reports that.
 
     Args:
-        package: Name of a top-level package.
+        package: The name of a top-level package.
     """
     if package in sys.modules:
         return
@@ -25,7 +25,7 @@ def defer_init(package: str) -> None:
     module = module_from_spec(spec)
 
     def load(name: str) -> Any:
-        """Run the ``__init__`` and look again; Python asks here for names that are missing."""
+        """Run ``__init__`` and look again; Python calls this for missing names."""
         if name.startswith("__"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         del module.__dict__["__getattr__"]

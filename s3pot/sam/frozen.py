@@ -1,7 +1,7 @@
-"""A frozen SAM behind four verbs: encode pictures, embed points, attend, decode.
+"""A frozen SAM with four operations: encode images, embed points, attend, decode.
 
-The mask decoder runs step by step over its own sub-modules, for the attended image tokens; equal
-to ``MaskDecoder.forward`` of segment-anything with ``multimask_output=False``.
+The mask decoder's sub-modules are called step by step, to obtain the attended image tokens; the
+result equals ``MaskDecoder.forward`` of segment-anything with ``multimask_output=False``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Attended:
-    """What the two-way transformer gives.
+    """The output of the two-way transformer.
 
     Attributes:
         outputs: Output tokens (IoU, masks) and prompts after attention, (B, 1 + masks + N, C).
-        image: Image tokens after they and the prompts have attended to each other, (B, C, G, G).
+        image: Image tokens after image and prompts have attended to each other, (B, C, G, G).
     """
 
     outputs: Tensor
@@ -38,12 +38,12 @@ class Attended:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One mask.
+    """The decoder's output for one mask.
 
     Attributes:
         logits: Low-resolution mask logits, (B, 1, 4G, 4G).
         iou: The decoder's own estimate of the mask's IoU, (B, 1).
-        attended: The tokens behind it.
+        attended: The tokens it was computed from.
     """
 
     logits: Tensor
@@ -59,7 +59,7 @@ def attend(
     dense: Tensor,
     prompt_mask: Tensor | None = None,
 ) -> Attended:
-    """Run the two-way transformer alone.
+    """Run only the two-way transformer.
 
     Args:
         decoder: SAM's mask decoder.
@@ -67,7 +67,7 @@ def attend(
         image_position: Dense positional encoding, (1, C, G, G).
         prompts: Prompt tokens, (B, N, C).
         dense: Dense prompt (SAM's no-mask embedding), broadcastable to ``image``.
-        prompt_mask: bool (B, N), False for prompts that only fill up the batch; None if all count.
+        prompt_mask: bool (B, N), False for prompts that only pad the batch; None without padding.
     """
     if prompt_mask is not None:
         outputs_ahead = 1 + decoder.num_mask_tokens
@@ -85,7 +85,7 @@ def attend(
 def attend_image(
     decoder: MaskDecoder, image: Tensor, image_position: Tensor, prompts: Tensor, dense: Tensor
 ) -> Tensor:
-    """Give the image tokens of ``attend`` alone, with less work: all that FE needs."""
+    """Compute only the image tokens of ``attend``, with less work; FE needs nothing else."""
     _, keys = two_way_layers(
         decoder.transformer,
         (image + dense).flatten(2).transpose(1, 2),
@@ -102,7 +102,7 @@ def _with_output_tokens(decoder: MaskDecoder, prompts: Tensor) -> Tensor:
 
 
 def mask_from(decoder: MaskDecoder, attended: Attended) -> Decoded:
-    """Upscaling and the single-mask hypernetwork on attended tokens."""
+    """Apply the upscaling and the single-mask hypernetwork to attended tokens."""
     features = decoder.output_upscaling(attended.image)
     kernel = decoder.output_hypernetworks_mlps[0](attended.outputs[:, 1])
     logits = torch.einsum("bc,bchw->bhw", kernel, features).unsqueeze(1)
@@ -111,20 +111,20 @@ def mask_from(decoder: MaskDecoder, attended: Attended) -> Decoded:
 
 
 def freeze(module: Module) -> Module:
-    """Evaluation mode, no gradient for any parameter; gradients still pass through activations."""
+    """Set evaluation mode and freeze all parameters; gradients still pass through activations."""
     return module.eval().requires_grad_(False)
 
 
 class FrozenSam(nn.Module):
-    """SAM without anything to train.
+    """SAM without trainable parameters.
 
     Args:
         sam: A model of pip's ``segment-anything``.
         normalize: Apply SAM's pixel mean and std. ``# Release:`` feeds [0, 1] pixels.
         speed: "exact", "fast" or "max"; see ``s3pot.sam.speed``.
 
-    The attention of ``sam``'s image encoder is exchanged for a fused one, and other speeds than
-    "exact" round its weights: hand over a copy to keep the original.
+    The attention of ``sam``'s image encoder is replaced by a fused one, and speeds other than
+    "exact" round its weights: pass a copy to keep the original.
     """
 
     def __init__(self, sam: Sam, normalize: bool = True, speed: str = "exact") -> None:
@@ -135,13 +135,13 @@ class FrozenSam(nn.Module):
         self.normalize = normalize
         self.speed = speed
         self.dense_position: Tensor | None
-        self.register_buffer("dense_position", None, persistent=False)  # made by the first use
+        self.register_buffer("dense_position", None, persistent=False)  # computed at first use
         side = sam.prompt_encoder.image_embedding_size[0]
         self.grid = Grid(size=sam.image_encoder.img_size, side=side)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             images: sam frame, (B, 3, S, S) in [0, 1], RGB.
@@ -150,7 +150,7 @@ class FrozenSam(nn.Module):
             Tokens, float32 (B, C, G, G).
 
         Raises:
-            ValueError: Another picture size than S.
+            ValueError: The image size is not S.
         """
         size = self.grid.size
         if images.shape[-2:] != (size, size):
@@ -162,16 +162,17 @@ class FrozenSam(nn.Module):
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        """Compute in float32 or bfloat16, as ``speed`` says, for a while."""
+        """Compute in float32 or bfloat16, according to ``speed``, inside the block."""
         fast = self.speed != "exact"
         device_type = self.sam.device.type
         with tensor_float32(fast), torch.autocast(device_type, torch.bfloat16, enabled=fast):
             yield
 
     def embed_points(self, points_sam: Tensor, labels: Tensor) -> Tensor:
-        """Prompt tokens of points; as SAM does where no box is given, one "not a point" follows.
+        """Embed points as prompt tokens, followed by SAM's "not a point" token, as without a box.
 
-        Equal to SAM's prompt encoder, without its waits for the device.
+        The result equals that of SAM's prompt encoder, without its synchronizations with the
+        device.
 
         Args:
             points_sam: Pixels x, y, (B, N, 2).
@@ -192,9 +193,9 @@ class FrozenSam(nn.Module):
     def attend(
         self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None
     ) -> Attended:
-        """The two-way transformer alone: (B, C, G, G) and (B, N, C) → attended tokens.
+        """Run only the two-way transformer: (B, C, G, G) and (B, N, C) → attended tokens.
 
-        ``prompt_mask``, bool (B, N), is False for prompts that only fill up the batch.
+        ``prompt_mask``, bool (B, N), is False for prompts that only pad the batch.
         """
         position = self._position()
         with self._precision():
@@ -209,7 +210,7 @@ class FrozenSam(nn.Module):
         return Attended(attended.outputs.float(), attended.image.float())
 
     def attend_image(self, image_tokens: Tensor, prompt_tokens: Tensor) -> Tensor:
-        """The image tokens of ``attend`` alone, with less work: (B, C, G, G)."""
+        """Compute only the image tokens of ``attend``, with less work: (B, C, G, G)."""
         position = self._position()
         with self._precision():
             attended = attend_image(
@@ -222,20 +223,20 @@ class FrozenSam(nn.Module):
         return attended.float()
 
     def _position(self) -> Tensor:
-        """Positional encoding of the token grid, (1, C, G, G)."""
+        """Return the positional encoding of the token grid, (1, C, G, G)."""
         if self.dense_position is None:
             self.dense_position = self.sam.prompt_encoder.get_dense_pe()
         return self.dense_position
 
     def _no_mask(self) -> Tensor:
-        """SAM's dense prompt where there is none, (1, C, 1, 1)."""
+        """Return SAM's dense embedding for "no mask prompt", (1, C, 1, 1)."""
         weight: Tensor = self.sam.prompt_encoder.no_mask_embed.weight
         return weight.reshape(1, -1, 1, 1)
 
     def decode(
         self, image_tokens: Tensor, prompt_tokens: Tensor, prompt_mask: Tensor | None = None
     ) -> Decoded:
-        """One mask an image: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""
+        """Decode one mask per image: (B, C, G, G) and (B, N, C) → logits (B, 1, 4G, 4G)."""
         attended = self.attend(image_tokens, prompt_tokens, prompt_mask)
         with self._precision():
             decoded = mask_from(self.sam.mask_decoder, attended)

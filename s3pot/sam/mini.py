@@ -1,4 +1,4 @@
-"""A small SAM: pip's ``Sam`` class with narrow parts and an image encoder that a laptop can run."""
+"""A small SAM: pip's ``Sam`` class with narrow layers and an image encoder fit for a laptop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MiniSamSize:
         depths: Residual blocks at the first two, attention blocks at the third.
         tokens: Channels of tokens and prompts (256 in every SAM).
         decoder_mlp: Hidden width of the two-way transformer's MLPs.
-        masks: Ambiguity masks beside the single one; 0 drops their heads.
+        masks: Number of ambiguity masks besides the single one; 0 drops their heads.
     """
 
     image: int = 256
@@ -34,7 +34,7 @@ class MiniSamSize:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a norm and GELU between, and a shortcut."""
+    """Two 3x3 convolutions with a norm and GELU between them, and a shortcut."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class AttentionBlock(nn.Module):
 
 
 class MiniImageEncoder(nn.Module):
-    """Convolutions down to the token grid, global attention at half of it."""
+    """Convolutions down to the token grid, and global attention at half its resolution."""
 
     def __init__(self, size: MiniSamSize) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class MiniImageEncoder(nn.Module):
         self.neck = nn.Conv2d(late, size.tokens, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode normalised pixels.
+        """Encode normalized pixels.
 
         Args:
             x: (B, 3, S, S), SAM's pixel mean and std applied.
@@ -107,7 +107,7 @@ class MiniImageEncoder(nn.Module):
 
 
 def build_mini_sam(size: MiniSamSize) -> Sam:
-    """A ``Sam`` of small parts with fresh weights."""
+    """Build a small ``Sam`` with fresh weights."""
     side = size.image // size.patch
     width = size.tokens
     attention = TwoWayTransformer(2, width, num_heads=8, mlp_dim=size.decoder_mlp)

@@ -13,6 +13,6 @@ def build_official_sam(name: str) -> Sam:
     Args:
         name: vit_h, vit_l or vit_b.
     """
-    with torch.device("meta"):  # no time for weights that are replaced, no memory for two sets
+    with torch.device("meta"):  # saves the time and memory of weights to be replaced
         sam: Sam = sam_model_registry[name]()
     return sam

@@ -1,4 +1,4 @@
-"""How fast and how exact SAM's networks run: ``exact``, ``fast`` or ``max``.
+"""The trade-off between speed and exactness of SAM: ``exact``, ``fast`` or ``max``.
 
 ======  ============================  ===================================================
 speed   numbers                       beyond that
@@ -10,7 +10,7 @@ max     as fast                       the image encoder is compiled by ``torch.c
 ======  ============================  ===================================================
 
 All three use fused attention, see ``s3pot.sam.attention``. The adapter, losses and everything
-outside of SAM stay in float32.
+outside SAM stay in float32.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def prepare_encoder(encoder: nn.Module, speed: str) -> None:
-    """Make an image encoder ready for a speed, in place; it is frozen from then on.
+    """Prepare an image encoder for a speed, in place; it is frozen from then on.
 
     Args:
         encoder: Image encoder with its weights.
         speed: One of ``SPEEDS``.
 
     Raises:
-        ValueError: Another word.
+        ValueError: The speed is unknown.
     """
     if speed not in SPEEDS:
         raise ValueError(f"speed is {speed!r}; it must be one of {', '.join(SPEEDS)}")
@@ -44,9 +44,9 @@ def prepare_encoder(encoder: nn.Module, speed: str) -> None:
         return
     for module in encoder.modules():
         if isinstance(module, _PRODUCTS):
-            module.to(torch.bfloat16)  # once, where autocast would do it in every forward
+            module.to(torch.bfloat16)  # once, instead of in every forward under autocast
     if speed == "max":
-        # A block is compiled once for all that are alike: seconds instead of minutes.
+        # Identical blocks share one compilation: seconds instead of minutes.
         blocks = encoder.blocks if isinstance(encoder, ImageEncoderViT) else [encoder]
         for block in blocks:
             block.compile()
@@ -60,7 +60,7 @@ def has_compiler() -> bool:
 
 @contextmanager
 def tensor_float32(allowed: bool) -> Iterator[None]:
-    """Let (or do not let) a GPU round the factors of float32 products to TF32 for a while."""
+    """Allow or forbid a GPU to round the factors of float32 products to TF32 inside the block."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

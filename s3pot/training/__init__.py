@@ -1,1 +1,1 @@
-"""The adapter is trained: steps, history, checkpoints."""
+"""Training of the adapter: steps, history, checkpoints."""

@@ -1,7 +1,7 @@
-"""Adapter checkpoints: plain data, whole or absent, never SAM.
+"""Adapter checkpoints: plain data, written atomically, never containing SAM.
 
 Every checkpoint holds ``format``, ``kind``, ``version`` and ``adapter``; those of general training
-hold all of ``TrainingState``, so that a run goes on from any of them.
+hold all of ``TrainingState``, so that a run can resume from any of them.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from s3pot.weights.load import (
 logger = logging.getLogger(__name__)
 
 KIND = "s3pot-adapter"
-# Settings that decide the weights; of these sections the keys in FREE_KEYS do not.
+# Sections of settings that determine the weights, except for the keys in FREE_KEYS.
 DECISIVE_SECTIONS = ("sam", "prompt", "mask", "loss", "train")
 FREE_KEYS = ("batch", "val_faces", "save_every", "keep", "tensorboard")
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that a run of general training goes on from.
+    """Everything that a run of general training resumes from.
 
     Attributes:
-        epoch: The last one that is done.
-        history: Records of all epochs that are done.
+        epoch: The last finished epoch.
+        history: Records of all finished epochs.
         adapter: State dict of the adapter.
         optimizer: State dict of the optimizer.
-        scheduler: State dict of the learning rate's schedule.
+        scheduler: State dict of the learning-rate schedule.
         rng: State of torch's CPU generator.
-        config: Of the run.
+        config: The config of the run.
         sam_sha256: Hash of the SAM that the adapter was trained with.
     """
 
@@ -73,7 +73,7 @@ class TrainingState:
 
 
 def save_training_state(paths: Iterable[Path], state: TrainingState) -> None:
-    """Write the same training state to each path in turn, each whole or not at all."""
+    """Write the same training state to each path in turn, each atomically."""
     content = _to_bytes(
         {
             "adapter": state.adapter,
@@ -94,13 +94,13 @@ def save_training_state(paths: Iterable[Path], state: TrainingState) -> None:
 def save_checkpoint(
     path: Path, adapter: nn.Module, *, epoch: int, config: Mapping[str, Any], sam_sha256: str
 ) -> None:
-    """Write an adapter alone, whole or not at all.
+    """Write only an adapter, atomically.
 
     Args:
-        path: Where to; missing folders are made.
-        adapter: Not wrapped.
+        path: The file; missing folders are created.
+        adapter: The adapter, without a wrapper.
         epoch: How many epochs it was trained for.
-        config: Of the training, as plain values (``config_to_dict``).
+        config: The config of the training, as plain values (``config_to_dict``).
         sam_sha256: Hash of the SAM that it was trained with.
     """
     content = {
@@ -113,20 +113,20 @@ def save_checkpoint(
 
 
 def load_training_state(path: Path, config: Config, sam_sha256: str) -> TrainingState:
-    """Read what a run goes on from.
+    """Read the state that a run resumes from.
 
     Args:
         path: A checkpoint of general training.
-        config: Of this run; what decides the weights must be as it was.
+        config: The config of this run; settings that determine the weights must be unchanged.
         sam_sha256: Hash of this run's SAM, which must be the same.
 
     Raises:
-        CheckpointError: The file cannot be read, holds no training state, or one of other settings.
+        CheckpointError: The file cannot be read, holds no training state, or has other settings.
     """
     content = read_checkpoint(path)
     if content.get("kind") != KIND or "optimizer" not in content:
         raise CheckpointError(
-            f"{path} holds no training state. --resume goes on from the last.pth of a run of "
+            f"{path} holds no training state. --resume continues from the last.pth of a run of "
             "train_general.py; to start from another adapter, pass --init_checkpoint."
         )
     try:
@@ -134,15 +134,15 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
     except (S3potError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} holds a damaged training state ({type(error).__name__}: {str(error):.200}). "
-            "Go on from another checkpoint of the run, or start anew."
+            "Resume from another checkpoint of the run, or start again."
         ) from error
     before = {**decisive_settings(trained_with), "sam_sha256": state.sam_sha256}
     now = {**decisive_settings(config), "sam_sha256": sam_sha256}
     changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
     if changed:
         raise CheckpointError(
-            f"{path} was written with other settings ({'; '.join(changed)}). Keep them, or start "
-            f"anew in another --output_dir, with --init_checkpoint {path} if you like."
+            f"{path} was written with other settings ({'; '.join(changed)}). Restore them, or "
+            f"start a new run in another --output_dir, optionally with --init_checkpoint {path}."
         )
     refuse_non_finite(state.adapter, str(path))
     for number, slots in state.optimizer["state"].items():
@@ -152,14 +152,14 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
 
 
 def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[TrainingState, Config]:
-    """Take a training state out of a checkpoint, and the settings that decided it.
+    """Extract a training state and the settings that determined it from a checkpoint.
 
     Raises:
         LookupError: Something is missing.
-        TypeError, ValueError, AttributeError: Something is of another type.
+        TypeError, ValueError, AttributeError: Something has the wrong type.
     """
     sections = {name: content["config"].get(name) for name in DECISIVE_SECTIONS}
-    trained_with = config_from_dict(sections)  # a key that is new since then has its default
+    trained_with = config_from_dict(sections)  # a key added since then gets its default
     state = TrainingState(
         epoch=content["epoch"],
         history=[EpochRecord.from_row(row) for row in content["history"]],
@@ -176,14 +176,14 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
     if not isinstance(state.rng, Tensor) or state.rng.shape != torch.get_rng_state().shape:
         raise ValueError("the state of its random generator has another size")
     if not all(isinstance(value, Tensor) for value in state.adapter.values()):
-        raise TypeError("its adapter holds values that are no tensors")
+        raise TypeError("its adapter holds values that are not tensors")
     for slots in state.optimizer["state"].values():
-        slots.items()  # raises what is no dict
+        slots.items()  # raises if it is not a dict
     return state, trained_with
 
 
 def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> PromptAdapter:
-    """Make an adapter for a SAM: that of a checkpoint, or a fresh one, the same for one seed."""
+    """Create an adapter for a SAM: that of a checkpoint, or a fresh one drawn from the seed."""
     seed_everything(config.train.seed, config.run.deterministic)
     adapter = build_adapter(sam)
     if path is not None:
@@ -192,15 +192,16 @@ def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> Pro
 
 
 def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
-    """Load a checkpoint of ours, of the authors or the bundled one.
+    """Load one of our checkpoints, one of the authors' or the bundled one.
 
     Args:
-        adapter: Takes the weights; it stays as it is if they do not fit.
+        adapter: Receives the weights; it is unchanged if they do not fit.
         path: The checkpoint.
-        sam_sha256: Hash of the SAM in use; an adapter trained with another one is a warning.
+        sam_sha256: Hash of the SAM in use; a warning is logged if the adapter was trained with
+            another SAM.
 
     Raises:
-        S3potError: The file cannot be read, or its weights do not fit or are no finite numbers.
+        S3potError: The file cannot be read, or its weights do not fit or are not finite numbers.
     """
     content = read_checkpoint(path)
     is_ours = content.get("kind") == KIND
@@ -219,7 +220,7 @@ def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
 
 
 def decisive_settings(config: Config) -> dict[str, Any]:
-    """The values that decide the weights, by key."""
+    """Return the settings that determine the weights, by key."""
     settings: dict[str, Any] = {}
     for section, values in config_to_dict(config).items():
         if section in DECISIVE_SECTIONS:
@@ -232,7 +233,7 @@ def decisive_settings(config: Config) -> dict[str, Any]:
 def _to_bytes(content: Mapping[str, Any]) -> bytes:
     """Serialize a checkpoint; equal content gives equal bytes."""
     head = {"format": 1, "kind": KIND, "version": __version__}
-    buffer = io.BytesIO()  # a file's name would become part of its bytes
+    buffer = io.BytesIO()  # otherwise the file's name would become part of its bytes
     torch.save(_canonical({**head, **content}), buffer)
     return buffer.getvalue()
 
@@ -240,8 +241,9 @@ def _to_bytes(content: Mapping[str, Any]) -> bytes:
 def _canonical(value: Any) -> Any:
     """Copy nested plain values and tensors so that no container or tensor occurs twice in them.
 
-    A pickle says where an object occurs a second time. Which objects do depends on where they came
-    from (a resumed run reads them from a file), so without this equal values give other bytes.
+    A pickle records where an object occurs a second time. Which objects do depends on their origin
+    (a resumed run reads them from a file), so without this step equal values would give different
+    bytes.
     """
     if isinstance(value, Mapping):
         return {_canonical(key): _canonical(item) for key, item in value.items()}

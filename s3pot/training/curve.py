@@ -1,4 +1,4 @@
-"""The curves of a training: total loss, its terms, the best epoch."""
+"""Training curves: the total loss, its terms and the best epoch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Style:
-    """How a curve is drawn and called."""
+    """The style and label of a curve."""
 
     label: str
     color: str
     linestyle: str
 
 
-# Blue and orange stay apart for color-blind eyes and in grey; a dash tells them apart as well.
+# Blue and orange are distinguishable with color blindness and in gray; a dash helps as well.
 TRAIN = Style("training", "#0072b2", "-")
 VAL = Style("validation", "#d55e00", "--")
 TERMS = {
@@ -35,7 +35,7 @@ TERMS = {
 
 
 def write_curve(records: Sequence[Record], prefix: str) -> None:
-    """Write ``<prefix>loss_curve.png``, whole; nothing without a record."""
+    """Write ``<prefix>loss_curve.png`` atomically; without records, write nothing."""
     rows = [record.as_row() for record in records]
     if not rows:
         return
@@ -45,13 +45,14 @@ def write_curve(records: Sequence[Record], prefix: str) -> None:
 
 
 def draw_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw the total loss in a large panel and its three terms below, one panel each.
+    """Draw the total loss in a large panel, and its three terms in small panels below.
 
     Args:
         rows: Epochs in order, with the columns of ``EpochRecord`` or ``FitRecord``.
 
     Returns:
-        The figure. The epoch of the lowest loss (of validation, if there is any) is marked.
+        The figure. The epoch with the lowest loss (on validation images, if there are any) is
+        marked.
     """
     from matplotlib.figure import Figure  # slow to import
     from matplotlib.ticker import MaxNLocator
@@ -70,7 +71,7 @@ def draw_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
                 color=style.color,
                 linestyle=style.linestyle,
                 linewidth=1.3,
-                marker="." if len(rows) == 1 else "",  # a single epoch makes no line
+                marker="." if len(rows) == 1 else "",  # a single epoch does not form a line
             )
         axes[term].set_title(title, fontsize=8)
         axes[term].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
@@ -84,7 +85,7 @@ def draw_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def _curves_of(row: Mapping[str, float]) -> dict[str, Style]:
-    """The curves by the prefix of their columns; the last one decides which epoch is the best."""
+    """Return the curves by column prefix; the last one determines the best epoch."""
     if "train_total" not in row:
         return {"": TRAIN}
     if "val_total" not in row:

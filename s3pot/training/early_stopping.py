@@ -1,4 +1,4 @@
-"""When to stop, and which weights to keep."""
+"""Early stopping, and keeping the best weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class EarlyStopping:
     def __init__(self, patience: int, min_delta: float) -> None:
         self.patience = patience
         self.min_delta = min_delta
-        self._lowest = math.inf  # the loss that the next one has to fall below by min_delta
+        self._lowest = math.inf  # the loss that the next one must undercut by min_delta
         self._epochs_since = 0
 
     def should_stop(self, loss: float) -> bool:
-        """Take the loss of the next epoch; say whether it was the last one."""
+        """Take the loss of the next epoch, and return whether to stop after it."""
         if loss < self._lowest - self.min_delta:
             self._lowest = loss
             self._epochs_since = 0
@@ -27,14 +27,14 @@ class EarlyStopping:
 
 
 class BestWeights:
-    """The weights of the lowest loss so far; of equal ones the earliest."""
+    """The weights with the lowest loss so far; in case of ties, the earliest."""
 
     def __init__(self) -> None:
         self.loss = math.inf
         self.weights: dict[str, Tensor] | None = None
 
     def update(self, loss: float, weights: dict[str, Tensor]) -> None:
-        """Keep the weights, which must not change later, if their loss is lower than all before."""
+        """Keep the weights if their loss is the lowest so far; they must not change afterwards."""
         if loss < self.loss:
             self.loss = loss
             self.weights = weights

@@ -34,21 +34,21 @@ Draw = Callable[[PromptAdapter], Mapping[str, np.ndarray]]
 
 
 class GeneralTraining:
-    """The epochs of one training and its files.
+    """The epochs of one training run, and its files.
 
-    Every epoch ends with whole files, ``last.pth`` written last: a run that is killed goes on from
-    it, and repeats no more than the epoch in work.
+    Every epoch ends with complete files, with ``last.pth`` written last: a killed run resumes from
+    it and repeats at most the epoch in progress.
 
     Args:
-        config: Of the run.
+        config: The config of the run.
         segmenter: The frozen part of the method.
         sam_sha256: Hash of its weights.
-        adapter: What is trained.
-        output_dir: Where the files go.
+        adapter: The adapter to train.
+        output_dir: Folder for the files.
         process: This process.
 
     Raises:
-        S3potError: TensorBoard is asked for and not installed.
+        S3potError: TensorBoard is requested but not installed.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class GeneralTraining:
 
     @property
     def epoch(self) -> int:
-        """The last epoch that is done; 0 before the first."""
+        """The last finished epoch; 0 before the first."""
         return len(self.history)
 
     def resume(self) -> None:
-        """Go on from ``last.pth`` exactly where it stopped; start anew if there is none.
+        """Continue from ``last.pth`` exactly where it stopped; without it, start from scratch.
 
         Raises:
-            CheckpointError: It is of other settings, or cannot be read.
+            CheckpointError: It has other settings, or cannot be read.
         """
         last = self.output_dir / LAST
         if not last.is_file():
@@ -88,7 +88,7 @@ class GeneralTraining:
         self.trainer.restore(state.optimizer, state.scheduler, str(last))
         torch.set_rng_state(state.rng)
         self.history = state.history
-        logger.info("going on after epoch %d of %s", self.epoch, last)
+        logger.info("resuming after epoch %d of %s", self.epoch, last)
 
     def run(
         self,
@@ -97,19 +97,19 @@ class GeneralTraining:
         load: Load,
         draw: Draw | None = None,
     ) -> None:
-        """Do all epochs that are left.
+        """Train all remaining epochs.
 
-        A run that starts anew removes the files of an earlier one first.
+        A run that starts from scratch first removes the files of an earlier one.
 
         Args:
             train: Faces to train on, each with at least one prompt point.
-            val: Faces to validate on, likewise.
+            val: Faces to validate on, each with at least one prompt point.
             load: Reads the prompts of a face, on the CPU.
-            draw: Draws what the adapter makes of some faces, uint8 (H, W, 3) by name, for
+            draw: Draws the adapter's results for some faces, uint8 (H, W, 3) by name, for
                 TensorBoard.
 
         Raises:
-            S3potError: A loss is no number; the files of the epoch before it are whole.
+            S3potError: A loss is not a finite number; the files of the previous epoch are complete.
         """
         logger.info("training on %d faces, validating on %d", len(train), len(val))
         board = self._prepare_folder()
@@ -142,7 +142,7 @@ class GeneralTraining:
         )
 
     def _prepare_folder(self) -> Board | None:
-        """Make the output folder this run's; gives TensorBoard's files if they are asked for."""
+        """Claim the output folder for this run; returns TensorBoard's files if requested."""
         if not self.process.is_first:
             return None
         if not self.history:
@@ -152,7 +152,7 @@ class GeneralTraining:
         return board
 
     def _bar_is_off(self) -> bool | None:
-        """None lets the terminal decide."""
+        """Whether tqdm's bar is disabled; None lets the terminal decide."""
         return None if self.process.is_first else True
 
     def _run_epoch(
@@ -169,7 +169,7 @@ class GeneralTraining:
         return EpochRecord(epoch, lr, train_losses, val_losses)
 
     def _write_files(self) -> None:
-        """Write history and checkpoints of the epoch that is done."""
+        """Write history and checkpoints of the finished epoch."""
         write_history(self.history, f"{self.output_dir}/")
         save_training_state(self._checkpoint_paths(), self._state())
         if self.config.train.keep:

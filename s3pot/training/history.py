@@ -1,4 +1,4 @@
-"""The losses by epoch, as values and as files."""
+"""The history of the losses by epoch, as values and as files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from s3pot.io import atomic_path, write_csv
 
 @dataclass(frozen=True)
 class MeanLosses:
-    """The terms of ``losses.PointLosses``, means over images."""
+    """The terms of ``losses.PointLosses``, averaged over images."""
 
     face: float
     occlusion: float
@@ -28,8 +28,8 @@ class EpochRecord:
     Attributes:
         epoch: Its number, from 1.
         lr: Learning rate of its steps.
-        train: Each image's losses before the step it took part in.
-        val: Of the validation images after the epoch; None without any.
+        train: Mean losses of the training images, each before the step it took part in.
+        val: Mean losses of the validation images after the epoch; None if there are none.
     """
 
     epoch: int
@@ -39,11 +39,11 @@ class EpochRecord:
 
     @property
     def selection_loss(self) -> float:
-        """The loss by which the best epoch is chosen: of validation if there is any."""
+        """The loss that selects the best epoch: that of validation if there is any."""
         return self.train.total if self.val is None else self.val.total
 
     def as_row(self) -> dict[str, float]:
-        """Plain values by column: epoch, lr, train_face, ..., val_total."""
+        """Return plain values by column: epoch, lr, train_face, ..., val_total."""
         row: dict[str, float] = {"epoch": self.epoch, "lr": self.lr}
         row.update({f"train_{term}": value for term, value in asdict(self.train).items()})
         if self.val is not None:
@@ -52,7 +52,7 @@ class EpochRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> EpochRecord:
-        """The inverse of ``as_row``."""
+        """Build a record from the values of ``as_row``."""
         has_val = "val_total" in row
         return cls(
             epoch=int(row["epoch"]),
@@ -69,7 +69,7 @@ class FitRecord:
     Attributes:
         epoch: Its number, from 1.
         lr: Learning rate of the step.
-        losses: Before the step.
+        losses: The losses before the step.
     """
 
     epoch: int
@@ -77,7 +77,7 @@ class FitRecord:
     losses: MeanLosses
 
     def as_row(self) -> dict[str, float]:
-        """Plain values by column: epoch, lr, face, occlusion, hinge, total."""
+        """Return plain values by column: epoch, lr, face, occlusion, hinge, total."""
         return {"epoch": self.epoch, "lr": self.lr, **asdict(self.losses)}
 
 
@@ -85,12 +85,12 @@ class Record(Protocol):
     """Either of the records above."""
 
     def as_row(self) -> dict[str, float]:
-        """Plain values by column."""
+        """Return plain values by column."""
         ...
 
 
 def write_history(records: Sequence[Record], prefix: str) -> None:
-    """Write ``<prefix>history.csv`` and ``<prefix>history.jsonl``, each whole."""
+    """Write ``<prefix>history.csv`` and ``<prefix>history.jsonl``, each atomically."""
     rows = [record.as_row() for record in records]
     write_csv(Path(f"{prefix}history.csv"), rows)
     with atomic_path(f"{prefix}history.jsonl") as temporary:

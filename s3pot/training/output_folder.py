@@ -1,4 +1,4 @@
-"""The output folder of general training: what belongs to a run, and whose run it is."""
+"""The output folder of general training: the files of a run, and protection of other runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BOARD = "tensorboard"
 
 
 def epoch_checkpoint(output_dir: Path, epoch: int) -> Path:
-    """The checkpoint of one epoch."""
+    """Return the path of an epoch's checkpoint."""
     return output_dir / f"model_epoch_{epoch}.pth"
 
 
 def files_of_a_run(output_dir: Path) -> list[Path]:
-    """The checkpoints and histories that a run left in a folder, sorted."""
+    """List the checkpoints and histories that a run left in a folder, sorted."""
     names = [LAST, BEST, "history.csv", "history.jsonl", "loss_curve.png", BOARD]
     paths = [output_dir / name for name in names]
     existing = [path for path in paths if path.exists()]
@@ -30,30 +30,30 @@ def files_of_a_run(output_dir: Path) -> list[Path]:
 
 
 def refuse_another_run(output_dir: Path) -> None:
-    """Protect the run that a folder holds.
+    """Refuse to overwrite the run that a folder holds.
 
     Raises:
-        S3potError: The folder holds one.
+        S3potError: The folder holds a run.
     """
     files = files_of_a_run(output_dir)
     if files:
         raise S3potError(
             f"--output_dir {output_dir} holds another run ({files[0].name} and {len(files) - 1} "
-            "more files). Pass --resume to go on with it, --overwrite to replace it, or choose "
+            "more files). Pass --resume to continue it, --overwrite to replace it, or choose "
             "another folder."
         )
 
 
 @contextmanager
 def only_training_in(output_dir: Path) -> Iterator[None]:
-    """Keep other trainings out of a folder, which is made, while the block runs.
+    """Create a folder and keep other training processes out of it while the block runs.
 
     Raises:
-        S3potError: Another process trains into the folder.
+        S3potError: Another process is training into the folder.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     busy = (
-        f"Another process is training into --output_dir {output_dir}. Wait until it is over, or "
+        f"Another process is training into --output_dir {output_dir}. Wait for it to end, or "
         "choose another folder."
     )
     with exclusive(output_dir / LOCK, busy):
@@ -61,7 +61,7 @@ def only_training_in(output_dir: Path) -> Iterator[None]:
 
 
 def remove_earlier_run(output_dir: Path) -> None:
-    """Remove the files of an earlier run, and no others."""
+    """Remove the files of an earlier run, and nothing else."""
     for path in files_of_a_run(output_dir):
         if path.is_dir():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""An adapter is fitted to one image (paper section 3.4)."""
+"""Per-image training: fitting an adapter to one image (paper section 3.4)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ def fit_adapter(
 ) -> list[FitRecord]:
     """Fit an adapter to one image, in place; it ends with the weights of the lowest loss.
 
-    Stops after ``per_image.patience`` epochs without an improvement of ``per_image.min_delta``.
+    Training stops after ``per_image.patience`` epochs without an improvement of
+    ``per_image.min_delta``.
 
     Args:
         segmenter: The frozen part of the method.
-        prompts: Of the image, on SAM's device, with at least one point.
-        adapter: Where training starts.
-        config: Its ``per_image``, ``train``, ``loss`` and ``mask`` count.
+        prompts: The prompts of the image, on SAM's device, with at least one point.
+        adapter: The adapter that training starts from.
+        config: Its sections ``per_image``, ``train``, ``loss`` and ``mask`` are used.
 
     Returns:
-        Epoch, learning rate and losses of each step, the losses before the step.
+        Epoch, learning rate and losses of each step; the losses are those before the step.
 
     Raises:
-        S3potError: A loss is no number.
+        S3potError: A loss is not a finite number.
     """
     epochs = config.per_image.epochs
     trainer = AdapterTrainer(segmenter, adapter, config, epochs, Process(segmenter.device))
@@ -41,7 +42,7 @@ def fit_adapter(
         lr = trainer.learning_rate
         losses = trainer.train_epoch(lambda _: prompts, [0])
         history.append(FitRecord(epoch, lr, losses))
-        best.update(losses.total, weights)  # the loss is that of the weights before the step
+        best.update(losses.total, weights)  # the loss belongs to the weights before the step
         if stopping.should_stop(losses.total):
             break
     if best.weights is not None:
@@ -52,6 +53,6 @@ def fit_adapter(
 def adapter_loss(
     segmenter: OcclusionSegmenter, prompts: Prompts, adapter: PromptAdapter, config: Config
 ) -> MeanLosses:
-    """The losses of an adapter on one image, as ``fit_adapter`` sees them, without training."""
+    """Compute an adapter's losses on one image, as in ``fit_adapter``, without training."""
     trainer = AdapterTrainer(segmenter, adapter, config, 1, Process(segmenter.device))
     return trainer.validate(lambda _: prompts, 1)

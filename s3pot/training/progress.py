@@ -1,4 +1,4 @@
-"""What training says about itself: a line an epoch, and how it ended."""
+"""The log messages of training: a line per epoch, and a final summary."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class Progress:
     """Describes the epochs of a run as they end.
 
     Args:
-        epochs: How many there will be, those of an earlier call included.
-        clock: Seconds.
+        epochs: The total number of epochs, including those of earlier calls.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, epochs: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._epochs = epochs
         self._clock = clock
         self._start = clock()
-        self._done = 0  # epochs of this call
+        self._done = 0  # number of epochs in this call
 
     def epoch_line(self, history: Sequence[EpochRecord]) -> str:
         """Describe the epoch that just ended, the last of ``history``."""
@@ -43,17 +43,17 @@ class Progress:
         return (
             f"{len(history)} epochs are done, {self._done} of them in this call "
             f"({duration(self._clock() - self._start)}). "
-            f"The lowest {kind} loss is {best.selection_loss:.4f}, of epoch {best.epoch}."
+            f"The lowest {kind} loss is {best.selection_loss:.4f}, in epoch {best.epoch}."
         )
 
 
 def best_record(history: Sequence[EpochRecord]) -> EpochRecord:
-    """The earliest epoch of the lowest selection loss."""
+    """Return the earliest epoch with the lowest selection loss."""
     return min(history, key=lambda record: record.selection_loss)
 
 
 def duration(seconds: float) -> str:
-    """Say how long something takes: ``8 s``, ``3 min 5 s`` or ``2 h 10 min``."""
+    """Format a duration: ``8 s``, ``3 min 5 s`` or ``2 h 10 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

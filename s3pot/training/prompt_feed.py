@@ -1,4 +1,4 @@
-"""Prompts on their way into training: kept in memory as far as they fit, the others read ahead."""
+"""Feeding prompts to training: kept in memory as far as they fit, otherwise prefetched."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from s3pot.types import Prompts
 
 logger = logging.getLogger(__name__)
 
-READ_AHEAD = 8  # faces that are read from disk before they are asked for
+READ_AHEAD = 8  # number of faces that are read from disk ahead of time
 
 
 class PromptFeed:
-    """Gives the prompts of faces, over and over again.
+    """Provides the prompts of faces, epoch after epoch.
 
-    A face is read, and so checked, once a run if it fits into memory; else once an epoch, by a
-    thread of its own, before it is asked for.
+    A face that fits into memory is read, and thereby checked, once per run; otherwise it is read
+    once per epoch, by a separate thread, ahead of time.
 
     Args:
-        load: Reads the prompts of a face, on the CPU. It is called in one thread, never twice at
-            the same time.
-        device: Where training wants them.
+        load: Reads the prompts of a face, on the CPU. It is called in one thread, never
+            concurrently.
+        device: The device on which training needs them.
         max_bytes: How much is kept in memory. The first faces that fit are kept, so that no face
-            pushes out another one of the same epoch.
+            evicts another one of the same epoch.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class PromptFeed:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
 
     def plan(self, faces: Iterable[FaceFiles]) -> None:
-        """Say in which order faces will be asked for, each at most once."""
+        """Announce the order in which faces will be requested, each at most once."""
         self._coming = deque(face for face in faces if face not in self._kept)
         self._read_ahead()
 
     def get(self, face: FaceFiles) -> Prompts:
-        """Give a face's prompts on the device, planned or not.
+        """Return a face's prompts on the device, whether planned or not.
 
         Raises:
-            S3potError: A file is missing or damaged since the run began.
+            S3potError: A file has gone missing or was damaged since the run began.
         """
         prompts = self._kept.get(face)
         if prompts is None:
@@ -74,7 +74,7 @@ class PromptFeed:
                 self._reading[face] = self._reader.submit(self._load, face)
 
     def _keep(self, face: FaceFiles, prompts: Prompts) -> Prompts:
-        """Keep a face in memory if there is room; gives it as it is kept."""
+        """Keep a face in memory if there is room; returns it in the form in which it is kept."""
         if self._bytes + prompts.nbytes > self._max_bytes:
             if not self._is_full:
                 self._is_full = True

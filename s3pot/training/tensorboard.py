@@ -1,4 +1,4 @@
-"""TensorBoard's files beside the others, where it is asked for and installed."""
+"""Event files for TensorBoard, if they are requested and it is installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def summary_writer() -> type[SummaryWriter]:
-    """TensorBoard's writer.
+    """Import TensorBoard's writer.
 
     Raises:
         S3potError: TensorBoard is not installed.
@@ -33,7 +33,7 @@ def summary_writer() -> type[SummaryWriter]:
 
 
 class Board:
-    """Event files in ``<output_dir>/tensorboard``; errors as of ``summary_writer``."""
+    """Event files in ``<output_dir>/tensorboard``; raises the errors of ``summary_writer``."""
 
     def __init__(self, output_dir: Path) -> None:
         self._writer = summary_writer()(output_dir / BOARD)
@@ -52,5 +52,5 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the files."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""Steps and epochs of training an adapter, for general and per-image training."""
+"""The steps and epochs of adapter training, general and per-image."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from s3pot.types import Prompts, S3potError
 from s3pot.weights.load import CheckpointError
 
 GetPrompts = Callable[[int], Prompts]
-# As ``map``: a function, and the prompts of each decode.
+# Like ``map``: takes a function, and the prompts of each decoder call.
 MapDecodes = Callable[[Callable[[list[Prompts]], Any], Iterable[list[Prompts]]], Iterator[Any]]
 
 
 class AdapterTrainer:
     """Trains an adapter in place with AdamW and a cosine schedule.
 
-    With several processes all call the same methods with the same arguments.
+    With several processes, all must call the same methods with the same arguments.
 
     Args:
         segmenter: The frozen part of the method.
-        adapter: What is trained, on SAM's device.
-        config: Of the losses (``loss``) and the optimizer (``train``).
-        epochs: Length of the schedule.
+        adapter: The adapter to train, on SAM's device.
+        config: Settings of the losses (``loss``) and the optimizer (``train``).
+        epochs: Length of the learning-rate schedule.
         process: This process.
     """
 
@@ -56,7 +56,7 @@ class AdapterTrainer:
         self.adapter = adapter
         self.config = config
         self.process = process
-        # What is called in training; the wrapper averages gradients over the processes.
+        # The module called in training; the wrapper averages gradients over the processes.
         self.wrapped: Any = adapter
         if process.world_size > 1:
             self.wrapped = DistributedDataParallel(adapter)
@@ -64,26 +64,26 @@ class AdapterTrainer:
             adapter.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
         )
         self.schedule = CosineAnnealingLR(self.optimizer, T_max=epochs)
-        # A GPU decodes several images at once; a CPU is as fast with one, which needs no filling.
+        # A GPU decodes several images at once; a CPU is as fast with one, which needs no padding.
         self.images_per_decode = 1 if process.device.type == "cpu" else config.sam.batch
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the coming epoch."""
+        """The learning rate of the next epoch."""
         return float(self.schedule.get_last_lr()[0])
 
     def restore(
         self, optimizer: Mapping[str, Any], schedule: Mapping[str, Any], source: str
     ) -> None:
-        """Go on with the optimizer and the schedule of an earlier run.
+        """Restore the optimizer and the schedule of an earlier run.
 
         Args:
             optimizer: State dict of its optimizer.
-            schedule: State dict of its schedule; keys of other versions of torch are left out.
-            source: Where they came from, for messages.
+            schedule: State dict of its schedule; keys of other versions of torch are ignored.
+            source: Their origin, for messages.
 
         Raises:
-            CheckpointError: They are damaged, or of another adapter.
+            CheckpointError: They are damaged, or belong to another adapter.
         """
         fault = f"{source} holds no optimizer and schedule of this adapter"
         try:
@@ -91,16 +91,16 @@ class AdapterTrainer:
             fresh = self.schedule.state_dict()
             usable = {key: value for key, value in schedule.items() if key in fresh}
             if not all(_is_alike(value, fresh[key]) for key, value in usable.items()):
-                raise TypeError("the schedule has values of another kind")
+                raise TypeError("the schedule has values of the wrong type")
             self.optimizer.load_state_dict(dict(optimizer))
             self.schedule.load_state_dict(usable)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
-                f"{fault} ({error}). Go on from another checkpoint of the run, or start anew."
+                f"{fault} ({error}). Resume from another checkpoint of the run, or start again."
             ) from error
 
     def _check_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Check a state dict of the optimizer as far as PyTorch does not; any error is a fault."""
+        """Check an optimizer's state dict beyond what PyTorch checks; raises if it is faulty."""
         parameters = list(self.adapter.parameters())
         for number, slots in state["state"].items():
             for name, slot in slots.items():
@@ -113,29 +113,29 @@ class AdapterTrainer:
                 raise TypeError(f"{name} is {value!r}")
 
     def own_share(self, images: Sequence[int]) -> Sequence[int]:
-        """The images of a batch, or of validation, that this process takes."""
+        """Return the images of a batch, or of validation, that this process handles."""
         return images[self.process.rank :: self.process.world_size]
 
     def own_images(self, order: Sequence[int]) -> list[int]:
-        """The images of ``order`` that this process trains on, in the order it asks for them."""
+        """Return the images of ``order`` that this process trains on, in the order of use."""
         own: list[int] = []
         for batch in self._batches(order):
             own += self.own_share(batch)
         return own
 
     def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> MeanLosses:
-        """Pass once over the images, in steps of ``train.batch_size`` over all processes.
+        """Train on all images once, in steps of ``train.batch_size`` over all processes.
 
         Args:
-            get: Gives the prompts of an image by its index, on SAM's device.
+            get: Returns the prompts of an image by its index, on SAM's device.
             order: Indices of the images.
 
         Returns:
             The mean losses of all images, each before the step it took part in.
 
         Raises:
-            S3potError: The loss of an image is no number, and nothing of its step was applied; or
-                a weight is none.
+            S3potError: The loss of an image is not a finite number, in which case its step was not
+                applied; or a weight is not.
         """
         sums = LossSums(self.process)
         with self._calculating(self.config.train.batch_size) as map_decodes:
@@ -148,14 +148,14 @@ class AdapterTrainer:
         weights = torch.cat([weight.detach().flatten() for weight in self.adapter.parameters()])
         if not bool(weights.isfinite().all()):
             raise S3potError(
-                "a weight of the adapter is no finite number any more: the training diverged; "
+                "a weight of the adapter is no longer a finite number: the training diverged; "
                 "start it again with a lower train.lr"
             )
         return sums.means()
 
     @torch.no_grad()
     def validate(self, get: GetPrompts, count: int) -> MeanLosses:
-        """Mean losses of the images 0..count-1 without training; errors as of ``train_epoch``."""
+        """Return the mean losses of images 0..count-1; raises the errors of ``train_epoch``."""
         sums = LossSums(self.process)
         own = self.own_share(range(count))
         with self._calculating(len(own)) as map_decodes:
@@ -167,10 +167,10 @@ class AdapterTrainer:
 
     @contextmanager
     def _calculating(self, images: int) -> Iterator[MapDecodes]:
-        """Give a ``map`` that a CPU spreads over its cores, a decode each; its order is kept.
+        """Provide an order-preserving ``map`` that a CPU spreads over its cores, a decode each.
 
         Args:
-            images: As many may be decoded at once.
+            images: How many may be decoded at once.
         """
         cores = torch.get_num_threads()
         if self.process.device.type != "cpu" or self.process.world_size > 1 or cores == 1:
@@ -181,7 +181,7 @@ class AdapterTrainer:
             yield partial(_map_ahead, pool)
 
     def _decodes(self, get: GetPrompts, images: Sequence[int]) -> Iterator[list[Prompts]]:
-        """Give the prompts of some images, as many at once as one decode takes."""
+        """Yield the prompts of images in groups of the size that one decoder call takes."""
         for start in range(0, len(images), self.images_per_decode):
             yield [get(index) for index in images[start : start + self.images_per_decode]]
 
@@ -193,7 +193,7 @@ class AdapterTrainer:
     def _step(
         self, get: GetPrompts, batch: Sequence[int], sums: LossSums, map_decodes: MapDecodes
     ) -> None:
-        """Add up the gradients of a batch, in its order, and take a step."""
+        """Accumulate the gradients of a batch, in its order, and take a step."""
         self.optimizer.zero_grad()
         gradients_of = partial(self._gradients, batch_size=len(batch))
         total: Sequence[Tensor] | None = None
@@ -211,7 +211,7 @@ class AdapterTrainer:
     def _gradients(
         self, prompts: Sequence[Prompts], batch_size: int
     ) -> tuple[Sequence[Prompts], PointLosses, Sequence[Tensor]]:
-        """What some images of a batch add to its gradient, one tensor a parameter."""
+        """Compute the contribution of some images to a batch's gradient, a tensor per parameter."""
         losses = self._losses(prompts, self.adapter)
         share = losses.total.sum() / batch_size
         return prompts, losses, torch.autograd.grad(share, list(self.adapter.parameters()))
@@ -221,10 +221,10 @@ class AdapterTrainer:
         return prompts, self._losses(prompts, self.adapter)
 
     def _exchanged_step(self, get: GetPrompts, batch: Sequence[int], sums: LossSums) -> None:
-        """Average gradients over the whole batch, of which this process does its share.
+        """Average gradients over the whole batch, of which this process handles its share.
 
-        Every process takes part in the one exchange of gradients, with the last images of its
-        share or, where the share is empty, with an empty sum.
+        Every process takes part in the single exchange of gradients, with the last images of its
+        share or, if the share is empty, with an empty sum.
         """
         own = self.own_share(batch)
         self.optimizer.zero_grad()
@@ -233,7 +233,7 @@ class AdapterTrainer:
             done += len(prompts)
             with self._exchanging(is_last=done == len(own)):
                 losses = self._losses(prompts, self.wrapped)
-                # The exchange takes the mean over processes: undo its division.
+                # The exchange averages over processes: undo its division.
                 share = losses.total.sum() * self.process.world_size / len(batch)
                 share.backward()
             sums.add(prompts, losses)
@@ -243,7 +243,7 @@ class AdapterTrainer:
         self.optimizer.step()
 
     def _exchanging(self, is_last: bool) -> AbstractContextManager[Any]:
-        """Gradients are exchanged once a step; before that they add up in each process."""
+        """Exchange gradients once per step; before that, they accumulate in each process."""
         if is_last:
             return nullcontext()
         context: AbstractContextManager[Any] = self.wrapped.no_sync()
@@ -256,7 +256,7 @@ class AdapterTrainer:
         (tokens * 0).sum().backward()
 
     def _losses(self, prompts: Sequence[Prompts], adapter: nn.Module) -> PointLosses:
-        """The losses of each image, (B,), decoded together."""
+        """Compute the losses of each image, (B,), decoded together."""
         batch = batch_prompts(prompts)
         low_res_logits = self.segmenter.predict_low_res_logits(adapter, batch)
         point_logits = self.segmenter.logits_at_points(low_res_logits, batch)
@@ -276,9 +276,9 @@ def _map_ahead(
     do: Callable[[list[Prompts]], Any],
     decodes: Iterable[list[Prompts]],
 ) -> Iterator[Any]:
-    """Give the results of threads in order; their inputs are fetched here, a few ahead.
+    """Yield the results of threads in order; inputs are fetched in this thread, a few ahead.
 
-    (The pool's own ``map`` would fetch all of them at once.)
+    (The pool's own ``map`` would fetch all inputs at once.)
     """
     ahead: deque[Future[Any]] = deque()
     for prompts in decodes:
@@ -290,7 +290,7 @@ def _map_ahead(
 
 
 def _is_alike(value: Any, fresh: Any) -> bool:
-    """Whether a value that was read is of the kind of a fresh one: numbers, or lists of them."""
+    """Whether a value that was read has the type of a fresh one: numbers, or lists of them."""
     if isinstance(fresh, (list, tuple)):
         same_length = isinstance(value, (list, tuple)) and len(value) == len(fresh)
         return same_length and all(_is_alike(*pair) for pair in zip(value, fresh))
@@ -302,14 +302,14 @@ def _is_alike(value: Any, fresh: Any) -> bool:
 class LossSums:
     """Sums of losses over images and processes.
 
-    The values of a step stay on the device until ``check_finite`` brings them over, all at once.
+    The values of a step stay on the device until ``check_finite`` transfers them all at once.
     """
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._sums = torch.zeros(4, dtype=torch.float64)  # face, occlusion, hinge, total
         self._count = 0
-        self._names: list[str] = []  # of the images since the last check
+        self._names: list[str] = []  # names of the images since the last check
         self._losses: list[Tensor] = []  # their values, (B, 4) each
 
     def add(self, prompts: Sequence[Prompts], losses: PointLosses) -> None:
@@ -319,10 +319,10 @@ class LossSums:
         self._losses.append(torch.stack([term.detach() for term in terms], dim=1))
 
     def check_finite(self) -> None:
-        """Wait for the images added since the last check and add up their losses.
+        """Wait for the images added since the last check, and sum their losses.
 
         Raises:
-            S3potError: The loss of an image is no finite number; it is named.
+            S3potError: The loss of an image is not a finite number; it is named.
         """
         if not self._losses:
             return
@@ -331,16 +331,16 @@ class LossSums:
             if not bool(loss.isfinite().all()):
                 raise S3potError(
                     f"{name}: the loss is {float(loss[-1])}, not a finite number. Look at the "
-                    "image's files and its reference; if they are sound, lower train.lr."
+                    "image's files and its reference; if they are fine, lower train.lr."
                 )
-        for loss in losses:  # one by one: the sum does not depend on the batches
+        for loss in losses:  # one by one, so that the sum does not depend on the batches
             self._sums += loss
         self._count += len(losses)
         self._names.clear()
         self._losses.clear()
 
     def means(self) -> MeanLosses:
-        """Means over the images of all processes; 0 without any."""
+        """Return the means over the images of all processes; 0 without images."""
         count = torch.tensor([self._count], dtype=torch.float64)
         sums = self._process.sum(torch.cat((self._sums, count)))
         face, occlusion, hinge, total = (sums[:4] / sums[4].clamp_min(1)).tolist()

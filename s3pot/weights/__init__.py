@@ -1,1 +1,1 @@
-"""Weight files: which there are, how to get them, how to load them."""
+"""Weight files: the registry, downloading, checking and loading."""

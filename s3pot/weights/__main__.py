@@ -1,10 +1,10 @@
 """List, download and verify the official weights.
 
-python -m s3pot.weights list                  # what there is and what is missing
-python -m s3pot.weights list yunet            # one file: its address, size, hash, license
-python -m s3pot.weights download              # what configs/paper.yaml needs
+python -m s3pot.weights list                  # all files, and which are missing
+python -m s3pot.weights list yunet            # one file: its URL, size, hash and license
+python -m s3pot.weights download              # the files that configs/paper.yaml needs
 python -m s3pot.weights download sam_vit_b bisenet
-python -m s3pot.weights verify                # hash every file that is there
+python -m s3pot.weights verify                # hash every existing file
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ INTERRUPTED = 130
 _OUTCOMES = {
     "published": "is verified",
     "remembered": "is unchanged since it was first seen; no hash is published",
-    "first seen": "is first seen; no hash is published, so its own is pinned",
+    "first seen": "is seen for the first time; no hash is published, so its own is pinned",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command: 0 all done, 1 some files failed, 2 none could be done, 130 interrupted."""
+    """Run one command; returns 0 for success, 1 if files failed, 2 if all did, 130 on interrupt."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = args.weights_dir or registry.default_folder()
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         return ALL_DONE
     names = args.names or usual_names(args.command, folder)
     if not names:
-        logger.error("no weights in %s; get them: python -m s3pot.weights download", folder)
+        logger.error("no weights in %s; to get them, run: python -m s3pot.weights download", folder)
         return NOTHING_DONE
     failed = 0
     for name in names:
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
             logger.error("%s", error)
             failed += 1
         except KeyboardInterrupt:
-            logger.error("interrupted; the same command goes on from here")
+            logger.error("interrupted; the same command resumes from here")
             return INTERRUPTED
     if failed == 0:
         return ALL_DONE
@@ -61,8 +61,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    is_module = Path(sys.argv[0]).name == "__main__.py"  # else "s3pot ...", as it was typed
+    """Build the parser of the command's options."""
+    is_module = Path(sys.argv[0]).name == "__main__.py"  # otherwise "s3pot ...", as typed
     parser = argparse.ArgumentParser(
         prog="python -m s3pot.weights" if is_module else None,
         description=__doc__,
@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def overview(folder: Path) -> str:
-    """A table of all files: which are there, how large they are, how to get the rest."""
+    """Format a table of all files: which exist, their sizes, and how to get the rest."""
     rows = [("NAME", "STATE", "SIZE", "FILE", "WHAT")]
     for name, entry in registry.weight_files().items():
         state = "here" if weight_path(entry, folder).is_file() else "missing"
@@ -87,14 +87,14 @@ def overview(folder: Path) -> str:
     place = f" --weights_dir {folder}" if folder != registry.default_folder() else ""
     return (
         f"{table}\n\n"
-        f"They lie in {folder}. Those that configs/paper.yaml needs come by\n"
+        f"The files belong in {folder}. Get those that configs/paper.yaml needs with\n"
         f"  python -m s3pot.weights download{place}\n"
-        "Address, hash and license of one: python -m s3pot.weights list NAME\n"
+        "URL, hash and license of one file: python -m s3pot.weights list NAME\n"
     )
 
 
 def usual_names(command: str, folder: Path) -> list[str]:
-    """The files that a command takes when none are named."""
+    """Return the files that a command uses if none are named."""
     entries = registry.weight_files()
     if command == "download":
         return list(registry.PAPER_SET)
@@ -102,7 +102,7 @@ def usual_names(command: str, folder: Path) -> list[str]:
 
 
 def run_one(command: str, name: str, folder: Path) -> str:
-    """List, download or verify one file; returns what is to be told of it."""
+    """List, download or verify one file; returns the text to print about it."""
     entry = registry.find(name)
     path = weight_path(entry, folder)
     if command == "list":

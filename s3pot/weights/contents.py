@@ -1,4 +1,4 @@
-"""What a weight file is by its first bytes: a checkpoint, or what came in its place."""
+"""Recognizing by its first bytes whether a weight file is a checkpoint or something else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from s3pot.io import BadFile, refuse_special
 
-HEAD_BYTES = 1024  # that are looked at
+HEAD_BYTES = 1024  # number of bytes that are inspected
 _LFS_POINTER = "version https://git-lfs.github.com/spec/"
 _HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script", "<!--")
-# What files of other kinds start with.
+# The first bytes of other file types.
 _MAGIC: dict[bytes, str] = {
     b"%PDF": "a PDF document",
     b"\x89PNG": "a PNG image",
@@ -31,11 +31,11 @@ _ZIP_MAGIC = b"PK\x03\x04"
 
 
 def refuse_foreign(path: Path, name: str | None = None) -> None:
-    """Refuse a file that is plainly no checkpoint.
+    """Refuse a file that is clearly not a checkpoint.
 
     Args:
         path: Existing weight file.
-        name: What it is called, if that differs from its path.
+        name: Its name, if that differs from the name in its path.
 
     Raises:
         BadFile: It is empty, text (a web page, a Git LFS pointer, an error message), an image, an
@@ -47,7 +47,7 @@ def refuse_foreign(path: Path, name: str | None = None) -> None:
 
 
 def foreign_kind(path: Path, name: str | None = None) -> str | None:
-    """Name what a file is if it is plainly no checkpoint; None if it may be one."""
+    """Name the type of a file that is clearly not a checkpoint; None if it may be one."""
     refuse_special(path)
     try:
         with path.open("rb") as stream:
@@ -60,11 +60,11 @@ def foreign_kind(path: Path, name: str | None = None) -> str | None:
         return _zip_fault(path, Path(name or path).suffix)
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
-            return f"no checkpoint but {kind}"
+            return f"not a checkpoint but {kind}"
     if head.startswith(_TAR_MAGIC, _TAR_PLACE):
-        return "no checkpoint but a tar archive, which has to be unpacked"
+        return "not a checkpoint but a tar archive, which has to be unpacked"
     if not any(head):
-        return "no checkpoint: it begins with zeros, as a download that was cut off leaves it"
+        return "not a checkpoint: it begins with zeros, like a download that was cut off"
     return _text_kind(head)
 
 
@@ -72,34 +72,34 @@ def _zip_fault(path: Path, suffix: str) -> str | None:
     if not zipfile.is_zipfile(path):
         return f"cut off: its end is missing after {path.stat().st_size:,} bytes"
     if suffix not in (".pt", ".pth"):
-        return "a zip archive and not what its name says"
+        return "a zip archive, contrary to its name"
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except Exception:  # a damaged directory ends in almost any error, struct.error included
+    except Exception:  # a damaged directory raises almost any error, including struct.error
         return "a damaged archive"
     if not any(Path(name).name == "data.pkl" for name in names):
-        return "no checkpoint but a zip archive of other files, which has to be unpacked"
+        return "not a checkpoint but a zip archive of other files, which has to be unpacked"
     return None
 
 
 def _text_kind(head: bytes) -> str | None:
-    """Name a text by its beginning; None if it is no text."""
+    """Name the type of a text by its beginning; None if it is not text."""
     text = _decoded(head)
     if text is None:
         return None
     start = text.lstrip().lower()
     if start.startswith(_LFS_POINTER):
-        return "a Git LFS pointer and not the file itself, which 'git lfs pull' brings"
+        return "a Git LFS pointer and not the file itself, which 'git lfs pull' fetches"
     if start.startswith(_HTML_STARTS):
         title = _between(text, "<title>", "</title>")
         named = f" titled {title!r}" if title else ""
         return f"a web page{named}, saved in place of the file"
     if start.startswith(("<?xml", "<error")):
-        return "an XML message of a server, saved in place of the file"
+        return "an XML message from a server, saved in place of the file"
     if start.startswith(("{", "[")):
-        return "JSON text, such as a server's message, and no checkpoint"
-    return f"text and no checkpoint; it starts with {text.strip()[:40]!r}"
+        return "JSON text, such as a server's message, and not a checkpoint"
+    return f"text and not a checkpoint; it starts with {text.strip()[:40]!r}"
 
 
 def _decoded(head: bytes) -> str | None:
@@ -107,7 +107,7 @@ def _decoded(head: bytes) -> str | None:
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        # A character that the end of the head cuts is left out; so is a byte order mark.
+        # A character cut by the end of the head is left out, as is a byte order mark.
         text = decoder.decode(head).lstrip("\ufeff")
     except UnicodeDecodeError:
         return None
@@ -116,7 +116,7 @@ def _decoded(head: bytes) -> str | None:
 
 
 def _between(text: str, start: str, end: str) -> str:
-    """Cut out what lies between two marks, whatever their case; empty if there is none."""
+    """Return the text between two marks, ignoring case; empty if there is none."""
     lower = text.lower()
     left = lower.find(start)
     right = lower.find(end)

@@ -1,4 +1,4 @@
-"""Download a weight file: resume, checks of size, hash and free space, one process at a time."""
+"""Downloading a weight file: resumable, with checks of size, hash and free space."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from s3pot.weights.hashing import HashCheck, HashMismatch, check_hash
 from s3pot.weights.locate import verify, weight_path
 from s3pot.weights.registry import MissingWeights, WeightFile, how_to_get
 
-SPARE_BYTES = 64 << 20  # left free on the disk
-TIMEOUT = 60.0  # seconds without a byte until a connection counts as broken
+SPARE_BYTES = 64 << 20  # kept free on the disk
+TIMEOUT = 60.0  # seconds without data after which a connection counts as broken
 
 
 class DownloadError(S3potError):
-    """A download failed; what has come so far stays in the ``.part`` file."""
+    """A download failed; the data received so far stays in the ``.part`` file."""
 
 
 def download(entry: WeightFile, weights_dir: Path | None = None) -> HashCheck:
-    """Bring one file into its folder and check it; at once if it is there already.
+    """Download one file into its folder and check it; an existing file is only checked.
 
     Args:
-        entry: Which file.
-        weights_dir: Where to put it; None for ``default_folder()``.
+        entry: The file.
+        weights_dir: The folder for it; None for ``default_folder()``.
 
     Raises:
         MissingWeights: There is no link that a program can follow.
-        DownloadError: The connection, the disk or the server failed, or another file came.
-        S3potError: Another file of that name is there.
+        DownloadError: The connection, the disk or the server failed, or a wrong file was received.
+        S3potError: A different file with that name exists.
     """
     target = weight_path(entry, weights_dir)
     if entry.url is None and not target.exists():
         raise MissingWeights(
-            f"{entry.name} has to be fetched by hand.{how_to_get(entry, target.parent)}"
+            f"{entry.name} has to be downloaded by hand.{how_to_get(entry, target.parent)}"
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,23 +54,23 @@ def download(entry: WeightFile, weights_dir: Path | None = None) -> HashCheck:
                 return replace(check, path=target)
     except (DownloadError, HTTPException, OSError) as error:
         raise DownloadError(
-            f"{entry.file} from {entry.url}: {error}; run the command again to go on, behind a "
+            f"{entry.file} from {entry.url}: {error}; run the command again to resume, behind a "
             f"proxy with HTTPS_PROXY set.{how_to_get(entry, target.parent)}"
         ) from error
     return verify(entry, weights_dir)
 
 
 def _check_arrival(entry: WeightFile, part: Path) -> HashCheck:
-    """Check what has come before it takes its place; another file is removed."""
+    """Check a received file before it is moved into place; a wrong file is removed."""
     try:
         return check_hash(part, entry.sha256, rehash=True, name=entry.file)
     except (BadFile, HashMismatch) as error:
         part.unlink()
-        raise DownloadError(f"another file came and was removed: {error}") from error
+        raise DownloadError(f"a wrong file was received and removed: {error}") from error
 
 
 def _fetch(entry: WeightFile, url: str, part: Path) -> None:
-    """Append what is missing of ``part``; start anew if the server cannot resume."""
+    """Append the missing bytes to ``part``; start again if the server cannot resume."""
     have = part.stat().st_size if part.exists() else 0
     if have == entry.size:
         return
@@ -94,7 +94,7 @@ def _fetch(entry: WeightFile, url: str, part: Path) -> None:
 
 
 def _open(url: str, have: int) -> HTTPResponse:
-    """Ask for the bytes from ``have`` on; a web page (Google Drive's limits) is refused."""
+    """Request the bytes from ``have`` on; a web page (Google Drive's limits) is refused."""
     headers = {"User-Agent": "s3pot", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -102,12 +102,12 @@ def _open(url: str, have: int) -> HTTPResponse:
     response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     if response.headers.get_content_type() == "text/html":
         response.close()
-        raise DownloadError("a web page came instead of the file")
+        raise DownloadError("the server sent a web page instead of the file")
     return response
 
 
 def _start_of_reply(headers: HTTPMessage, have: int, part: Path) -> int:
-    """Read which byte a reply starts with: ``have`` if the server resumes, else 0."""
+    """Read at which byte a reply starts: ``have`` if the server resumes, otherwise 0."""
     place = headers.get("Content-Range", "")
     if not place:
         return 0
@@ -117,7 +117,7 @@ def _start_of_reply(headers: HTTPMessage, have: int, part: Path) -> int:
 
 
 def _total_length(entry: WeightFile, headers: HTTPMessage, start: int) -> int | None:
-    """Read the length of the whole file; None if neither server nor registry know it."""
+    """Read the length of the whole file; None if neither server nor registry states it."""
     length = headers.get("Content-Length")
     total = start + int(length) if length else entry.size
     if entry.size is not None and total != entry.size:
@@ -130,13 +130,13 @@ def _check_space(folder: Path, missing: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DownloadError(
-            f"{folder} has {free:,} of {needed:,} free bytes: make room, or set S3POT_WEIGHTS_DIR "
+            f"{folder} has {free:,} of {needed:,} free bytes: free space, or set S3POT_WEIGHTS_DIR "
             "to a folder on another disk"
         )
 
 
 def _append(response: HTTPResponse, part: Path, start: int, total: int | None) -> None:
-    """Write a reply behind the first ``start`` bytes of a file, with a progress bar."""
+    """Write a reply after the first ``start`` bytes of a file, with a progress bar."""
     progress = tqdm.wrapattr(
         response, "read", total=total, initial=start, desc=part.stem, disable=None
     )

@@ -1,4 +1,4 @@
-"""The hash of a weight file, remembered in a lock file: no start hashes gigabytes twice."""
+"""Hashes of weight files, remembered in a lock file so that gigabytes are hashed only once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK_NAME = "weights.lock.json"
 
 
 class HashMismatch(S3potError):
-    """A weight file is not the one it should be."""
+    """A weight file does not have the expected hash."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class HashCheck:
 
     Attributes:
         path: The file.
-        sha256: Its hash, 64 lower-case hex digits.
-        basis: What it was compared with: ``published``; ``first seen``, when no hash is published
-            and the lock file did not know it; ``remembered``, when the lock file did.
+        sha256: Its hash, 64 lowercase hex digits.
+        basis: What it was compared with: ``published``; ``first seen`` if no hash is published and
+            the lock file has no entry for it; ``remembered`` if the lock file has one.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class HashCheck:
 
 
 def checked_sha256(path: Path, expected: str | None, rehash: bool = False) -> str:
-    """Give the hash of a file that is the right one; see ``check_hash``."""
+    """Return the hash of a file after checking it; see ``check_hash``."""
     return check_hash(path, expected, rehash).sha256
 
 
@@ -47,18 +47,18 @@ def check_hash(
 ) -> HashCheck:
     """Compare a weight file with its published or remembered hash.
 
-    The lock file beside it remembers hash, size and modification time; while the last two stay, the
-    file is not read again. Where the folder takes no file, nothing is remembered.
+    The lock file beside it stores hash, size and modification time; as long as the last two are
+    unchanged, the file is not read again. If the folder cannot be written, nothing is stored.
 
     Args:
         path: Existing weight file.
         expected: Published hash; None pins the first one seen.
-        rehash: Read the file even if the lock file knows it.
-        name: Final file name, when ``path`` is about to be renamed.
+        rehash: Read the file even if the lock file has its hash.
+        name: Final file name, if ``path`` is about to be renamed.
 
     Raises:
-        HashMismatch: It is another file than the published or the remembered one.
-        BadFile: It is plainly no checkpoint, or it or the lock file cannot be read.
+        HashMismatch: It is not the published or the remembered file.
+        BadFile: It is clearly not a checkpoint, or it or the lock file cannot be read.
     """
     name = name or path.name
     lock_file = path.parent / LOCK_NAME
@@ -89,10 +89,10 @@ def _is_unchanged(remembered: Mapping[str, Any] | None, size: int, mtime_ns: int
 def _compare(
     path: Path, digest: str, expected: str | None, remembered: Mapping[str, Any] | None
 ) -> None:
-    """Raise HashMismatch if a file is another one than it was published or remembered as."""
+    """Raise HashMismatch if a file is not the published or remembered one."""
     if expected is not None and digest != expected:
         raise HashMismatch(
-            f"{path} has sha256 {digest}, expected {expected}: it is damaged or another file. "
+            f"{path} has sha256 {digest}, expected {expected}: it is damaged or a different file. "
             "Move it away and download it again."
         )
     if expected is None and remembered is not None and digest != remembered["sha256"]:
@@ -107,7 +107,7 @@ def _remember(lock_file: Path, book: Mapping[str, Any]) -> None:
         write_json(lock_file, dict(sorted(book.items())))
         share(lock_file)
     except OSError as error:
-        logger.debug("%s is not written, so the hash is not remembered: %s", lock_file, error)
+        logger.debug("%s cannot be written, so the hash is not remembered: %s", lock_file, error)
 
 
 def _read_book(lock_file: Path) -> dict[str, dict[str, Any]]:
@@ -121,6 +121,6 @@ def _read_book(lock_file: Path) -> dict[str, dict[str, Any]]:
         damaged = True
     if damaged:
         raise BadFile(
-            f"{lock_file} is damaged. Delete it, and the weights are hashed and pinned anew."
+            f"{lock_file} is damaged. Delete it; the weights are then hashed and pinned again."
         )
     return dict(book)

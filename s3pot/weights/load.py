@@ -1,4 +1,4 @@
-"""Read checkpoints as data, never as code, and load them strictly with a readable difference."""
+"""Reading checkpoints as data, never as code, and loading them strictly with clear errors."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from s3pot.weights.safe_pickle import check_checkpoint
 
 logger = logging.getLogger(__name__)
 
-METADATA_KEY = "s3pot"  # of safetensors: plain values as one JSON text
-NAMES_SHOWN = 3  # of each kind of difference
-# Holes in torch.load(weights_only=True) and the versions that closed them.
+METADATA_KEY = "s3pot"  # in safetensors metadata: plain values as one JSON string
+NAMES_SHOWN = 3  # number of names listed for each kind of difference
+# Vulnerabilities in torch.load(weights_only=True) and the versions that fixed them.
 KNOWN_HOLES = {"CVE-2025-32434": (2, 6), "CVE-2026-24747": (2, 10)}
 
 
@@ -45,12 +45,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: A ``torch.save`` file, or ``.safetensors``.
 
     Returns:
-        The dict that was saved; of safetensors, the tensors under ``state_dict`` beside the values
-        of its metadata.
+        The dict that was saved; for safetensors, the tensors under ``state_dict`` together with the
+        values of its metadata.
 
     Raises:
-        CheckpointError: The file is missing, cut off, no checkpoint, or wants to run code.
-            ``argparse.Namespace`` is let through: the E4S file may keep its options in one.
+        CheckpointError: The file is missing, cut off, not a checkpoint, or tries to run code.
+            ``argparse.Namespace`` is allowed, because the E4S file may keep its options in one.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,12 +62,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         return _read_safetensors(path)
     content = _read_pickle(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict.")
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; expected a dict.")
     return content
 
 
 def _read_pickle(path: Path) -> Any:
-    """Check a pickle and load it; both from the same open file, so that it cannot be swapped."""
+    """Check and load a pickle from the same open file, so that it cannot be swapped between."""
     _warn_of_known_holes(torch.__version__)
     try:
         with path.open("rb") as stream:
@@ -80,7 +80,7 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     except DamagedPickle as error:
         raise CheckpointError(
-            f"{path} is cut off, damaged or no PyTorch checkpoint: {error}. "
+            f"{path} is cut off, damaged or not a PyTorch checkpoint: {error}. "
             "Fetch or write it again."
         ) from error
     except OSError as error:
@@ -99,16 +99,16 @@ def _load_checked(stream: BinaryIO) -> Any:
         raise DamagedPickle(str(error).partition("\n")[0]) from error
 
 
-@cache  # once for each version: that is, once
+@cache  # logs once
 def _warn_of_known_holes(version: str) -> None:
-    """Say that a version of torch has known holes in reading pickles, if it has any."""
+    """Warn if a version of torch has known vulnerabilities in reading pickles."""
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     holes = [name for name, fixed_in in KNOWN_HOLES.items() if numbers < fixed_in]
     if holes:
         logger.warning(
-            "torch %s has known holes in reading .pth files (%s). s3pot checks how a file is "
-            "built before torch reads it; even so, take such files only from those you trust, or "
-            "upgrade torch, or use .safetensors.",
+            "torch %s has known vulnerabilities in reading .pth files (%s). s3pot checks the "
+            "structure of a file before torch reads it; even so, use such files only from sources "
+            "you trust, or upgrade torch, or use .safetensors.",
             version,
             ", ".join(holes),
         )
@@ -124,15 +124,16 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except Exception as error:  # SafetensorError, and what a damaged header ends in
+    except Exception as error:  # SafetensorError, and whatever a damaged header raises
         raise CheckpointError(
-            f"{path} is cut off, damaged or no safetensors file ({error}). Fetch or write it again."
+            f"{path} is cut off, damaged or not a safetensors file ({error}). "
+            "Fetch or write it again."
         ) from error
     return {**_plain_values(metadata, path), "state_dict": state}
 
 
 def _plain_values(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """Read the metadata of safetensors: those of ours are one JSON text, others are texts."""
+    """Read safetensors metadata: ours is one JSON string, other values are plain strings."""
     text = metadata.get(METADATA_KEY)
     if text is None:
         return dict(metadata)
@@ -141,21 +142,21 @@ def _plain_values(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} holds damaged metadata ({error}).") from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds metadata that are no JSON object.")
+        raise CheckpointError(f"{path} holds metadata that is not a JSON object.")
     return values
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """Take the weights out of a checkpoint.
+    """Extract the weights from a checkpoint.
 
     Args:
-        checkpoint: A state dict, or a container that holds one under ``state_dict``. What training
-            keeps beside the weights is left out: options, EMA and optimizer states, counters,
+        checkpoint: A state dict, or a container that holds one under ``state_dict``. Everything
+            else that training stores is left out: options, EMA and optimizer states, counters,
             E4S's ``latent_avg``.
-        source: Where it came from, for messages.
+        source: Its origin, for messages.
 
     Returns:
-        Tensors by key, without one ``module.`` prefix that all of them have.
+        Tensors by key, without a ``module.`` prefix that all of them have.
 
     Raises:
         CheckpointError: There are no weights in it.
@@ -168,19 +169,19 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tenso
                 state[key] = value
     if not state:
         found = ", ".join(str(key) for key in list(checkpoint)[:6]) or "nothing"
-        raise CheckpointError(f"{source} holds no weights but: {found}; expected a state dict.")
+        raise CheckpointError(f"{source} holds no weights, only: {found}; expected a state dict.")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 
 def refuse_non_finite(state: Mapping[str, Tensor], source: str) -> None:
-    """Raise CheckpointError if weights hold NaN or infinity: a model of them marks anything."""
+    """Raise CheckpointError if weights hold NaN or infinity, which give arbitrary masks."""
     broken = [key for key, value in state.items() if not _is_finite(value)]
     if broken:
         raise CheckpointError(
-            f"{source} holds values that are no numbers (NaN or infinity) in {len(broken)} of "
-            f"{len(state)} tensors: {_some(broken)}. Take an earlier checkpoint, or train again "
+            f"{source} holds values that are not finite numbers in {len(broken)} of "
+            f"{len(state)} tensors: {_some(broken)}. Use an earlier checkpoint, or train again "
             "with a lower learning rate."
         )
 
@@ -192,19 +193,19 @@ def _is_finite(value: Tensor) -> bool:
 
 
 def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -> None:
-    """Load weights, all of them, or say what differs and leave the module as it was.
+    """Load all weights, or report the differences and leave the module unchanged.
 
-    These may be missing, and then stay as the module has them: ``num_batches_tracked`` (old torch)
-    and blur kernels (buffers called ``kernel``, constants of StyleGAN2).
+    The following may be missing and then keep the module's values: ``num_batches_tracked`` (old
+    torch) and blur kernels (buffers called ``kernel``, constants of StyleGAN2).
 
     Args:
-        module: The model; weights are converted to its dtype and device. One on the meta device,
-            which has no memory of its own, gets the given tensors themselves.
+        module: The model; weights are converted to its dtype and device. A model on the meta
+            device, which has no memory, receives the given tensors themselves.
         state_dict: State dict or whole checkpoint, see ``state_dict_of``.
-        source: Where it came from, for messages.
+        source: Its origin, for messages.
 
     Raises:
-        CheckpointError: There are no weights in it, or some that are no numbers.
+        CheckpointError: It holds no weights, or some that are not finite numbers.
         WeightMismatch: Keys or shapes differ.
     """
     given = state_dict_of(state_dict, source)
@@ -226,7 +227,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
 def _differences(
     given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], optional: Iterable[str]
 ) -> str:
-    """List missing, unexpected and wrongly shaped keys, a line each; empty if all fit."""
+    """List missing, unexpected and wrongly shaped keys, a line each; empty if all match."""
     missing = [key for key in wanted if key not in given and key not in optional]
     unexpected = [key for key in given if key not in wanted]
     wrong_shape = [
@@ -252,7 +253,7 @@ def _some(names: list[str]) -> str:
 
 
 def _mixed_up(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """Say which model a file is of, if it is a known one and not the wanted one."""
+    """Name the model that a file belongs to, if it is known and not the requested one."""
     found = recognize(given)
     asked = recognize(wanted)
     if found is None or found == asked:

@@ -1,7 +1,7 @@
-"""The files of the mini models: safetensors, or PyTorch's own format as older sets have it.
+"""The files of the mini models: safetensors, or PyTorch's own format in older sets.
 
-The size of a network, its name and the version of the format lie in the file's metadata as JSON.
-``SHA256SUMS`` beside the files, as the program ``sha256sum`` writes it, says which bytes they have.
+The size of a network, its name and the format version are stored as JSON in the file's metadata.
+``SHA256SUMS`` beside the files holds their hashes in the format of the program ``sha256sum``.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from s3pot.weights.locate import MINI_ENDINGS, mini_path
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
-LARGEST_SIZE = 65_536  # of any width, depth or side: a network of more is an attack or a mistake
-_CURE = "Restore it from the repository, or train the bundled models anew: python -m s3pot_mini"
+LARGEST_SIZE = 65_536  # of any width, depth or side: a larger one is an attack or a mistake
+_CURE = "Restore it from the repository, or train the bundled models again: python -m s3pot_mini"
 
 
 def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Read a mini model, found as by ``mini_path``; a hash that is written down is checked first.
+    """Read a mini model, located by ``mini_path``; its recorded hash, if any, is checked first.
 
     Returns:
         ``size``, plain values for the network's constructor, and ``state_dict``, float16.
 
     Raises:
         MissingWeights: The file does not exist.
-        HashMismatch: Its hash is another one than ``SHA256SUMS`` says.
-        CheckpointError: It is damaged or of another version.
+        HashMismatch: Its hash differs from that in ``SHA256SUMS``.
+        CheckpointError: It is damaged or has another version.
     """
     path = mini_path(name, folder)
     _check_sum(path)
@@ -44,22 +44,22 @@ def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
     if found != expected:
         raise CheckpointError(f"{path} has format and model {found}, expected {expected}. {_CURE}")
     if not isinstance(content.get("size"), dict) or not _is_bounded(content["size"]):
-        raise CheckpointError(f"{path} names no sensible size of its network. {_CURE}")
+        raise CheckpointError(f"{path} does not name a valid network size. {_CURE}")
     return content
 
 
 def write_mini(
     folder: Path, name: str, size: Mapping[str, Any], state_dict: Mapping[str, Tensor]
 ) -> Path:
-    """Write a mini model as safetensors in half precision, in place of one in an older format.
+    """Write a mini model as safetensors in half precision, replacing one in an older format.
 
     Equal weights give equal bytes.
 
     Args:
-        folder: Where to; made if it is missing. Its ``SHA256SUMS`` is written anew.
+        folder: The folder, created if missing. Its ``SHA256SUMS`` is rewritten.
         name: parser, generator, sam, adapter or detector.
         size: Plain values for the network's constructor.
-        state_dict: The weights, of any precision and device.
+        state_dict: The weights, in any precision and on any device.
 
     Returns:
         The file.
@@ -69,7 +69,7 @@ def write_mini(
     path = folder / f"{name}{MINI_ENDINGS[0]}"
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / f".{SUMS}.lock"):
-        # One value: safetensors writes several in no fixed order.
+        # A single value, because safetensors writes several in no fixed order.
         write_bytes(path, save(half, metadata={METADATA_KEY: head}))
         for ending in MINI_ENDINGS[1:]:
             path.with_suffix(ending).unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def _check_sum(path: Path) -> None:
-    """Raise HashMismatch if a file is another one than ``SHA256SUMS`` says."""
+    """Raise HashMismatch if a file differs from its entry in ``SHA256SUMS``."""
     expected = read_sums(path.parent).get(path.name)
     if expected is None:
         return
@@ -105,19 +105,19 @@ def _check_sum(path: Path) -> None:
     if digest != expected:
         raise HashMismatch(
             f"{path} has sha256 {digest}, but {SUMS} beside it says {expected}: it is damaged or "
-            "another file. Restore it from the repository; if you changed it on purpose, delete "
+            "a different file. Restore it from the repository; if the change is intended, delete "
             f"its line in {SUMS}."
         )
 
 
 def _half(value: Tensor) -> Tensor:
-    """Copy a tensor to the CPU, floats in half precision; nothing is shared, all is contiguous."""
+    """Copy a tensor to the CPU, contiguous, unshared, and floats in half precision."""
     copy = value.detach().to("cpu", copy=True).contiguous()
     return copy.half() if copy.is_floating_point() else copy
 
 
 def _is_bounded(value: Any) -> bool:
-    """Whether a size is made of plain numbers, none of them absurdly large."""
+    """Whether a size consists of plain numbers, none of them absurdly large."""
     if isinstance(value, dict):
         return all(_is_bounded(item) for item in value.values())
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""Walk through a pickle of PyTorch's without making any object of it.
+"""Walking through a PyTorch pickle without creating any of its objects.
 
-Each instruction, each name that the pickle asks for and each place where it puts values is checked:
-tensors and plain values, nothing else. The files around it: ``safe_pickle.py``.
+Each instruction, each name that the pickle requests and each place where it stores values is
+checked: only tensors and plain values are allowed. ``safe_pickle.py`` handles the files around it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-MAX_PICKLE_BYTES = 64 << 20  # of the part that describes the tensors
-MOST_VALUES = 5_000_000  # in one file, a shared one as often as it is used
-DEEPEST = 64  # containers in containers
-MOST_LONG_BYTES = 32  # of one integer
+MAX_PICKLE_BYTES = 64 << 20  # size of the part that describes the tensors
+MOST_VALUES = 5_000_000  # in one file; a shared value counts as often as it is used
+DEEPEST = 64  # nesting depth of containers
+MOST_LONG_BYTES = 32  # size of one integer
 
-# Storage types by name: bytes of one element.
+# Storage types by name, with the bytes of one element.
 _STORAGES = {
     "DoubleStorage": 8,
     "FloatStorage": 4,
@@ -51,28 +51,28 @@ _GLOBALS = (
 
 
 class UnsafePickle(ValueError):
-    """A pickle wants more than tensors and plain values; the message says what."""
+    """A pickle requests more than tensors and plain values; the message says what."""
 
 
 class DamagedPickle(ValueError):
-    """A file is no checkpoint, or is cut off; the message says how."""
+    """A file is not a checkpoint, or is cut off; the message says how."""
 
 
 @dataclass(frozen=True)
 class _Global:
-    """Something that the pickle asks for by name, ``module name``."""
+    """A function or class that the pickle requests by name, ``module name``."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """Bytes that tensors share.
+    """The bytes that tensors share.
 
     Attributes:
         key: Its name in the file.
-        item_size: Bytes of an element.
-        size: Bytes of all.
+        item_size: Bytes of one element.
+        size: Total bytes.
     """
 
     key: str
@@ -82,10 +82,10 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _Object:
-    """A tensor, parameter, device or size: nothing can be put into it.
+    """A tensor, parameter, device or size, into which nothing can be stored.
 
     Attributes:
-        kind: Which.
+        kind: The kind of object.
     """
 
     kind: str
@@ -96,12 +96,12 @@ class Container:
     """A list, tuple, dict, OrderedDict or Namespace.
 
     Attributes:
-        kind: Which.
-        items: Of a list or tuple.
-        values: All values below it, shared ones as often as they are used.
-        depth: Containers in containers, itself included.
-        is_placed: It is part of another one, so it must not change any more: no pickle of a
-            finished value changes it, and this leaves no way to make a circle.
+        kind: The kind of container.
+        items: The items of a list or tuple.
+        values: The number of values below it; shared ones count as often as they are used.
+        depth: Nesting depth, including itself.
+        is_placed: Whether it is part of another container and must not change any more. No
+            regular pickle changes a finished value, and this rule makes cycles impossible.
     """
 
     kind: str
@@ -116,28 +116,28 @@ _FILLED_BY_KEY = ("dict", "OrderedDict")
 
 
 class BoundedPickle:
-    """The next ``MAX_PICKLE_BYTES`` of a file: a text in a pickle says itself how long it is."""
+    """The next ``MAX_PICKLE_BYTES`` of a file: strings in a pickle declare their own length."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._left = MAX_PICKLE_BYTES
 
     def read(self, size: int) -> bytes:
-        """Read so many bytes, or as many as there are."""
+        """Read ``size`` bytes, or as many as there are."""
         if size > self._left:
             raise UnsafePickle(f"its pickle is larger than {MAX_PICKLE_BYTES >> 20} MiB")
         self._left -= size
         return self._stream.read(size)
 
     def readline(self) -> bytes:
-        """Read to the next line break."""
+        """Read up to the next line break."""
         line = self._stream.readline(self._left)
         self._left -= len(line)
         return line
 
 
 def walk_pickle(stream: io.BytesIO | BoundedPickle) -> PickleWalk:
-    """Walk through one pickle; the stream is left behind it."""
+    """Walk through one pickle; the stream is left after its end."""
     walk = PickleWalk()
     try:
         for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
@@ -150,10 +150,10 @@ def walk_pickle(stream: io.BytesIO | BoundedPickle) -> PickleWalk:
 
 
 class PickleWalk:
-    """What a pickle would build, opcode by opcode, without building it.
+    """The simulation of a pickle, opcode by opcode, without building its objects.
 
     Attributes:
-        result: Its value once it is walked through: a plain value or one of the classes above.
+        result: Its value after the walk: a plain value or one of the classes above.
         storages: All storages by key.
     """
 
@@ -165,10 +165,10 @@ class PickleWalk:
         self._values = 0
 
     def step(self, name: str, argument: Any) -> None:
-        """Take one opcode with its argument, as ``pickletools`` names it.
+        """Process one opcode with its argument, as ``pickletools`` names it.
 
         Raises:
-            UnsafePickle: It is not needed for tensors and plain values.
+            UnsafePickle: The opcode is not needed for tensors and plain values.
         """
         handler = _OPCODES.get(name)
         if handler is None:
@@ -176,21 +176,21 @@ class PickleWalk:
         handler(self, argument)
 
     def push(self, value: Any) -> None:
-        """Put a value on the stack."""
+        """Push a value onto the stack."""
         self._values += 1
         if self._values > MOST_VALUES:
             raise UnsafePickle(f"it holds more than {MOST_VALUES:,} values")
         self._stack.append(value)
 
     def pop(self) -> Any:
-        """Take the last value off the stack."""
+        """Pop the last value off the stack."""
         value = self._stack.pop()
         if value is _MARK:
             raise DamagedPickle("its pickle is damaged (a mark where a value should be)")
         return value
 
     def pop_to_mark(self) -> list[Any]:
-        """Take all values since the last mark off the stack."""
+        """Pop all values since the last mark off the stack."""
         position = len(self._stack) - 1
         while self._stack[position] is not _MARK:
             position -= 1
@@ -201,12 +201,12 @@ class PickleWalk:
         return values
 
     def proto(self, version: int) -> None:
-        """The pickle's version."""
+        """Check the pickle's version."""
         if version != 2:
             raise UnsafePickle(f"it is a pickle of version {version}; torch.save writes version 2")
 
     def plain(self, value: Any) -> None:
-        """A number, a text, a truth value or None."""
+        """Push a number, a string, a bool or None."""
         self.push(value)
 
     def none(self, _: Any) -> None:
@@ -222,25 +222,25 @@ class PickleWalk:
         self.push(False)
 
     def long(self, value: int) -> None:
-        """A long integer."""
+        """Push a long integer."""
         if value.bit_length() > 8 * MOST_LONG_BYTES:
             raise UnsafePickle("it holds a number of absurd length")
         self.push(value)
 
     def mark(self, _: Any) -> None:
-        """The beginning of several values."""
+        """Mark the beginning of several values."""
         self.push(_MARK)
 
     def empty_list(self, _: Any) -> None:
-        """A list, to be filled."""
+        """Push an empty list."""
         self.push(Container("list"))
 
     def empty_dict(self, _: Any) -> None:
-        """A dict, to be filled."""
+        """Push an empty dict."""
         self.push(Container("dict"))
 
     def make_tuple(self, values: Sequence[Any]) -> None:
-        """A tuple, complete."""
+        """Push a complete tuple."""
         container = Container("tuple")
         self._put(container, values)
         self.push(container)
@@ -249,14 +249,14 @@ class PickleWalk:
         """Add values to the list on the stack."""
         target = self._stack[-1]
         if not isinstance(target, Container) or target.kind != "list":
-            raise UnsafePickle("it appends to something that is no list")
+            raise UnsafePickle("it appends to something that is not a list")
         self._put(target, values)
 
     def set_items(self, values: Sequence[Any]) -> None:
-        """Add keys and values, by turns, to the dict on the stack."""
+        """Add alternating keys and values to the dict on the stack."""
         target = self._stack[-1]
         if not isinstance(target, Container) or target.kind not in _FILLED_BY_KEY:
-            raise UnsafePickle("it sets items of something that is no dict")
+            raise UnsafePickle("it sets items of something that is not a dict")
         if len(values) % 2:
             raise DamagedPickle("its pickle is damaged (a key without a value)")
         if not all(isinstance(key, (str, int, float)) or key is None for key in values[::2]):
@@ -264,7 +264,7 @@ class PickleWalk:
         self._put(target, values)
 
     def build(self, _: Any) -> None:
-        """Give attributes to an OrderedDict or a Namespace."""
+        """Set attributes of an OrderedDict or a Namespace."""
         state = self.pop()
         target = self._stack[-1]
         takes_state = isinstance(target, Container) and target.kind in ("OrderedDict", "Namespace")
@@ -273,17 +273,17 @@ class PickleWalk:
         self._put(target, [state])
 
     def find(self, path: str) -> None:
-        """Something by its module and name."""
+        """Push a function or class given by its module and name."""
         if path not in _GLOBALS:
-            raise UnsafePickle(f"it wants {path.replace(' ', '.')}, but may hold no code")
+            raise UnsafePickle(f"it wants {path.replace(' ', '.')}, but must not contain code")
         self.push(_Global(path))
 
     def reduce(self, _: Any) -> None:
-        """Call something; only what makes a tensor or an empty container is called."""
+        """Simulate a call; only calls that create a tensor or an empty container are allowed."""
         arguments = self.pop()
         called = self.pop()
         if not isinstance(called, _Global) or not isinstance(arguments, Container):
-            raise UnsafePickle("it calls something that is no function")
+            raise UnsafePickle("it calls something that is not a function")
         if arguments.kind != "tuple":
             raise DamagedPickle("its pickle is damaged (a call without arguments)")
         values = arguments.items
@@ -292,7 +292,7 @@ class PickleWalk:
             self.push(_Object("tensor"))
         elif called.path == _PARAMETER:
             if not (len(values) == 3 and values[0] == _Object("tensor")):
-                raise UnsafePickle("a parameter in it is made from something that is no tensor")
+                raise UnsafePickle("a parameter in it is made from something that is not a tensor")
             self.push(_Object("tensor"))
         elif called.path == _ORDERED_DICT and not values:
             self.push(Container("OrderedDict"))
@@ -303,42 +303,42 @@ class PickleWalk:
             raise UnsafePickle(f"it calls {called.path.replace(' ', '.')} in an unusual way")
 
     def new_object(self, _: Any) -> None:
-        """Make an object without calling its class: a Namespace alone."""
+        """Create an object without calling its class; only a Namespace is allowed."""
         arguments = self.pop()
         made_from = self.pop()
         is_bare = isinstance(arguments, Container) and not arguments.items
         if made_from != _Global(_NAMESPACE) or not is_bare:
-            raise UnsafePickle("it makes an object that is no argparse.Namespace")
+            raise UnsafePickle("it makes an object that is not an argparse.Namespace")
         self.push(Container("Namespace"))
 
     def persistent(self, _: Any) -> None:
-        """A storage, by ('storage', type, key, device, count of elements)."""
+        """Push a storage, given by ('storage', type, key, device, number of elements)."""
         container = self.pop()
         if not isinstance(container, Container) or container.kind != "tuple":
-            raise UnsafePickle("it refers to something that is no storage")
+            raise UnsafePickle("it refers to something that is not a storage")
         storage = _storage_of(container.items)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise UnsafePickle(f"storage {storage.key!r} occurs with two sizes")
         self.push(storage)
 
     def remember(self, number: int) -> None:
-        """Keep the last value under a number."""
+        """Store the last value under a number."""
         if self._stack[-1] is _MARK:
             raise DamagedPickle("its pickle is damaged (a mark where a value should be)")
         self._memo[number] = self._stack[-1]
 
     def recall(self, number: int) -> None:
-        """Take the value that is kept under a number."""
+        """Push the value stored under a number."""
         self.push(self._memo[number])
 
     def stop(self, _: Any) -> None:
-        """The end."""
+        """End the pickle."""
         self.result = self.pop()
         if self._stack:
             raise DamagedPickle("its pickle is damaged (values are left over)")
 
     def _put(self, target: Container, values: Sequence[Any]) -> None:
-        """Count values that become part of a container."""
+        """Add values to a container, counting them."""
         if target.is_placed:
             raise UnsafePickle("it changes a value that is already part of another one")
         for value in values:
@@ -358,7 +358,7 @@ class PickleWalk:
             target.items += values
 
     def _check_tensor(self, arguments: Sequence[Any]) -> None:
-        """Check the arguments of a tensor: it must lie inside its storage."""
+        """Check the arguments of a tensor, which must lie inside its storage."""
         if len(arguments) not in (6, 7) or (len(arguments) == 7 and arguments[6] is not None):
             raise UnsafePickle("a tensor in it is made in an unusual way")
         storage, offset, size, stride, requires_grad, hooks = arguments[:6]
@@ -387,20 +387,20 @@ class PickleWalk:
     def _check_plain_arguments(self, path: str, values: Sequence[Any]) -> None:
         if path == "torch Size":
             if len(values) != 1:
-                raise UnsafePickle("a size in it is no list of numbers")
+                raise UnsafePickle("a size in it is not a list of numbers")
             _whole_numbers(values[0])
         elif not all(isinstance(value, (str, int)) for value in values):
-            raise UnsafePickle("a device in it is no text")
+            raise UnsafePickle("a device in it is not text")
 
 
 def _storage_of(fields: Sequence[Any]) -> _Storage:
-    """Read what a pickle says about a storage."""
-    # A sixth value is of the old format: a view of another storage, or None.
+    """Read a storage's description in a pickle."""
+    # A sixth value belongs to the old format: a view of another storage, or None.
     if len(fields) not in (5, 6) or (len(fields) == 6 and fields[5] is not None):
         raise UnsafePickle("it refers to a storage in an unusual way")
     word, kind, key, device, count = fields[:5]
     if word != "storage" or not isinstance(kind, _Global) or not _is_whole(count):
-        raise UnsafePickle("it refers to something that is no storage")
+        raise UnsafePickle("it refers to something that is not a storage")
     if not isinstance(key, str) or not isinstance(device, str):
         raise UnsafePickle("a storage in it has no name")
     module, _, name = kind.path.partition(" ")
@@ -415,11 +415,11 @@ def _is_whole(value: Any) -> bool:
 
 
 def _whole_numbers(container: Any) -> list[int]:
-    """The members of a tuple or list of numbers that are not negative."""
+    """Return the members of a tuple or list of non-negative integers."""
     if not isinstance(container, Container) or container.kind not in ("tuple", "list"):
-        raise UnsafePickle("a size in it is no list of numbers")
+        raise UnsafePickle("a size in it is not a list of numbers")
     if not all(_is_whole(value) for value in container.items):
-        raise UnsafePickle("a size in it is no list of numbers")
+        raise UnsafePickle("a size in it is not a list of numbers")
     return container.items
 
 

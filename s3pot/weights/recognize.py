@@ -1,4 +1,4 @@
-"""Tell which model a state dict belongs to, from its keys and shapes."""
+"""Recognizing the model that a state dict belongs to, from its keys and shapes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _SAM_BY_WIDTH = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
-_SEGNEXT_BY_DEPTH = {4: "small", 5: "tiny", 12: "base", 27: "large"}  # of the third stage
-_ADAPTER_KEYS = 6  # our adapter has no more
+_SEGNEXT_BY_DEPTH = {4: "small", 5: "tiny", 12: "base", 27: "large"}  # depth of the third stage
+_ADAPTER_KEYS = 6  # our adapter has exactly these
 
 
 def recognize(state_dict: Mapping[str, Any]) -> str | None:
@@ -17,7 +17,7 @@ def recognize(state_dict: Mapping[str, Any]) -> str | None:
         state_dict: Tensors, or anything with their shape, by key.
 
     Returns:
-        The name in words; None if the model is not known.
+        The name in words; None if the model is unknown.
     """
     state = {key.removeprefix("module."): value for key, value in state_dict.items()}
     if "image_encoder.pos_embed" in state:

@@ -1,4 +1,4 @@
-"""The official weight files: which there are, where they come from, where they lie."""
+"""The registry of official weight files: names, sources and locations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from s3pot.io import read_yaml
 from s3pot.types import S3potError
 
-PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # what configs/paper.yaml needs
+PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # the files that configs/paper.yaml needs
 
 
 class MissingWeights(S3potError):
-    """A weight file is not where it should be; the message says how to get it."""
+    """A weight file is missing; the message says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,14 @@ class WeightFile:
     """One published file.
 
     Attributes:
-        name: What configs and commands call it.
+        name: Its name in configs and commands.
         file: Its name inside the weights folder.
-        url: Where a program can fetch it; None if only a person can.
-        sha256: Its published hash; None if nobody published one, then the first file seen counts.
-        size: Bytes; None if nobody published them.
-        licence: The licence of code and weights, as far as it is known.
-        note: What it is and where its authors offer it.
+        url: The URL from which a program can fetch it; None if it must be downloaded by hand.
+        sha256: Its published hash; None if none is published, in which case the first file seen is
+            pinned.
+        size: Size in bytes; None if it is not published.
+        licence: The license of code and weights, as far as it is known.
+        note: What it is, and where its authors offer it.
     """
 
     name: str
@@ -43,32 +44,32 @@ class WeightFile:
 
 @cache
 def weight_files() -> dict[str, WeightFile]:
-    """The published files by name, as ``registry.yaml`` lists them."""
+    """Return the published files by name, as listed in ``registry.yaml``."""
     entries = read_yaml(Path(__file__).with_name("registry.yaml"))
     return {name: WeightFile(name=name, **values) for name, values in entries.items()}
 
 
 def default_folder() -> Path:
-    """Where weights lie unless told otherwise: ``S3POT_WEIGHTS_DIR``, else ``./weights``."""
+    """Return the default folder of weights: ``S3POT_WEIGHTS_DIR``, or else ``./weights``."""
     return Path(os.environ.get("S3POT_WEIGHTS_DIR") or "weights").expanduser()
 
 
 def find(name: str) -> WeightFile:
-    """Look an entry up by its name; S3potError if there is none."""
+    """Look up an entry by its name; S3potError if there is none."""
     entries = weight_files()
     if name not in entries:
         raise S3potError(
-            f"There are no weights called {name!r}; expected one of: {', '.join(entries)}."
+            f"There are no weights named {name!r}; expected one of: {', '.join(entries)}."
         )
     return entries[name]
 
 
 def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
-    """Tell that several files are missing, in one block: which, and the one cure.
+    """Describe several missing files in one block, with the commands to get them.
 
     Args:
-        entries: The files that are missing.
-        folder: Where they should lie.
+        entries: The missing files.
+        folder: The folder in which they should be.
     """
     rows = [(entry.name, size_text(entry.size), entry.file) for entry in entries]
     place = f" --weights_dir {folder}" if folder != default_folder() else ""
@@ -77,19 +78,19 @@ def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
     if names:
         lines.append(f"Get them:     python -m s3pot.weights download {' '.join(names)}{place}")
     lines += [f"By hand:      {entry.note}" for entry in entries if not entry.url]
-    lines.append(f"Look closer:  python -m s3pot.weights list NAME{place}")
-    lines.append("Without them: --config mini takes the small bundled models instead.")
+    lines.append(f"Details:      python -m s3pot.weights list NAME{place}")
+    lines.append("Without them: --config mini uses the small bundled models instead.")
     return "\n  ".join(lines)
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay rows of texts out in columns, a line each."""
+    """Format rows of texts in aligned columns, a line each."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     return ["  ".join(f"{cell:{w}}" for cell, w in zip(row, widths)).rstrip() for row in rows]
 
 
 def size_text(size: int | None) -> str:
-    """A number of bytes for people: ``2.6 GB``, ``233 kB``; ``unknown`` for None."""
+    """Format a number of bytes: ``2.6 GB``, ``233 kB``; ``unknown`` for None."""
     if size is None:
         return "unknown"
     for unit, bytes_of_unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
@@ -100,10 +101,10 @@ def size_text(size: int | None) -> str:
 
 
 def how_to_get(entry: WeightFile, folder: Path) -> str:
-    """Tell how to get a file, a line each: by command, by hand, its place, its hash, without it.
+    """Describe how to get a file: by command, by hand, its path, its hash, and doing without it.
 
     Returns:
-        Text that starts with a line break, to be put at the end of a message.
+        Text that starts with a line break, to be appended to a message.
     """
     lines = []
     if entry.url:

@@ -1,12 +1,12 @@
-"""Check a pickle of PyTorch's before it is loaded: tensors and plain values, nothing else.
+"""Checking a PyTorch pickle before it is loaded: only tensors and plain values are allowed.
 
-``torch.load(weights_only=True)`` refuses code, but versions before 2.6 and 2.10 could be talked
-into running some, or into writing outside a tensor (CVE-2025-32434, CVE-2026-24747). So the file is
-walked through first, without making any object of it: each instruction, each name that it asks for,
-each place where it puts values, and whether every tensor lies inside the bytes that the file holds.
+``torch.load(weights_only=True)`` refuses code, but versions before 2.6 and 2.10 could be made to
+run code, or to write outside a tensor (CVE-2025-32434, CVE-2026-24747). Therefore the file is first
+walked through without creating any of its objects: each instruction, each name that it requests,
+each place where it stores values, and whether every tensor lies inside the bytes of the file.
 
 A file is either a zip archive (``data.pkl`` and the bytes of each storage) or, as torch wrote
-before 1.6, five pickles in a row with the bytes of the storages behind them.
+before version 1.6, five consecutive pickles followed by the bytes of the storages.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from s3pot.weights.pickle_walk import (
 )
 
 _ZIP_MAGIC = b"PK\3\4"
-# What older versions write before everything else.
+# What older versions write at the beginning.
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 _OLD_PROTOCOL = 1001
-# Members of an archive beside data.pkl and data/<key>.
+# Members of an archive other than data.pkl and data/<key>.
 _SMALL_MEMBERS = frozenset(
     ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 )
@@ -41,12 +41,12 @@ def check_checkpoint(stream: BinaryIO) -> None:
     """Check a file of ``torch.save`` before it is loaded.
 
     Args:
-        stream: Open for reading, seekable; is left at its beginning.
+        stream: Open for reading and seekable; it is left at its beginning.
 
     Raises:
-        UnsafePickle: It wants code, or more memory than it has bytes, or is built so that two
-            readers would see different things in it.
-        DamagedPickle: It is cut off or no checkpoint.
+        UnsafePickle: It requests code, or more memory than it has bytes, or is built so that two
+            readers could see different contents.
+        DamagedPickle: It is cut off or not a checkpoint.
     """
     stream.seek(0)
     if stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC:
@@ -78,7 +78,7 @@ def _check_zip(stream: BinaryIO) -> None:
 
 
 def _sort_members(members: Mapping[str, Member]) -> tuple[Member, dict[str, Member]]:
-    """Tell the description of the tensors from their bytes, by key; nothing else may be there."""
+    """Separate the description of the tensors from their bytes, by key; allow nothing else."""
     top = next(iter(members), "").partition("/")[0]
     description: Member | None = None
     storages: dict[str, Member] = {}
@@ -110,12 +110,12 @@ def _check_old_format(stream: BinaryIO) -> None:
     if not isinstance(keys, Container) or keys.kind != "list":
         raise DamagedPickle("its list of storages is missing")
     if sorted(map(repr, keys.items)) != sorted(map(repr, content.storages)):
-        raise UnsafePickle("its list of storages names others than its content uses")
+        raise UnsafePickle("its list of storages differs from those that its content uses")
     for key in keys.items:
         storage = content.storages[key]
         count = int.from_bytes(stream.read(8), "little")
         if count * storage.item_size != storage.size:
-            raise UnsafePickle(f"storage {key!r} has another size than its tensors say")
+            raise UnsafePickle(f"storage {key!r} differs in size from what its tensors state")
         stream.seek(storage.size, os.SEEK_CUR)
     position = stream.tell()
     size = stream.seek(0, os.SEEK_END)

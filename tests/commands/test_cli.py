@@ -116,7 +116,7 @@ def test_a_file_is_no_output_folder(tmp_path: Path, below: str, capsys) -> None:
     (tmp_path / "file").touch()
     args = parse("--output_dir", str(tmp_path / "file" / below))
     assert cli.run(args, lambda config: 0) == 2
-    assert f"{tmp_path / 'file'} is a file; give a folder." in capsys.readouterr().err
+    assert f"{tmp_path / 'file'} is a file; expected a folder." in capsys.readouterr().err
 
 
 def test_verbose_tells_where_an_error_arose(capsys) -> None:

@@ -326,8 +326,8 @@ def test_polygons_need_pycocotools(
     ("options", "message"),
     [
         (["--from", "realocc"], "has no folder image; the format realocc is image/, mask/"),
-        (["--from", "folders", "--images", "."], "say with --polarity"),
-        (["--from", "coco"], "holds no COCO file; say with --annotations"),
+        (["--from", "folders", "--images", "."], "specify with --polarity"),
+        (["--from", "coco"], "holds no COCO file; specify it with --annotations"),
         (["--from", "labelme"], "holds no images with LabelMe files"),
         (["--from", "celebamask-hq"], "has no folder CelebA-HQ-img"),
     ],
@@ -470,7 +470,7 @@ def test_masks_of_the_wrong_place_and_part(
     shutil.copy(masks / "0" / "00000_skin.png", masks / "0" / "00099_skin.png")
     assert validate(layout, tmp_path / "report") == 1
     text = capsys.readouterr().out
-    assert "00000_beard.png is no mask" in text
+    assert "00000_beard.png is not named" in text
     assert "02001_mouth.png belongs into" in text
     assert "images that are not there: 99.jpg" in text
 
@@ -487,7 +487,7 @@ def test_duplicates_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     assert "problem (same file): " in text and "again.jpg (val) are the same file" in text
     assert "problem (same pixels): " in text and "other.png show the same pixels" in text
-    assert "problem (splits): b: it stands in several lists: train, val" in text
+    assert "problem (splits): b: it is in several lists: train, val" in text
 
 
 def test_empty_faces_and_unlabeled_images(
@@ -506,7 +506,7 @@ def test_empty_faces_and_unlabeled_images(
 def test_no_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "photos" / "a.png", picture(0))
     assert validate(Layout(tmp_path / "photos", {}, ["--from", "auto"]), tmp_path / "report") == 2
-    assert "say with --from which one" in caplog.text
+    assert "specify it with --from" in caplog.text
     assert validate(Layout(tmp_path / "nothing", {}, ["--from", "auto"]), tmp_path / "out") == 2
 
 
@@ -584,7 +584,7 @@ def test_another_split_is_not_mixed_in(tmp_path: Path, caplog: pytest.LogCapture
     assert split_into(source, out, "--parts", "train=6", "val=6") == 0
     (out / "train" / "mine.txt").write_text("keep me")
     assert split_into(source, out, "--parts", "train=6", "test=6") == 2
-    assert "holds another split" in caplog.text
+    assert "holds a different split" in caplog.text
     assert split_into(source, out, "--parts", "train=6", "test=6", "--overwrite") == 0
     assert not (out / "val.txt").exists() and not list((out / "val").iterdir())
     assert len(list((out / "train").glob("*.png"))) == 6

@@ -116,5 +116,5 @@ def test_a_bare_face_counts_alike_everywhere(tmp_path, data, mini_options, min_s
     share = np.mean([row["occluded_share"] for row in summary])
     assert float(table["false_alarm_share"]) == pytest.approx(share, abs=1e-4)
     page = (out / "index.html").read_text()
-    assert f"<dt>false alarms</dt><dd>{sum(called)}<small>of 4 bare faces" in page
+    assert f"<dt>false alarms</dt><dd>{sum(called)}<small>of 4 unoccluded faces" in page
     assert any(called) == (min_share == "0")

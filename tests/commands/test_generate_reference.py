@@ -229,7 +229,7 @@ def test_truth_is_carried_along(tmp_path, run, caplog):
     out = tmp_path / "out" / "val"
     assert (read_rgb(out / "a_occlusion.png")[..., 0] == truth * 255).all()
     assert (read_rgb(out / "a_clean.png") == pixels // 2).all()
-    assert any("b: no truth in" in message for message in caplog.messages)
+    assert any("b: no ground truth in" in message for message in caplog.messages)
     write_png(tmp_path / "truth" / "val" / "a_occlusion.png", truth[:9])
     assert run("--truth_dir", str(tmp_path / "truth")) == 1
 

@@ -108,7 +108,7 @@ def test_all_faces_of_a_photo(
     monkeypatch.setattr(reference_run, "build_aligner", lambda config: aligner)
     photo(tmp_path / "group.png", size=(100, 140))
     assert run(str(tmp_path / "group.png")) == 0
-    assert any("group.png: 2 faces; the largest is taken" in text for text in caplog.messages)
+    assert any("group.png: 2 faces; the largest is used" in text for text in caplog.messages)
     out = tmp_path / "out"
     assert [row["name"] for row in summary_of(out)] == ["group"]
     assert run(str(tmp_path / "group.png"), "--all_faces") == 0
@@ -149,10 +149,10 @@ def test_what_cannot_begin_is_one_line(
     (tmp_path / "text.txt").write_text("no photo")
     assert run(str(tmp_path / "text.txt")) == 2
     assert [message.split(";")[0] for message in caplog.messages if "error: " in message] == [
-        "error: no photo is given",
+        "error: no photo was given",
         f"error: {tmp_path / 'none.png'} does not exist",
-        f"error: {tmp_path / '*.gif'} fits no file",
-        f"error: There is no photo in {tmp_path / 'text.txt'}",
+        f"error: {tmp_path / '*.gif'} matches no file",
+        f"error: No photo was found in {tmp_path / 'text.txt'}",
     ]
 
 

@@ -271,7 +271,7 @@ def test_a_start_from_weights_that_are_no_numbers_is_refused(
     torch.save(content, tmp_path / "bad.pth")
     start = ["--init_checkpoint", str(tmp_path / "bad.pth")]
     assert run(folder, tmp_path / "two", mini_options, *start, epochs=1) == 2
-    assert "bad.pth holds values that are no numbers" in capsys.readouterr().err
+    assert "bad.pth holds values that are not finite numbers" in capsys.readouterr().err
     assert not (tmp_path / "two").exists()
 
 

@@ -137,7 +137,7 @@ def test_a_broken_meta_jsonl_is_named(
     (data / "meta.jsonl").write_bytes(line.encode("utf-8", "surrogateescape"))
     command = ["--datapath", str(data), "--results", str(tmp_path)]
     assert evaluate.main([*command, "--output_dir", str(tmp_path / "table")]) == 2
-    assert "is no meta.jsonl of drawn faces" in capsys.readouterr().err
+    assert "is not a meta.jsonl of drawn faces" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_dry_run_names_broken_faces(
     suite = tmp_path / "suite.yaml"
     suite.write_text(f"datapath: {data}\nrows:\n  - {{name: a, method: parser}}\n")
     assert evaluate.main(["--suite", str(suite), "--dry_run", *mini_options]) == 1
-    assert "is no readable" in capsys.readouterr().out
+    assert "is not a readable" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["../secret/a", "/secret/a", "b/../../a"])
@@ -250,7 +250,7 @@ def test_a_data_set_names_files_that_cannot_be(
     out = tmp_path / "out"
     assert data_validate.main([str(data), "--from", "coco", "--output_dir", str(out)]) == 1
     printed = capfdbinary.readouterr()
-    assert b"no portable name" in printed.out
+    assert b"not a portable name" in printed.out
     assert b"\x1b" not in printed.out + printed.err and b"\0" not in printed.out
 
 

@@ -127,7 +127,7 @@ def test_shapes_that_enclose_nothing_are_named_and_skipped(
     tmp_path: Path, thin: dict, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert drawn(tmp_path, content(shape(), thin)).sum() == AREA
-    assert f"a.json: shapes that enclose nothing are skipped: {thin['shape_type']}" in caplog.text
+    assert f"a.json: shapes that enclose no area are skipped: {thin['shape_type']}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_truth_that_cannot_be_used_costs_the_score_only(
     write_png(folder / "face_00_occlusion.png", np.zeros((512, 512), bool))
     (folder / "face_01_occlusion.png").write_bytes(b"no image")
     assert [try_truth(face) is None for face in faces] == [True, True, False]
-    assert "face_00: no score, for its truth cannot be used" in caplog.text
+    assert "face_00: no score, because its truth cannot be used" in caplog.text
     assert "512 x 512, but its image is 64 x 64" in caplog.text
     assert "face_01" in caplog.text and "face_02" not in caplog.text
 

@@ -201,7 +201,7 @@ MORE: dict[str, tuple[Callable[[], Image.Image], str]] = {
     ),
     "not a number": (
         lambda: Image.fromarray(np.where(HOLE, np.nan, 0).astype(np.float32)),
-        "no numbers",
+        "not finite numbers",
     ),
 }
 
@@ -223,7 +223,7 @@ def test_a_third_class_is_found_under_noise(form: str) -> None:
 
 
 def test_a_jpeg_of_0_and_1_has_lost_the_mask() -> None:
-    with pytest.raises(BadMask, match="x is a JPEG whose values reach from 0 to 1.*as PNG"):
+    with pytest.raises(BadMask, match="x is a JPEG with values from 0 to 1.*as PNG"):
         read_mask(saved(gray(1), "JPEG", quality=75), "x")
 
 
@@ -233,7 +233,7 @@ def test_a_jpeg_of_0_and_1_saved_again_is_a_warning(caplog: pytest.LogCaptureFix
         read_mask(saved(Image.fromarray(mask.astype(np.uint8))), "good")
     assert not caplog.text
     read_mask(noisy("JPEG", 75, gray(1), True), "lost")
-    assert "lost: its outline is such as JPEG leaves of a mask of 0 and 1" in caplog.text
+    assert "lost: its outline looks like that of a mask of 0 and 1 damaged by JPEG" in caplog.text
 
 
 def test_two_colors_without_black_cannot_be_told_apart() -> None:
@@ -266,10 +266,10 @@ def test_an_array_file_is_a_mask_too(tmp_path: Path, values: np.ndarray) -> None
 
 def test_arrays_that_are_no_masks_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "logits.npy", np.random.default_rng(0).normal(size=(4, 5)))
-    with pytest.raises(BadMask, match="logits.npy is no mask: it holds 20 values"):
+    with pytest.raises(BadMask, match="logits.npy is not a mask: it holds 20 values"):
         read_mask(tmp_path / "logits.npy")
     np.savez(tmp_path / "a.npz", HOLE)
-    with pytest.raises(BadMask, match="a.npz is no image; save the mask as PNG"):
+    with pytest.raises(BadMask, match="a.npz is not an image; save the mask as PNG"):
         read_mask(tmp_path / "a.npz")
 
 
@@ -290,7 +290,7 @@ def test_arrays_of_two_values_are_scored_like_bool(high: float) -> None:
         (np.linspace(0, 1, 20).reshape(4, 5), "20 values"),
         (np.arange(20).reshape(4, 5), r"20 values \(0, 1, 2"),
         (np.full((4, 5), 0.7), "the one value 0.7"),
-        (np.full((4, 5), np.nan), "no numbers"),
+        (np.full((4, 5), np.nan), "not finite numbers"),
         (np.zeros((4, 5, 1)), r"shape \(4, 5, 1\)"),
         (np.zeros((4, 5), dtype=complex), "type complex"),
         (np.full((4, 5), "a"), "type <U1"),

@@ -227,7 +227,7 @@ def test_damaged_exif_is_a_warning(
     write_png(tmp_path / "a.png", smooth())
     monkeypatch.setattr(Image.Image, "getexif", broken)
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), smooth())
-    assert "a.png: its EXIF data is damaged, so it is taken as it lies" in caplog.text
+    assert "a.png: its EXIF data is damaged and is not applied" in caplog.text
 
 
 def test_a_good_orientation_beside_broken_tags_counts(monkeypatch: pytest.MonkeyPatch) -> None:

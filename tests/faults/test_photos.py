@@ -66,7 +66,7 @@ def test_sidecars_claim_no_name(tmp_path: Path, caplog: pytest.LogCaptureFixture
         (tmp_path / "in" / name).write_bytes(content)
     found = find(tmp_path)
     assert names(found) == ["IMG_1", "b"] and problems(found) == {}
-    (message,) = [line for line in caplog.messages if "passed over" in line]
+    (message,) = [line for line in caplog.messages if "skipped" in line]
     assert "IMG_1.AAE" in message and message.endswith("and 5 more")
 
 
@@ -113,7 +113,7 @@ def test_two_images_of_one_name_stay_an_error(tmp_path: Path) -> None:
         photo(tmp_path / "in" / name)
     found = find(tmp_path)
     assert names(found) == ["a.b", "a", "sub/a"]
-    assert "a.jpg, which has the same name but for its ending" in problems(found)["a.png"]
+    assert "a.jpg, which has the same name but for its extension" in problems(found)["a.png"]
     with pytest.raises(S3potError, match="would overwrite"):
         found.check(next(entry for entry in found.photos if entry.path.name == "a.png"))
 
@@ -190,7 +190,7 @@ def test_dead_links_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     found = find(tmp_path)
     assert names(found) == ["a"]
     assert "a link to /nonexistent/y.png, which does not exist" in problems(found)["dead.png"]
-    assert "links to nothing are passed over" in caplog.text and "in/folder" in caplog.text
+    assert "broken links are skipped" in caplog.text and "in/folder" in caplog.text
 
 
 @needs_links
@@ -204,7 +204,7 @@ def test_faces_are_found_behind_links(
     (data / "loop").symlink_to(data)
     (data / "dead").symlink_to("/nonexistent")
     assert [face.name for face in find_faces(data)] == ["linked/face_00", "linked/face_01"]
-    assert "1 links lead to nothing" in caplog.text
+    assert "1 links are broken" in caplog.text
 
 
 @needs_links

@@ -68,7 +68,7 @@ def test_truths_by_their_names(
     assert run(tmp_path / "truth") == 0
     got = read_mask(tmp_path / "out" / "sub" / "a_occlusion.png")
     assert (got != TRUTH).sum() <= 4
-    assert "no truth" not in caplog.text
+    assert "no ground truth" not in caplog.text
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_photo_is_not_its_own_truth(
     assert find_truth(tmp_path / "in", "sub/a", tmp_path / "in" / "sub" / "a.png") is None
     assert run(tmp_path / "in") == 0
     assert not list((tmp_path / "out").rglob("*_occlusion.png"))
-    assert "no truth in" in caplog.text
+    assert "no ground truth in" in caplog.text
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_truths_of_other_programs_are_named(
     (tmp_path / "truth" / "sub").mkdir(parents=True)
     (tmp_path / "truth" / "sub" / name).write_bytes(b"x")
     assert run(tmp_path / "truth") == 2  # the only photo
-    assert f"{name} is no image; save the mask as PNG, or its array as .npy" in caplog.text
+    assert f"{name} is not an image; save the mask as PNG, or its array as .npy" in caplog.text
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".BMP", ".npy"])

@@ -56,13 +56,13 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     ),
     "XML": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML message"),
     "JSON": (b'{"error": "Repository not found"}', "JSON text"),
-    "text": (b"Entry not found", "text and no checkpoint; it starts with 'Entry not found'"),
+    "text": (b"Entry not found", "text and not a checkpoint; it starts with 'Entry not found'"),
     "PDF": (b"%PDF-1.7\n\x00", "a PDF"),
     "PNG": (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     "gzip": (b"\x1f\x8b\x08\x00", "a gzip archive"),
     "array": (b"\x93NUMPY\x01\x00v\x00", "a NumPy array"),
     "tar": (bytes(257) + b"ustar\x00" + bytes(100), "a tar archive"),
-    "zeros": (bytes(5000), "no checkpoint: it begins with zeros"),
+    "zeros": (bytes(5000), "not a checkpoint: it begins with zeros"),
     "cut zip": (b"PK\x03\x04" + bytes(500), "cut off: its end is missing after 504 bytes"),
 }
 
@@ -82,7 +82,8 @@ def test_what_came_is_named_and_nothing_is_pinned(
     (folder / name).write_bytes(content)
     assert main(["verify"]) == 2
     assert (
-        f"{name} is {said}" in caplog.text or f"{name} is no checkpoint but {said}" in caplog.text
+        f"{name} is {said}" in caplog.text
+        or f"{name} is not a checkpoint but {said}" in caplog.text
     )
     assert not (folder / LOCK_NAME).exists()
 
@@ -95,7 +96,7 @@ def test_the_right_file_is_taken_afterwards(
     assert main(["verify"]) == 2
     path.write_bytes(saved(folder, {"state_dict": {"a": torch.ones(3)}}))
     assert main(["verify"]) == 0
-    assert "is first seen; no hash is published" in capsys.readouterr().out
+    assert "is seen for the first time; no hash is published" in capsys.readouterr().out
     assert main(["verify"]) == 0
     assert "is unchanged since it was first seen" in capsys.readouterr().out
 
@@ -228,7 +229,9 @@ def test_weights_that_are_no_numbers_are_refused(value: float, count: int) -> No
     state = {key: tensor.clone() for key, tensor in before.items()}
     state["weight"].view(-1)[:count] = value
     for given in (state, {"state_dict": {f"module.{key}": v for key, v in state.items()}}):
-        with pytest.raises(CheckpointError, match="a.pth holds values that are no numbers.*weight"):
+        with pytest.raises(
+            CheckpointError, match="a.pth holds values that are not finite numbers.*weight"
+        ):
             load_strict(net, given, "a.pth")
     assert all(torch.equal(before[key], tensor) for key, tensor in net.state_dict().items())
 
@@ -288,5 +291,5 @@ def test_logits_that_are_no_numbers_are_refused(value: float, count: int) -> Non
     logits = torch.full((8, 8), -1.0)
     logits.view(-1)[:count] = value
     prediction = Prediction(logits, None)
-    with pytest.raises(S3potError, match="logits are no numbers"):
+    with pytest.raises(S3potError, match="logits are not finite numbers"):
         split_region(prediction, np.full((4, 4), 6, np.uint8), (8, 8))

@@ -72,7 +72,7 @@ def test_the_page_tells_what_differs(
     assert f"<dd>{difference.mean:+.3f}<small>" in text
     assert f"{difference.low:+.3f} to {difference.high:+.3f}" in text
     assert f"p = {difference.p_value:.2g} (sign flips), {FACES} faces" in text
-    assert "<dt>another verdict</dt><dd>1</dd>" in text
+    assert "<dt>different verdict</dt><dd>1</dd>" in text
     assert "2 faces are in only one of the runs" in text
     assert "<td>sam.batch</td><td>4</td><td>8</td>" in text
     assert "<td>sha256_sam</td>" in text and "sam.normalize" not in text
@@ -115,7 +115,7 @@ def test_what_cannot_be_compared_is_named(
     assert "none does not exist" in caplog.text
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty"), str(runs[1])]) == 2
-    assert "empty is no result folder" in caplog.text
+    assert "empty is not a result folder" in caplog.text
     other = write_run(tmp_path / "other", [row("someone else", None)], 1)
     with pytest.raises(S3potError, match="no face in common"):
         compare_runs(read_run(runs[0]), read_run(other), tmp_path)

@@ -120,7 +120,7 @@ def test_headline_of_a_scored_run() -> None:
     note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, 3 faces"
     assert facts["mean occlusion IoU"].note == note
     assert facts["false alarms"].value == "1"
-    assert facts["false alarms"].note == "of 2 bare faces; mean share 2.0%"
+    assert facts["false alarms"].note == "of 2 unoccluded faces; mean share 2.0%"
 
 
 def test_headline_without_truth_has_no_scores() -> None:
@@ -156,7 +156,7 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     page = read(tmp_path / "index.html")
     assert [entry.get("data-sort-iou") for entry in page.articles] == ["1.0", "0.0", "0.9"]
     assert [entry["data-kinds"] for entry in page.articles] == ["cup hand", "", ""]
-    assert "of 1 bare faces; mean share 12.3%" in page.text
+    assert "of 1 unoccluded faces; mean share 12.3%" in page.text
     assert "bad failed (read): it is <b>cut</b> off" in page.text
     assert page.text[page.text.index("failed") + 1] == "1"
 

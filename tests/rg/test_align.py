@@ -155,8 +155,8 @@ def test_mini_models_need_a_hint_of_a_face_in_a_square_picture(
     square = np.zeros((200, 200, 3), np.uint8)
     unsure = face_at(turned(FFHQ, 0, 60, (50, 50)), 0.3)
     (way,) = find_alignments(square, DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING)
-    assert way.is_whole and way.score == 0.3 and "no sure face found" in caplog.text
-    with pytest.raises(NoFace, match="200 x 200; align.mode=never takes any photo"):
+    assert way.is_whole and way.score == 0.3 and "no face found for sure" in caplog.text
+    with pytest.raises(NoFace, match="200 x 200; align.mode=never uses any photo"):
         find_alignments(square, DrawnDetector(), 64, "reflect", framing=MINI_FRAMING)
     with pytest.raises(NoFace, match="300 x 200"):
         oblong = np.zeros((200, 300, 3), np.uint8)
@@ -216,8 +216,8 @@ def test_a_photo_is_turned_if_that_makes_the_detector_surer(
     assert alignment.turn == turn
     assert alignment.photo_size == (300, 400)
     np.testing.assert_allclose(alignment.corners.mean(axis=0), (199.5, 149.5), atol=8)
-    said = f"turned by {turn} degrees" in caplog.text
-    assert said == (turn != 0) == ("turned" in caplog.text)
+    said = f"rotated by {turn} degrees" in caplog.text
+    assert said == (turn != 0) == ("rotated" in caplog.text)
 
 
 def test_landmarks_in_one_point_are_no_sure_face() -> None:
@@ -245,7 +245,7 @@ def test_several_faces_are_said_where_one_is_taken(caplog: pytest.LogCaptureFixt
     find_alignments(photo, DrawnDetector(faces[0]), 64, "reflect")
     assert not caplog.text
     find_alignments(photo, DrawnDetector(*faces), 64, "reflect", name="x.png")
-    assert "x.png: 2 faces; the largest is taken" in caplog.text
+    assert "x.png: 2 faces; the largest is used" in caplog.text
 
 
 @pytest.mark.parametrize(("degrees", "is_portrait"), [(24.9, True), (25.1, False)])

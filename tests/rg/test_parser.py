@@ -68,7 +68,7 @@ def test_small_logits_are_enlarged_before_the_argmax() -> None:
 
 
 def test_wrong_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="3 classes, its table 12"):
+    with pytest.raises(ValueError, match="3 classes, but its table has 12"):
         Parser(Brightness(), 24, NATIVE_12).parse(flag())
 
 

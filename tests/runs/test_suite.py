@@ -307,7 +307,7 @@ def test_rows_are_compared_with_the_main_one(tmp_path, run):
 
 def test_main_must_be_a_row_and_names_differ(run, caplog):
     assert run([{"name": "x"}], main="y") == 2
-    assert "main is 'y', which is no row" in caplog.text
+    assert "main is 'y', which is not the name of a row" in caplog.text
     assert run([{"name": "x"}, {"name": "x"}]) == 2
     assert "two rows have the same name" in caplog.text
 
@@ -317,7 +317,7 @@ def test_main_must_be_a_row_and_names_differ(run, caplog):
     [
         ({"name": "x", "methd": "pixel"}, "methd"),
         ({"name": "x", "method": "magic"}, "magic"),
-        ({"method": "pixel"}, "and name"),
+        ({"method": "pixel"}, "including name"),
         ({"name": "x", "threshold": "high"}, "threshold"),
         ({"name": "x", "reference": "true"}, "oracle"),
         ({"name": "x", "overrides": "text"}, "suite.yaml"),

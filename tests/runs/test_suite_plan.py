@@ -104,8 +104,8 @@ def test_all_that_is_missing_is_in_one_block(tmp_path, suite, mini_options, caps
     for words in (
         "the reference is missing: face_00.",
         "image and reference differ in size: face_02.",
-        "no readable image: face_03.",
-        "the parsing is no readable array: face_01.",
+        "not a readable image: face_03.",
+        "the parsing is not a readable array: face_01.",
         "mini sam: the file",
         "mini adapter: the file",
         "row 'oracle': the true clean face is missing: face_01",
@@ -129,7 +129,7 @@ def test_missing_folders_name_what_makes_them(tmp_path, suite, mini_options, cap
 def test_a_complete_suite_ends_with_zero_and_the_option_needs_a_suite(suite, mini_options, caplog):
     assert evaluate.main(["--suite", str(suite(ROWS)), "--dry_run", *mini_options]) == 0
     assert evaluate.main(["--dry_run", *mini_options]) == 2
-    assert "give --suite too" in caplog.text
+    assert "give --suite as well" in caplog.text
 
 
 @pytest.mark.slow

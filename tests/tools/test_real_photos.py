@@ -397,7 +397,7 @@ def test_the_aligned_crop(
         (["--crop", "align"], "go together"),
         (["--size", "8"], "--size 8"),
         (["--variants", "0"], "--variants 0"),
-        (["--photos", "nowhere"], "holds no labelled photo"),
+        (["--photos", "nowhere"], "holds no labeled photo"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -80,7 +80,9 @@ def test_safetensors_of_any_of_the_three_kinds(adapter: PromptAdapter, tmp_path:
         assert equal(restored(tmp_path / f"{name}.safetensors"), weights), name
     weights["norm.bias"] = torch.full((32,), torch.nan)
     save_file(weights, tmp_path / "nan.safetensors")
-    with pytest.raises(S3potError, match="nan.safetensors holds values that are no numbers"):
+    with pytest.raises(
+        S3potError, match="nan.safetensors holds values that are not finite numbers"
+    ):
         restored(tmp_path / "nan.safetensors")
 
 
@@ -105,7 +107,7 @@ def test_what_is_no_adapter_is_refused(
 
 def test_a_pickle_that_wants_code_is_refused(adapter: PromptAdapter, tmp_path: Path) -> None:
     torch.save({"kind": "s3pot-adapter", "adapter": Path("x")}, tmp_path / "x.pth")
-    with pytest.raises(S3potError, match="no code"):
+    with pytest.raises(S3potError, match="not contain code"):
         restore_adapter(adapter, tmp_path / "x.pth", "")
 
 
@@ -229,7 +231,7 @@ def test_weights_that_are_no_tensors_are_a_damaged_state(
     content = torch.load(path, weights_only=True)
     content["adapter"]["norm.bias"] = value
     torch.save(content, path)
-    with pytest.raises(S3potError, match="damaged training state .*no tensors"):
+    with pytest.raises(S3potError, match="damaged training state .*not tensors"):
         load_training_state(path, Config(), "x")
 
 
@@ -244,6 +246,6 @@ def test_weights_that_are_no_numbers_are_refused(
     save_checkpoint(tmp_path / "ours.pth", other)
     before = {key: weight.clone() for key, weight in adapter.state_dict().items()}
     for name in ("plain.pth", "ours.pth"):
-        with pytest.raises(S3potError, match=f"{name} holds values that are no numbers"):
+        with pytest.raises(S3potError, match=f"{name} holds values that are not finite numbers"):
             restore_adapter(adapter, tmp_path / name, "")
     assert equal(dict(adapter.state_dict()), before)

@@ -86,7 +86,7 @@ def test_code_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
     target = tmp_path / "made"
     content = {"a": Evil(target)}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"refused: it wants \w+\.mkdir.*no code"):
+    with pytest.raises(CheckpointError, match=r"refused: it wants \w+\.mkdir.*not contain code"):
         read_checkpoint(tmp_path / "a.pth")
     assert not target.exists()
 
@@ -123,7 +123,7 @@ def test_cut_anywhere_is_named(tmp_path: Path, zipped: bool) -> None:
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>", "is a web page"),
         (b"PK\x03\x04 no archive", "is cut off: its end is missing"),
-        (b"\x80\x02garbage", "is cut off, damaged or no PyTorch checkpoint"),
+        (b"\x80\x02garbage", "is cut off, damaged or not a PyTorch checkpoint"),
     ],
 )
 def test_other_files_are_named(tmp_path: Path, content: bytes, said: str) -> None:
@@ -137,7 +137,7 @@ def test_no_file_or_no_dict(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="There is no checkpoint"):
             read_checkpoint(path)
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list, expected a dict"):
+    with pytest.raises(CheckpointError, match="holds a list; expected a dict"):
         read_checkpoint(tmp_path / "list.pth")
 
 
@@ -220,7 +220,7 @@ def test_difference_is_readable_and_nothing_is_loaded() -> None:
 
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 3}, {"state_dict": [1]}])
 def test_no_weights_at_all(content: dict[str, Any]) -> None:
-    with pytest.raises(CheckpointError, match="a.pth holds no weights but: "):
+    with pytest.raises(CheckpointError, match="a.pth holds no weights, only: "):
         state_dict_of(content, "a.pth")
 
 

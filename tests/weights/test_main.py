@@ -43,7 +43,7 @@ def test_list_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
         ["b", "here", "unknown", "b.pth", "Bob's"],
     ]
     assert len({line.index(column) for line, column in zip(lines, ("FILE", "a.pth", "b.pth"))}) == 1
-    assert f"They lie in {folder}." in lines[4]
+    assert f"The files belong in {folder}." in lines[4]
     assert "python -m s3pot.weights download" in lines[5]
 
 
@@ -78,7 +78,7 @@ def test_verify(
     assert "a.pth is verified" in capsys.readouterr().out
     (folder / "b.pth").write_bytes(b"\x80x")
     assert main(["verify"]) == 0
-    assert "b.pth is first seen; no hash is published" in capsys.readouterr().out
+    assert "b.pth is seen for the first time; no hash is published" in capsys.readouterr().out
     assert main(["verify"]) == 0
     assert "b.pth is unchanged since it was first seen" in capsys.readouterr().out
     (folder / "b.pth").write_bytes(b"\x80y")
@@ -105,7 +105,7 @@ def test_download(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "a.pth").write_bytes(b"\x80bc")
     assert main(["download"]) == 0
     assert main(["download", "a", "b"]) == 1
-    assert "b has to be fetched by hand" in caplog.text
+    assert "b has to be downloaded by hand" in caplog.text
 
 
 def test_weights_dir_option(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -87,7 +87,7 @@ def test_another_model_or_format_is_refused(tmp_path: Path, wrong: dict[str, Any
 def test_a_size_that_is_none_is_refused(tmp_path: Path, size: Any) -> None:
     content = {"format": 1, "model": "mini-parser", "size": size, "state_dict": weights()}
     torch.save(content, tmp_path / "parser.pth")
-    with pytest.raises(CheckpointError, match="no sensible size"):
+    with pytest.raises(CheckpointError, match="not name a valid network size"):
         read_mini("parser", tmp_path)
 
 

@@ -1,5 +1,5 @@
-"""Other people's data sets: how their files lie, and how they become ours and ours become theirs.
+"""Other data sets: reading their layouts, and converting them to ours and back.
 
-An adapter (``item``) lists the images of one layout and reads what is known of each; a writer
-(``writers``) puts the same into another layout. ``formats`` has them all by name.
+An adapter (``item``) lists the images of one layout and reads the labels of each; a writer
+(``writers``) writes them in another layout. ``formats`` lists all of them by name.
 """

@@ -1,10 +1,10 @@
 """CelebAMask-HQ (Lee et al., CVPR 2020): one mask for each image and part, 19 classes.
 
-``CelebA-HQ-img/<n>.jpg`` at 1024 pixels, and at 512 pixels
+The files are ``CelebA-HQ-img/<n>.jpg`` at 1024 pixels, and at 512 pixels
 ``CelebAMask-HQ-mask-anno/<n // 2000>/<n in five digits>_<part>.png``.
 
-Where a part is occluded, only what is left of it is labeled. So all parts of the face together are
-its visible part; RealOcc's authors found about 4,000 faces for which that does not hold.
+If a part is occluded, only its visible pixels are labeled. The union of all parts of the face is
+therefore the visible face; RealOcc's authors found about 4,000 faces for which this does not hold.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IMAGES = "CelebA-HQ-img"
 MASKS = "CelebAMask-HQ-mask-anno"
 IMAGES_PER_FOLDER = 2000
 MASK_SIZE = (512, 512)
-# Painted in this order, later ones over earlier ones; the class of a part is its place, from 1.
+# Drawn in this order, later ones over earlier ones; the class of a part is its position, from 1.
 PARTS = (
     "skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l "
     "neck cloth"
@@ -39,7 +39,7 @@ _MASK_NAME = re.compile(r"([0-9]{5,})_(\w+)")
 
 
 class CelebAMaskHQ(DatasetAdapter):
-    """Images with a true class map, and the visible face that follows from it."""
+    """Images with a true class map, and the visible face derived from it."""
 
     format_name = "celebamask-hq"
     layout = f"{IMAGES}/<n>.jpg and {MASKS}/<n // {IMAGES_PER_FOLDER}>/<n in 5 digits>_<part>.png"
@@ -63,7 +63,7 @@ class CelebAMaskHQ(DatasetAdapter):
         if not files:
             number = int(item.image.stem)
             wanted = self._folder(number) / f"{number:05d}_<part>.png"
-            raise DatasetError(f"{item.image} has no masks: there is no {wanted}.")
+            raise DatasetError(f"{item.image} has no masks: {wanted} does not exist.")
         classes = np.zeros(MASK_SIZE, np.uint8)
         for part, path in files.items():
             classes[read_mask_of_size(path, MASK_SIZE)] = 1 + PARTS.index(part)
@@ -85,17 +85,16 @@ class CelebAMaskHQ(DatasetAdapter):
             match = _MASK_NAME.fullmatch(path.stem)
             if match is None or match[2] not in PARTS:
                 problems.append(
-                    f"{path} is no mask <n in 5 digits>_<part>.png of a part: {', '.join(PARTS)}."
+                    f"{path} is not named <n in 5 digits>_<part>.png, where <part> is one of "
+                    f"{', '.join(PARTS)}."
                 )
             elif path.parent != self._folder(int(match[1])):
-                problems.append(f"{path} belongs into {self._folder(int(match[1]))}.")
+                problems.append(f"{path} belongs in {self._folder(int(match[1]))}.")
             elif int(match[1]) not in numbers:
                 lonely.add(int(match[1]))
         if lonely:
             names = [f"{number}.jpg" for number in sorted(lonely)]
-            problems.append(
-                f"{self.masks} holds masks of images that are not there: {some(names)}."
-            )
+            problems.append(f"{self.masks} holds masks of images that do not exist: {some(names)}.")
         return problems
 
     def _folder(self, number: int) -> Path:

@@ -1,8 +1,8 @@
-"""COCO instance JSON, in and out: polygons and run lengths, a category for each kind of label.
+"""Reading and writing COCO instance JSON, with a category for each kind of label.
 
-Categories ``visible_face`` and ``ignore`` are what their names say; of the others those that are
-occluders by the label policy make up the occlusion. Polygons are drawn by pycocotools, whose rule
-is COCO's definition of them.
+The categories ``visible_face`` and ``ignore`` mean what their names say; of the others, those that
+are occluders according to the label policy form the occlusion. Polygons are drawn by pycocotools,
+whose rule is COCO's definition of them.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from s3pot.io import BadFile, file_sha256, read_json, write_json
 from s3pot.types import S3potError
 
 IGNORE = "ignore"
-CATEGORIES = (OCCLUSION, VISIBLE_FACE, IGNORE)  # that are written, numbered from 1
-_POLYGON_NUMBERS = 6  # three points are the least that span an area
+CATEGORIES = (OCCLUSION, VISIBLE_FACE, IGNORE)  # the written categories, numbered from 1
+_POLYGON_NUMBERS = 6  # at least three points span an area
 _OUTLINE_PER_PIXEL = 4  # a polygon whose outline is longer than this is damaged, or an attack
 
 Entry = Mapping[str, Any]
 
 
 class CocoJson(DatasetAdapter):
-    """Images of a folder and the instances of a COCO file.
+    """The images of a folder and the instances of a COCO file.
 
     Args:
-        root: Folder that the ``file_name`` of an image is relative to.
+        root: The folder to which the ``file_name`` of an image is relative.
         annotations: The COCO file.
         policy: Which categories are occluders.
-        polarity: What instances of categories that count mark: ``occlusion`` or ``visible_face``.
+        polarity: What the instances that count mark: ``occlusion`` or ``visible_face``.
 
     Raises:
-        DatasetError: The file is no COCO file; names file and key.
+        DatasetError: The file is not a COCO file; the message names file and key.
     """
 
     format_name = "coco"
@@ -129,7 +129,7 @@ class CocoJson(DatasetAdapter):
                 masks[kind] = masks[kind] | mask if kind in masks else mask
         has_other = self.polarity == OCCLUSION and VISIBLE_FACE in masks
         if has_other and not masks[OCCLUSION].any():
-            del masks[OCCLUSION]  # nothing was said of it
+            del masks[OCCLUSION]  # it is not known
         return ItemLabels(
             occlusion=masks.get(OCCLUSION),
             visible_face=masks.get(VISIBLE_FACE),
@@ -139,7 +139,7 @@ class CocoJson(DatasetAdapter):
 
     @override
     def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
-        return {}  # one file for all images, of which an image's own part is hashed
+        return {}  # one file for all images; only an image's own part of it is hashed
 
     @override
     def fingerprint(self, item: DatasetItem) -> dict[str, str]:
@@ -163,8 +163,8 @@ class CocoJson(DatasetAdapter):
             if image_id not in known:
                 ids = some([str(instance.get("id")) for instance in instances])
                 problems.append(
-                    f"{self.annotations}: image_id {image_id!r} of annotation {ids} is no "
-                    "image's id."
+                    f"{self.annotations}: image_id {image_id!r} of annotation {ids} is not "
+                    "the id of an image."
                 )
         return problems
 
@@ -176,12 +176,12 @@ class CocoJson(DatasetAdapter):
         if category_id not in self.categories:
             raise DatasetError(
                 f"{self.annotations}: category_id {category_id!r} of annotation "
-                f"{instance.get('id')} is no category's id."
+                f"{instance.get('id')} is not the id of a category."
             )
         return self.categories[category_id]
 
     def _kind_of(self, category: str) -> str | None:
-        """What instances of a category mark, one of ``CATEGORIES``; None if they do not count."""
+        """Return what a category marks, one of ``CATEGORIES``; None if it does not count."""
         if category in (VISIBLE_FACE, IGNORE):
             return category
         return self.polarity if self.policy.counts(category) else None
@@ -191,7 +191,7 @@ def instance_mask(instance: Entry, size: tuple[int, int], source: str) -> np.nda
     """Draw one instance, polygons or run lengths.
 
     Args:
-        instance: Of a COCO file.
+        instance: An instance of a COCO file.
         size: Height and width of its image.
         source: The file, for messages.
 
@@ -199,7 +199,8 @@ def instance_mask(instance: Entry, size: tuple[int, int], source: str) -> np.nda
         bool (H, W).
 
     Raises:
-        DatasetError: The segmentation is missing, damaged or of another size; names file and key.
+        DatasetError: The segmentation is missing, damaged or of another size; the message names
+            file and key.
     """
     where = f"{source}: the segmentation of annotation {instance.get('id')}"
     segmentation = instance.get("segmentation")
@@ -241,7 +242,7 @@ def _polygon_mask(segmentation: Sequence[Any], size: tuple[int, int]) -> np.ndar
         points = numbers.reshape(-1, 2)
         limit = 2 * max(size)
         if not np.isfinite(points).all() or np.abs(points).max() > limit:
-            raise ValueError(f"a polygon in it has points further than {limit} pixels away")
+            raise ValueError(f"a polygon in it has points farther than {limit} pixels away")
         steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
         if steps.sum() > _OUTLINE_PER_PIXEL * max(size[0] * size[1], 100):
             raise ValueError("the outline of a polygon in it is longer than its image has pixels")
@@ -252,7 +253,7 @@ def _polygon_mask(segmentation: Sequence[Any], size: tuple[int, int]) -> np.ndar
 
 
 def _mask_tools() -> Any:
-    """Import pycocotools, which only polygons need."""
+    """Import pycocotools, which is needed only for polygons."""
     try:
         from pycocotools import mask
     except ImportError as error:
@@ -264,11 +265,11 @@ def _mask_tools() -> Any:
 
 
 def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]]:
-    """Turn what is known of an image into COCO instances, one for each kind of label.
+    """Convert the labels of an image to COCO instances, one for each kind of label.
 
     Args:
-        labels: Of the image.
-        as_polygons: Write polygons where they give the mask back exactly, else run lengths.
+        labels: The labels of the image.
+        as_polygons: Write polygons if they reproduce the mask exactly, otherwise run lengths.
 
     Returns:
         Instances without ``id`` and ``image_id``.
@@ -286,7 +287,7 @@ def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]
         instances.append(
             {
                 "category_id": 1 + CATEGORIES.index(category),
-                "iscrowd": int(category == IGNORE),  # which COCO's own scores leave out
+                "iscrowd": int(category == IGNORE),  # excluded from COCO's own scores
                 "area": int(mask.sum()),
                 "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
                 "segmentation": _segmentation(mask, polygons),
@@ -306,8 +307,8 @@ def write_coco(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
 
     Args:
         path: The JSON file.
-        images: Of each image ``file_name``, ``width``, ``height`` and ``instances``, as
-            ``coco_instances`` gives them.
+        images: For each image ``file_name``, ``width``, ``height`` and ``instances``, as
+            ``coco_instances`` returns them.
     """
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -324,10 +325,10 @@ def write_coco(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
 
 
 def find_annotations(root: Path) -> Path:
-    """Find the one COCO file of a folder, or of its ``annotations`` folder.
+    """Find the only COCO file in a folder, or in its ``annotations`` folder.
 
     Raises:
-        DatasetError: There is none, or several.
+        DatasetError: There is none, or there are several.
     """
     files = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
     found = [path for path in files if is_coco(path)] if len(files) > 1 else files
@@ -335,11 +336,11 @@ def find_annotations(root: Path) -> Path:
         return found[0]
     names = some([path.name for path in found])
     what = f"several COCO files: {names}" if found else "no COCO file"
-    raise DatasetError(f"{root} holds {what}; say with --annotations which one is meant.")
+    raise DatasetError(f"{root} holds {what}; specify it with --annotations.")
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a JSON file has the keys of a COCO file; not if it cannot be read."""
+    """Whether a JSON file has the keys of a COCO file; False if it cannot be read."""
     try:
         content = read_json(path)
     except BadFile:
@@ -350,7 +351,9 @@ def is_coco(path: Path) -> bool:
 def _entries(content: Any, key: str, source: Path) -> list[Entry]:
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise DatasetError(f"{source} is no COCO file: its key {key!r} holds no list of objects.")
+        raise DatasetError(
+            f"{source} is not a COCO file: its key {key!r} does not hold a list of objects."
+        )
     return entries
 
 
@@ -361,5 +364,5 @@ def _value(entry: Entry, key: str, where: str) -> Any:
 
 
 def _hashable(value: Any) -> Any:
-    """An id that can be looked up; of the lists and objects that damaged files hold, their text."""
+    """Return a hashable id; for the lists and objects in damaged files, their text."""
     return value if isinstance(value, (int, str)) else repr(value)

@@ -1,11 +1,11 @@
-"""Masks as polygons along the edges of their pixels, which COCO draws as exactly these masks."""
+"""Masks as polygons along their pixel edges, which COCO draws as exactly these masks."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-# Steps along edges with the mask on the right hand, as x and y are drawn, in turning order.
+# Steps along edges with the mask on the right-hand side, x to the right and y down, clockwise.
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
@@ -16,8 +16,8 @@ def edge_polygons(mask: np.ndarray) -> list[np.ndarray] | None:
         mask: bool (H, W).
 
     Returns:
-        One polygon for each piece whose pixels touch by their sides, int (N, 2), x, y of corners of
-        pixels; None if a piece has a hole, which COCO's polygons cannot have.
+        One polygon for each 4-connected piece, int (N, 2), x, y of pixel corners; None if a piece
+        has a hole, which COCO's polygons cannot have.
     """
     count, pieces, boxes, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=4
@@ -36,7 +36,7 @@ def edge_polygons(mask: np.ndarray) -> list[np.ndarray] | None:
 def _outline(piece: np.ndarray) -> np.ndarray | None:
     """Follow the edges between a piece, bool (H, W), and its outside; None if it has a hole."""
     starts = _edge_starts(np.pad(piece, 1))
-    point, direction = min(starts)  # at the left, so on the outer outline
+    point, direction = min(starts)  # the leftmost, hence on the outer outline
     corners = []
     while (point, direction) in starts:
         starts.remove((point, direction))
@@ -49,7 +49,7 @@ def _outline(piece: np.ndarray) -> np.ndarray | None:
 
 
 def _edge_starts(padded: np.ndarray) -> set[tuple[tuple[int, int], int]]:
-    """Start and direction of each edge between a mask, with a rim of one pixel, and its outside."""
+    """Find start and direction of each edge of a mask that is padded by one pixel."""
     inside = padded[1:-1, 1:-1]
     sides = (
         (inside & ~padded[:-2, 1:-1], (0, 0)),  # upper edge, to the right from its left corner
@@ -67,8 +67,8 @@ def _edge_starts(padded: np.ndarray) -> set[tuple[tuple[int, int], int]]:
 def _next_direction(
     point: tuple[int, int], direction: int, starts: set[tuple[tuple[int, int], int]]
 ) -> int:
-    """Turn right if an edge goes on there, which stays with the pixel, else straight on or left."""
+    """Turn right if an edge continues there, staying with the pixel; else go straight or left."""
     for turn in (1, 0, 3):
         if (point, (direction + turn) % 4) in starts:
             return (direction + turn) % 4
-    return (direction + 1) % 4  # the loop is closed by a turn at its first corner
+    return (direction + 1) % 4  # a turn at its first corner closes the loop

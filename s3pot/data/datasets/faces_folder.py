@@ -1,8 +1,8 @@
-"""Working images with references and parsings: the folder contract, and the authors' own layout.
+"""Working images with references and parsings: the folder contract and the authors' layout.
 
-In the authors' layout a numbered folder for each image holds the image (``.jpg`` or ``.original``),
-``Reference*.png``, ``*parsing_mask.npy`` and, where the truth is known, an annotation drawn with
-LabelMe (``.json``).
+In the authors' layout, a numbered folder for each image holds the image (``.jpg`` or
+``.original``), ``Reference*.png``, ``*parsing_mask.npy`` and, if the ground truth is known, an
+annotation drawn with LabelMe (``.json``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from s3pot.labels import resize_labels
 
 
 class FacesFolder(DatasetAdapter):
-    """What ``generate_reference.py`` writes.
+    """The layout that ``generate_reference.py`` writes.
 
     Args:
         root: Folder of the faces.
@@ -55,7 +55,7 @@ class FacesFolder(DatasetAdapter):
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
         face = self.faces[item.name]
-        parsed = load_aligned_face(face).parsing  # names a member that is missing or does not fit
+        parsed = load_aligned_face(face).parsing  # its errors name missing or mismatching files
         drawn = ItemLabels()
         occlusion: np.ndarray | None = None
         path = face.occlusion_truth
@@ -88,7 +88,7 @@ class FacesFolder(DatasetAdapter):
 
 
 class AuthorsFolders(FacesFolder):
-    """The authors' own layout; see the module's text."""
+    """The authors' own layout; see the module's docstring."""
 
     format_name = "authors"
     layout = "numbered folders with <image>.jpg, Reference*.png, *parsing_mask.npy and <image>.json"
@@ -100,5 +100,5 @@ class AuthorsFolders(FacesFolder):
 
 
 def _mask(path: Path | None, size: tuple[int, int], drawn: np.ndarray | None) -> np.ndarray | None:
-    """Read a mask that lies beside a face; without one, what the LabelMe file says."""
+    """Read a mask beside a face or, without one, that of the LabelMe file."""
     return drawn if path is None else read_mask_of_size(path, size)

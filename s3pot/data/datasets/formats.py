@@ -1,4 +1,4 @@
-"""All layouts of data sets by name: how they are read, written and recognized."""
+"""All data set layouts by name: reading, writing and recognizing them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What has to be said of a data set besides its format.
+    """The description of a data set, besides its format.
 
     Attributes:
-        images: Folder of images, for the format folders; for coco too, the default is its own.
+        images: Folder of images, for the formats folders and coco; coco has a default.
         masks: Folder of masks.
-        ignored: Folder of masks of pixels that no score counts.
-        mask_ending: What stands behind an image's name in those of its masks.
+        ignored: Folder of masks of pixels excluded from all scores.
+        mask_ending: The suffix that masks' names add to those of their images.
         polarity: What masks, or COCO's instances, mark; the format folders has no default.
         annotations: The COCO file; None looks for the only one.
         policy: Which labels of LabelMe files and which categories of COCO files are occluders.
@@ -97,15 +97,15 @@ WRITERS: dict[str, Callable[[Path, DatasetAdapter, bool], DatasetWriter]] = {
 
 
 def open_dataset(root: Path, format_name: str, options: SourceOptions) -> DatasetAdapter:
-    """Give the adapter of a data set.
+    """Return the adapter of a data set.
 
     Args:
         root: Its folder.
         format_name: One of ``READERS``, or ``AUTO``.
-        options: What has to be said besides.
+        options: Further details of the data set.
 
     Raises:
-        S3potError: The folder is missing, or of another layout.
+        S3potError: The folder is missing, or has another layout.
     """
     if not root.is_dir():
         raise DatasetError(f"There is no folder {root}; give the folder of a data set.")
@@ -115,10 +115,10 @@ def open_dataset(root: Path, format_name: str, options: SourceOptions) -> Datase
 
 
 def recognize(root: Path) -> str:
-    """Tell the format of a folder by its layout; ``folders`` has none that is known.
+    """Recognize the format of a folder by its layout; ``folders`` has no fixed layout.
 
     Raises:
-        DatasetError: It is none that can be told.
+        DatasetError: The layout is not recognized.
     """
     if (root / RAW_IMAGES).is_dir():
         return "s3pot"
@@ -138,6 +138,6 @@ def recognize(root: Path) -> str:
     if any(holds_shapes(path) for path in files):
         return "labelme"
     raise DatasetError(
-        f"{root} has the layout of no format that can be told by it; say with --from which one it "
-        f"is: {', '.join(READERS)}."
+        f"The format of {root} is not recognized by its layout; specify it with --from, one of: "
+        f"{', '.join(READERS)}."
     )

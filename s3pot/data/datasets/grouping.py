@@ -1,4 +1,4 @@
-"""Images are dealt into parts, such as train and val, so that a person is in one part only."""
+"""Dividing images into parts, such as train and val, so that each person is in only one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s3pot.data.image import IMAGE_SUFFIXES
 from s3pot.io import read_bytes
 from s3pot.types import S3potError
 
-NONE = "none"  # each image for itself
+NONE = "none"  # each image is its own group
 FOLDER = "folder"  # images of one folder belong together
 PREFIX = "prefix"  # images whose names agree up to the first _ or -
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -19,16 +19,16 @@ _TOLERANCE = 1e-9
 
 
 def parse_parts(texts: Sequence[str]) -> dict[str, float | int]:
-    """Read parts as they are typed.
+    """Parse parts as they are typed.
 
     Args:
-        texts: ``train=0.8`` is a share, ``train=100`` a number of images; all of one kind.
+        texts: ``train=0.8`` is a share, ``train=100`` a number of images; all must be of one kind.
 
     Returns:
         Shares, float, or numbers, int, by the part's name, in order.
 
     Raises:
-        S3potError: A part is damaged or stands twice, or the shares are more than 1.
+        S3potError: A part is invalid or occurs twice, or the shares exceed 1.
     """
     parts: dict[str, float | int] = {}
     for text in texts:
@@ -52,7 +52,7 @@ def parse_parts(texts: Sequence[str]) -> dict[str, float | int]:
             "both."
         )
     if kinds == {float} and sum(parts.values()) > 1 + _TOLERANCE:
-        raise S3potError(f"--parts {' '.join(texts)}: the shares are more than 1 together.")
+        raise S3potError(f"--parts {' '.join(texts)}: the shares add up to more than 1.")
     return parts
 
 
@@ -60,7 +60,7 @@ def group_names(names: Sequence[str], group_by: str) -> dict[str, str]:
     """Find the group of each image.
 
     Args:
-        names: Of the images, with their folders.
+        names: The names of the images, with their folders.
         group_by: ``NONE``, ``FOLDER``, ``PREFIX``, or the path of a file whose lines are a name and
             its group, such as CelebA's ``identity_CelebA.txt``.
 
@@ -84,7 +84,7 @@ def group_names(names: Sequence[str], group_by: str) -> dict[str, str]:
 
 
 def _read_groups(path: Path) -> dict[str, str]:
-    """Read lines of a name, with or without an image's ending, and a group."""
+    """Read lines with a name, with or without an image extension, and a group."""
     if not path.is_file():
         raise S3potError(
             f"--group_by is {str(path)!r}; expected {NONE}, {FOLDER}, {PREFIX} or a file of names "
@@ -96,7 +96,7 @@ def _read_groups(path: Path) -> dict[str, str]:
         if not words:
             continue
         if len(words) != 2:
-            raise S3potError(f"{path}, line {number}: {line!r} is no name with its group.")
+            raise S3potError(f"{path}, line {number}: {line!r} is not a name with its group.")
         name = PurePosixPath(words[0])
         is_file_name = name.suffix.lower() in IMAGE_SUFFIXES
         groups[str(name.with_suffix("") if is_file_name else name)] = words[1]
@@ -104,19 +104,20 @@ def _read_groups(path: Path) -> dict[str, str]:
 
 
 def deal(groups: Mapping[str, str], parts: Mapping[str, float | int], seed: int) -> dict[str, str]:
-    """Deal images into parts, whole groups only.
+    """Divide images into parts, keeping groups together.
 
-    Large groups go first, those of one size in an order that the seed alone decides, each to the
-    part that lacks most. So it does not matter in which order the images are listed.
+    Large groups are assigned first, and groups of the same size in an order that depends only on
+    the seed, each to the part that lacks the most images. The result therefore does not depend on
+    the order in which the images are listed.
 
     Args:
-        groups: Of each image its group.
-        parts: Of each part its share of the images, or how many images it takes at most.
-        seed: Of the order.
+        groups: The group of each image.
+        parts: The share of the images, or the maximum number of images, of each part.
+        seed: Seed of the order.
 
     Returns:
-        The part of each image; those for which no part has room are left out. Parts whose shares
-        make up 1 take all.
+        The part of each image; images for which no part has room are left out. Parts whose shares
+        add up to 1 take all.
     """
     members: dict[str, list[str]] = {}
     for name in sorted(groups):
@@ -137,7 +138,7 @@ def _are_shares(parts: Mapping[str, float | int]) -> bool:
 
 
 def _wanted(amount: float | int, images: int) -> float:
-    """How many images a part shall have; of a share that need not be a whole number."""
+    """Return the target number of images of a part, which is fractional for a share."""
     return amount * images if isinstance(amount, float) else amount
 
 

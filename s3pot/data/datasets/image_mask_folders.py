@@ -1,4 +1,4 @@
-"""Data sets of two folders, images and masks of the same names.
+"""Data sets with two folders, images and masks with the same names.
 
 RealOcc and RealOcc-Wild (Voo et al., CVPR Workshops 2022): ``image/``, ``mask/`` with the visible
 face as 0 and 1, and lists of names in ``split/``. COFW (Burgos-Artizzu et al., ICCV 2013) with the
@@ -30,19 +30,19 @@ from s3pot.io import read_bytes
 OCCLUSION = "occlusion"
 VISIBLE_FACE = "visible_face"
 POLARITIES = (OCCLUSION, VISIBLE_FACE)
-COFW_IMAGES = ("img", "image", "images")  # the folder's name in FaceOcc, and what copies call it
+COFW_IMAGES = ("img", "image", "images")  # the folder's name in FaceOcc and in copies of it
 
 
 @dataclass(frozen=True)
 class FolderNames:
-    """Where the files of a data set of folders lie, relative to its own folder.
+    """The folders of a data set, relative to its root.
 
     Attributes:
         images: Folder of images.
         masks: Folder of masks.
         polarity: What the masks mark: ``occlusion`` or ``visible_face``.
-        ignored: Folder of masks of pixels that no score counts; empty if there is none.
-        mask_ending: What stands behind an image's name in those of its masks, such as ``_mask``.
+        ignored: Folder of masks of pixels excluded from all scores; empty if there is none.
+        mask_ending: The suffix that masks' names add to those of their images, such as ``_mask``.
     """
 
     images: str
@@ -53,14 +53,14 @@ class FolderNames:
 
 
 class ImageMaskFolders(DatasetAdapter):
-    """A folder of images and one of masks; partners have the same path but for the ending.
+    """A folder of images and one of masks, paired by their paths without extension.
 
     Args:
         root: Folder that holds both.
-        names: Where they lie.
+        names: The folders' names.
 
     Raises:
-        DatasetError: A folder is missing, or the polarity is not known.
+        DatasetError: A folder is missing, or the polarity is unknown.
     """
 
     format_name = "folders"
@@ -70,8 +70,8 @@ class ImageMaskFolders(DatasetAdapter):
         super().__init__(root)
         if names.polarity not in POLARITIES:
             raise DatasetError(
-                f"The polarity of the masks is {names.polarity!r}; say with --polarity what they "
-                f"mark: {' or '.join(POLARITIES)}."
+                f"The polarity of the masks is {names.polarity!r}; specify with --polarity what "
+                f"they mark: {' or '.join(POLARITIES)}."
             )
         self.names = names
         self.images = self.require_folder(names.images)
@@ -127,7 +127,7 @@ class ImageMaskFolders(DatasetAdapter):
         return problems
 
     def _splits(self) -> dict[str, set[str]]:
-        """Read the names in each list of ``split/``, by the list's name."""
+        """Read the names in each list in ``split/``, by the list's name."""
         splits: dict[str, set[str]] = {}
         for path in sorted((self.root / "split").glob("*.txt")):
             lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
@@ -136,23 +136,23 @@ class ImageMaskFolders(DatasetAdapter):
 
 
 def _without_ending(line: str) -> str:
-    """A listed name without the ending of an image, which lists have or do not have."""
+    """Remove the image extension, which lists may or may not have, from a listed name."""
     ending = next((suffix for suffix in IMAGE_SUFFIXES if line.lower().endswith(suffix)), "")
     return line[: len(line) - len(ending)]
 
 
 class RealOcc(ImageMaskFolders):
-    """RealOcc or RealOcc-Wild; see the module's text."""
+    """RealOcc or RealOcc-Wild; see the module's docstring."""
 
     format_name = "realocc"
-    layout = "image/, mask/ with the visible face as 0 and 1, and perhaps split/*.txt"
+    layout = "image/, mask/ with the visible face as 0 and 1, and optionally split/*.txt"
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, FolderNames("image", "mask", VISIBLE_FACE))
 
 
 class CofwFaceOcc(ImageMaskFolders):
-    """COFW's test images with the masks of FaceOcc; see the module's text.
+    """COFW's test images with the masks of FaceOcc; see the module's docstring.
 
     Args:
         root: The folder of FaceOcc, which holds ``COFW_test``, or ``COFW_test`` itself.

@@ -1,4 +1,4 @@
-"""What an adapter gives: the images of a data set, and what is known of each."""
+"""The interface of adapters: the images of a data set, and the labels of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s3pot.data.masks import read_mask
 from s3pot.io import file_sha256
 from s3pot.types import S3potError
 
-NAMES_SHOWN = 4  # of many, in a message
+NAMES_SHOWN = 4  # number of names listed in a message
 
 
 class DatasetError(S3potError):
@@ -31,7 +31,7 @@ class DatasetItem:
         name: Stem in the converted folder, unique within the data set; sub-folders are kept.
         image: The image file.
         splits: The parts that it belongs to, such as ``train``.
-        problem: Why it cannot be taken, known before it is read; None if nothing is known.
+        problem: Why it cannot be used, if that is known before it is read; otherwise None.
     """
 
     name: str
@@ -42,16 +42,16 @@ class DatasetItem:
 
 @dataclass(frozen=True)
 class ItemLabels:
-    """All that a data set knows about one image; what it does not know is None.
+    """Everything that a data set knows about one image; unknown values are None.
 
     Attributes:
         occlusion: True occlusion, bool (H, W), at the size of the image.
-        visible_face: The face that can be seen, bool (H, W). The occlusion then is what a parser
-            calls face without it.
+        visible_face: The visible face, bool (H, W). The occlusion is then the parsed face region
+            minus this mask.
         parsing: True 12-class map, uint8 (H, W).
-        ignored: Pixels that no score counts, bool (H, W).
-        parsed: A parser's 12-class map, which is no truth, uint8 (H, W).
-        shapes: How many shapes there are of each label, in formats that have shapes.
+        ignored: Pixels excluded from all scores, bool (H, W).
+        parsed: A parser's 12-class map, which is not a ground truth, uint8 (H, W).
+        shapes: The number of shapes with each label, in formats that have shapes.
     """
 
     occlusion: np.ndarray | None = None
@@ -72,7 +72,7 @@ class DatasetAdapter(ABC):
         DatasetError: The folder does not have this layout.
     """
 
-    format_name: str  # what the commands call it
+    format_name: str  # its name in the commands
     layout: str  # the layout in one line, for messages and help
 
     def __init__(self, root: Path) -> None:
@@ -90,22 +90,23 @@ class DatasetAdapter(ABC):
 
     @abstractmethod
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
-        """Read what is known of an image.
+        """Read the labels of an image.
 
         Args:
             item: One of ``items()``.
             size: Height and width of its image.
 
         Raises:
-            S3potError: A file is missing, damaged or of another size; names file and key.
+            S3potError: A file is missing, damaged or of another size; the message names file and
+                key.
         """
 
     @abstractmethod
     def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
-        """Name the files that ``labels`` reads, by what they are; missing ones are left out."""
+        """Return the files that ``labels`` reads, by role; missing ones are left out."""
 
     def fingerprint(self, item: DatasetItem) -> dict[str, str]:
-        """Hash what an image and its labels are made of: an item with the same hashes is the same.
+        """Hash an image and its labels: items with equal hashes are equal.
 
         Raises:
             BadFile: A file cannot be read.
@@ -114,14 +115,14 @@ class DatasetAdapter(ABC):
         return {role: file_sha256(path) for role, path in files.items() if path.is_file()}
 
     def problems(self) -> Sequence[str]:
-        """Say what is wrong beside the images, such as masks without one; names file and key."""
+        """List problems other than those of images, such as masks without one, by file and key."""
         return ()
 
     def images_of(self, folder: Path, splits: Mapping[str, Collection[str]]) -> list[DatasetItem]:
         """List the images of a folder, with the splits that name them.
 
         Args:
-            folder: Where the images are.
+            folder: The folder of the images.
             splits: Names of images by split.
 
         Raises:
@@ -136,10 +137,10 @@ class DatasetAdapter(ABC):
         ]
 
     def require_folder(self, *parts: str) -> Path:
-        """Give a sub-folder that the layout needs.
+        """Return a sub-folder that the layout requires.
 
         Raises:
-            DatasetError: It is not there.
+            DatasetError: It does not exist.
         """
         folder = self.root.joinpath(*parts)
         if not folder.is_dir():
@@ -151,9 +152,9 @@ class DatasetAdapter(ABC):
 
 
 def list_images(folder: Path) -> list[DatasetItem]:
-    """List the images of a folder, sub-folders included, named by their paths without ending.
+    """List the images of a folder and its sub-folders, named by their paths without extension.
 
-    Of two images of one name the second has a problem.
+    Of two images with the same name, the second is marked with a problem.
     """
     items: dict[str, DatasetItem] = {}
     for path in walk(folder).files:
@@ -161,7 +162,9 @@ def list_images(folder: Path) -> list[DatasetItem]:
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in items:
-            problem = f"{path} has the name of {items[name].image} but for its ending; rename one."
+            problem = (
+                f"{path} has the name of {items[name].image} but for its extension; rename one."
+            )
             items[path.relative_to(folder).as_posix()] = DatasetItem(name, path, problem=problem)
         else:
             items[name] = DatasetItem(name, path, problem=name_problem(name))
@@ -169,16 +172,16 @@ def list_images(folder: Path) -> list[DatasetItem]:
 
 
 def name_problem(name: str) -> str | None:
-    """Say why an image cannot have a name; None if it can.
+    """Return why a name is not allowed for an image; None if it is.
 
     A name becomes the path of files below the output folder, so it must not lead out of it, be
-    hidden, or end as the files do that s3pot writes beside an image.
+    hidden, or end like the files that s3pot writes beside an image.
     """
     path = PurePosixPath(name)
     if not name or path.is_absolute() or not path.name:
-        return f"{name!r} is no name of a file below the folder."
+        return f"{name!r} is not the name of a file below the folder."
     if ".." in path.parts or "\\" in name or not name.isprintable():
-        return f"{name!r} leads outside of the folder or is no portable name; rename the file."
+        return f"{name!r} leads outside the folder or is not a portable name; rename the file."
     if any(part.startswith(".") for part in path.parts):
         return f"{name!r} is the name of a hidden file; rename it."
     for ending in CONTRACT_ENDINGS:
@@ -189,22 +192,22 @@ def name_problem(name: str) -> str | None:
 
 
 def read_mask_of_size(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a mask that must have a height and width, bool (H, W).
+    """Read a mask that must have a given height and width, bool (H, W).
 
     Raises:
-        S3potError: It is missing, no mask, or of another size.
+        S3potError: The file is missing, not a mask, or of another size.
     """
     mask = read_mask(path)
     if mask.shape != size:
         raise DatasetError(
-            f"{path} is {mask.shape[1]} x {mask.shape[0]}; expected {size[1]} x {size[0]}, as its "
-            "image needs it."
+            f"{path} is {mask.shape[1]} x {mask.shape[0]}; expected {size[1]} x {size[0]}, the "
+            "size of its image."
         )
     return mask
 
 
 def some(names: Sequence[str]) -> str:
-    """Name the first ones of many, and how many more there are."""
+    """List the first few of many names, and how many more there are."""
     shown = ", ".join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown

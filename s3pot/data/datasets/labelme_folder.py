@@ -34,7 +34,7 @@ class LabelMeFolder(DatasetAdapter):
     """Images and LabelMe files; an image without one is not labeled.
 
     Args:
-        root: Folder of both, sub-folders included.
+        root: Folder of both, including its sub-folders.
         policy: Which labels are occluders.
     """
 
@@ -74,14 +74,15 @@ class LabelMeFolder(DatasetAdapter):
 
 
 def labelme_labels(path: Path, size: tuple[int, int], policy: LabelPolicy) -> ItemLabels:
-    """Read what a LabelMe file says of an image of this height and width.
+    """Read the labels of an image of this height and width from a LabelMe file.
 
-    Shapes labeled ``visible_face`` are the visible face, ``__ignore__``, ``void`` and the like the
-    pixels that no score counts, and all others occluders as ``policy`` says. Without shapes the
-    face is bare.
+    Shapes labeled ``visible_face`` form the visible face; ``__ignore__``, ``void`` and the like
+    mark pixels excluded from all scores; all others are occluders according to ``policy``. Without
+    shapes, the face is unoccluded.
 
     Raises:
-        S3potError: It is no LabelMe file, or a shape cannot be drawn; names file, shape and key.
+        S3potError: It is not a LabelMe file, or a shape cannot be drawn; the message names file,
+            shape and key.
     """
     counts = Counter(label for label in labels_of(path) if label not in HOLE_LABELS)
     has_visible_face = VISIBLE_FACE_LABEL in counts

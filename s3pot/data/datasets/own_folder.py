@@ -1,6 +1,6 @@
-"""The layout that a converted data set has: ``raw_images/``, ``truth/``, and perhaps ``splits/``.
+"""The layout of a converted data set: ``raw_images/``, ``truth/``, and optionally ``splits/``.
 
-``generate_reference.py --input_dir D/raw_images --truth_dir D/truth`` goes on from there.
+``generate_reference.py --input_dir D/raw_images --truth_dir D/truth`` continues from there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPLITS = "splits"
 
 
 class OwnFolder(DatasetAdapter):
-    """Images and their truths as ``s3pot data convert`` writes them.
+    """Images and their ground truths as written by ``s3pot data convert``.
 
     Args:
         root: Folder of ``raw_images`` and ``truth``.
@@ -88,7 +88,7 @@ class OwnFolder(DatasetAdapter):
                 lonely.append(relative.as_posix())
         problems = []
         if lonely:
-            problems.append(f"{self.truth} holds truths without an image: {some(lonely)}.")
+            problems.append(f"{self.truth} holds ground truths without an image: {some(lonely)}.")
         for split, listed in read_splits(self.root / SPLITS).items():
             missing = sorted(listed - names)
             if missing:
@@ -98,7 +98,7 @@ class OwnFolder(DatasetAdapter):
 
 
 def _belongs(truth: Path, names: Collection[str]) -> bool:
-    """Whether a file of the truth folder is called like an image, perhaps with ``_<kind>``."""
+    """Whether a file of the truth folder has the name of an image, possibly with ``_<kind>``."""
     stem = truth.with_suffix("").as_posix()
     while stem not in names:
         stem, mark, _ = stem.rpartition("_")

@@ -1,11 +1,12 @@
-"""COCO's run-length masks: how many pixels are outside, inside, outside, ..., column by column.
+"""COCO's run-length masks: numbers of pixels outside, inside, outside, ..., column by column.
 
-``counts`` is a list of numbers, or COCO's short text of them: from the third run on each number is
-the difference to the one two before it, written in groups of five bits, the lowest first, as the
-characters from ``0`` on; the sixth bit says that more groups follow, the fifth is the sign.
+``counts`` is a list of numbers, or COCO's compressed text of them: from the third run on, each
+number is the difference to the one two before it, written in groups of five bits, the lowest first,
+as the characters from ``0`` on; the sixth bit says that more groups follow, and the fifth is the
+sign.
 
-pycocotools writes and reads the same. It is not used for this, because it reads memory that was
-never written where the counts of a file do not fill the mask.
+pycocotools writes and reads the same format. It is not used here, because it reads uninitialized
+memory if the counts of a file do not fill the mask.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _FIRST_CHARACTER = 48
 _BITS = 5
 _SIGN = 0x10
 _MORE = 0x20
-_MOST_GROUPS = 13  # of one number, enough for 64 bits
+_MOST_GROUPS = 13  # for one number, enough for 64 bits
 
 
 def encode(mask: np.ndarray) -> list[int]:
-    """Count the runs of a mask, bool (H, W), beginning with the pixels outside of it."""
+    """Count the runs of a mask, bool (H, W), beginning with the pixels outside it."""
     pixels = mask.ravel(order="F")
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     ends = [*changes.tolist(), pixels.size]
@@ -45,7 +46,7 @@ def decode(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
 
 
 def to_text(counts: Sequence[int]) -> str:
-    """Write runs as COCO's short text."""
+    """Write runs as COCO's compressed text."""
     characters: list[str] = []
     for position, count in enumerate(counts):
         number = count - counts[position - 2] if position > 2 else count
@@ -60,10 +61,10 @@ def to_text(counts: Sequence[int]) -> str:
 
 
 def from_text(text: str) -> list[int]:
-    """Read COCO's short text of runs.
+    """Read runs from COCO's compressed text.
 
     Raises:
-        ValueError: It holds a character that is none of the format's, or ends within a number.
+        ValueError: It holds a character that is not part of the format, or ends within a number.
     """
     counts: list[int] = []
     number = 0
@@ -71,7 +72,7 @@ def from_text(text: str) -> list[int]:
     for character in text:
         group = ord(character) - _FIRST_CHARACTER
         if not 0 <= group < 2 * _MORE or groups == _MOST_GROUPS:
-            raise ValueError(f"its counts hold {character!r}, which is no part of run lengths")
+            raise ValueError(f"its counts hold {character!r}, which does not belong in run lengths")
         number |= (group & (_MORE - 1)) << (_BITS * groups)
         groups += 1
         if group & _MORE:

@@ -1,4 +1,4 @@
-"""Layouts that a data set can be written in, image by image."""
+"""The layouts in which a data set can be written, image by image."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from s3pot.io import atomic_path, write_bytes, write_npy
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """An image with all that is known of it.
+    """An image with its labels.
 
     Attributes:
-        item: Where it came from.
+        item: Its item in the source data set.
         size: Height and width.
-        labels: What is known.
+        labels: Its labels.
     """
 
     item: DatasetItem
@@ -45,17 +45,17 @@ class LabeledImage:
 
     @property
     def file_name(self) -> str:
-        """Of the copied image, relative to the folder of images."""
+        """The name of the copied image, relative to the folder of images."""
         return f"{self.item.name}{self.item.image.suffix.lower()}"
 
 
 @dataclass(frozen=True)
 class WrittenImage:
-    """What was written of an image.
+    """The files written for an image.
 
     Attributes:
         files: All of its files.
-        content: Plain values that ``DatasetWriter.finish`` needs of it.
+        content: Plain values that ``DatasetWriter.finish`` needs.
     """
 
     files: Sequence[Path]
@@ -63,10 +63,10 @@ class WrittenImage:
 
 
 class DatasetWriter(ABC):
-    """One layout that a data set is written in.
+    """One layout in which a data set is written.
 
     Args:
-        folder: Where it goes.
+        folder: The output folder.
     """
 
     format_name: str  # what the commands call it
@@ -80,7 +80,7 @@ class DatasetWriter(ABC):
         """Write one image and its labels; may be called from several threads."""
 
     def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027 - most need none
-        """Write what belongs to all images together, from their ``WrittenImage.content``."""
+        """Write the files that concern all images, from their ``WrittenImage.content``."""
 
 
 class OwnFolderWriter(DatasetWriter):
@@ -129,8 +129,8 @@ class CocoWriter(DatasetWriter):
     """``images/`` and ``annotations.json``.
 
     Args:
-        folder: Where it goes.
-        as_polygons: Polygons where they give the mask back exactly, else run lengths.
+        folder: The output folder.
+        as_polygons: Write polygons if they reproduce the mask exactly, otherwise run lengths.
     """
 
     format_name = "coco"
@@ -177,14 +177,14 @@ class LabelMeWriter(DatasetWriter):
 
 
 class FacesWriter(DatasetWriter):
-    """The folder contract, of a data set that has references and parsings already.
+    """The folder contract, for a data set that already has references and parsings.
 
     Args:
-        folder: Where it goes.
-        adapter: Where the images come from.
+        folder: The output folder.
+        adapter: The source data set.
 
     Raises:
-        DatasetError: They come from another format.
+        DatasetError: The source has no references and parsings.
     """
 
     format_name = "faces"
@@ -195,7 +195,7 @@ class FacesWriter(DatasetWriter):
         if not isinstance(adapter, FacesFolder):
             raise DatasetError(
                 f"The format {adapter.format_name} has no references and parsings, so it cannot "
-                "become faces. Convert it to s3pot and run generate_reference.py, which makes them."
+                "become faces. Convert it to s3pot and run generate_reference.py to create them."
             )
         self.faces = adapter.faces
 
@@ -211,7 +211,7 @@ class FacesWriter(DatasetWriter):
 
 
 def copy_image(image: LabeledImage, folder: Path) -> Path:
-    """Copy an image file as it is; gives the copy's path."""
+    """Copy an image file unchanged; returns the copy's path."""
     path = folder / image.file_name
     with atomic_path(path) as temporary:
         shutil.copyfile(image.item.image, temporary)
@@ -219,9 +219,9 @@ def copy_image(image: LabeledImage, folder: Path) -> Path:
 
 
 def write_truths(folder: Path, image: LabeledImage) -> list[Path]:
-    """Write what is known of an image under the endings of the folder contract.
+    """Write the ground truth of an image under the endings of the folder contract.
 
-    What an earlier run knew of it, and nobody knows any more, goes.
+    Files of an earlier run that no longer apply are removed.
     """
     labels = image.labels
     stem = folder / image.item.name
@@ -243,7 +243,7 @@ def write_name_list(path: Path, names: Sequence[str]) -> None:
 
 
 def _write_masks(masks: Mapping[Path, np.ndarray | None]) -> list[Path]:
-    """Write the masks that are known; those that are not known any more go."""
+    """Write the known masks; files of masks that are no longer known are removed."""
     written = []
     for path, mask in masks.items():
         if mask is None:

@@ -2,7 +2,7 @@
 (() => {
   const main = document.getElementById("cards");
   const cards = [...main.children];
-  const byId = (id) => document.getElementById(id); // null where the page does not offer it
+  const byId = (id) => document.getElementById(id); // null if the page does not have it
   const controls = ["sort", "occluded", "kind", "text"].map(byId).filter(Boolean);
   const doubtful = byId("doubtful");
   const buttons = [...document.querySelectorAll(".tools [data-view]")];
@@ -30,7 +30,7 @@
       return direction * (first - second) || byName(a, b);
     };
     cards.sort(option.value === "name" ? byName : byValue);
-    // Moving a thousand cards in the document takes seconds, giving them another order does not.
+    // Moving a thousand cards in the document takes seconds; changing their CSS order does not.
     cards.forEach((card, place) => { card.style.order = place; });
   };
 
@@ -56,7 +56,7 @@
     document.body.classList.toggle(`hide-${button.dataset.view}`, !shown);
   };
 
-  // The address holds what was chosen, so that a reload or a link shows the same.
+  // The address stores the choices, so that a reload or a link shows the same.
   const readAddress = () => {
     const state = new URLSearchParams(location.hash.slice(1));
     for (const control of controls) {
