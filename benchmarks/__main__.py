@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import commands, stages
+from benchmarks import commands, stages, training
 from benchmarks.clock import Clock, Report, facts_of
 from benchmarks.models import encoder_operations, new_sam, sizes_of
 
@@ -29,7 +29,12 @@ Group = Callable[[stages.Bench], None]
 def groups_for(device: torch.device) -> list[Group]:
     """Return the groups of rows in order; on a CPU, compiling takes longest and comes last."""
     first: list[Group] = [stages.encode_exact, stages.encode_fast]
-    second: list[Group] = [stages.adapter_step, stages.match, stages.invert]
+    second: list[Group] = [
+        training.adapter_step,
+        stages.match,
+        training.later_epoch,
+        stages.invert,
+    ]
     last: list[Group] = [
         commands.inference,
         stages.parse,

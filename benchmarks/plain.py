@@ -19,7 +19,7 @@ from s3pot.rg.nets.e4s import E4SNet
 from s3pot.rg.nets.regions import RegionPlan
 from s3pot.rg.nets.stylegan2 import ModulatedConv, ModulatedToRGB
 from s3pot.sam.frozen import FrozenSam
-from s3pot.types import Prompts
+from s3pot.types import Prompts, SamInputs
 
 
 def sorted_loop(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,6 +37,56 @@ def sorted_loop(scores: Tensor) -> tuple[Tensor, Tensor]:
             if len(rows) == min(scores.shape):
                 break
     return torch.tensor(rows), torch.tensor(cols)
+
+
+def select_prompts(sam: FrozenSam, face: SamInputs) -> Prompts:
+    """FE and PS of one face, with both images encoded one by one; in training for every epoch anew.
+
+    Args:
+        sam: Its modules are run as pip's package runs them.
+        face: On the device of ``sam``; its region covers at least one token's center.
+    """
+    model, grid = sam.sam, sam.grid
+    with torch.no_grad():
+        image, reference = (
+            sam.encode(picture[None]) for picture in (face.image_sam, face.reference_sam)
+        )
+        region = grid.on_grid(face.region_sam)
+        similarity = F.cosine_similarity(image, reference)[0]
+        first = similarity.masked_fill(~region, -torch.inf).argmax()
+        first_point = grid.centers(first[None])
+        points = (first_point[None], torch.ones(1, 1, device=first.device))
+        tokens, dense = model.prompt_encoder(points=points, boxes=None, masks=None)
+        decoder = model.mask_decoder
+        ahead = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
+        prompts = torch.cat((ahead[None], tokens), dim=1)
+        position = model.prompt_encoder.get_dense_pe()
+        image_tokens, reference_tokens = (
+            F.normalize(decoder.transformer(encoded + dense, position, prompts)[1][0], dim=1)
+            for encoded in (image, reference)
+        )
+        inside = region.flatten()
+        columns = sorted_loop(reference_tokens[inside] @ image_tokens.T)[1]
+        matched = torch.zeros_like(inside)
+        matched[columns.to(matched.device)] = True
+        positive = (inside & matched).nonzero()[:, 0]
+        negative = (inside & ~matched).nonzero()[:, 0]
+    return Prompts(
+        name=face.name,
+        image_embedding=image[0].half(),
+        points_sam=grid.centers(torch.cat((positive, negative))),
+        point_labels=torch.cat((torch.ones_like(positive), torch.zeros_like(negative))),
+        similarity=similarity.half(),
+        first_point_sam=first_point[0],
+        region_sam=face.region_sam,
+    )
+
+
+def training_epoch(
+    sam: FrozenSam, adapter: PromptAdapter, optimizer: Optimizer, faces: Sequence[SamInputs]
+) -> float:
+    """An epoch of one batch: nothing is kept from the epoch before; mean loss."""
+    return training_step(sam, adapter, optimizer, [select_prompts(sam, face) for face in faces])
 
 
 def training_step(

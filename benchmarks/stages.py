@@ -10,7 +10,6 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, Sam
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import AdamW
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import plain
@@ -24,7 +23,6 @@ from benchmarks.models import (
 )
 from s3pot.adapter import PromptAdapter
 from s3pot.fe import enhance
-from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match_many
 from s3pot.ps.select import match_scores
@@ -32,6 +30,8 @@ from s3pot.sam.attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 
 WAYS = ("bias", "channels")
+OFFICIAL_SIDE = 64  # of the token grid of the published models
+OFFICIAL_POINTS = (984, 1500)  # of a face in it
 
 
 @dataclass
@@ -129,47 +129,18 @@ def _images(bench: Bench, batch: int) -> Tensor:
     return torch.rand(batch, 3, size, size, device=bench.device)
 
 
-def adapter_step(bench: Bench) -> None:
-    """Measure one optimizer step: forward, losses at the points, backward, AdamW."""
-    sam = FrozenSam(bench.sam)
-    points = bench.sizes.points
-    faces = [new_prompts(bench.sam, points - 50 * seed, seed) for seed in range(3)]
-    adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim).to(bench.device)
-    optimizer = AdamW(adapter.parameters(), 1e-4)
-    segmenter = OcclusionSegmenter(sam)
-
-    def step(count: int) -> None:
-        batch = batch_prompts(faces[:count])
-        optimizer.zero_grad()
-        low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
-        point_logits = segmenter.logits_at_points(low_res_logits, batch)
-        point_losses(point_logits, batch.point_labels).total.mean().backward()
-        optimizer.step()
-
-    for count in (1, 3):
-        with FlopCounterMode(display=False) as counter:
-            plain.training_step(sam, adapter, optimizer, faces[:count])
-        operations = float(counter.get_total_flops())
-        note = f"up to {points} points"
-        calls: dict[str, Callable[[], object]] = {
-            "exact": partial(step, count),
-            "plain loop": partial(plain.training_step, sam, adapter, optimizer, faces[:count]),
-        }
-        for variant, call in calls.items():
-            timing = bench.clock.measure(call)
-            share = bench.limits.share(operations, timing.seconds, "exact")
-            bench.report.add(Row("adapter step", variant, count, timing, share, note))
-
-
 def match(bench: Bench) -> None:
     """Measure greedy matching of SAM-like tokens, and of scores with a maximum of conflicts."""
     side = bench.sam.prompt_encoder.image_embedding_size[0]
     likely = [_token_scores(side, bench.sizes.points, seed).to(bench.device) for seed in range(8)]
-    size = f"{bench.sizes.points} x {side * side}"
     for matrices in (likely[:1], likely):
         timing = bench.clock.measure(partial(greedy_match_many, matrices))
-        bench.report.add(Row("match", "tokens", len(matrices), timing, note=size))
+        note = f"{bench.sizes.points} x {side * side}"
+        bench.report.add(Row("match", "tokens", len(matrices), timing, note=note))
     _match_by_loop(bench, "tokens", likely[0])
+    if bench.sizes.name == "mini":
+        for points in OFFICIAL_POINTS:
+            _match_official_size(bench, points)
 
     step = torch.arange(bench.sizes.points, dtype=torch.float64)
     chain = torch.full((len(step), len(step)), -1e6, dtype=torch.float64)
@@ -189,11 +160,21 @@ def match(bench: Bench) -> None:
             _match_by_loop(bench, name, scores)
 
 
+def _match_official_size(bench: Bench, points: int) -> None:
+    """The mini models match small matrices; one as large as those of the published models."""
+    scores = _token_scores(OFFICIAL_SIDE, points, 0).to(bench.device)
+    timing = bench.clock.measure(partial(greedy_match_many, [scores]))
+    note = f"{points} x {OFFICIAL_SIDE**2}"
+    bench.report.add(Row("match", "tokens", 1, timing, note=note))
+    _match_by_loop(bench, "tokens", scores)
+
+
 def _match_by_loop(bench: Bench, name: str, scores: Tensor) -> None:
     timing = bench.clock.measure(partial(plain.sorted_loop, scores), 0.5, 3)
     want, got = plain.sorted_loop(scores), greedy_match_many([scores])[0]
     same = all(torch.equal(one, other.cpu()) for one, other in zip(want, got))
-    note = f"same pairs: {'yes' if same else 'NO'}"
+    size = " x ".join(str(side) for side in scores.shape)
+    note = f"{size}; same pairs: {'yes' if same else 'NO'}"
     bench.report.add(Row("match", f"{name}, plain loop", 1, timing, note=note))
 
 

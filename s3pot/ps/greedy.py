@@ -71,7 +71,7 @@ def greedy_match_many(matrices: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]
         if _suits_rounds(group[0]):
             matched = _dominant_pairs(wide)
         else:
-            matched = [_stable_pairs(scores) for scores in wide]
+            matched = [_stable_pairs_of(scores) for scores in wide]
         for scores, (short, long) in zip(group, matched):
             rows, cols = (long, short) if scores.shape[0] > scores.shape[1] else (short, long)
             order = torch.argsort(rows)
@@ -208,30 +208,40 @@ def _falling(values: Tensor) -> Tensor:
     return torch.sort(~keys, stable=True).indices
 
 
-def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Match all rows of an (R, C) matrix with R <= C; pairs by column."""
+def _stable_pairs_of(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Match the rows of a tensor on any device by ``_stable_pairs``."""
+    rows, cols = _stable_pairs(scores.cpu().numpy())
+    device = scores.device
+    return torch.from_numpy(rows).to(device), torch.from_numpy(cols).to(device)
+
+
+def _stable_pairs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Match all rows of an (R, C) matrix with R <= C; pairs by column.
+
+    In NumPy, whose steps on a few hundred values start faster than PyTorch's.
+    """
     count, width = scores.shape
     if not count:
-        empty = torch.empty(0, dtype=torch.int64, device=scores.device)
-        return empty, empty.clone()
-    best = scores.argmax(dim=1)
-    value = scores.gather(1, best[:, None])[:, 0]
-    if bool(value.isnan().any()):  # the maximum of a row that contains NaN is NaN
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    rows = np.arange(count)
+    best = scores.argmax(axis=1)
+    value = scores[rows, best]
+    if np.isnan(value).any():  # the maximum of a row that contains NaN is NaN
         raise ValueError(NAN_MESSAGE)
-    hold = scores.min().repeat(width)  # best proposal to each column so far, ...
-    owner = best.new_full((width,), count)  # ... the row that made it, R if there is none
-    cap = value.clone()  # each row's last proposal: its match is never better
-    rows = torch.arange(count, device=scores.device)
-    left = BUDGET * scores.numel() + FREE_ROUNDS * ROUND_CELLS
+    hold = np.full(width, _lowest(scores.dtype), scores.dtype)  # best proposal to each column, ...
+    owner = np.full(width, count)  # ... the row that made it, R if there is none
+    cap = value.copy()  # each row's last proposal: its match is never better
+    left = BUDGET * scores.size + FREE_ROUNDS * ROUND_CELLS
     while True:
         # A column keeps the highest proposal, then the smallest row. All beat its current one.
-        order = _falling(value)
-        order = order[torch.sort(best[order], stable=True).indices]
-        wins = order[torch.diff(best[order], prepend=best.new_tensor([-1])) != 0]
-        hold[best[wins]], owner[best[wins]] = value[wins], rows[wins]
-        free = torch.ones(count + 1, dtype=torch.bool, device=scores.device)
+        order = np.argsort(_rising_from_best(value), kind="stable")
+        order = order[np.argsort(best[order], kind="stable")]
+        wins = order[np.diff(best[order], prepend=-1) != 0]
+        hold[best[wins]] = value[wins]
+        owner[best[wins]] = rows[wins]
+        free = np.ones(count + 1, dtype=bool)
         free[owner] = False  # the last element stands for columns without a proposal
-        rows = free[:count].nonzero()[:, 0]
+        rows = free[:count].nonzero()[0]
         left -= len(rows) * width + ROUND_CELLS
         if len(rows) == 0 or left < 0:
             break
@@ -239,23 +249,36 @@ def _stable_pairs(scores: Tensor) -> tuple[Tensor, Tensor]:
         cap[rows] = value
     if len(rows):
         owner = _scan(scores, hold, cap)
-    cols = (owner < count).nonzero()[:, 0]
+    cols = (owner < count).nonzero()[0]
     return owner[cols], cols
 
 
-def _propose(scores: Tensor, rows: Tensor, hold: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+def _lowest(dtype: np.dtype) -> float:
+    """Give a value that no score of this type is below."""
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def _rising_from_best(values: np.ndarray) -> np.ndarray:
+    """Give values in the opposite order; also defined for the least integer."""
+    return -values if values.dtype.kind == "f" else ~values
+
+
+def _propose(
+    scores: np.ndarray, rows: np.ndarray, hold: np.ndarray, owner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the best column that would accept each row, and its score: (N,) each; scores (N, C).
 
     There always is one, because fewer columns hold another row than there are columns.
     """
     welcome = (scores > hold) | ((scores == hold) & (rows[:, None] < owner))
-    best = scores.masked_fill(~welcome, scores.min()).argmax(dim=1)
+    best = np.where(welcome, scores, _lowest(scores.dtype)).argmax(axis=1)
+    place = np.arange(len(rows))
     # A row may offer only the lowest value, which also fills the masked cells.
-    best = torch.where(welcome.gather(1, best[:, None])[:, 0], best, welcome.byte().argmax(dim=1))
-    return best, scores.gather(1, best[:, None])[:, 0]
+    best = np.where(welcome[place, best], best, welcome.argmax(axis=1))
+    return best, scores[place, best]
 
 
-def _scan(scores: Tensor, hold: Tensor, cap: Tensor) -> Tensor:
+def _scan(scores: np.ndarray, hold: np.ndarray, cap: np.ndarray) -> np.ndarray:
     """Visit the pairs that the proposals left possible, as in the definition.
 
     A column ends with at least the score it holds, and a row with at most the score it proposed
@@ -265,8 +288,9 @@ def _scan(scores: Tensor, hold: Tensor, cap: Tensor) -> Tensor:
         Row of each column, (C,), int64; R if the column stays free.
     """
     count, width = scores.shape
-    flat = ((scores >= hold) & (scores <= cap[:, None])).flatten().nonzero()[:, 0]
-    falling = flat[_falling(scores.flatten()[flat])].cpu().numpy()
+    flat = np.flatnonzero((scores >= hold) & (scores <= cap[:, None]))
+    order = _falling(torch.from_numpy(scores.ravel()[flat]))  # many: PyTorch sorts them faster
+    falling = flat[order.numpy()]
     owner = np.full(width, count, dtype=np.int64)
     free = np.ones(count, dtype=bool)
     for start in range(0, len(falling), CHUNK):
@@ -276,4 +300,4 @@ def _scan(scores: Tensor, hold: Tensor, cap: Tensor) -> Tensor:
             rows, cols = rows[alive], cols[alive]
             owner[cols[0]], free[rows[0]] = rows[0], False
             alive = (rows != rows[0]) & (cols != cols[0])
-    return torch.from_numpy(owner).to(scores.device)
+    return owner

@@ -36,6 +36,7 @@ def two_way(
     image_position: Tensor,
     tokens: Tensor,
     token_mask: Tensor | None = None,
+    tokens_wanted: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Let tokens and image attend to each other, as ``TwoWayTransformer.forward`` does.
 
@@ -46,14 +47,17 @@ def two_way(
         tokens: Output and prompt tokens, (B, N, C).
         token_mask: bool (B, N), False for tokens that only pad the batch: nothing attends to them.
             None if there is no padding.
+        tokens_wanted: Return only this many tokens, the first ones, with less work; None for all.
 
     Returns:
-        Tokens (B, N, C) and image tokens (B, T, C). Rows of padding tokens are meaningless.
+        Tokens (B, N or ``tokens_wanted``, C) and image tokens (B, T, C). Rows of padding tokens are
+        meaningless.
     """
     queries, keys = two_way_layers(transformer, image, image_position, tokens, token_mask)
+    queries = queries[:, :tokens_wanted]
+    placed = queries + tokens[:, :tokens_wanted]
     last = transformer.final_attn_token_to_image
-    placed_keys = keys + image_position
-    queries = queries + decoder_attention(last, queries + tokens, placed_keys, keys)
+    queries = queries + decoder_attention(last, placed, keys + image_position, keys)
     return transformer.norm_final_attn(queries), keys
 
 

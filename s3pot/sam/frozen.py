@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from s3pot.grid import Grid
 from s3pot.sam.attention import fuse_image_encoder, two_way, two_way_layers
 from s3pot.sam.speed import prepare_encoder, tensor_float32
+from s3pot.sam.upscaling import mask_logits
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -28,7 +29,7 @@ class Attended:
     """The output of the two-way transformer.
 
     Attributes:
-        outputs: Output tokens (IoU, masks) and prompts after attention, (B, 1 + masks + N, C).
+        outputs: Output tokens (IoU, masks) after attention, (B, 1 + masks, C).
         image: Image tokens after image and prompts have attended to each other, (B, C, G, G).
     """
 
@@ -69,15 +70,16 @@ def attend(
         dense: Dense prompt (SAM's no-mask embedding), broadcastable to ``image``.
         prompt_mask: bool (B, N), False for prompts that only pad the batch; None without padding.
     """
+    output_count = 1 + decoder.num_mask_tokens
     if prompt_mask is not None:
-        outputs_ahead = 1 + decoder.num_mask_tokens
-        prompt_mask = F.pad(prompt_mask, (outputs_ahead, 0), value=True)
+        prompt_mask = F.pad(prompt_mask, (output_count, 0), value=True)
     outputs, keys = two_way(
         decoder.transformer,
         (image + dense).flatten(2).transpose(1, 2),
         image_position.flatten(2).transpose(1, 2),
         _with_output_tokens(decoder, prompts),
         prompt_mask,
+        tokens_wanted=output_count,
     )
     return Attended(outputs, keys.transpose(1, 2).unflatten(2, image.shape[-2:]))
 
@@ -103,9 +105,8 @@ def _with_output_tokens(decoder: MaskDecoder, prompts: Tensor) -> Tensor:
 
 def mask_from(decoder: MaskDecoder, attended: Attended) -> Decoded:
     """Apply the upscaling and the single-mask hypernetwork to attended tokens."""
-    features = decoder.output_upscaling(attended.image)
     kernel = decoder.output_hypernetworks_mlps[0](attended.outputs[:, 1])
-    logits = torch.einsum("bc,bchw->bhw", kernel, features).unsqueeze(1)
+    logits = mask_logits(decoder.output_upscaling, attended.image, kernel).unsqueeze(1)
     iou = decoder.iou_prediction_head(attended.outputs[:, 0])[:, :1]
     return Decoded(logits, iou, attended)
 

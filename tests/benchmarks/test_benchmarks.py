@@ -15,13 +15,15 @@ from benchmarks import plain
 from benchmarks.__main__ import groups_for, main
 from benchmarks.clock import Clock, Limits, Row, Timing
 from benchmarks.models import class_map, encoder_operations, new_prompts, new_sam
-from benchmarks.tiny import TINY_GENERATOR
+from benchmarks.tiny import TINY_GENERATOR, TINY_SAM
 from s3pot.adapter import PromptAdapter
 from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match
 from s3pot.rg.nets.e4s import E4SNet
 from s3pot.sam.frozen import FrozenSam
+from s3pot.sam.mini import build_mini_sam
+from s3pot.types import SamInputs
 
 CPU = torch.device("cpu")
 
@@ -48,6 +50,22 @@ def test_plain_training_step_equals_the_packages() -> None:
     assert float(total.detach()) == pytest.approx(loss, rel=1e-4)
     for parameter, gradient in zip(adapter.parameters(), want):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_plain_prompts_equal_the_packages() -> None:
+    torch.manual_seed(0)
+    sam = FrozenSam(build_mini_sam(TINY_SAM))
+    random = torch.Generator().manual_seed(1)
+    region = torch.zeros(64, 64, dtype=torch.bool)
+    region[16:56, 8:56] = True
+    image, reference = torch.rand(2, 3, 64, 64, generator=random)
+    face = SamInputs("face", image, reference, region)
+    (want,) = OcclusionSegmenter(sam).select_prompts([face])
+    got = plain.select_prompts(sam, face)
+    assert torch.equal(got.points_sam, want.points_sam)
+    assert torch.equal(got.point_labels, want.point_labels)
+    assert torch.equal(got.first_point_sam, want.first_point_sam)
+    assert 0 < int(got.point_labels.sum()) < len(got.point_labels)
 
 
 def test_every_region_everywhere_draws_the_same_image() -> None:

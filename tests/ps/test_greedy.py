@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -167,8 +168,8 @@ def cells_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     propose = greedy._propose
 
-    def counted(scores: Tensor, *others: object) -> tuple[Tensor, Tensor]:
-        seen.append(scores.numel())
+    def counted(scores: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(scores.size)
         return propose(scores, *others)
 
     monkeypatch.setattr(greedy, "_propose", counted)

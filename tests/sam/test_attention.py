@@ -101,6 +101,10 @@ def test_two_way_transformer_equals_pips(count: int) -> None:
     flat = [x.flatten(2).transpose(1, 2) for x in (image, position)]
     for got, expected in zip(two_way(transformer, flat[0], flat[1], tokens), want):
         assert relative_error(got, expected) < 1e-4
+    first, keys = two_way(transformer, flat[0], flat[1], tokens, tokens_wanted=1)
+    assert first.shape == (2, 1, 64)
+    assert relative_error(first, want[0][:, :1]) < 1e-4
+    assert relative_error(keys, want[1]) < 1e-4
 
 
 def test_masked_tokens_change_nothing() -> None:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+
+from s3pot.sam.upscaling import mask_logits
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 8, 8), (3, 4, 6)])
+def test_equals_the_transposed_convolutions(batch: int, height: int, width: int) -> None:
+    torch.manual_seed(batch)
+    transformer = TwoWayTransformer(depth=1, embedding_dim=32, num_heads=8, mlp_dim=16)
+    upscaling = MaskDecoder(transformer_dim=32, transformer=transformer).output_upscaling.double()
+    for parameter in upscaling.parameters():  # the norm's own start at 1 and 0
+        torch.nn.init.normal_(parameter)
+    tokens = torch.randn(batch, 32, height, width, dtype=torch.float64, requires_grad=True)
+    kernel = torch.randn(batch, 4, dtype=torch.float64, requires_grad=True)
+    want = (upscaling(tokens) * kernel[:, :, None, None]).sum(dim=1)
+    got = mask_logits(upscaling, tokens, kernel)
+    assert got.shape == (batch, 4 * height, 4 * width)
+    torch.testing.assert_close(got, want)
+    weights = torch.randn_like(want)
+    wanted = torch.autograd.grad((want * weights).sum(), (tokens, kernel))
+    for gradient, expected in zip(
+        torch.autograd.grad((got * weights).sum(), (tokens, kernel)), wanted
+    ):
+        torch.testing.assert_close(gradient, expected)
