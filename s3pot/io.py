@@ -219,7 +219,7 @@ def refuse_special(path: Path) -> None:
         return  # opening it says why
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path.parts[1:2] in (("dev",), ("proc",)):
         return
-    raise BadFile(f"{path} is no file but a pipe, a socket or a device.")
+    raise BadFile(f"{path} is not a file but a pipe, a socket or a device.")
 
 
 def leads_outside(name: str) -> bool:

@@ -229,7 +229,7 @@ def load_labels(path: Path) -> np.ndarray:
     try:
         labels = read_npy(path)
     except BadFile as error:
-        raise BadFace(f"{error} generate_reference.py writes it anew.") from error
+        raise BadFace(f"{error} generate_reference.py writes it again.") from error
     if labels.ndim == 3 and labels.shape[0] == 1:
         labels = labels[0]
     elif labels.ndim == 3 and labels.shape[2] == 1:

@@ -1,8 +1,8 @@
-"""Better landmarks for the crop, from what the parser sees in a first crop.
+"""Refining the landmarks of a crop by the parsing of a first crop.
 
-A small detector is off by some percent of the crop's side, most of all where the face is occluded.
-The parser, which sees the face at the crop's size and paints it on under an occluder, knows better
-where eyes and mouth are: the crop is laid once more, around them.
+A small detector is off by a few percent of the crop's side, especially if the face is occluded. The
+parser, which sees the face at the size of the crop and continues it under an occluder, locates eyes
+and mouth better, so the crop is computed again from them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from s3pot.rg.align import from_landmarks, quad_from_landmarks
 from s3pot.rg.parser import Parser
 from s3pot.rg.warp import crop
 
-MIN_SHARE = 0.0004  # of the crop: a part that is smaller is not trusted
-# From the middle of what the parser calls so to the landmark, x (away from the nose) and y, as
-# shares of the crop's side: medians of 100 drawn training faces, cropped by their true landmarks
-# (python -m tools.drawn_crops).
+MIN_SHARE = 0.0004  # of the crop: smaller parts are not trusted
+# Offsets from the center of a parsed part to its landmark, x (away from the nose) and y, as shares
+# of the crop's side: medians over 100 drawn training faces, cropped by their true landmarks (python
+# -m tools.drawn_crops).
 FROM_EYE = (0.0, 0.005)
 FROM_GLASS = (-0.006, -0.0075)
 FROM_BROW = (0.005, 0.0575)
 FROM_MOUTH = (0.0, -0.0085)
-# Landmarks that ask for a crop this much smaller, larger or further off, in shares of the first
-# one's side, are no better ones: the parser sees no face there.
+# Landmarks whose crop is smaller, larger or farther away than this, as shares of the first crop's
+# side, are not improvements: the parser did not see a face there.
 SIDE_RATIO = (0.6, 1.6)
 FARTHEST = 0.3
-LEFT, RIGHT = -1, 1  # halves of the face, as the image shows it
+LEFT, RIGHT = -1, 1  # halves of the face in the image
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ MOUTH = Part("mouth", 0)  # and lips
 
 
 class LandmarkRefiner:
-    """Moves a face's landmarks to where a parser sees eyes and mouth.
+    """Moves a face's landmarks to the parsed eyes and mouth.
 
     Args:
-        parser: With its weights, on a CPU or GPU.
-        size: Side of the crop that it is shown, pixels.
+        parser: The parser with its weights, on a CPU or GPU.
+        size: Side of the crop for the parser, in pixels.
     """
 
     def __init__(self, parser: Parser, size: int) -> None:
@@ -57,15 +57,15 @@ class LandmarkRefiner:
         self.size = size
 
     def refine(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """Look at the crop that landmarks ask for.
+        """Parse the crop of the given landmarks and refine them.
 
         Args:
             photo: uint8 (H, W, 3).
             landmarks: (5, 2) in its frame, as in `s3pot.rg.detect.Face`.
 
         Returns:
-            Better ones, (5, 2) float64; the given ones if the parser does not see both eyes and
-            the mouth, or sees them where no face can have them.
+            Refined landmarks, (5, 2) float64; the given ones if the parser does not find both eyes
+            and the mouth, or finds them at implausible positions.
         """
         alignment = from_landmarks(landmarks, (photo.shape[0], photo.shape[1]), self.size)
         image = to_tensor(crop(photo, alignment))[None]
@@ -92,8 +92,8 @@ def find_places(parsing: np.ndarray) -> np.ndarray | None:
         parsing: 12-class map, uint8 (S, S).
 
     Returns:
-        Landmarks of the eye at the left, of that at the right, and the middle between the corners
-        of the mouth, (3, 2) shares of the side, x, y; None if one of them is not to be seen.
+        Landmarks of the left eye, the right eye, and the center between the corners of the mouth,
+        (3, 2) shares of the side, x, y; None if one of them is not found.
     """
     middles = find_middles(parsing)
     left = _eye(middles, LEFT)
@@ -104,14 +104,15 @@ def find_places(parsing: np.ndarray) -> np.ndarray | None:
 
 
 def find_middles(parsing: np.ndarray) -> dict[Part, np.ndarray]:
-    """Find the middles of mouth, eyes, glasses and brows in the parsing of a crop.
+    """Find the centers of mouth, eyes, glasses and brows in the parsing of a crop.
 
     Args:
         parsing: 12-class map, uint8 (S, S).
 
     Returns:
-        Part → place, (2,) shares of the side, x, y; parts that are too small are left out. There
-        are no eyes, glasses and brows without a mouth, which says where the face's halves meet.
+        Part → center, (2,) shares of the side, x, y; parts that are too small are left out. Without
+        a mouth, which determines where the face's halves meet, no eyes, glasses or brows are
+        returned.
     """
     mouth = _middle(_is(parsing, "lip") | _is(parsing, "mouth"))
     nose = _middle(_is(parsing, "nose"))
@@ -129,7 +130,7 @@ def find_middles(parsing: np.ndarray) -> dict[Part, np.ndarray]:
 
 
 def _eye(middles: Mapping[Part, np.ndarray], half: int) -> np.ndarray | None:
-    """Find one eye, (2,) shares of the side: by itself, or else by its glass and its brow."""
+    """Find one eye, (2,) shares of the side: directly, or else by its lens and its brow."""
     outward = np.array([half, 1])
     eye = middles.get(Part("eyes", half))
     if eye is not None:
@@ -147,7 +148,7 @@ def _is(parsing: np.ndarray, name: str) -> np.ndarray:
 
 
 def _middle(mask: np.ndarray) -> np.ndarray | None:
-    """Mean place of a mask, bool (S, S): x, y as shares of the side; None if it is too small."""
+    """Centroid of a mask, bool (S, S): x, y as shares of the side; None if it is too small."""
     rows, columns = np.nonzero(mask)
     if len(rows) < MIN_SHARE * mask.size:
         return None
@@ -155,7 +156,7 @@ def _middle(mask: np.ndarray) -> np.ndarray | None:
 
 
 def _is_near(landmarks: np.ndarray) -> bool:
-    """Tell whether landmarks, (5, 2) shares of a crop's side, ask for nearly the same crop."""
+    """Whether landmarks, (5, 2) shares of a crop's side, imply nearly the same crop."""
     try:
         quad = quad_from_landmarks(landmarks)
     except ValueError:

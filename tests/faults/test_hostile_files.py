@@ -106,7 +106,7 @@ def test_pipes_among_faces_and_records_do_not_hold_up_a_run(
     os.mkfifo(out / "summary.json")
     command = ["--datapath", str(data), "--output_dir", str(out), *mini_options]
     assert inference.main(command) == 1
-    assert f"{names[0]}.png is no file but a pipe" in capsys.readouterr().err
+    assert f"{names[0]}.png is not a file but a pipe" in capsys.readouterr().err
     assert (out / f"{names[1]}_occlusion.png").is_file()
 
 

@@ -220,7 +220,7 @@ class Hamburger(nn.Module):
         self.ham_out = NormedConv(channels, channels)
         self.steps = steps
         # Release: draws new bases at every call, so two runs on one picture differ. Here they are
-        # drawn once, always the same, and are no part of the checkpoint.
+        # drawn once, always the same, and are not part of the checkpoint.
         generator = torch.Generator("cpu").manual_seed(0)
         drawn = torch.rand(1, channels, rank, generator=generator, device="cpu")
         self.register_buffer("bases", F.normalize(drawn, dim=1), persistent=False)
