@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 HASH_CHUNK = 1 << 20  # bytes read at once
 MAX_TEXT_BYTES = 64 << 20  # largest JSON or text file that is read
-MAX_YAML_BYTES = 256 << 10  # the same of YAML, of which PyYAML reads little in a second
+MAX_YAML_BYTES = 256 << 10  # largest YAML file, because PyYAML is slow
 MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
 SECONDS_UNTIL_WAIT_IS_TOLD = 5.0  # for a lock that another process holds, see _acquire
 SECONDS_OF_LONGEST_WRITE = 24 * 3600  # an older temporary file no longer has a writer
@@ -206,12 +206,13 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def refuse_special(path: Path) -> None:
-    """Refuse a pipe, socket or device among files: reading it may never end.
+    """Refuse a pipe, socket or device, because reading it may never end.
 
-    What lies in ``/dev`` or ``/proc`` was named on purpose, such as the ``<(...)`` of a shell.
+    Files in ``/dev`` or ``/proc``, such as a shell's ``<(...)``, are allowed: they were given
+    deliberately.
 
     Raises:
-        BadFile: It is one.
+        BadFile: The file is one of these.
     """
     try:
         mode = path.stat().st_mode
@@ -223,7 +224,7 @@ def refuse_special(path: Path) -> None:
 
 
 def leads_outside(name: str) -> bool:
-    """Whether the name of a file, as another file gives it, leads out of the folder it is in."""
+    """Whether a file name found inside another file leads out of that file's folder."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts
 
@@ -232,7 +233,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """Read a file that should be small.
 
     Raises:
-        BadFile: The file is missing, unreadable, no regular file or larger than ``max_bytes``.
+        BadFile: The file is missing, unreadable, not a regular file or larger than ``max_bytes``.
     """
     refuse_special(path)
     try:

@@ -1,12 +1,13 @@
-"""Measure how far the bundled models' crops lie from the true ones, on drawn training faces.
+"""Measure how far the bundled models' crops are from the true ones, on drawn training faces.
 
     python -m tools.drawn_crops --config configs/mini.yaml --count 40 --first 100
 
-Each face is drawn with or without an occluder, by turns, and put on a drawn place: small or large,
-leaning, anywhere. The detector's crop and the one that the parser has made better
-(``s3pot.rg.refine``) are compared with the crop by the drawn landmarks. Prints the largest distance
-of two corners as a share of the side, and the offsets from the parts of a parsing to the landmarks
-in the true crop, which are the constants of ``s3pot.rg.refine``.
+Faces are drawn alternately with and without an occluder, and each is placed on a canvas at a random
+size, tilt and position. The detector's crop and the crop refined by the parser
+(``s3pot.rg.refine``) are compared with the crop given by the drawn landmarks. The tool prints the
+largest distance between corresponding corners as a share of the side, and the offsets from the
+parts of a parsing to the landmarks in the true crop, which are the constants of
+``s3pot.rg.refine``.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from s3pot.types import S3potError
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from s3pot_synthetic.crowd_bank import draw_person
 
-SEED = 777  # of the faces: those that the detector was trained on have seed 0
-FACE, CANVAS = 320, 560  # sides of a drawn face and of its canvas, pixels
+SEED = 777  # of the faces; the detector was trained on faces of seed 0
+FACE, CANVAS = 320, 560  # sides of a drawn face and of its canvas in pixels
 SCALE = (0.4, 1.2)  # of the face on the canvas
 LEAN = 15.0  # degrees, standard deviation
-FOUND = 0.15  # of the crop's side: mean distance of the landmarks up to which a face is found
+FOUND = 0.15  # of the crop side: largest mean landmark distance of a face that counts as found
 CROP = 256
 
 
@@ -46,8 +47,8 @@ class DrawnPhoto:
     """A drawn face on a canvas.
 
     Attributes:
-        image: uint8 (CANVAS, CANVAS, 3).
-        landmarks: (5, 2) in its frame.
+        image: Image, uint8 (CANVAS, CANVAS, 3).
+        landmarks: Five landmarks in the image's pixels, (5, 2).
         is_occluded: Whether an occluder was laid on the face.
     """
 
@@ -57,7 +58,7 @@ class DrawnPhoto:
 
 
 def draw_photo(index: int, seed: int = SEED) -> DrawnPhoto:
-    """Draw a face of the train split on a canvas; those with an odd number are occluded."""
+    """Draw a face of the train split on a canvas; faces with odd numbers are occluded."""
     drawn = draw_person(index, FACE, seed)
     rng = np.random.default_rng([seed, 5, index])
     picture = drawn["whole"].astype(np.float64)
@@ -75,7 +76,7 @@ def draw_photo(index: int, seed: int = SEED) -> DrawnPhoto:
     center = CANVAS / 2 + rng.uniform(-0.1, 0.1, 2) * CANVAS
     shift = center - linear @ drawn["landmarks"].mean(axis=0)
     motion = np.concatenate([linear, shift[:, None]], axis=1)
-    # Warping reads single pixels: blur away first what is too fine for the canvas.
+    # Warping samples single pixels, so first blur away what is too fine for the canvas.
     picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / scale)
     matte = cv2.GaussianBlur(matte, (0, 0), 0.4 / scale)
     sides = (CANVAS, CANVAS)
@@ -86,14 +87,14 @@ def draw_photo(index: int, seed: int = SEED) -> DrawnPhoto:
 
 
 def crop_error(landmarks: np.ndarray, truth: np.ndarray) -> float:
-    """Largest distance between the corners of two faces' crops, as a share of the second's side."""
+    """Return the largest corner distance of two faces' crops, as a share of the second's side."""
     want = quad_from_landmarks(truth)
     away = np.linalg.norm(quad_from_landmarks(landmarks) - want, axis=1)
     return float(away.max() / np.linalg.norm(want[3] - want[0]))
 
 
 def find_landmarks(photo: DrawnPhoto, aligner: FaceAligner) -> np.ndarray | None:
-    """The detector's landmarks of the face; None if it does not find it."""
+    """Return the detector's landmarks of the face; None if the detector misses it."""
     assert aligner.detector is not None
     quad = quad_from_landmarks(photo.landmarks)
     side = float(np.linalg.norm(quad[3] - quad[0]))
@@ -104,10 +105,11 @@ def find_landmarks(photo: DrawnPhoto, aligner: FaceAligner) -> np.ndarray | None
 
 
 def part_offsets(photo: DrawnPhoto, parser: Parser) -> list[tuple[str, np.ndarray]]:
-    """How far landmarks lie from the middles of the parts that stand for them, in the true crop.
+    """Return the offsets from the centers of the parts to their landmarks, in the true crop.
 
     Returns:
-        Names of parts and offsets, (2,) shares of the side, x counted away from the nose, y down.
+        Names of parts and their offsets, (2,), as shares of the side; x grows away from the nose, y
+        downward.
     """
     alignment = from_landmarks(photo.landmarks, (CANVAS, CANVAS), CROP)
     parsing = parser.parse(to_tensor(crop(photo.image, alignment))[None])[0].numpy()
@@ -122,23 +124,23 @@ def part_offsets(photo: DrawnPhoto, parser: Parser) -> list[tuple[str, np.ndarra
 
 
 def describe(errors: Sequence[Sequence[float]], name: str) -> str:
-    """A line of text: mean, median and 95 % of the errors of both crops."""
+    """Format the mean, median and 95th percentile of the errors of both crops as one line."""
     table = np.array(errors)
     measures = (table.mean(axis=0), np.median(table, axis=0), np.quantile(table, 0.95, axis=0))
     texts = [f"{before:.3f} -> {after:.3f}" for before, after in measures]
-    return f"{name:10}{len(table):4}   " + "   ".join(texts)
+    return f"{name:10} {len(table):4}   " + "   ".join(texts)
 
 
 def measure(config: Config, args: argparse.Namespace) -> int:
-    """Draw, search and compare; returns 0.
+    """Draw the faces, find them and compare the crops; returns 0.
 
     Raises:
-        S3potError: The configuration does not align by the bundled models.
+        S3potError: The configuration does not align faces with the bundled models.
     """
     aligner = build_aligner(config)
     if aligner.detector is None or aligner.refine is None:
         raise S3potError(
-            "the configuration has no detector whose crops the parser makes better; take "
+            "the configuration has no detector whose crops the parser refines; use "
             "--config configs/mini.yaml, with align.mode=auto or always"
         )
     parser = build_face_parser(config, torch.device("cpu"))
@@ -154,7 +156,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
             pair = crop_error(found, photo.landmarks), crop_error(better, photo.landmarks)
             errors[photo.is_occluded].append(pair)
     lines = [f"{args.count} faces; corners of the crop, before -> after: mean, median, 95 %"]
-    for is_occluded, name in ((False, "bare"), (True, "occluded")):
+    for is_occluded, name in ((False, "unoccluded"), (True, "occluded")):
         if errors[is_occluded]:
             lines.append(describe(errors[is_occluded], name))
     lines.append("from the middle of a part to its landmark: median x, y; standard deviation")
@@ -167,7 +169,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--count", type=int, default=40, help="faces (40)")
@@ -176,7 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
     return run(args, lambda config: measure(config, args))
 

@@ -1,12 +1,13 @@
-"""Draw a contact sheet of the checks on photos, with drawn faces in place of photos.
+"""Draw a contact sheet of the photo checks, using drawn faces instead of photos.
 
     python -m tools.photo_like --config configs/mini.yaml --out docs/images/photo_like.jpg
 
-Faces of the bench split are treated as ``tools.photo_scenes`` treats photos: lit from a side, given
-a beard or turned (``photo_looks.py``), an occluder is pasted on (``photo_paste.py``: drawn ones,
-and pieces of the other faces), and each is put on a cluttered drawn canvas. The configuration finds
-and segments them by itself. A line shows two faces, each with the whole canvas and the crop that
-was found in it, the crop, its parsing, the masks, and the truth.
+Faces of the bench split are processed as ``tools.photo_scenes`` processes photos: they are lit from
+one side, given a beard or rotated (``photo_looks.py``), an occluder is pasted on
+(``photo_paste.py``: drawn occluders and pieces of the other faces), and each face is placed on a
+cluttered drawn canvas. The configured models find and segment the faces without further help. Each
+row shows two faces, and for each the whole canvas with the crop that was found in it, the crop, its
+parsing, the masks and the ground truth.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from tools.photo_truth import PARTS, LabelledFace, judge
 
 logger = logging.getLogger("s3pot.tools.photo_like")
 
-SEED = 20  # of the faces: the tables of the documents are made on those of seed 0
-PART_OF_CLASS = {  # the other classes are background
+SEED = 20  # of the faces; the tables in the documents use the faces of seed 0
+PART_OF_CLASS = {  # all other classes are background
     "hair": "hair",
     "eyebrows": "hair",
     "skin": "skin",
@@ -58,7 +59,7 @@ QUALITY = 82  # of the JPEG
 
 
 def as_photo(name: str, sample: FaceSample) -> LabelledFace:
-    """Treat a drawn face as a labelled photo; S3potError if an eye or the mouth is not seen."""
+    """Turn a drawn face into a labeled photo; S3potError if an eye or the mouth is not visible."""
     parts = np.array(
         [PARTS.index(PART_OF_CLASS.get(label, "background")) for label in CLASSES], np.uint8
     )
@@ -67,7 +68,7 @@ def as_photo(name: str, sample: FaceSample) -> LabelledFace:
 
 
 def draw_photos(count: int, seed: int) -> tuple[list[LabelledFace], list[np.ndarray]]:
-    """Draw faces that show both eyes and the mouth, each with another look.
+    """Draw faces that show both eyes and the mouth, cycling through the looks.
 
     Returns:
         The faces, and the matte of each person, uint8 (S, S).
@@ -98,9 +99,9 @@ def occlude(
 
     Args:
         photo: The face.
-        others: Faces that pieces are cut out of.
-        matte: Of the person, uint8 (S, S).
-        number: Of the occluder, as ``paste`` takes it.
+        others: Faces from which pieces are cut.
+        matte: Matte of the person, uint8 (S, S).
+        number: Number of the occluder, as ``paste`` expects it.
     """
     pasted = paste(photo, others, number, seed=0)
     if pasted is None:
@@ -110,12 +111,12 @@ def occlude(
 
 
 def draw_tiles(canvas: np.ndarray, place: Placed, result: Segmentation | None) -> np.ndarray:
-    """Show one face: COLUMNS side by side, (TILE, 5 TILE, 3) uint8.
+    """Show one face as COLUMNS side by side, uint8 (TILE, 5 TILE, 3).
 
     Args:
-        canvas: The picture that was searched, uint8 (H, W, 3).
-        place: Where the face lies on it.
-        result: What was made of it; None if it was not found.
+        canvas: Image that was searched, uint8 (H, W, 3).
+        place: Where the face is on the canvas.
+        result: Segmentation of the face; None if the face was not found.
     """
     scale = TILE / max(canvas.shape[:2])
     whole = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -139,12 +140,12 @@ def draw_tiles(canvas: np.ndarray, place: Placed, result: Segmentation | None) -
 
 
 def _marked(image: np.ndarray, masks: PhotoMasks) -> np.ndarray:
-    """Tint visible face and occlusion."""
+    """Tint the visible face and the occlusion."""
     return vis.overlay(vis.overlay(image, masks.face, vis.FACE, 0.25), masks.occlusion)
 
 
 def join(lines: Sequence[np.ndarray]) -> np.ndarray:
-    """Put the lines of all faces on one page, PER_LINE beside each other, uint8 (H, W, 3)."""
+    """Put the tiles of all faces on one page, PER_LINE faces per row, uint8 (H, W, 3)."""
     heading = np.full((HEADING, lines[0].shape[1], 3), 255, np.uint8)
     for number, text in enumerate(COLUMNS):
         place = (number * TILE + 4, HEADING - 5)
@@ -157,7 +158,7 @@ def join(lines: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def segment(canvas: np.ndarray, place: Placed, model: FaceSegmenter) -> Segmentation | None:
-    """What the model makes of the face on a canvas; None if it does not find it."""
+    """Return the model's segmentation of the face on a canvas; None if it is not found."""
     try:
         return find(model.segment_all(canvas), place)
     except NoFace:
@@ -165,7 +166,7 @@ def segment(canvas: np.ndarray, place: Placed, model: FaceSegmenter) -> Segmenta
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="JPEG to write")
@@ -175,10 +176,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def make_sheet(config: Config, args: argparse.Namespace) -> int:
-    """Draw, segment and write the sheet; returns 0.
+    """Draw and segment the faces and write the sheet; returns 0.
 
     Raises:
-        S3potError: Too few faces, missing weights.
+        S3potError: There are too few faces, or weights are missing.
     """
     if args.count < 2 or args.count % PER_LINE:
         raise S3potError(f"--count {args.count}; expected a multiple of {PER_LINE}")
@@ -189,7 +190,7 @@ def make_sheet(config: Config, args: argparse.Namespace) -> int:
         others = [other for other in photos if other is not photo]
         person = occlude(photo, others, mattes[number], number)
         if person is None:
-            raise S3potError(f"{photo.name}: no occluder fits it; take another --seed")
+            raise S3potError(f"{photo.name}: no occluder fits this face; choose another --seed")
         canvas, (place,) = draw_canvas(np.random.default_rng([args.seed, number]), [person])
         lines.append(draw_tiles(canvas, place, segment(canvas, place, model)))
         logger.info("%d of %d faces", number + 1, args.count)
@@ -199,7 +200,7 @@ def make_sheet(config: Config, args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
     return run(args, lambda config: make_sheet(config, args))
 

@@ -104,12 +104,12 @@ def torchrun_trials(
         disturbance = DISTURBANCES[number % len(DISTURBANCES)]
         moment = float(random.uniform(0, seconds))
         disturbed = _Torchrun(folder, name)
-        faults = [] if disturbed.wait_for_work() else ["the work did not begin"]
+        faults = [] if disturbed.wait_for_work() else ["the work did not start"]
         time.sleep(moment)
         disturbed.disturb(disturbance)
         code = disturbed.wait()
         if code is None:
-            faults.append(f"torchrun is not over {LIMIT:.0f} s later")
+            faults.append(f"torchrun has not ended {LIMIT:.0f} s later")
         again = _Torchrun(folder, name)
         if again.wait() != 0:
             faults.append(f"the re-run failed: {again.output()[-500:]}")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OVERRIDE = re.compile(r"[A-Za-z_]+\.[A-Za-z_]+=")
-# Control characters but for tab and line break, those that turn the direction of writing, and
-# halves of characters, as names of files that are no text have them.
+# Control characters except tab and line break, characters that change the direction of writing, and
+# lone surrogates, which occur in file names that are not valid text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 FAILED = 1
@@ -238,15 +238,15 @@ def _message(error: Exception) -> str:
 
 
 def printable(text: str) -> str:
-    """Show control characters as escapes; names of files may hold orders to the terminal."""
+    """Escape control characters; file names may contain terminal commands."""
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 class _Printable(logging.Formatter):
-    """The messages as they are, ``printable``."""
+    """Formats messages unchanged, except that they are made ``printable``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the text of a message."""
+        """Return the text of a message."""
         return printable(super().format(record))
 
 

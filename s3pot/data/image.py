@@ -165,10 +165,11 @@ def _from_deep_color(image: Image.Image, source: Any, place: int) -> Image.Image
 
 
 def image_size(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Read height and width of an image, as it is stored, from its header alone.
+    """Read height and width of an image as stored, from its header only.
 
     Raises:
-        BadImage: It is missing, no image of ``FORMATS``, or has more than ``max_pixels``.
+        BadImage: It is missing, not an image in one of ``FORMATS``, or has more than
+            ``max_pixels``.
     """
     name = _name_of(source)
     try:
@@ -176,7 +177,7 @@ def image_size(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> t
             return image.height, image.width
     except BadImage:
         raise
-    except Exception as error:  # what a damaged header ends in
+    except Exception as error:  # a damaged header may raise anything
         raise BadImage(f"{name} is not a readable image: {error}.") from error
 
 

@@ -32,10 +32,10 @@ IGNORE_LABELS = frozenset(
 AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
 THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose no area
 MAX_COORDINATE = 1e6
-# What is drawn for one image; more would take minutes.
+# Limits of the work for one image; more would take minutes.
 MOST_SHAPES = 10_000
 MOST_DRAWN_PIXELS = 20_000_000_000  # shapes times pixels
-_LARGEST_MASK = 4  # times the pixels of the image; masks are about as large as their box
+_LARGEST_MASK = 4  # relative to the pixels of the image; masks are about as large as their box
 
 # Words that name the face or a part of it, without modifiers such as left and right.
 _FACE_WORDS = frozenset(
@@ -204,20 +204,20 @@ def _shapes_of(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def check_work(count: int, size: tuple[int, int], where: str) -> None:
-    """Refuse so many shapes that drawing them would take very long.
+    """Refuse files with so many shapes that drawing them would take very long.
 
     Args:
-        count: Of the shapes.
-        size: Height and width of the image that each is drawn for.
-        where: Whose shapes they are, for the message.
+        count: The number of shapes.
+        size: Height and width of the image that each shape is drawn on.
+        where: The owner of the shapes, for the message.
 
     Raises:
-        BadFile: There are too many.
+        BadFile: There are too many shapes.
     """
     if count > MOST_SHAPES or count * size[0] * size[1] > MOST_DRAWN_PIXELS:
         raise BadFile(
             f"{where} has {count:,} shapes on an image of {size[1]} x {size[0]} pixels, which "
-            "would take very long to draw. Save what they cover as one mask."
+            "would take very long to draw. Save the area they cover as one mask."
         )
 
 

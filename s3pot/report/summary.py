@@ -95,8 +95,8 @@ def read_summary(folder: Path) -> Summary:
     strangers = [_name(row) for row in rows if leads_outside(_name(row))]
     if strangers:
         raise S3potError(
-            f"{path} names the face {strangers[0]!r}, whose files would lie outside of {folder}; "
-            "no summary of s3pot does"
+            f"{path} names the face {strangers[0]!r}, whose files would lie outside {folder}; "
+            "summaries written by s3pot never do"
         )
     return Summary(rows, failures)
 

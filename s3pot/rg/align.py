@@ -200,8 +200,8 @@ def find_alignments(
         may_be_aligned: Keep a photo that already looks aligned, and also a square one without a
             confident detection, because heavily occluded faces are often missed.
         framing: What looks aligned, and which faces are sure.
-        refine: Makes the landmarks of a face better before it is cropped by them; None takes them
-            as the detector gives them.
+        refine: Refines the landmarks of a face before it is cropped; None uses those of the
+            detector.
         name: What messages call the photo.
 
     Returns:
@@ -310,8 +310,8 @@ class FaceAligner:
         borders: ``reflect`` or ``black``.
         may_be_aligned: Keep a photo that already looks aligned.
         framing: What looks aligned, and which faces are sure.
-        refine: Makes landmarks better before a face is cropped by them; None takes them as they
-            are.
+        refine: Refines the landmarks of a face before it is cropped; None uses those of the
+            detector.
     """
 
     detector: Detector | None

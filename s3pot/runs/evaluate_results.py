@@ -87,7 +87,7 @@ def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
 
 def _texts(values: Any) -> set[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"the kinds are {values!r:.80}; expected a list of texts")
+        raise TypeError(f"the kinds are {values!r:.80}; expected a list of strings")
     return set(values)
 
 
