@@ -69,7 +69,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, read: Callable[[Path], Any]) -
     for suffix in (".npy", ".png"):
         path = tmp_path / f"pipe{suffix}"
         os.mkfifo(path)
-        with pytest.raises((BadFile, BadImage), match="no file but a pipe"):
+        with pytest.raises((BadFile, BadImage), match="not a file but a pipe"):
             read(path)
 
 
@@ -179,7 +179,7 @@ def test_a_summary_leads_nowhere(
     out = ["--output_dir", str(tmp_path / "out")]
     assert compare.main([str(results), str(results), *out]) == 2
     assert figure.main([str(results), *out]) == 2
-    assert capsys.readouterr().err.count("would lie outside of") == 2
+    assert capsys.readouterr().err.count("would lie outside") == 2
     assert leads_outside(name) and not leads_outside("b/a..b/c")
 
 
