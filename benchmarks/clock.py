@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 GIB = 2**30
-HEADER = "| stage | variant | batch | ms a call | images/s | % of limit | peak GiB | note |"
+HEADER = "| stage | variant | batch | ms per call | images/s | % of limit | peak GiB | note |"
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,11 @@ def sorted_loop(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def select_prompts(sam: FrozenSam, face: SamInputs) -> Prompts:
-    """FE and PS of one face, with both images encoded one by one; in training for every epoch anew.
+    """Encode both images and run FE and PS for one face, as a training run does in every epoch.
 
     Args:
-        sam: Its modules are run as pip's package runs them.
-        face: On the device of ``sam``; its region covers at least one token's center.
+        sam: SAM, whose modules are called as pip's package calls them.
+        face: The face on SAM's device; its region covers at least one token's center.
     """
     model, grid = sam.sam, sam.grid
     with torch.no_grad():
@@ -85,7 +85,7 @@ def select_prompts(sam: FrozenSam, face: SamInputs) -> Prompts:
 def training_epoch(
     sam: FrozenSam, adapter: PromptAdapter, optimizer: Optimizer, faces: Sequence[SamInputs]
 ) -> float:
-    """An epoch of one batch: nothing is kept from the epoch before; mean loss."""
+    """Train one epoch of one batch without results of earlier epochs; returns the mean loss."""
     return training_step(sam, adapter, optimizer, [select_prompts(sam, face) for face in faces])
 
 

@@ -30,8 +30,8 @@ from s3pot.sam.attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 
 WAYS = ("bias", "channels")
-OFFICIAL_SIDE = 64  # of the token grid of the published models
-OFFICIAL_POINTS = (984, 1500)  # of a face in it
+OFFICIAL_SIDE = 64  # side of the published models' token grid
+OFFICIAL_POINTS = (984, 1500)  # numbers of points of a face in that grid
 
 
 @dataclass
@@ -161,7 +161,7 @@ def match(bench: Bench) -> None:
 
 
 def _match_official_size(bench: Bench, points: int) -> None:
-    """The mini models match small matrices; one as large as those of the published models."""
+    """Measure a matrix as large as those of the published models."""
     scores = _token_scores(OFFICIAL_SIDE, points, 0).to(bench.device)
     timing = bench.clock.measure(partial(greedy_match_many, [scores]))
     note = f"{points} x {OFFICIAL_SIDE**2}"

@@ -1,4 +1,4 @@
-"""Training on tensors: a step, and an epoch after the first, beside the authors' plain loop."""
+"""Training on tensors: a step and a later epoch, compared with the authors' plain loop."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def adapter_step(bench: Bench) -> None:
 
 
 def later_epoch(bench: Bench) -> None:
-    """Measure an epoch after the first, of one batch: only ours has kept the frozen results."""
+    """Measure a later epoch of one batch, for which only our code has kept the frozen results."""
     sam = FrozenSam(bench.sam)
     segmenter = OcclusionSegmenter(sam)
     count = 3 if bench.on_gpu or bench.sizes.name == "mini" else 1
@@ -78,7 +78,7 @@ def later_epoch(bench: Bench) -> None:
 
 
 def _new_face(bench: Bench, grid: Grid, seed: int) -> SamInputs:
-    """Noise as image and reference, with a region of as many cells as a face has points."""
+    """Use noise as image and reference; the region has as many cells as a face has points."""
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(3, grid.size, grid.size, generator=generator)
     noise = torch.rand(3, grid.size, grid.size, generator=generator)

@@ -116,7 +116,7 @@ def best_automatic_mask(case: Case) -> np.ndarray:
     """Of all masks that SAM predicts for a grid of points, the one that fits the truth best.
 
     The truth makes the choice, and no mask is discarded for its predicted quality: this is an upper
-        bound for every rule that chooses among SAM's automatic masks without looking at the truth.
+    bound for every rule that chooses among SAM's automatic masks without looking at the truth.
 
     Raises:
         S3potError: The case has no truth.

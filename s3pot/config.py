@@ -66,7 +66,7 @@ class AlignConfig:
 class ReferenceConfig:
     """Regional GAN inversion."""
 
-    noise: str = _choice("stored", "random")  # the checkpoint's; drawn anew as in the release
+    noise: str = _choice("stored", "random")  # the checkpoint's; new noise, as in the release
     seed: int = _number(0, low=0)  # of the random noise
     dtype: str = _choice("float32", "bfloat16")
 

@@ -157,8 +157,8 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     """Make visible tokens agree with their reference, and hidden ones with none of the region.
 
     The greedy matching loses a visible token if its reference token prefers one outside the region,
-        or if the reference of a hidden token takes it: both rivals are kept at a distance. Most are
-        lost next to the occluder, so tokens there count more.
+    or if the reference of a hidden token takes it: both rivals are kept at a distance. Most are
+    lost next to the occluder, so tokens there count more.
 
     Args:
         raw: (B, C, G, G).

@@ -268,7 +268,7 @@ def _sites(parent: ast.AST, statement: ast.stmt) -> Iterator[_Site]:
 
 
 def _is_axis(parent: ast.AST, name: str) -> bool:
-    """Whether a field is the number of an axis, where a change would raise an error at once."""
+    """Whether a field is an axis number or an index, where a change would fail at once."""
     if isinstance(parent, ast.keyword):
         return parent.arg in ("dim", "axis") and name == "value"
     return isinstance(parent, ast.Subscript) and name == "slice"

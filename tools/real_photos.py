@@ -49,7 +49,7 @@ TILE, SHEET_ROWS = 192, 16
 GREY, GREEN = (128, 128, 128), (40, 200, 90)
 MEASURES = {  # columns of pictures.csv
     "region_iou": "region, occluded picture against truth",
-    "region_iou_bare": "region, occluded against bare photo",
+    "region_iou_bare": "region, occluded against unoccluded photo",
     "reach": "true occlusion inside the parsed region",
     "called_occluded": "pictures called occluded",
     "found": "pictures whose occluder is found at all",
@@ -61,7 +61,7 @@ MEASURES = {  # columns of pictures.csv
     "share": "hidden share: IoU of marking all of it",
 }
 BARE_MEASURES = {  # columns of photos.csv
-    "region_iou": "region, bare photo against truth",
+    "region_iou": "region, unoccluded photo against truth",
     "called_occluded": "photos called occluded",
     "false_occlusion": "share of the region called occluded",
 }
@@ -251,7 +251,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     write_csv(args.out / "photos.csv", [entry.bare for entry in done])
     write_csv(args.out / "pictures.csv", pictures)
     write_sheets(args.out, [line for entry in done for line in entry.lines])
-    report = [f"{len(done)} bare photos, {args.look}, crop {args.crop}, {args.size} px"]
+    report = [f"{len(done)} unoccluded photos, {args.look}, crop {args.crop}, {args.size} px"]
     report += table([entry.bare for entry in done], BARE_MEASURES)
     report += ["", f"{len(pictures)} occluded pictures, seed {args.seed}"]
     report += table(pictures, MEASURES)

@@ -143,7 +143,7 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
     """Find all faces below a folder, sorted by name; linked folders are followed.
 
     An incomplete face is returned too if its map, or its image and reference, exist: the error
-        raised on reading it names what is missing.
+    raised on reading it names what is missing.
 
     Raises:
         S3potError: The folder does not exist, or holds no face.

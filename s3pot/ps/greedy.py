@@ -218,7 +218,7 @@ def _stable_pairs_of(scores: Tensor) -> tuple[Tensor, Tensor]:
 def _stable_pairs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Match all rows of an (R, C) matrix with R <= C; pairs by column.
 
-    In NumPy, whose steps on a few hundred values start faster than PyTorch's.
+    NumPy is used because its operations on a few hundred values have less overhead than PyTorch's.
     """
     count, width = scores.shape
     if not count:
@@ -228,8 +228,8 @@ def _stable_pairs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     value = scores[rows, best]
     if np.isnan(value).any():  # the maximum of a row that contains NaN is NaN
         raise ValueError(NAN_MESSAGE)
-    hold = np.full(width, _lowest(scores.dtype), scores.dtype)  # best proposal to each column, ...
-    owner = np.full(width, count)  # ... the row that made it, R if there is none
+    hold = np.full(width, _lowest(scores.dtype), scores.dtype)  # best proposal to each column
+    owner = np.full(width, count)  # row that made it; R if there is none
     cap = value.copy()  # each row's last proposal: its match is never better
     left = BUDGET * scores.size + FREE_ROUNDS * ROUND_CELLS
     while True:
@@ -254,12 +254,12 @@ def _stable_pairs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lowest(dtype: np.dtype) -> float:
-    """Give a value that no score of this type is below."""
+    """Return the lowest value of a score type."""
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
 def _rising_from_best(values: np.ndarray) -> np.ndarray:
-    """Give values in the opposite order; also defined for the least integer."""
+    """Return values that sort in the opposite order; the smallest integer is handled as well."""
     return -values if values.dtype.kind == "f" else ~values
 
 
@@ -289,7 +289,7 @@ def _scan(scores: np.ndarray, hold: np.ndarray, cap: np.ndarray) -> np.ndarray:
     """
     count, width = scores.shape
     flat = np.flatnonzero((scores >= hold) & (scores <= cap[:, None]))
-    order = _falling(torch.from_numpy(scores.ravel()[flat]))  # many: PyTorch sorts them faster
+    order = _falling(torch.from_numpy(scores.ravel()[flat]))  # PyTorch sorts faster
     falling = flat[order.numpy()]
     owner = np.full(width, count, dtype=np.int64)
     free = np.ones(count, dtype=bool)

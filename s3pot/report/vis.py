@@ -94,7 +94,7 @@ def draw_outline(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
     """Draw the rim of a mask into a picture, in place and inside the mask.
 
     It is a line of the given color with a white one inside it: at least one of the two contrasts
-        with any background.
+    with any background.
 
     Args:
         canvas: uint8 (H, W, 3).

@@ -11,7 +11,7 @@ def defer_init(package: str) -> None:
     """Let modules of a package be imported alone; ``__init__`` runs when its names are used.
 
     Nothing happens if the package is already loaded, or not installed: then the import that needs
-        it reports that.
+    it reports that.
 
     Args:
         package: The name of a top-level package.
