@@ -116,8 +116,8 @@ def _read_book(lock_file: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         book = read_json(lock_file)
-        damaged = any("sha256" not in entry for entry in book.values())
-    except (BadFile, TypeError, AttributeError):
+        damaged = not all(isinstance(entry, dict) and "sha256" in entry for entry in book.values())
+    except (BadFile, AttributeError):
         damaged = True
     if damaged:
         raise BadFile(

@@ -91,7 +91,10 @@ def test_entries_of_other_files_stay(file: Path) -> None:
     assert not list(file.parent.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]x", '{"a.pth": 3}', '{"a.pth": {}}', "[1]"])
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{", "[]x", '{"a.pth": 3}', '{"a.pth": {}}', '{"a.pth": "sha256"}', "[1]", "[" * 5000],
+)
 def test_damaged_lock_file_is_named(file: Path, damage: str) -> None:
     (file.parent / LOCK_NAME).write_text(damage, encoding="utf-8")
     with pytest.raises(S3potError, match=f"{LOCK_NAME} is damaged. Delete it"):
