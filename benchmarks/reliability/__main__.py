@@ -88,7 +88,7 @@ def workers(options: Options, report: Report) -> None:
 def torchrun(options: Options, report: Report) -> None:
     """The same with torchrun itself, for a training run and a folder command."""
     place = options.folder / "torchrun"
-    for name in ("train_general", "inference"):
+    for name in ("inference", "train_general"):
         count = 1 if options.quick else 5
         trials = two_workers.torchrun_trials(options.inputs, place, name, count, options.seed)
         report.add(f"{name}: torchrun with two workers", trials)

@@ -5,19 +5,30 @@ python -m torch.distributed.run --nproc_per_node 2 -m benchmarks.reliability.wor
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
-from benchmarks.reliability.children import Call, import_everything, run_here
+import torch
+
+from benchmarks.reliability.children import COMMANDS, Call, run_here
 from benchmarks.reliability.faults import stop_the_clock
 
 PIDS = "S3POT_TRIAL_PIDS"  # variable with the folder in which each worker records its process id
 
+# What the commands import only once they run: no moment of a trial is lost on it.
+IMPORTED = {
+    "train_general": ("s3pot.training.general", "torch._dynamo"),
+    "inference": ("s3pot.runs.inference",),
+}
+
 
 def main(command: str, arguments: list[str]) -> int:
     """Record that the work starts, in a file named after the rank, and run the command."""
-    import_everything()
+    torch.set_num_threads(1)
+    for module in (COMMANDS[command], *IMPORTED[command]):
+        importlib.import_module(module)
     stop_the_clock()
     place = Path(os.environ[PIDS]) / os.environ["RANK"]
     beginning = place.with_suffix(".tmp")
