@@ -133,7 +133,8 @@ def cast_shadow(
 
 def to_painted(light: Array) -> Array:
     """Convert amounts of light to factors for painted colors."""
-    return np.asarray(cv2.pow(np.maximum(light, 0), _GAMMA))
+    # OpenCV 4 returns a column for an array of one axis.
+    return np.asarray(cv2.pow(np.maximum(light, 0), _GAMMA)).reshape(light.shape)
 
 
 def enlarge(field: Array, frame: Frame) -> Array:

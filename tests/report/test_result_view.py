@@ -70,7 +70,7 @@ def test_figure_shows_four_pictures(view: ResultView) -> None:
     figure = result_figure(view)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["photo", "reference", "points", "occlusion"]
-    assert figure.get_suptitle() == r"<b> \$50 % occluded"
+    assert [text.get_text() for text in figure.texts] == [r"<b> \$50 % occluded"]
 
 
 def test_without_points(view: ResultView) -> None:
