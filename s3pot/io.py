@@ -244,9 +244,8 @@ def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(content) > max_bytes:
-        raise BadFile(
-            f"{path} is larger than {max_bytes >> 10:,} KiB, the limit for a file of its kind."
-        )
+        most = f"{max_bytes >> 20} MiB" if max_bytes >= 1 << 20 else f"{max_bytes >> 10} KiB"
+        raise BadFile(f"{path} is larger than {most}, the limit for a file of its kind.")
     return content
 
 
