@@ -1,4 +1,4 @@
-"""What tests of different folders build alike."""
+"""Helpers that tests in different folders share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def prompts_of(seed: int, count: int) -> Prompts:
 
 
 class MakesFolder:
-    """Makes a folder when it is unpickled the unsafe way: a harmless stand-in for hostile code."""
+    """Creates a folder when it is unpickled unsafely: a harmless stand-in for hostile code."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -39,7 +39,7 @@ class MakesFolder:
 
 
 def inference_run(datapath: Path, output_dir: Path, options: Sequence[str]) -> Callable[..., int]:
-    """Give ``inference.py`` on a folder, a function of further options to the exit code."""
+    """Return a function that runs ``inference.py`` on a folder and returns its exit code."""
 
     def run(*further: str) -> int:
         folders = ["--datapath", str(datapath), "--output_dir", str(output_dir)]

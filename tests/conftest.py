@@ -1,4 +1,4 @@
-"""What several test files share: tiny models with random weights, folders of drawn faces."""
+"""Shared fixtures: tiny models with random weights, folders of drawn faces."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from s3pot.sam.mini import build_mini_sam
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """The same sums in the same order in every run, and no fight for cores."""
+    """Compute sums in the same order in every run, and do not compete for cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """As on a machine with two cores: what is done side by side is done so."""
+    """Run as on a machine with two cores, so that parallel code runs in parallel."""
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
@@ -37,7 +37,7 @@ def tiny_sam() -> FrozenSam:
 
 @pytest.fixture(scope="session")
 def mini_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for ``model.weights_dir``: the four pieces of a mini set, tiny and random."""
+    """A folder for ``model.weights_dir`` with the four models of a mini set, tiny and random."""
     return write_tiny_set(tmp_path_factory.mktemp("tiny_weights"))
 
 
@@ -49,7 +49,7 @@ def mini_options(mini_dir: Path) -> list[str]:
 
 @pytest.fixture
 def processed_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Maker of data folders: ``processed_folder(count=5, name="data", size=64) -> Path``."""
+    """Factory of data folders: ``processed_folder(count=5, name="data", size=64) -> Path``."""
 
     def make(count: int = 5, name: str = "data", size: int = 64) -> Path:
         folder = tmp_path / name

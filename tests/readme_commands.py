@@ -1,4 +1,4 @@
-"""Commands as documents write them: found, and parsed by the script they name."""
+"""Commands in documents: they are found, and parsed by the scripts they name."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Parsed(BaseException):
-    """The script's parser accepted the arguments; nothing else of the script ran."""
+    """Raised after the script's parser accepted the arguments; nothing else of the script ran."""
 
 
 def commands(document: Path) -> list[list[str]]:
-    """Lines of a document's code blocks that start a program of ours, continued lines joined."""
+    """Find the lines of code blocks that start one of our programs, joining continued lines."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     starts = ("python ", "torchrun ", "s3pot ")
@@ -69,7 +69,7 @@ def stop_after(parse: Callable[..., object]) -> Callable[..., None]:
 
 
 def parse_command(command: list[str]) -> None:
-    """Run a program up to the point where its parser took the arguments; fail where it refuses."""
+    """Run a program until its parser has accepted the arguments; fail if it refuses them."""
     program, arguments = program_and_arguments(command)
     with pytest.MonkeyPatch.context() as patch:
         for parser_class in (argparse.ArgumentParser, CommandParser):

@@ -1,4 +1,4 @@
-"""The Python API gives what the commands give."""
+"""The Python API gives the same results as the commands."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_result_shows_itself(tmp_path, model, pixels):
     region = result.occlusion | result.face
     assert result.occluded_share == pytest.approx(result.occlusion.sum() / max(region.sum(), 1))
     assert set(result.parts) == {"skin", "eyes", "brows", "nose", "lips_and_mouth", "glasses"}
-    assert result.quality.startswith("doubtful: ")  # noise is no face
+    assert result.quality.startswith("doubtful: ")  # noise is not a face
     assert len(repr(result)) < 300 and repr(result).startswith("Segmentation(80 x 50, ")
     assert result._repr_html_().count("<img") == 4
     assert result.overlay().shape == (50, 80, 3)
@@ -152,7 +152,7 @@ def test_result_shows_itself(tmp_path, model, pixels):
 def test_masks_in_the_photo(model, pixels):
     result = model.segment(pixels)
     masks = result.in_photo()
-    np.testing.assert_array_equal(masks.occlusion, result.occlusion)  # it was taken as it is
+    np.testing.assert_array_equal(masks.occlusion, result.occlusion)  # it was used as it is
     quad = ((9.5, 4.5), (9.5, 54.5), (89.5, 54.5), (89.5, 4.5))
     placed = replace(result, alignment=Alignment(quad, (50, 80), (70, 100)))
     masks = placed.in_photo()

@@ -1,4 +1,4 @@
-"""The rules of the layout that a program can check."""
+"""The rules of the code layout that a program can check."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAYERS = (
         "version",
     ),
 )
-# Parts of one layer that do not know each other.
+# Parts of one layer that do not import each other.
 APART = ({"training", "report"}, {"build", "baselines"}, {"sam", "data", "weights"})
 CONFIG_READERS = {"commands", "runs", "training", "build", "api", "device"}
 
@@ -53,7 +53,7 @@ def part_of(path: Path) -> str:
 
 
 def runtime_imports(path: Path) -> Iterator[str]:
-    """Modules of this package that a file imports when it runs, not for annotations only."""
+    """Modules of this package that a file imports at run time, not only for annotations."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(node)

@@ -1,4 +1,4 @@
-"""Each baseline against what it says, on one face."""
+"""Each baseline against its definition, on one face."""
 
 from __future__ import annotations
 

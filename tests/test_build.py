@@ -161,7 +161,7 @@ def test_settings_follow_the_config() -> None:
 
 @pytest.mark.slow
 def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypatch) -> None:
-    """The official branches, on random weights of the official sizes; hashes are not theirs."""
+    """The official branches, with random weights of the official sizes and other hashes."""
     from s3pot.rg.nets.bisenet import BiSeNet
     from s3pot.rg.nets.segnext import SegNeXt
 
@@ -177,7 +177,7 @@ def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypa
 
 
 def small_official_sam() -> Sam:
-    """A SAM of the official parts at a tenth of their size."""
+    """A SAM with the official components at a tenth of their size."""
     encoder = ImageEncoderViT(
         img_size=128,
         embed_dim=32,

@@ -1,4 +1,4 @@
-"""Typing, merging and checking of configurations."""
+"""Types, merging and checks of configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every file in configs/ loads, and says what it claims to."""
+"""Every file in configs/ loads and has the documented content."""
 
 from __future__ import annotations
 

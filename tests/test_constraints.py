@@ -1,4 +1,4 @@
-"""The tested sets of versions name every requirement, and the oldest one is what we promise."""
+"""The tested sets of versions name every requirement, and the oldest set is as promised."""
 
 from __future__ import annotations
 

@@ -52,9 +52,8 @@ def test_two_processes_equal_one(
     weights = [torch.load(f / "last.pth", weights_only=True)["adapter"] for f in (one, two)]
     for key, value in weights[0].items():
         got, want = weights[1][key], value
-        if (
-            key == "self_attn.in_proj_bias"
-        ):  # softmax is blind to the key's: AdamW enlarges rounding
+        if key == "self_attn.in_proj_bias":
+            # Softmax does not depend on the key's bias, where AdamW only amplifies rounding.
             got, want = (torch.cat((b[:32], b[64:])) for b in (got, want))
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
     assert sorted(path.name for path in one.iterdir()) == sorted(

@@ -81,7 +81,7 @@ def vit(width: int = 160, heads: int = 2, side: int = 32, window: int = 14) -> I
 
 
 class PlainSam(nn.Module):
-    """As much of a ``Sam`` as encoding needs."""
+    """The parts of a ``Sam`` that encoding needs."""
 
     def __init__(self, encoder: ImageEncoderViT) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def test_exact_encoder(images: Tensor, want_tokens: Tensor, way: str) -> None:
 
 
 def cosine_with(want_tokens: Tensor, images: Tensor, speed: str, way: str) -> float:
-    """How alike the tokens of an encoder are to those of the CPU's in float32."""
+    """Similarity of an encoder's tokens to those of the CPU in float32."""
     encoder = vit()
     sam = FrozenSam(PlainSam(encoder), speed=speed).to(GPU)
     fuse_image_encoder(encoder, way, way)
@@ -179,7 +179,7 @@ def test_parser_and_generator(faces: list[FaceSample]) -> None:
 
 
 def visible_faces(device: torch.device, speed: str, faces: list[FaceSample]) -> list[Tensor]:
-    """From pictures to masks with the bundled models, bool (S, S) each."""
+    """Segment images with the bundled models; masks are bool (S, S)."""
     config = load_config(overrides=[*MINI, f"run.speed={speed}"])
     segmenter = build_segmenter(config, device)
     adapter = new_adapter(config, segmenter.sam, weights_path(config, "adapter")).eval()

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and what a killed process left behind goes."""
+"""Files are whole or absent, and remains of a killed process are removed."""
 
 from __future__ import annotations
 

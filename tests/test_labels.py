@@ -21,7 +21,7 @@ from s3pot.labels import (
     resize_labels,
 )
 
-# The classes of the two parsers in their own order, under the names of this project.
+# The classes of the two parsers in their own order, with the names of this project.
 BISENET = (
     "background skin eyebrows eyebrows eyes eyes eye_glass ears ears ear_rings nose mouth lip lip "
     "belowface background background hair background"

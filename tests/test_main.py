@@ -16,7 +16,7 @@ from s3pot.commands.dispatch import Command, dispatch
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "torchvision", "segment_anything", "matplotlib", "cv2")
 
-# Runs a command that ends with its help or a refusal, then prints the heavy modules it imported.
+# Runs a command that ends with its help or an error, then prints the heavy modules it imported.
 REPORT = f"""
 import sys
 from s3pot.__main__ import main

@@ -20,7 +20,7 @@ def read_notebook() -> Any:
 
 
 def outputs_of(notebook: Any, mime: str) -> int:
-    """How many outputs of a kind a notebook has."""
+    """Count the outputs of a kind in a notebook."""
     return sum(
         mime in output.get("data", {})
         for cell in notebook.cells

@@ -1,4 +1,4 @@
-"""What of a raw mask counts as an occlusion."""
+"""Which parts of a raw mask count as an occlusion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARES = st.floats(0, 0.2)
 
 
 def oval(shrink: int = 0) -> np.ndarray:
-    """A face region of about 7,500 pixels; its rim lies ``shrink`` pixels further in."""
+    """A face region of about 7,500 pixels whose border is ``shrink`` pixels further inside."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
     cv2.ellipse(mask, CENTER, (42 - shrink, 57 - shrink), 0, 0, 360, 1, -1)
     return mask > 0

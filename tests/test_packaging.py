@@ -1,4 +1,4 @@
-"""The set-up scripts and the project's metadata fit together."""
+"""The setup scripts and the project's metadata agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("demo.sh", "test.sh", "tools/environment.sh", ".ci/run")
-MODULES = {  # requirement → module it brings
+MODULES = {  # requirement → module it provides
     "torch": "torch",
     "torchvision": "torchvision",
     "segment-anything": "segment_anything",
@@ -36,7 +36,7 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on
 
 
 def prepare(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the environment set-up in a copy of its surroundings, with no environment active."""
+    """Run the environment setup in a copy of its folder, without an active environment."""
     (folder / "tools").mkdir(exist_ok=True)
     shutil.copy(ROOT / "tools" / "environment.sh", folder / "tools")
     (folder / "requirements.txt").write_text("", encoding="utf-8")
@@ -152,7 +152,7 @@ def test_the_demo_stays_in_its_own_folder(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The built wheel; nothing is fetched for it."""
+    """The built wheel; nothing is downloaded for it."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]

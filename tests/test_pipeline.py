@@ -1,4 +1,4 @@
-"""The stages of the method against what they should give, and batches against one by one."""
+"""The stages of the method against their expected results, and batches against single faces."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class HalfParser(nn.Module):
 
 
 class GreyInverter:
-    """The mean color of the image, at a size of its own."""
+    """The mean color of the image, at another size."""
 
     def invert(self, image: Tensor, labels: Tensor) -> Tensor:
         assert labels.shape == (1, 4, 6)

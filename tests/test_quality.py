@@ -1,4 +1,4 @@
-"""What is called doubtful, and what is not."""
+"""Which results are doubtful and which are not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def oval(center: tuple[int, int] = (50, 55), axes: tuple[int, int] = (25, 33)) -
 
 
 def evidence(region: np.ndarray, similarity: float = 0.9) -> Evidence:
-    """A face with eyes and a nose in this region; image and reference agree this much."""
+    """A face with eyes and a nose in ``region``, and the given agreement of image and reference."""
     parsing = np.where(region, CLASSES.index("skin"), 0).astype(np.uint8)
     rows, columns = np.nonzero(region)
     if len(rows):

@@ -1,4 +1,4 @@
-"""README.md and the documents say nothing that is not so."""
+"""The statements of README.md and the documents are true."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_python_example_uses_what_the_package_exports() -> None:
 
 
 def draw_faces(folder: Path) -> None:
-    """Draw the demo's folder, small: two faces to train on, one held out, also as test_01."""
+    """Draw a small demo folder: two training faces and one held out, also as test_01."""
     draw = program_and_arguments(["python", "-m", "s3pot_synthetic"])[0].main
     for name, count, split in (("train", 2, "train"), ("val", 1, "bench")):
         options = ["--subdir", name, "--count", str(count), "--seed", "5", "--split", split]
@@ -105,7 +105,7 @@ def draw_faces(folder: Path) -> None:
 
 
 def with_few_epochs(text: str) -> str:
-    """The commands with 2 epochs instead of 50 or 100: the same work, less of it."""
+    """The commands with 2 epochs instead of 50 or 100, for the same but less work."""
     changes = {"--epochs 50": "--epochs 2", "--epochs 100": "--epochs 2"}
     changes["model_epoch_50.pth"] = "model_epoch_2.pth"
     for old, new in changes.items():

@@ -1,4 +1,4 @@
-"""What torch and NumPy write is read as zipfile reads it; anything ambiguous is refused."""
+"""Archives of torch and NumPy are read as zipfile reads them; anything ambiguous is refused."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_two_ends_that_disagree_are_refused() -> None:
 
 
 def test_damage_is_refused_or_does_not_matter() -> None:
-    """Any flipped bit and any cut gives a refusal or members inside the file, never an error."""
+    """After any bit flip or truncation: refused, or all members lie inside the file; no error."""
     random = np.random.default_rng(0)
     for whole in (saved_by_torch(), saved_by_numpy(), zipped(["a/x", "a/y"])):
         for _ in range(400):

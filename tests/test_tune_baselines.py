@@ -44,7 +44,7 @@ def test_prints_one_line_per_contrast_and_reference(tool, processed_folder, mini
     lines = capsys.readouterr().out.splitlines()
     kinds = [line.split()[:2] for line in lines]
     assert kinds == [[a, b] for b in ("generated", "oracle") for a in ("pixel", "token")]
-    # The reference is the clean face: the pixel difference tells everything.
+    # The reference is the clean face, so the pixel difference is sufficient.
     assert lines[0].endswith("mean IoU 1.0000")
     for path in data.glob("*_occlusion.png"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""The plain loops give what the package gives, and the table comes out."""
+"""The plain loops give the same results as the package, and the table is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few of the trials of ``python -m benchmarks.reliability``, which runs thousands."""
+"""A few of the thousands of trials of ``python -m benchmarks.reliability``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``s3pot data``: every format is read as it is, written, read again, and its errors are named."""
+"""``s3pot data``: every format is read, written and read again, and its errors are reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def convert(layout: Layout, output_dir: Path, *options: str) -> int:
 
 
 def check(folder: Path, layout: Layout, kinds: tuple[str, ...] = (*KINDS, "true_parsing")) -> None:
-    """A folder of raw_images and truth holds exactly what a data set says."""
+    """Check that a folder of raw_images and truth matches a data set exactly."""
     images = {
         path.relative_to(folder / "raw_images").with_suffix("").as_posix(): path
         for path in (folder / "raw_images").rglob("*.*")
@@ -88,13 +88,13 @@ def test_every_format_goes_through_every_other(layout: Layout, target: str, tmp_
         for image, labels in layout.truth.items()
     }
     for labels in truth.values():
-        if "visible_face" not in labels:  # then an image without any instance is a bare face
+        if "visible_face" not in labels:  # then an image without any instance is an unoccluded face
             labels.setdefault("occlusion", np.zeros((32, 32), bool))
     check(tmp_path / "back", Layout(back.root, truth, []))
 
 
 def says(mask: np.ndarray) -> bool:
-    """Whether a mask leaves a trace in a format that lists what there is."""
+    """Whether a mask can be represented in a format that lists only existing objects."""
     return bool(mask.any())
 
 
@@ -170,7 +170,7 @@ def break_own(root: Path) -> None:
     save(root / "truth" / "sub" / "b_ignore.png", np.zeros((5, 5), np.uint8))
 
 
-# What breaks one image of a format, and what is said of it: the file, and the key in it.
+# How one image of a format is damaged, and what the message names: the file, and the key in it.
 ERRORS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "realocc": (break_realocc, "mask/b.png", "3 values"),
     "cofw": (break_cofw, "mask/2.png", "has no mask"),

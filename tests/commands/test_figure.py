@@ -1,4 +1,4 @@
-"""Figures through their command, from what inference wrote."""
+"""The figure command on results of inference."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
     before = stamps(out)
     assert run() == 0
     assert stamps(out) == before
-    (out / "a_ref.png").write_bytes((out / "a_ref.png").read_bytes()[:50])  # cut off
+    (out / "a_ref.png").write_bytes((out / "a_ref.png").read_bytes()[:50])  # truncated
     assert run() == 0
     changed = {name for name, stamp in stamps(out).items() if stamp != before[name]}
     assert changed == {f"a{end}" for end in SUFFIXES}
@@ -235,7 +235,7 @@ def test_truth_is_carried_along(tmp_path, run, caplog):
 
 
 class TwoFaces:
-    """A detector of two small faces, where its model would find none."""
+    """A detector that reports two small faces, where the real model would find none."""
 
     sure_score = 0.0
     likely_score = 1.0

@@ -1,4 +1,4 @@
-"""Files from strangers, wherever a command reads them: refused, and no code runs."""
+"""Untrusted files, wherever a command reads them, are refused, and no code runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fit(tmp_path: Path, data: Path, mini_options: list[str]) -> Run:
 
 
 def two_directories(content: Any) -> bytes:
-    """A harmless archive with a hostile one behind it."""
+    """A harmless archive followed by a hostile one."""
     parts = []
     for value in ({"a": torch.ones(1)}, content):
         stream = io.BytesIO()
@@ -232,7 +232,7 @@ def masks_of(folder: Path) -> dict[str, bytes]:
 def test_cache_entries_that_carry_the_right_digest(
     tmp_path: Path, data: Path, segment: Run, trap: MakesFolder, kind: str
 ) -> None:
-    """A stranger's data folder may bring a cache; it is computed again."""
+    """A data folder from a stranger may contain a cache; its entries are computed again."""
     assert segment() == 0
     masks = masks_of(tmp_path / "out")
     entry = sorted((data / CACHE).glob("*.feat"))[0]

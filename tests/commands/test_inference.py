@@ -201,7 +201,7 @@ def test_a_summary_covers_the_faces_of_other_runs(tmp_path, data, run, processed
 def test_faces_without_region_or_points(tmp_path, data, run, caplog):
     write_npy(data / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
     speck = np.zeros((64, 64), np.uint8)
-    speck[0, 0] = 6  # inside the region, but at no token's centre
+    speck[0, 0] = 6  # inside the region, but not at a token's center
     write_npy(data / "face_01_parsing_mask.npy", speck)
     assert run("--save_vis") == 0
     rows = rows_of(tmp_path / "out")
@@ -231,7 +231,7 @@ def test_only_negative_points_are_no_crash(tmp_path, data, run, monkeypatch):
 def test_what_stops_everything_is_one_line(tmp_path, run, caplog):
     assert run("--datapath", str(tmp_path / "none")) == 2
     assert run("--checkpoint", str(tmp_path / "none.pth")) == 2
-    assert run("--to_photo") == 2  # every face lacks its way back
+    assert run("--to_photo") == 2  # every face lacks its alignment
     errors = [m for m in caplog.messages if m.startswith("error: ")]
     assert len(errors) == 3
 
@@ -269,7 +269,7 @@ def test_a_doubtful_face_is_marked_and_with_strict_it_fails(tmp_path, data, run,
     assert "nothing to be seen in the face region" in qualities[1]
     assert all("nothing to be seen" not in quality for quality in (qualities[0], qualities[2]))
     assert "face_01: the result is doubtful: " in caplog.text
-    # The faces of the tests are plain ovals of skin without eyes: none passes.
+    # The test faces are plain ovals of skin without eyes, so none of them passes.
     assert run("--strict", "--overwrite") == 2
     assert "--strict" in caplog.text
 

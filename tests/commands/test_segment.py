@@ -1,4 +1,4 @@
-"""From photos to masks in one command, on tiny models."""
+"""Photos to masks in one command, with tiny models."""
 
 from __future__ import annotations
 

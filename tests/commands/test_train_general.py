@@ -26,7 +26,7 @@ from s3pot.types import Prompts
 Make = Callable[..., Path]
 ROOT = Path(train_general.__file__).parent
 
-# Runs the script and kills itself, as `kill -9` would, at the N-th call of a function.
+# Runs the script and kills itself, like `kill -9`, at the N-th call of a function.
 SUICIDE = """
 import os, signal, sys
 import torch
@@ -345,7 +345,7 @@ def test_tensorboard_gets_the_columns_of_the_history(
     for column in set(rows[0]) - {"epoch"}:
         points = [(event.step, event.value) for event in board.Scalars(column)]
         assert points == [(n, pytest.approx(float(row[column]))) for n, row in enumerate(rows, 1)]
-    (shown,) = board.Tags()["images"]  # of three faces one is held out
+    (shown,) = board.Tags()["images"]  # one of three faces is held out
     assert shown.startswith("face_0")
     images = board.Images(shown)
     assert [(image.step, image.width, image.height) for image in images] == [

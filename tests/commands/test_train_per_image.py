@@ -106,7 +106,7 @@ def test_resume_keeps_what_is_finished(
     assert len(json.loads((output / "summary.json").read_text())) == 3
     fitted.clear()
     assert run(folder, output, [*mini_options, "train.lr=1e-2"], "--resume") == 130
-    assert fitted == ["face_00", "face_01"]  # other settings: all are done again
+    assert fitted == ["face_00", "face_01"]  # other settings: all are computed again
 
 
 @pytest.mark.slow
@@ -175,12 +175,12 @@ def test_before_and_after_beside_each_other(
     record = json.loads((output / "face_00_result.json").read_text())
     assert {"face_00_before.png", "face_00_adapter.pth"} <= set(record["files"])
     assert [entry["adapter"] for entry in record["adapters"]] == ["fresh", "general", "fitted"]
-    # From the general adapter on: the same three, and "before" is the general one.
+    # Starting from the general adapter: the same three, and "before" is the general one.
     start = ["--init_checkpoint", str(mini_dir / "adapter.safetensors"), "--lr", "0"]
     assert run(folder, tmp_path / "general", mini_options, *start) == 0
     with (tmp_path / "general" / "adapters.csv").open() as file:
         again = list(csv.DictReader(file))
-    for column in ("loss", "occluded_share", "occlusion_iou"):  # nothing was learnt
+    for column in ("loss", "occluded_share", "occlusion_iou"):  # nothing was learned
         assert float(again[1][column]) == pytest.approx(float(again[2][column]), abs=1e-6)
 
 
@@ -191,7 +191,7 @@ def test_the_table_is_complete_after_a_resume(
     folder, output = processed_folder(2), tmp_path / "out"
     assert run(folder, output, mini_options) == 0
     before = (output / "adapters.csv").read_bytes()
-    (output / "face_01_before.png").unlink()  # so it is done again; the other one is kept
+    (output / "face_01_before.png").unlink()  # so it is computed again; the other one is kept
     assert run(folder, output, mini_options, "--resume") == 0
     assert (output / "adapters.csv").read_bytes() == before
     assert (output / "face_01_before.png").is_file()
@@ -232,7 +232,7 @@ def test_start_from_a_general_adapter(
 
 @pytest.fixture
 def fit(processed_folder: Make, mini_options: list[str]) -> Callable[..., Any]:
-    """Fit one face; gives history, adapter, prompts and SAM."""
+    """Fit one face; returns history, adapter, prompts and SAM."""
     folder = processed_folder(1)
 
     def call(*more: str) -> Any:
@@ -277,7 +277,7 @@ def test_early_stop(
     monkeypatch.setattr(AdapterTrainer, "train_epoch", planned)
     count = len(losses)
     history = fit(f"per_image.patience={patience}", f"per_image.epochs={count}")[0]
-    # Slow but steady gains below min_delta add up: measured from the last mark, not the last step.
+    # Small steady gains below min_delta add up: they count from the last mark, not the last step.
     assert len(history) == (count if epochs is None else epochs)
 
 

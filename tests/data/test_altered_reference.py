@@ -1,4 +1,4 @@
-"""References made worse: only the reference changes, and as it is said."""
+"""Degraded references: only the reference changes, and in the documented way."""
 
 from __future__ import annotations
 

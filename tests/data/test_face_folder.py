@@ -108,7 +108,7 @@ def test_the_authors_layout(tmp_path: Path, suffix: str) -> None:
     truth = load_truth(face)
     assert truth is not None
     assert truth.shape == (40, 60)
-    assert truth[:20, :30].all()  # polygons are in the annotated picture's pixels, twice as many
+    assert truth[:20, :30].all()  # annotated at twice the size
     assert not truth[22:].any()
 
 

@@ -1,4 +1,4 @@
-"""Entries of the cache that carry the right digest and are no prompts."""
+"""Cache entries that have the right digest but are not prompts."""
 
 from __future__ import annotations
 

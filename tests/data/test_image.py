@@ -1,4 +1,4 @@
-"""Pictures of every kind in, whole files out."""
+"""Images of all kinds are read, and files are written completely."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def smooth(height: int = 64, width: int = 48) -> np.ndarray:
     return np.stack([3 * y, 4 * x, 60 + x + y], axis=2).astype(np.uint8)
 
 
-# Orientation -> the stored pixels of a picture that is to appear as `upright`.
+# Orientation -> the stored pixels of an image that is displayed as `upright`.
 STORED = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],

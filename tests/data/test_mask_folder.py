@@ -1,4 +1,4 @@
-"""Masks of another program: names, sizes, errors."""
+"""Masks from another program: names, sizes, errors."""
 
 from __future__ import annotations
 

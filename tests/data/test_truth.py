@@ -1,4 +1,4 @@
-"""What a face is scored against: the visible face, ignored pixels, glasses."""
+"""The ground truth of a face: the visible face, ignored pixels, glasses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SIZE = (20, 20)
 
 @pytest.fixture
 def face(tmp_path: Path) -> FaceFiles:
-    """A face of 12 x 12 skin with 2 x 12 of glasses on it, without any truth."""
+    """A face of 12 x 12 pixels of skin with 2 x 12 of glasses on it, without a ground truth."""
     files = output_files(tmp_path, "face")
     write_png(files.raw, np.zeros((*SIZE, 3), np.uint8))
     write_png(files.reference, np.zeros((*SIZE, 3), np.uint8))
@@ -215,7 +215,7 @@ def test_ignored_pixels_count_nowhere(seed: int) -> None:
     counts = (scores.true_positive, scores.false_positive, scores.false_negative)
     assert counts == slow_counts(prediction, truth, ignored)
     assert scores.region_pixels == (region & ~ignored).sum()
-    # Whatever a method says of ignored pixels that touch no outline, nothing changes.
+    # A prediction at ignored pixels that do not touch an outline changes nothing.
     assert mask_scores(prediction ^ ignored, truth ^ ignored, region, ignored).iou == scores.iou
     nothing = mask_scores(prediction, truth, region, np.zeros_like(truth))
     assert nothing == mask_scores(prediction, truth, region)
@@ -225,7 +225,7 @@ def test_outlines_are_not_cut_at_ignored_pixels() -> None:
     truth = np.zeros((60, 60), bool)
     truth[10:40, 10:40] = True
     prediction = truth.copy()
-    prediction[10:40, 40:50] = True  # wrong, but where nothing counts
+    prediction[10:40, 40:50] = True  # wrong, but at ignored pixels
     ignored = np.zeros_like(truth)
     ignored[:, 38:] = True
     scores = mask_scores(prediction, truth, ignored=ignored)

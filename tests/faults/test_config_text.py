@@ -1,4 +1,4 @@
-"""Text values of the config are the text that was typed, on the command line and in files.
+"""Text values of the config are exactly what was typed, on the command line and in files.
 
 Reported at hydra #1163, #2705.
 """

@@ -1,4 +1,4 @@
-"""Further faces of a photo are named after it, and never over the faces of another photo.
+"""Additional faces of a photo are named after it and never overwrite faces of another photo.
 
 Reported at inselect #155, yolov5 #5248.
 """
@@ -20,7 +20,7 @@ from s3pot.rg.detect import Face
 
 
 class TwoFaces:
-    """A detector of two small faces."""
+    """A detector that reports two small faces."""
 
     sure_score = 0.0
     likely_score = 1.0

@@ -1,4 +1,4 @@
-"""Files that are made to stop a command, to lead it elsewhere, or to speak to the terminal."""
+"""Files crafted to hang a command, to lead it out of its folder, or to control the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DEEP = "[" * 100_000
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that says how large it is, and holds nothing."""
+    """A PNG that declares its size and contains nothing else."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -55,7 +55,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def npy_header(text: str) -> bytes:
-    """A ``.npy`` file of a header alone."""
+    """A ``.npy`` file that consists of a header only."""
     head = text.encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head
 
@@ -65,7 +65,7 @@ def npy_header(text: str) -> bytes:
     [read_bytes, read_json, read_yaml, read_npy, file_sha256, read_rgb, image_size, read_mask],
 )
 def test_a_pipe_is_not_waited_for(tmp_path: Path, read: Callable[[Path], Any]) -> None:
-    """Opening one would wait until somebody writes into it."""
+    """Opening a pipe would wait until something is written to it."""
     for suffix in (".npy", ".png"):
         path = tmp_path / f"pipe{suffix}"
         os.mkfifo(path)
@@ -171,7 +171,7 @@ def test_a_dry_run_names_broken_faces(
 def test_a_summary_leads_nowhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Its names are those of files that are read and linked to."""
+    """The names in a summary are those of files that are read and linked to."""
     results = tmp_path / "results"
     results.mkdir()
     row = {"name": name, "occluded_share": 0.5, "is_occluded": True}
@@ -245,7 +245,7 @@ def test_instances_that_would_be_drawn_for_hours_are_refused(
 def test_a_data_set_names_files_that_cannot_be(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
 ) -> None:
-    """The report is printed, and text in it says nothing to the terminal."""
+    """The report is printed without control sequences for the terminal."""
     data = _coco(tmp_path / "data", name, [])
     out = tmp_path / "out"
     assert data_validate.main([str(data), "--from", "coco", "--output_dir", str(out)]) == 1
@@ -274,7 +274,7 @@ def test_messages_keep_their_lines_and_letters() -> None:
 
 @pytest.mark.parametrize("descr", ["'|V0'", "'<U0'", "'|S0'", "[('a', '|u1', (0,))]"])
 def test_arrays_of_nothing_that_claim_to_be_vast(tmp_path: Path, descr: str) -> None:
-    """Such a header asks for no byte at all, but for ten thousand million elements."""
+    """Such a header declares ten billion elements of zero bytes each."""
     path = tmp_path / "a.npy"
     shape = "(100000, 100000)"
     path.write_bytes(npy_header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"))

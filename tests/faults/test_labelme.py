@@ -1,4 +1,4 @@
-"""LabelMe files as their users have them: every shape, holes, labels of the face, sizes, encodings.
+"""LabelMe files as they occur in practice: all shapes, holes, face labels, sizes, encodings.
 
 Reported at labelme #244, #537, #654, #1560 (shapes) and #813, #1023, #245, #299, #683 (labels,
 holes, sizes, encodings).
@@ -345,7 +345,7 @@ def test_the_size_of_an_embedded_photo_is_that_when_it_stands_upright(tmp_path: 
     exif = Image.Exif()
     exif[0x0112] = 6
     stream = io.BytesIO()
-    Image.new("RGB", SIZE).save(stream, "JPEG", exif=exif)  # stored on its side
+    Image.new("RGB", SIZE).save(stream, "JPEG", exif=exif)  # stored sideways
     data = base64.b64encode(stream.getvalue()).decode()
     mask = drawn(tmp_path, content(shape(), width=None, height=None, imageData=data))
     assert int(mask.sum()) == AREA

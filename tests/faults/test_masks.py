@@ -1,4 +1,4 @@
-"""One mask saved in every way that people save masks is read as one mask, or refused by its values.
+"""A mask saved in any common way is read as the same mask, or is refused because of its values.
 
 Reported at sam-hq #42, boundary-iou-api #9, sd-webui-controlnet #3079, imgaug #202,
 image-segmentation-keras #117, segmentation_models #68.
@@ -63,7 +63,7 @@ def deep_gray(high: int, opacity: int | None = None) -> np.ndarray:
 
 
 def with_clear_rim(image: Image.Image) -> Image.Image:
-    """A black and white mask as it is after a turn: clear where nothing was."""
+    """A black and white mask after a rotation: transparent where there was nothing."""
     alpha = np.full(HOLE.shape, 255, np.uint8)
     alpha[:10] = 0
     alpha[:, -5:] = 0
@@ -328,7 +328,7 @@ def test_a_patch_of_another_value_is_noise_if_it_is_near_enough_and_values_are_m
 
 @pytest.mark.parametrize(("every", "is_mask"), [(30, True), (14, False)])
 def test_pixels_in_between_are_lines_and_few(every: int, is_mask: bool) -> None:
-    """As soft edges leave them; lines of them all over the image are something else."""
+    """As soft edges leave them; if they form lines across the image, they are something else."""
     half = np.arange(128) >= 64
     pixels = np.where(half, 255, 0).astype(np.uint8) * np.ones((96, 1), np.uint8)
     lines = pixels[:, ::every]
@@ -343,7 +343,7 @@ def test_pixels_in_between_are_lines_and_few(every: int, is_mask: bool) -> None:
 
 
 def on_clear(colors: np.ndarray) -> tuple[Image.Image, np.ndarray]:
-    """An image in color whose rim is clear, and where it is not, bool (H, W)."""
+    """A color image with a transparent margin, and where it is opaque, bool (H, W)."""
     opaque = np.zeros(HOLE.shape, dtype=bool)
     opaque[10:-10, 10:-10] = True
     alpha = opaque.astype(np.uint8) * np.uint8(255)
@@ -391,9 +391,9 @@ def test_grays_with_a_few_colored_pixels_are_told_apart_by_their_brightness() ->
 
 
 def test_a_color_that_is_darker_than_the_black_around_it() -> None:
-    """A pure blue of 45 is darker to the eye than a gray of 31, which counts as black."""
+    """A pure blue of 45 looks darker than a gray of 31, which counts as black."""
     pixels = np.where(HOLE[..., None], (0, 0, 45), (31, 31, 31)).astype(np.uint8)
-    pixels[2, 2] = (31, 31, 30)  # so that there are more values than two
+    pixels[2, 2] = (31, 31, 30)  # so that there are more than two values
     assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), HOLE)
 
 
@@ -404,7 +404,7 @@ def test_of_three_values_a_black_patch_is_a_class() -> None:
 
 
 def test_a_mask_without_any_even_patch_has_no_third_class() -> None:
-    """Stripes of two pixels, with noise: nowhere are 3 x 3 pixels alike."""
+    """Stripes of two pixels with noise, so that no 3 x 3 pixels are equal."""
     stripes = np.arange(1, 41)[:, None] % 4 < 2  # a single one at either edge
     pixels = np.where(stripes, 255, 0) * np.ones((1, 60), int)
     pixels[::3, ::7] = np.where(pixels[::3, ::7] > 0, 250, 5)

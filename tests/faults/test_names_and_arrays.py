@@ -1,4 +1,4 @@
-"""Names of any bytes and any length, and arrays that are not what their name says.
+"""File names with any bytes and of any length, and arrays that are not what their names say.
 
 Reported at internetarchive #284, ownphotos #112 (bytes), stable-diffusion #2, crushee #81 (length),
 ProtoMotions #11, Pytorch-UNet #364 (arrays).
@@ -97,7 +97,7 @@ def test_odd_names_are_done_and_too_long_ones_are_named(
     except (OSError, UnicodeError):
         pytest.skip("this disk takes names in UTF-8 only")
     folders = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]
-    # What is said of such a name cannot be sent from a worker of pytest-xdist to its master.
+    # Messages with such a name cannot be sent from a pytest-xdist worker to its controller.
     monkeypatch.setattr(logging.getLogger("s3pot"), "propagate", False)
     assert generate_reference.main([*folders, *mini_options]) == 1
     done = {path.name[: -len("_align.json")] for path in (tmp_path / "out").glob("*_align.json")}

@@ -1,4 +1,4 @@
-"""Numbers at the edge: regions of no, one and every token, equal pictures, huge weights."""
+"""Extreme inputs: regions of zero, one and all tokens, equal images, huge weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def result(tmp_path: Path, name: str) -> dict[str, Any]:
 
 
 def parsing_of(cells: int) -> np.ndarray:
-    """Skin over the first so many tokens, row by row."""
+    """Skin that covers the first ``count`` tokens, row by row."""
     tokens = np.zeros((SIDE // CELL) ** 2, dtype=np.uint8)
     tokens[:cells] = CLASSES.index("skin")
     return np.kron(tokens.reshape(SIDE // CELL, -1), np.ones((CELL, CELL), np.uint8))
@@ -59,7 +59,7 @@ def test_regions_of_any_number_of_tokens(
 
 
 def test_a_reference_that_equals_the_image(tmp_path: Path, data: Path, segment: Run) -> None:
-    """Every token is its own like, so no occlusion point is left."""
+    """Every token matches itself, so no occlusion point is left."""
     shutil.copy(data / "face_00.png", data / f"face_00{REFERENCE}")
     assert segment() == 0
     assert (tmp_path / "out" / "face_00_result.json").is_file()

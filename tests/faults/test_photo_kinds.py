@@ -1,4 +1,4 @@
-"""Photos as cameras, phones and scanners make them: on their side, too large, of foreign formats.
+"""Photos from cameras, phones and scanners: sideways, too large, or in unusual formats.
 
 Reported at deepface #837, FaceRecognitionDotNet #176, opencv_zoo #206 (turned photos, pixel limit)
 and gradio #2637 (what an image may be given as).
@@ -32,7 +32,7 @@ from s3pot.rg.align import find_alignments, identity
 from s3pot.rg.detect import Face
 from s3pot.rg.warp import crop, to_photo
 
-# Where FFHQ has the five points on average, as shares of the side.
+# Mean positions of the five landmarks in FFHQ, as shares of the side.
 FFHQ = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])
 
 
@@ -89,7 +89,7 @@ def test_the_limit_on_pixels_is_named_and_can_be_set(tmp_path: Path) -> None:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that says how large it is and holds almost nothing."""
+    """A PNG that declares its size and contains almost nothing else."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = zlib.crc32(kind + content)
@@ -125,7 +125,7 @@ def test_a_bomb_is_refused_by_its_header_and_pillows_limit_stays(
     for side, said in ((100_000, "10000 million"), (13_500, "182 million")):
         with pytest.raises(BadImage, match=said):
             read_rgb(io.BytesIO(png_header(side, side)))
-    with pytest.raises(BadImage, match="not a readable image"):  # within the limit, but cut off
+    with pytest.raises(BadImage, match="not a readable image"):  # within the limit, but truncated
         read_rgb(io.BytesIO(png_header(11_000, 11_000)))
     assert Image.MAX_IMAGE_PIXELS == before
     assert not any(issubclass(w.category, Image.DecompressionBombWarning) for w in recwarn)
@@ -234,7 +234,7 @@ def test_damaged_exif_is_a_warning(
 def test_a_good_orientation_beside_broken_tags_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    exif[0x9286] = b"\xff\xfe\xff"  # a comment of no encoding
+    exif[0x9286] = b"\xff\xfe\xff"  # a comment without a valid encoding
     exif[0x8769] = {0x9000: b"????", 0xA002: 2**31}
     stream = with_exif(exif.tobytes())
     monkeypatch.setattr(Image.Exif, "tobytes", lambda self, offset=8: 1 / 0)
@@ -277,7 +277,7 @@ def test_what_else_is_given_is_named(source: Any, said: str) -> None:
 
 
 class TurnedDetector:
-    """Sees a marked face whatever way it lies, but is sure only of an upright one.
+    """Detects a marked face in any orientation, but with a high score only if it is upright.
 
     The face is a red spot at its chin and a green one at its forehead; like a real detector it
     takes a face that lies on its side as upright.
@@ -332,12 +332,12 @@ def test_a_turned_photo_is_righted_and_the_turn_is_kept(turn: int, tmp_path: Pat
 
 
 class AnyWayDetector(TurnedDetector):
-    """Finds the same face with its true landmarks whichever way it lies."""
+    """Detects the same face with its true landmarks in any orientation."""
 
     sure_score = 0.0
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Turn the image until the face stands upright, and the landmarks back."""
+        """Rotate the image until the face is upright, and rotate the landmarks back."""
         self.looks += 1
         for turn in TURNS:
             pixels = np.ascontiguousarray(np.rot90(image, turn // 90))

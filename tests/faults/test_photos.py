@@ -1,4 +1,4 @@
-"""What a folder of photos holds besides photos, and which names its faces take.
+"""Other files in a folder of photos, and the names of the faces.
 
 Reported at sortphotos #100, photoprism #3083, aves #1045 (sidecars), at Hierarchical-Localization
 #283, fastai #2270, datumaro #1255 (links) and at inselect #155, yolov5 #5248 (further faces).
@@ -105,7 +105,7 @@ def test_a_damaged_image_claims_no_name(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert [entry.path.name for entry in found.photos] == ["a.jpg", "a.png", "b.png"]
     assert "a.jpg is not a readable image" in problems(found)["a.jpg"]
-    assert names(found) == ["a", "b"]  # what is alone is read when its turn comes
+    assert names(found) == ["a", "b"]  # a single file is read when it is processed
 
 
 def test_two_images_of_one_name_stay_an_error(tmp_path: Path) -> None:
@@ -288,6 +288,6 @@ def test_whether_a_disk_ignores_case(tmp_path: Path) -> None:
     folder.mkdir()
     is_one = (tmp_path / "rESULTS").exists()
     assert ignores_case(folder / "new" / "deeper") == is_one
-    if not is_one:  # the same question to a disk that does
+    if not is_one:  # the same on a file system that does
         (tmp_path / "rESULTS").symlink_to(folder)
         assert ignores_case(folder)

@@ -1,4 +1,4 @@
-"""Truth as people have it for photos: beside them, under the photo's own name, as LabelMe files.
+"""Ground truth as it occurs for photos: beside them, with the photo's name, as LabelMe files.
 
 Reported by users of LabelMe.
 """

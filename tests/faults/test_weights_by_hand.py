@@ -1,4 +1,4 @@
-"""Weights that somebody put there by hand, on any disk: what they really are is said.
+"""Weight files that were placed manually, on any disk: the message says what they really are.
 
 Reported at pixel2style2pixel #267, pix2vertex #13, pytorch_geometric #10806 (what came instead),
 smodels #37, cargo #3666, miniwdl #483 (no locks), huggingface_hub #3714, datasets #6589 (shared
@@ -107,7 +107,7 @@ def test_checkpoints_are_no_strangers(tmp_path: Path, zipped: bool) -> None:
     torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=zipped)
     assert foreign_kind(path) is None
     path.write_bytes(np.random.default_rng(0).bytes(5000))
-    assert foreign_kind(path) is None  # what it is, its hash or its loading will tell
+    assert foreign_kind(path) is None  # its hash, or loading it, will show what it is
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     assert "a zip archive of other files" in str(foreign_kind(path))

@@ -1,4 +1,4 @@
-"""The detector: which cells answer for a face, its losses, and that it trains and resumes."""
+"""The detector: the cells responsible for a face, its losses, training and resuming."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batch() -> SceneBatch:
 
 
 def answers(batch: SceneBatch, certain: float = 12.0) -> CellFaces:
-    """What a network that knows everything would say."""
+    """The output of a perfect network."""
     owner, _ = assign(batch)
     row = torch.arange(len(owner))[:, None]
     number = owner.clamp_min(0)
@@ -79,7 +79,7 @@ def test_cells_that_answer_by_an_obvious_loop() -> None:
             if best >= 0:
                 assert judged[row, number] == 1
     assert set(owner[0].tolist()) == {-1, 0, 1, 2}
-    # The ignored face of the second scene is not judged, the same place of the third one is.
+    # The ignored face of the second scene does not count; the same place in the third one does.
     inside = [95 < x < 125 and 85 < y < 115 for x, y, _ in cells]
     core = [100 < x < 120 and 90 < y < 110 for x, y, _ in cells]
     assert not judged[1][torch.tensor(core)].any()
@@ -123,7 +123,7 @@ def test_scenes_without_faces_teach_only_that() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recipe of a few seconds."""
+    """A recipe that takes a few seconds."""
     size = FaceDetectorSize(stem=(4, 4), widths=(8, 8, 8), depths=(1, 1, 1), neck=8)
     monkeypatch.setattr(detector, "SIZE", size)
     monkeypatch.setattr(detector, "SIDE", 64)
@@ -136,7 +136,7 @@ SCHEDULE = loop.Schedule(steps=4, batch=2, lr=1e-3)
 
 
 class Stop(Exception):
-    """A kill in the midst of training."""
+    """The process is killed during training."""
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The bundled face detector with its weights: portraits, scenes, and places without a face."""
+"""The bundled face detector with its weights: portraits, scenes, and images without a face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality and verdict with the bundled models: faces are believed, other pictures are doubted."""
+"""Quality and verdict with the bundled models: faces are accepted, other images are doubtful."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes of the mini models run, go on where they stopped, and export files that load."""
+"""The recipes of the mini models run, resume after an interruption, and export loadable files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SMALL: dict[Any, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def small() -> Iterator[None]:
-    """All sizes of the recipes small."""
+    """Make all sizes of the recipes small."""
     with pytest.MonkeyPatch.context() as patch:
         for module, values in SMALL.items():
             for key, value in values.items():
@@ -69,7 +69,7 @@ def small() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def trained(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where every stage has run: ``work`` and ``weights`` in it."""
+    """A folder in which every stage has run, with ``work`` and ``weights``."""
     folder = tmp_path_factory.mktemp("mini")
     assert main(["all", *options(folder), "--faces", "24", "--workers", "0"]) == 0
     return folder
@@ -86,11 +86,11 @@ def rows_of(folder: Path, name: str) -> list[dict[str, float]]:
 
 
 class Stop(Exception):
-    """A kill in the midst of training."""
+    """The process is killed during training."""
 
 
 def fit_toy(folder: Path, stop_at: int | None = None, seed: int = 321) -> dict[str, torch.Tensor]:
-    """Train a toy with random data and dropout to step 7; returns its weights."""
+    """Train a toy network with random data and dropout up to step 7; returns its weights."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
 

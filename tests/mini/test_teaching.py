@@ -1,4 +1,4 @@
-"""What the mini SAMs are taught with: prompts, pasted occluders, pictures and losses."""
+"""The training data of the mini SAMs: prompts, pasted occluders, images and losses."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def seeded() -> None:
 
 
 def disc(count: int = 4, radius: float = 15.0) -> Tensor:
-    """A disc in the middle of each picture, float (B, S, S)."""
+    """A disk in the middle of each image, float (B, S, S)."""
     axis = torch.arange(SIZE) - SIZE / 2 + 0.5
     inside = (axis[:, None].square() + axis[None].square()).sqrt() < radius
     return inside.float().expand(count, -1, -1).clone()
 
 
 def faces(count: int = 4) -> FaceBatch:
-    """Discs of skin before hair, a bar as occluder."""
+    """Disks of skin in front of hair, and a bar as occluder."""
     labels = torch.where(disc(count) > 0.5, SKIN, HAIR)
     occluder = torch.zeros(count, SIZE, SIZE, dtype=torch.bool)
     occluder[:, 30:34, 10:50] = True
@@ -44,7 +44,7 @@ def faces(count: int = 4) -> FaceBatch:
 
 
 def scenes(count: int = 4) -> SceneBatch:
-    """A square, numbered 3, on a ground numbered 1."""
+    """A square of segment 3 on a background of segment 1."""
     parts = torch.ones(count, SIZE, SIZE, dtype=torch.long)
     parts[:, 20:44, 20:44] = 3
     return SceneBatch(torch.rand(count, 3, SIZE, SIZE), parts, parts)
@@ -56,7 +56,7 @@ def scenes(count: int = 4) -> SceneBatch:
 def test_cells_are_drawn_where_allowed_without_repetition() -> None:
     allowed = torch.zeros(3, 64, dtype=torch.bool)
     allowed[0, 10:30] = True
-    allowed[1, :4] = True  # too few: they are taken again
+    allowed[1, :4] = True  # too few: they are used repeatedly
     cells = prompts.choose_cells(allowed, 12)
     assert allowed[0][cells[0]].all()
     assert cells[0].unique().numel() == 12
@@ -82,7 +82,7 @@ def test_the_correcting_click_lies_where_the_answer_is_wrong() -> None:
     more = prompts.corrected(asked, logits)
     assert more.points.shape == (8, 2, 2)
     new = more.points[:, 1]
-    assert (new[:, 0] >= 30).all()  # rim pixels of the smaller logits may err by two
+    assert (new[:, 0] >= 30).all()  # border pixels may be off by two in the smaller logits
     assert more.labels[:, 1].equal(prompts.labels_at(target, new[:, None])[:, 0])
     assert more.labels[:, 1].float().mean() > 0.5
 

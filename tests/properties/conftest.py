@@ -1,4 +1,4 @@
-"""The same examples in every run, and no more than a test suite has time for.
+"""The same examples in every run, few enough for a test suite.
 
 For a long search with other examples: S3POT_EXAMPLES=5000 python -m pytest tests/properties
 """

@@ -1,4 +1,4 @@
-"""Alignments: a crop and the way back, any photo and quad; files that hold none are named."""
+"""Alignments: crop and inverse for any photo and quad; invalid files are named."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ODD = st.recursive(
 
 
 def square(center: tuple[float, float], half: float, angle: float) -> tuple[Any, ...]:
-    """A quad as alignment makes it: a turned square."""
+    """A quad as alignment produces it: a rotated square."""
     corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * half
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return tuple((float(x), float(y)) for x, y in corners @ turn.T + center)

@@ -1,4 +1,4 @@
-"""Whatever stands in a config: it is taken as its type, or refused with a ConfigError."""
+"""Any content of a config is converted to its type or refused with a ConfigError."""
 
 from __future__ import annotations
 

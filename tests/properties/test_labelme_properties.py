@@ -1,4 +1,4 @@
-"""Whatever stands in a LabelMe file: a mask of the wanted size, or a BadFile that names it."""
+"""Any LabelMe file gives a mask of the expected size, or a BadFile that names the file."""
 
 from __future__ import annotations
 

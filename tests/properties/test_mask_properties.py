@@ -1,4 +1,4 @@
-"""Masks: what two values mean does not depend on how they are stored; anything else is named."""
+"""Masks: the meaning of two values does not depend on their storage; anything else is reported."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_color_on_black(mask: np.ndarray, color: tuple[int, int, int]) -> None
 @pytest.mark.slow
 @given(mask=MASKS, color=st.tuples(*[st.integers(0, 255)] * 3))
 def test_alpha(mask: np.ndarray, color: tuple[int, int, int]) -> None:
-    """What is drawn on a clear canvas belongs to the mask, whatever its color."""
+    """Anything drawn on a transparent canvas belongs to the mask, whatever its color."""
     values = np.zeros((*mask.shape, 4), np.uint8)
     values[..., :3] = color
     values[..., 3] = mask * 255

@@ -1,4 +1,4 @@
-"""Greedy matching against the definition, on inputs drawn and built to be awkward."""
+"""Greedy matching against the definition, on random inputs and on constructed hard cases."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def by_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["usual", "scan soon", "scan at once", "as on a GPU"])
 def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small matrices never exhaust the usual budget of rounds, so take it away."""
+    """Small matrices never exhaust the usual budget of rounds, so remove it."""
     if request.param == "as on a GPU":
         by_rounds(monkeypatch)
     elif request.param != "usual":
@@ -164,7 +164,7 @@ def test_the_input_stays_as_it_is_and_needs_no_layout() -> None:
 
 @pytest.fixture
 def cells_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the matrices that the rounds after the first look at."""
+    """Sizes of the matrices that later rounds process."""
     seen: list[int] = []
     propose = greedy._propose
 
@@ -177,7 +177,7 @@ def cells_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def same_wishes(side: int) -> Tensor:
-    """All rows want column 0, row 0 most; then column 1, and so on."""
+    """All rows prefer column 0, and row 0 scores highest there; then column 1, and so on."""
     step = torch.arange(side)
     return -(step * side + step[:, None]).double()
 
@@ -207,14 +207,14 @@ def test_collisions_cost_bounded_work(
 
 
 def test_rows_that_tie_ask_no_column_twice(cells_seen: list[int]) -> None:
-    """Two rows want the same two columns equally: the first one keeps its column."""
+    """Two rows prefer the same two columns equally: the first row keeps its column."""
     scores = torch.kron(torch.eye(50), torch.ones(2, 2))
     assert matched(scores) == [(row, row) for row in range(100)]
     assert cells_seen == [50 * 100]
 
 
 def test_a_row_that_nobody_wants_asks_a_column_that_is_free(cells_seen: list[int]) -> None:
-    """The lowest value is all that the last row has to offer."""
+    """The last row has only the lowest value."""
     scores = torch.eye(51, 52)
     scores[50, 50] = 0
     assert matched(scores) == [(row, row) for row in range(51)]

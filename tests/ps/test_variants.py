@@ -1,4 +1,4 @@
-"""Other points than PS's: counts, places and labels."""
+"""Points other than PS's: counts, places and labels."""
 
 from __future__ import annotations
 

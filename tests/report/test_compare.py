@@ -31,7 +31,7 @@ def row(name: str, iou: float | None, share: float = 0.2, **more: Any) -> dict[s
 
 
 def write_run(folder: Path, rows: list[dict[str, Any]], columns: int) -> Path:
-    """A result folder whose masks have so many columns of occlusion."""
+    """A result folder whose masks have the given numbers of occluded columns."""
     write_json(folder / "summary.json", rows)
     for entry in rows:
         mask = np.zeros((16, 16), bool)

@@ -1,4 +1,4 @@
-"""Figures for papers: what they show, and the numbers behind them."""
+"""Figures for papers: their content and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_precision_and_recall_are_those_of_masks_at_the_threshold() -> None:
 
 def test_average_precision_is_the_mean_precision_at_the_hits() -> None:
     truth = np.zeros((1, 6), bool)
-    truth[0, [0, 2, 5]] = True  # ranked 1, 3, and out of the region
+    truth[0, [0, 2, 5]] = True  # ranks 1 and 3, and one outside the region
     logits = np.array([[-3.0, -2, -1, 0, 1, -9]])
     region = np.array([[True] * 5 + [False]])
     curve = precision_recall([LogitFace(logits, region, truth)])

@@ -1,4 +1,4 @@
-"""The gallery: numbers, relative links that resolve, escaped names, whole or absent."""
+"""The gallery: numbers, relative links that resolve, escaped names, atomic writing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOSTILE = "sub/<b> & \"q\" 's' #1?%20 ü</script>"
 
 
 class Reader(HTMLParser):
-    """Collects links, articles and text, and checks that tags close."""
+    """Collects links, articles and text, and checks that tags are closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def read(path: Path) -> Reader:
     page = Reader()
     page.feed(path.read_text(encoding="utf-8"))
     assert not page.open
-    page.links = [link for link in page.links if link != "data:,"]  # no icon is asked for
+    page.links = [link for link in page.links if link != "data:,"]  # no icon is requested
     return page
 
 
@@ -145,7 +145,7 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     rows = [row("a"), row("b"), row("c", 0.9)]
     write_json(tmp_path / "summary.json", rows)
     update_gallery(tmp_path, {}, {})
-    assert not (tmp_path / "index.html").exists()  # none was asked for
+    assert not (tmp_path / "index.html").exists()  # none was requested
     failure = Failure("bad", "read", "it is <b>cut</b> off")
     write_json(tmp_path / "summary.json", [*rows, failure.to_row()])
     write_gallery(tmp_path, rows)

@@ -1,4 +1,4 @@
-"""The gallery in a real browser: sorting, filters, pictures, the lightbox and its keys."""
+"""The gallery in a real browser: sorting, filters, images, the lightbox and its keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find_chromium() -> str | None:
-    """Where Chromium is: on the path, or where ``playwright install chromium`` puts it."""
+    """Find Chromium on the path, or where ``playwright install chromium`` installs it."""
     installed = next((path for path in map(shutil.which, NAMES) if path), None)
     if installed is not None:
         return installed
@@ -137,7 +137,7 @@ def test_pictures_are_switched_and_loaded_only_when_shown(page: Page) -> None:
 
 
 def test_lightbox_and_its_keys(page: Page) -> None:
-    page.select_option("#kind", "hand")  # the arrows stay among the faces that are shown
+    page.select_option("#kind", "hand")  # the arrow keys move only among the shown faces
     page.click("article[data-name='face 2'] a[data-view=overlay]")
     heading = page.locator("#lightbox strong")
     pressed = page.locator("#lightbox [aria-pressed=true]")

@@ -1,4 +1,4 @@
-"""Summaries: what is written is read again, and records of other runs are found."""
+"""Summaries: written rows are read back, and records of other runs are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of scores as CSV, Markdown, LaTeX and pictures."""
+"""Tables of scores as CSV, Markdown, LaTeX and images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN = Provenance(seed="321", commit="abc123", config="def456", weights="sam 0a
 
 
 def scored(row: str, shares: list[float], seconds: float | None = None) -> list[FaceScore]:
-    """Faces of 10 x 10 pixels of which the upper half is occluded and this share of it found."""
+    """Faces of 10 x 10 pixels whose upper half is occluded, with the share of it that is found."""
     truth = np.zeros((10, 10), bool)
     truth[:5] = True
     entries = []
@@ -158,7 +158,7 @@ def test_latex_fits_a_page_of_two_columns(tmp_path: Path, rows: list[TableRow], 
 
 
 def compile_latex(document: str, tmp_path: Path) -> str:
-    """Run pdflatex, which has to succeed; gives its log."""
+    """Run pdflatex, which has to succeed; returns its log."""
     (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
     assert PDFLATEX is not None
     done = subprocess.run(

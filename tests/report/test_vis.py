@@ -1,4 +1,4 @@
-"""Pictures: kinds, sizes, and that the right pixels take the right color."""
+"""Pictures: kinds, sizes, and the right color at the right pixels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from s3pot.report import vis
 
 GRAY = (90, 90, 90)
 
-# What people without red, green or blue cones see, of linear RGB (Machado and others, 2009, full
-# severity).
+# How people without red, green or blue cones see linear RGB (Machado et al., 2009, full severity).
 COLOR_BLINDNESS = {
     "none": np.eye(3),
     "protanopia": np.array(
@@ -115,7 +114,7 @@ def test_error_map_marks_hit_miss_and_false_alarm():
             key=lambda known: np.abs(painted[row, column] - known).sum(),
         )
         assert nearest == color
-    assert tuple(painted[30, 10]) == vis.BLACK  # the truth's rim
+    assert tuple(painted[30, 10]) == vis.BLACK  # the outline of the truth
     assert len(set(painted[5, 5].tolist())) == 1  # gray elsewhere
 
 

@@ -1,4 +1,4 @@
-"""What is written for a segmented face, and its row of the summary."""
+"""The files written for a segmented face, and its row of the summary."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_row(truth: np.ndarray) -> None:
     assert row["occlusion_iou"] == pytest.approx(iou)
     assert row["true_share"] == pytest.approx(truth.sum() / (truth | region).sum(), abs=1e-6)
     assert row["quality"] == "ok"
-    assert row["occluded_share_skin"] == row["occluded_share"]  # the face is nothing but skin
+    assert row["occluded_share_skin"] == row["occluded_share"]  # the face consists of skin only
     assert row["occluded_share_eyes"] is row["occluded_share_glasses"] is None
     assert json.loads(json.dumps(row)) == row
 

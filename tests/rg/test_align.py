@@ -1,4 +1,4 @@
-"""From landmarks to the quad, and which faces of a photo are taken."""
+"""From landmarks to the quad, and which faces of a photo are used."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from s3pot.rg.align import (
 from s3pot.rg.detect import Face, FaceDetector, NoFace
 from s3pot.rg.warp import crop
 
-# Where FFHQ has the five points on average, as shares of the side.
+# Mean positions of the five landmarks in FFHQ, as shares of the side.
 FFHQ = np.array([[0.377, 0.469], [0.623, 0.469], [0.5, 0.613], [0.393, 0.725], [0.611, 0.725]])
 
 
 class DrawnDetector(FaceDetector):
-    """Knows the faces beforehand."""
+    """Returns given faces."""
 
     def __init__(self, *faces: Face) -> None:
         self.faces = list(faces)
@@ -135,7 +135,7 @@ def test_no_face() -> None:
         (0, 1.0, (0.5, 0.5), True),
         (15, 0.8, (0.55, 0.5), True),
         (0, 1.4, (0.5, 0.5), True),
-        (40, 1.0, (0.5, 0.5), False),  # turned too far
+        (40, 1.0, (0.5, 0.5), False),  # rotated too far
         (180, 1.0, (0.5, 0.5), False),
         (0, 0.5, (0.5, 0.5), False),  # too small
         (0, 1.0, (0.9, 0.5), False),  # at the edge
@@ -174,10 +174,10 @@ def test_an_unsure_face_is_no_crop_beside_a_sure_one() -> None:
 
 
 class TurningDetector(FaceDetector):
-    """Says how sure it is of an aligned face, photo by photo; the first look finds it anywhere.
+    """Returns given scores of an aligned face, photo by photo; the first look finds it anywhere.
 
     Attributes:
-        scores: Of the second look, by how often the photo was turned.
+        scores: Scores of the second look, by the number of quarter turns.
     """
 
     sure_score = 0.8
@@ -199,7 +199,7 @@ class TurningDetector(FaceDetector):
 @pytest.mark.parametrize(
     ("scores", "turn"),
     [
-        ((0.8,), 0),  # sure as it is: nothing else is looked at
+        ((0.8,), 0),  # already confident: nothing else is examined
         ((0.6, 0.5, 0.7, 0.5), 180),
         ((0.6, 0.64, 0.5, 0.5), 90),
         ((0.6, 0.62, 0.5, 0.5), 0),  # not by the margin
@@ -221,7 +221,7 @@ def test_a_photo_is_turned_if_that_makes_the_detector_surer(
 
 
 def test_landmarks_in_one_point_are_no_sure_face() -> None:
-    """Such a face is not looked at a second time, so a turned photo with a likely one wins."""
+    """Such a face is not examined a second time, so a rotated photo with a likely one wins."""
 
     class OnePointFirst(TurningDetector):
         def detect(self, image: np.ndarray) -> list[Face]:

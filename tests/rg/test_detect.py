@@ -1,4 +1,4 @@
-"""The face detector: its own arithmetic on a fake network; YuNet itself where installed."""
+"""The face detector: its arithmetic on a fake network, and YuNet itself if it is installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ needs_yunet = pytest.mark.skipif(yunet() is None, reason="python -m s3pot.weight
 
 
 class SpotNetwork:
-    """Sees one face around the brightest pixel, as long as it is between 10 and 300 px wide."""
+    """Detects one face around the brightest pixel if it is between 10 and 300 px wide."""
 
     def __init__(self, share: float) -> None:
         self.share, self.sizes = share, []

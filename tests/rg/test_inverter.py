@@ -54,7 +54,7 @@ def test_any_size_in() -> None:
     large = F.interpolate(image, (64, 64), mode="nearest-exact")
     large_labels = F.interpolate(labels[:, None], (96, 96), mode="nearest-exact")[:, 0]
     want = inverter.invert(image, labels)
-    # Pillow halves doubled pixels with a 4-tap triangle, so the picture differs a little.
+    # Pillow halves doubled pixels with a 4-tap triangle filter, so the image differs slightly.
     assert (inverter.invert(large, large_labels) - want).abs().mean() < 0.1
     torch.testing.assert_close(inverter.invert(image, large_labels), want)
 

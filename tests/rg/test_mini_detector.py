@@ -28,9 +28,9 @@ from s3pot.rg.nets.face_detector import CellFaces, FaceDetectorNet, FaceDetector
 
 
 class SpotNetwork(nn.Module):
-    """Sees one face around the brightest pixel, as long as it is between 10 and 200 px wide.
+    """Detects one face around the brightest pixel if it is between 10 and 200 px wide.
 
-    In the view of one face alone it always sees it, half as wide as the view.
+    In the view of a single face it always detects it, half as wide as the view.
     """
 
     def __init__(self, share: float) -> None:
@@ -73,13 +73,13 @@ def test_finds_come_back_in_the_photo_frame(share: float, found: bool) -> None:
     sides = [width for width, _ in network.sizes if width != LOOK_SIDE]
     once = [*SEARCH_SIDES, FAR_SIDE] if share < 0.01 else list(SEARCH_SIDES)
     if not found:
-        assert len(sides) == len(TURNS) * len(once)  # it is searched turned as well
+        assert len(sides) == len(TURNS) * len(once)  # it is also searched in all rotations
         assert faces == []
         return
     (face,) = faces
     assert sides == once
     assert abs(face.score - 0.881) < 1e-3 and face.landmarks.shape == (5, 2)
-    # Where a pixel of what is looked at is large, the spot is one pixel.
+    # If a pixel of the view is large, the spot is one pixel.
     assert (np.abs(face.landmarks[2] - [500, 700]) <= max(4, 0.01 * share * 2048)).all()
     assert abs(face.box[2] / 2048 - share) < 1e-3
 
@@ -136,14 +136,14 @@ def test_a_larger_network_has_the_sizes_asked_for() -> None:
     count = 8 * 12 + 4 * 6 + 2 * 3
     assert cells.logits.shape == (2, count)
     assert cells.boxes.shape == (2, count, 4) and cells.landmarks.shape == (2, count, 5, 2)
-    assert (cells.logits.sigmoid() < 0.2).all()  # untrained, it sees nothing
+    assert (cells.logits.sigmoid() < 0.2).all()  # untrained, it detects nothing
 
 
 class Pattern(nn.Module):
-    """Sees a face wherever red, green and blue spots are: its eyes, and the middle of its mouth.
+    """Detects a face wherever there are red, green and blue spots: its eyes and the mouth's center.
 
-    It reports them too far out, to the left or to the right: the better the face is centered, the
-    better they are.
+    It reports them too far to the left or right; the better the face is centered, the smaller the
+    error.
     """
 
     def __init__(self, score: float = 0.8) -> None:
@@ -210,7 +210,7 @@ def test_a_face_that_is_not_seen_again_is_doubted() -> None:
 
 
 class UprightOnly(nn.Module):
-    """Is sure of a face only if it stands upright, and takes any other for an upright one.
+    """Gives a high score only to an upright face, and takes any other for an upright one.
 
     A face is a red, a green and a blue spot: its eyes, and the middle of its mouth.
     """
@@ -244,7 +244,7 @@ class UprightOnly(nn.Module):
 
 
 def spotted_photo(turn: int) -> tuple[np.ndarray, np.ndarray]:
-    """A photo that lies on its side by so many degrees, and its true landmarks."""
+    """A photo rotated by the given number of degrees, and its true landmarks."""
     eyes, mouth = np.array([[75.0, 88], [105, 88]]), np.array([90.0, 122])
     photo = np.zeros((200, 180, 3), np.uint8)
     for channel, spot in enumerate([*eyes, mouth]):
@@ -264,7 +264,7 @@ def test_a_face_that_lies_on_its_side_is_righted(turn: int, doubt: float) -> Non
     network = UprightOnly(doubt)
     (face,) = detector_with(network).detect(photo)
     assert np.linalg.norm(face.landmarks - truth, axis=1).max() < 2
-    # If looking again at an unsure find is not enough, it is found in the turned photo.
+    # If a second look at an uncertain detection is not enough, it is found in the rotated photo.
     first = 0.9 if turn == 0 or (doubt + 0.9) / 2 < TURNED_SCORE else doubt
     assert face.score == pytest.approx((first + 0.9) / 2, abs=1e-3)
     assert (len(TURNS) - 1 in network.looks) == (turn != 0)  # an upright one costs nothing more
@@ -294,7 +294,7 @@ def test_hints_are_given_only_without_a_sure_face() -> None:
             points = torch.tensor([[77.0, 47], [85, 47], [81, 51], [77, 55], [85, 55]])
             return CellFaces(self.logits, boxes, points.expand(1, 2, 5, 2))
 
-    photo = np.zeros((50, 79, 3), np.uint8)  # searched at one size alone
+    photo = np.zeros((50, 79, 3), np.uint8)  # searched at one scale only
     photo[25, 40] = 255
     both = detector_with(TwoSpots(0.5))
     assert [round(face.score, 2) for face in both.detect(photo)] == [0.88]

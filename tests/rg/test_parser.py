@@ -1,4 +1,4 @@
-"""The parser wrapper: sizes, table, way in."""
+"""The parser wrapper: sizes, class table, preprocessing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Landmarks that follow what a parser sees: eyes and mouth, or what stands for an eye."""
+"""Landmarks refined by a parsing: eyes and mouth, or the part that stands for an eye."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from s3pot.rg import refine
 from s3pot.rg.align import quad_from_landmarks
 from s3pot.rg.refine import LandmarkRefiner, find_places
 
-# Where a face has its landmarks, as shares of its crop.
+# Landmarks of a face, as shares of its crop.
 PLACES = np.array([[0.377, 0.471], [0.623, 0.471], [0.5, 0.613], [0.4, 0.725], [0.6, 0.725]])
 SIDE = 200
 
 
 class ColorParser(nn.Module):
-    """Calls red eyes, green nose and blue mouth; everything else is skin."""
+    """Labels red as eyes, green as nose and blue as mouth; everything else is skin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ColorParser(nn.Module):
 
 
 def painted(landmarks: np.ndarray, colors: str = "rrgb") -> np.ndarray:
-    """A photo with dots at eyes, nose and mouth, as the offsets of the parts ask for them."""
+    """A photo with dots at eyes, nose and mouth, at the offsets of the parts."""
     photo = np.zeros((300, 400, 3), np.uint8)
     mouth = landmarks[3:].mean(axis=0)
     quad = quad_from_landmarks(landmarks)
@@ -97,7 +97,7 @@ def test_landmarks_stay_if_an_eye_or_the_mouth_is_not_seen(colors: str) -> None:
 def test_landmarks_stay_if_the_parser_sees_no_face() -> None:
     truth = placed()
     scattered = truth.copy()
-    scattered[1] = truth[0] + (14, 0)  # two eyes beside each other, so a crop half as large
+    scattered[1] = truth[0] + (14, 0)  # two adjacent eyes, so the crop is half as large
     scattered[3:] = truth[0] + ((0, 20), (14, 20))
     scattered[2] = scattered[3:].mean(axis=0) - (0, 5)
     np.testing.assert_array_equal(refiner().refine(painted(scattered), truth), truth)

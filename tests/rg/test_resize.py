@@ -12,7 +12,7 @@ from s3pot.data.image import bicubic_reduce, pil_bilinear
 
 
 def test_halving_equals_a_strided_convolution() -> None:
-    """E4S's filter as its text says it: 8 taps at (i - 3.5) / 2, reflect padding of 3, stride 2."""
+    """E4S's filter as documented: 8 taps at (i - 3.5) / 2, reflect padding of 3, stride 2."""
     distance = ((torch.arange(8, dtype=torch.float64) - 3.5) / 2).abs()
     near = 1.5 * distance**3 - 2.5 * distance**2 + 1
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2

@@ -1,4 +1,4 @@
-"""The crop and the way back, on drawn photos with known points."""
+"""The crop and its inverse, on drawn photos with known points."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def smooth_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def blob(height: int, width: int, at: np.ndarray, sigma: float) -> np.ndarray:
-    """A soft white spot on black, centred at x, y; uint8 (H, W, 3)."""
+    """A soft white spot on black, centered at x, y; uint8 (H, W, 3)."""
     y, x = np.mgrid[0:height, 0:width]
     spot = 255 * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * sigma**2))
     return np.repeat(spot[..., None].round().astype(np.uint8), 3, axis=2)
@@ -53,7 +53,7 @@ def centroid(image: np.ndarray) -> np.ndarray:
 
 
 def sampled(photo: np.ndarray, way: Alignment) -> tuple[np.ndarray, np.ndarray]:
-    """The slow, obvious crop: four neighbours for each pixel; and where all four exist."""
+    """The slow, obvious crop with four neighbors for each pixel, and where all four exist."""
     top_left, bottom_left, _, top_right = way.corners
     height, width = way.size
     out = np.zeros((height, width, 3))
@@ -84,9 +84,9 @@ def test_crop_against_the_obvious_one(seed: int, borders: str) -> None:
     got = crop(photo, dataclasses.replace(way, borders=borders))
     want, inside = sampled(photo, way)
     assert inside.mean() > 0.3
-    assert np.abs(got - want)[inside].max() <= 1.01  # PIL cuts fractions off
+    assert np.abs(got - want)[inside].max() <= 1.01  # PIL truncates fractions
     if borders == "black" and not inside.all():
-        assert (got[~inside] == 0).all(axis=1).mean() > 0.8  # the rest lies on the photo's rim
+        assert (got[~inside] == 0).all(axis=1).mean() > 0.8  # the rest is at the photo's border
 
 
 @pytest.mark.parametrize(("side", "shrink"), [(300.0, 2), (555.0, 4), (100.0, 1)])
@@ -178,7 +178,7 @@ def padded(image: np.ndarray, corners: np.ndarray, side: float) -> np.ndarray:
 @pytest.mark.parametrize("degrees", [0, -140])
 @pytest.mark.parametrize("center", [(20, 50), (95, 12), (60, 80), (62, 45)])
 def test_the_border_against_the_obvious_one(center: tuple[float, float], degrees: float) -> None:
-    """On noise, a blur of another width shows at once, and so does another reach of the fading."""
+    """On noise, a different width of the blur or of the fading is noticeable at once."""
     image = np.random.default_rng(3).integers(0, 256, (90, 120, 3)).astype(np.uint8)
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -191,9 +191,7 @@ def test_the_border_against_the_obvious_one(center: tuple[float, float], degrees
     assert got.shape == want.shape
     before = np.maximum(3 - np.floor(corners.min(axis=0)), 0)
     np.testing.assert_allclose(moved, corners + before)
-    inner = np.s_[
-        9:-9, 9:-9
-    ]  # four standard deviations from the rim, where blurs go their own ways
+    inner = np.s_[9:-9, 9:-9]  # four standard deviations from the border, where blurs differ
     assert np.abs(got - want)[inner].max() < 2.6  # Pillow's blur is three boxes
 
 

@@ -9,7 +9,7 @@ from s3pot.types import Masks
 
 
 def masks(occluded: int) -> Masks:
-    """A region of 10 pixels of which the first ones are occluded."""
+    """A region of 10 pixels, the first of which are occluded."""
     occlusion = np.zeros((2, 8), bool)
     occlusion.flat[:occluded] = True
     region = np.zeros((2, 8), bool)

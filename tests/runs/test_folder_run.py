@@ -1,4 +1,4 @@
-"""The runner against a job of numbers: order, failures of every stage, records, shards."""
+"""The runner with a job of numbers: order, failures in every stage, records, shards."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_an_interrupt_of_several_threads_keeps_what_was_computed(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         run_folder(job, range(40))
     done = {number for batch in job.computed for number in batch}
-    assert {0, 1, 2} <= done < set(range(40))  # what nobody had begun with was given up
+    assert {0, 1, 2} <= done < set(range(40))  # items that had not been started were dropped
     assert squares(job.summaries[0]) == [number**2 for number in sorted(done)]
     again = SquareJob(tmp_path)
     assert squares(run_folder(again, range(40))) == [number**2 for number in range(40)]
@@ -190,7 +190,7 @@ def test_mistakes_in_the_program_and_a_full_disk_end_the_run(
         with pytest.raises(type(error)):
             run_folder(job, range(6), keep_finished=False)
         (outcome,) = job.summaries
-        if workers == 1:  # else an item that no thread has begun with is given up
+        if workers == 1:  # otherwise an item that no thread has started is dropped
             assert squares(outcome)[:2] == [0, 1]
         assert 4 not in squares(outcome)
 

@@ -1,4 +1,4 @@
-"""What is known of a photo, cut out for a face."""
+"""The ground truth of a photo, cropped for a face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's suites on folders of the formats they are for, without the published weights."""
+"""The paper's suites on folders in their formats, without the published weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUITES = sorted(PAPER.glob("*.yaml"))
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    """A folder with a file for every published model, as far as a dry run looks."""
+    """A folder with a file for every published model, sufficient for a dry run."""
     folder = tmp_path / "weights"
     folder.mkdir()
     for name, entry in list(weight_files().items()):
@@ -34,7 +34,7 @@ def weights(tmp_path, monkeypatch):
 
 
 def with_visible_face(folder: Path) -> None:
-    """Turn the truths of a folder into those of RealOcc, COFW and CelebAMask-HQ."""
+    """Convert the truths of a folder to those of RealOcc, COFW and CelebAMask-HQ."""
     for path in folder.glob("*_occlusion.png"):
         stem = path.name.replace("_occlusion.png", "")
         occlusion = read_rgb(path)[..., 0] > 0
@@ -61,7 +61,7 @@ def as_authors(folder: Path, target: Path) -> None:
 
 @pytest.fixture
 def faces(tmp_path, monkeypatch, processed_folder):
-    """The data folders that the suites name, below the working folder."""
+    """The data folders that the suites name, below the working directory."""
     monkeypatch.chdir(tmp_path)
     source = processed_folder(2)
     for name in ("val", "train"):

@@ -19,7 +19,7 @@ Make = Callable[..., Path]
 
 
 class Counted:
-    """A store whose SAM counts the pictures it encodes."""
+    """A store whose SAM counts the images it encodes."""
 
     def __init__(self, options: list[str], datapath: Path | None, *more: str) -> None:
         self.config = load_config(None, [*options, *more])

@@ -1,4 +1,4 @@
-"""Where numbers come from."""
+"""The provenance of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which items of a folder are done, and that its summary stays whole."""
+"""Which items of a folder are processed, and that its summary stays complete."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DoubleJob(FolderJob[int, int, int]):
 def run(
     folder: Path, count: int = 5, bad: Sequence[int] = (), limit: int = 0, retry: bool = False
 ) -> list[int]:
-    """Run the job over so many numbers; returns those that it computed."""
+    """Run the job over the given count of numbers; returns those that it computed."""
     job = DoubleJob(folder, bad)
     selection = Selection(limit=limit, only_failed=retry)
     run_selected(job, list(range(count)), selection, output_dir=folder, keep_finished=True)
@@ -70,7 +70,7 @@ def test_only_what_failed_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "n0_double.json").unlink()  # not finished any more, but it did not fail
     assert run(tmp_path, count=6, bad=(3,), retry=True) == [1]
     assert names(read_summary(tmp_path)) == (["n1", "n2", "n4"], ["n3"])
-    assert run(tmp_path, bad=(3,), retry=True) == []  # all that was to be done failed again
+    assert run(tmp_path, bad=(3,), retry=True) == []  # all of them failed again
     assert run(tmp_path, retry=True) == [3]
     assert run(tmp_path, retry=True) == []
     assert run(tmp_path) == [0]

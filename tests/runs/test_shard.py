@@ -21,7 +21,7 @@ def test_torchrun_shares_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert find_shard(None) == Shard(1, 3)
-    assert find_shard("0/2") == Shard(0, 2)  # the option says it more exactly
+    assert find_shard("0/2") == Shard(0, 2)  # the option is more specific
 
 
 def test_shards_are_a_partition() -> None:

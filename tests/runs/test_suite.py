@@ -1,4 +1,4 @@
-"""Tables: every method against what it should be, through the script."""
+"""Tables: every method against its definition, through the script."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_bundled_row_equals_inference(tmp_path, data, run, mini_options):
     ours, theirs = read(tmp_path / "out" / "table.csv")[0], read(results / "table.csv")[0]
     assert ours["config"] == theirs["config"] != ""
     assert ours["weights"] == theirs["weights"] and "adapter " in ours["weights"]
-    drop = ("name", "seconds_per_face", "commit")  # which commit made the results is not known
+    drop = ("name", "seconds_per_face", "commit")  # the commit is not known
     assert {k: v for k, v in ours.items() if k not in drop} == {
         k: v for k, v in theirs.items() if k not in drop
     }
@@ -396,7 +396,7 @@ def test_unreadable_suite(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """How many epochs of training were done, by the name of their output folder."""
+    """Numbers of training epochs that were run, by the name of the output folder."""
     epochs = []
     run_epoch = GeneralTraining._run_epoch
 
@@ -519,7 +519,7 @@ def test_references_and_points_of_a_row(tmp_path, data, run):
 
 @pytest.fixture
 def theirs(tmp_path, data):
-    """True masks of faces 0 and 1, an empty one of face 2; the same as visible faces."""
+    """True masks of faces 0 and 1 and an empty one of face 2, also as visible faces."""
     folder = tmp_path / "theirs"
     for index in range(3):
         name = f"face_{index:02d}"

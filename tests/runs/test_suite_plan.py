@@ -1,4 +1,4 @@
-"""The dry run of a table: what it needs, what it costs, without loading a model."""
+"""The dry run of a table: its requirements and its cost, without loading a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folder commands in two processes of torchrun: the same files as alone, also if one is killed."""
+"""Folder commands under torchrun: the same files as from one process, even after a kill."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from s3pot.data.image import read_rgb, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What each process of torchrun runs. A rank in DEADLY kills itself, as `kill -9` would, when it is
-# about to close its second item.
+# What each torchrun process runs. A rank in DEADLY kills itself, like `kill -9`, when it is about
+# to finish its second item.
 PROCESS = """
 import importlib, os, signal, sys
 import torch
@@ -42,7 +42,7 @@ class Command:
     def __init__(self, script: str, arguments: list[str], keeps: list[str]) -> None:
         self.script = script
         self.arguments = arguments
-        self.keeps = keeps  # options that let finished items stay as they are
+        self.keeps = keeps  # options that keep finished items
 
     def alone(self, output: Path) -> int:
         """Run it in this process."""
@@ -51,7 +51,7 @@ class Command:
         return code
 
     def in_two(self, output: Path, deadly: str = "") -> int:
-        """Run it under torchrun; ``deadly`` is the rank that dies. Gives torchrun's exit code."""
+        """Run it under torchrun; ``deadly`` is the rank that dies. Returns torchrun's exit code."""
         program = output.parent / "process.py"
         program.write_text(PROCESS)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
@@ -100,7 +100,7 @@ def command(
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What was written for the items, by name: bytes; records without their times and hashes."""
+    """The files written for the items, as bytes by name; records without their times and hashes."""
     of_all = {"config.yaml", "index.html", "adapters.csv", "per_image.csv"}
     files = {}
     for path in folder.rglob("*"):
@@ -114,7 +114,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def timeless(value: Any) -> Any:
-    """Plain values without what differs from run to run: times, and hashes of records with them."""
+    """Plain values without those that differ between runs: times and the hashes of records."""
     if isinstance(value, dict):
         return {
             key: timeless(entry)

@@ -21,7 +21,7 @@ WAYS = ["bias", "channels"]
 
 
 def random_weights(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Every parameter random, the relative positions too, which start at zero."""
+    """Make all parameters random, including the relative positions, which start at zero."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)

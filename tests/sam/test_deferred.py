@@ -1,4 +1,4 @@
-"""segment-anything's modules are loaded without its predictors, and nobody notices."""
+"""segment-anything's modules are loaded without its predictors, without a visible difference."""
 
 from __future__ import annotations
 

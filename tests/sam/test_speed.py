@@ -1,4 +1,4 @@
-"""The speeds of SAM against each other, on drawn faces with the bundled models."""
+"""The speed settings of SAM compared with each other, on drawn faces with the bundled models."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_fast_training_goes_the_same_way(faces: list[AlignedFace]) -> None:
 @pytest.mark.long
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
 def test_compiled_tokens_agree_with_fast_ones() -> None:
-    """The same arithmetic in another order; a small encoder, as compiling takes a while."""
+    """The same arithmetic in another order; the encoder is small, because compiling is slow."""
     torch.manual_seed(0)
     size = MiniSamSize(image=64, widths=(8, 8, 8), depths=(1, 1, 1), tokens=32, decoder_mlp=32)
     sam = build_mini_sam(size)

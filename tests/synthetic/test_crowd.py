@@ -1,4 +1,4 @@
-"""Scenes with many faces: where the faces are, what is asked for, and the same bytes every time."""
+"""Scenes with many faces: places of the faces, requested properties, and reproducible bytes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def test_landmarks_lie_in_their_box_and_in_order(bank: Bank) -> None:
             assert (points >= box[:2] - 2).all() and (points <= box[:2] + box[2:] + 2).all()
             across = points[1] - points[0]
             down = points[3:].mean(axis=0) - points[:2].mean(axis=0)
-            # From the left eye to the right one, the mouth is on the right hand: never mirrored.
+            # Seen from the left eye toward the right one, the mouth is on the right: never
+            # mirrored.
             assert across[0] * down[1] - across[1] * down[0] > 0
             assert across @ (points[4] - points[3]) > 0
             turns.append(np.degrees(np.arctan2(across[1], across[0])))
@@ -95,7 +96,7 @@ def test_hidden_and_cut_faces_are_not_asked_for(bank: Bank) -> None:
         return len(scene.boxes), len(scene.ignored)
 
     assert counts(person(), person((70, 0))) == (2, 0)
-    assert counts(person(), person((0, 5))) == (1, 1)  # the second one stands before the first
+    assert counts(person(), person((0, 5))) == (1, 1)  # the second one is in front of the first
     assert counts(person(hidden=0.9)) == (0, 1)
     assert counts(person((-70, 0))) == (0, 1)
 

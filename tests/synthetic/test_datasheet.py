@@ -1,4 +1,4 @@
-"""docs/DATASHEET.md says what the drawing program does, and its commands fit together."""
+"""docs/DATASHEET.md agrees with the drawing program, and its commands fit together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = PATH.read_text(encoding="utf-8")
 
 
 def cell(row: str) -> list[str]:
-    """Names in the second column of the table row that starts with ``row``, remarks cut off."""
+    """Names in the second column of the table row that starts with ``row``, without remarks."""
     found = re.search(rf"^\| {re.escape(row)} \| (.*) \|$", TEXT, re.M)
     assert found is not None, row
     return re.sub(r" \(.*?\)", "", found[1]).split(", ")

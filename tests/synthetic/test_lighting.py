@@ -1,4 +1,4 @@
-"""Form and light of drawn heads, camera faults, surfaces."""
+"""Shape and shading of drawn heads, camera defects, surface textures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIZE = 128
 
 
 def head_of(seed: int, light: Light, **changes: float) -> Head:
-    """Draw a head in the middle of the picture, symmetric, seen from the front by default."""
+    """Draw a symmetric head in the middle of the image, by default seen from the front."""
     head = draw_head(np.random.default_rng(seed), Frame(SIZE))
     head = replace(
         head, center=(128.0, 128.0), roll=0.0, yaw=0.0, pitch=0.0, light=light,
@@ -152,7 +152,7 @@ def test_lights_are_of_many_kinds() -> None:
 
 
 def camera(**changes: float) -> Camera:
-    """Describe a camera without faults, save for those given."""
+    """Describe a camera without defects other than those given."""
     table = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, 2)
     plain = Camera(0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, table, 0)
     return replace(plain, **changes)  # type: ignore[arg-type]

@@ -79,7 +79,7 @@ def test_every_class_occurs_and_the_face_is_whole(samples: list[FaceSample]) -> 
 
 
 def test_raw_differs_where_it_is_occluded(samples: list[FaceSample]) -> None:
-    """The picture changes under the occluder far more than outside it."""
+    """The image changes far more under the occluder than outside it."""
     inside, outside = [], []
     for sample in samples:
         change = np.abs(sample.raw.astype(int) - sample.clean).mean(2)
@@ -113,7 +113,7 @@ def test_same_arguments_same_bytes_in_another_process() -> None:
     )
     root = Path(__file__).resolve().parents[2]
     other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True)
-    draw_face(3, 80)  # what was drawn before must not matter
+    draw_face(3, 80)  # earlier drawings must not matter
     assert as_bytes(draw_face(7, 80, "bench", seed=5)) == other.stdout
 
 
@@ -138,7 +138,7 @@ def test_every_argument_counts() -> None:
 
 @pytest.mark.slow
 def test_the_scene_is_the_same_at_every_size() -> None:
-    same_kinds = 0  # an occluder is drawn anew by the share it hides, so rounding can matter
+    same_kinds = 0  # an occluder is redrawn depending on the share it hides, so rounding can matter
     for index in range(6):
         small, large = draw_face(index, 64), draw_face(index, 256)
         for key in ("pose", "skin_tone", "hair"):
@@ -202,7 +202,7 @@ def test_bench_draws_its_own_kinds_about_half_the_time() -> None:
 
 @pytest.mark.parametrize("kind", sorted({**TRAIN_KINDS, **BENCH_KINDS}))
 def test_thin_layers_lie_on_solid_ones(kind: str) -> None:
-    """What is painted but not counted as occluder must not reach far beyond the occluder."""
+    """Painted pixels that do not count as occluder must not reach far beyond it."""
     face = draw_clean(np.random.default_rng(3), 128, "bench")
     for seed in range(6):
         layers = draw_occluder(np.random.default_rng(seed), face, "bench", kind)
@@ -321,7 +321,7 @@ def test_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     whole = folder_bytes(out)
     (out / "truth" / "train_0_000002_clean.png").unlink()
     meta = out / "meta.jsonl"
-    meta.write_bytes(meta.read_bytes()[:-30])  # a line torn by a kill: sample 3
+    meta.write_bytes(meta.read_bytes()[:-30])  # a line cut off by a kill: sample 3
     kept = out / "raw_images" / "train_0_000000.png"
     stamp = kept.stat().st_mtime_ns
     assert main(command) == 0

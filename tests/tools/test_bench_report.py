@@ -1,4 +1,4 @@
-"""The report counts the right faces, pairs the same ones, and refuses what it cannot use."""
+"""The report counts the right faces, pairs equal ones, and refuses unusable inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contact sheet shows what it says, where it says."""
+"""The contact sheet shows the documented images in the documented places."""
 
 from __future__ import annotations
 

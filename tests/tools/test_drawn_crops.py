@@ -1,4 +1,4 @@
-"""Crops of drawn faces: the drawn truth, the measure, and the whole tool."""
+"""Crops of drawn faces: the ground truth, the measure, and the whole tool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tools import drawn_crops
 from tools.drawn_crops import crop_error, draw_photo
 
-# Their crop has 90 pixels, its middle is (50, 52.5).
+# Their crop has 90 pixels and the center (50, 52.5).
 LANDMARKS = np.array([[40.0, 50], [60, 50], [50, 60], [42, 75], [58, 75]])
 
 

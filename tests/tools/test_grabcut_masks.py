@@ -1,4 +1,4 @@
-"""The example of another program: its masks, and its way into a table."""
+"""The example of another program: its masks, and its row in a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring the alignment: its measures see what they are to see, and the table comes out."""
+"""Measuring the alignment: the measures detect known errors, and the table is printed."""
 
 from __future__ import annotations
 

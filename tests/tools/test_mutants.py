@@ -27,7 +27,7 @@ def larger(a, b=True):
 
 
 def all_changes(source: str) -> set[str]:
-    """The changed statements of many draws."""
+    """The changed statements of many samples."""
     changed: set[str] = set()
     for seed in range(60):
         found = mutants_of("x.py", source, random.Random(seed))
@@ -76,7 +76,7 @@ def test_all_tests_are_there() -> None:
 
 @pytest.mark.slow
 def test_the_tests_notice() -> None:
-    """In a fresh process, as this one has imported the unchanged method."""
+    """In a new process, because this one has imported the unchanged method."""
     program = (
         "import sys; from tools import mutants; "
         "mutants.TESTS = {'s3pot/grid.py': ['tests/test_grid.py']}; "

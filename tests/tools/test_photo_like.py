@@ -1,4 +1,4 @@
-"""The sheet of checks on drawn faces: their truth, the tiles, and the whole tool."""
+"""The contact sheet of drawn faces: their ground truth, the tiles, and the whole tool."""
 
 from __future__ import annotations
 

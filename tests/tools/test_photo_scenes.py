@@ -1,4 +1,4 @@
-"""Occluded faces on canvases: where they lie, which result is whose, and the whole tool."""
+"""Occluded faces on canvases: their places, the assignment of results, and the whole tool."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_people_have_places_of_their_own(person: Person) -> None:
 
 
 def result_at(place: Placed, offset: float) -> SimpleNamespace:
-    """A result with a crop that lies this share of a crop's side beside a face."""
+    """A result whose crop is shifted from a face by the given share of the crop's side."""
     half = place.face_side / 2
     corners = np.array([[-half, -half], [-half, half], [half, half], [half, -half]])
     middle = place.middle + np.array([offset * place.face_side, 0])
@@ -87,7 +87,7 @@ def test_faces_that_are_not_found_score_nothing(person: Person) -> None:
     row = score(place, None, 0.7)
     assert (row["found"], row["scene_iou"]) == (0, 0)
     assert row["difference"] == pytest.approx(-0.7)
-    exact = place.occlusion | ~place.judged  # what is ignored costs nothing
+    exact = place.occlusion | ~place.judged  # ignored pixels do not count
     row = score(place, PhotoMasks(exact, exact), 0.7)
     assert (row["found"], row["scene_iou"]) == (1, 1)
 

@@ -1,4 +1,4 @@
-"""Measuring on photos, with drawn faces as photos: labels, ignored zone, pasting, the tables."""
+"""Measuring on photos, with drawn faces as photos: labels, ignored pixels, pasting, the tables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tools() -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Face]:
-    """Bare drawn faces as studio photos are: plain, nearly frontal, upright, evenly lit."""
+    """Unoccluded drawn faces like studio photos: plain, nearly frontal, upright, evenly lit."""
     faces: list[Face] = []
     for seed in range(400):
         face = draw_clean(np.random.default_rng(seed), SIZE, "train")
@@ -111,7 +111,7 @@ def test_parts_are_read_from_colours_that_a_codec_has_mixed(
         want = parts_of(tools, face).repeat(4, axis=0).repeat(4, axis=1)
         assert (got == want).mean() > 0.98
         inside = cv2.erode((want != 0).astype(np.uint8), np.ones((9, 9))) > 0
-        assert (got[inside] != 0).all()  # no rim of background between hair and skin
+        assert (got[inside] != 0).all()  # no strip of background between hair and skin
 
 
 def test_eyes_and_mouth_are_found(tools: SimpleNamespace, drawn: list[Face]) -> None:
@@ -386,7 +386,7 @@ def test_the_aligned_crop(
     assert len(rows(folder / "out" / "photos.csv")) == 2
     files = tools.truth.find_photos(folder / "photos")["a"]
     photo = tools.truth.read_face("a", *files, 64, Known(Path()))
-    middle = photo.place.middle / 64  # where FFHQ has the eyes
+    middle = photo.place.middle / 64  # the eyes' position in FFHQ
     assert np.linalg.norm(middle - (0.5, 0.469)) < 0.05
     assert tools.truth.find_place(photo.parts).mouth[1] / 64 == pytest.approx(0.735, abs=0.05)
 

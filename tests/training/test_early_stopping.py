@@ -12,7 +12,7 @@ from s3pot.training.early_stopping import BestWeights, EarlyStopping
         ([5, 4, 3, 2, 1], 1, 0.0, None),
         ([5, 5, 5, 5], 3, 0.0, 4),
         ([5, 4, 5, 5, 3, 5, 5, 5], 3, 0.0, 8),
-        ([5, 4.95, 4.9, 4.85], 2, 0.1, 3),  # each fall is too small, and so is their sum by then
+        ([5, 4.95, 4.9, 4.85], 2, 0.1, 3),  # each decrease is too small, and so is their sum
         ([5, 4.95, 4.85, 4.84, 4.83], 2, 0.1, 5),  # the sum of two counts as one improvement
     ],
 )

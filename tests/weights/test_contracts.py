@@ -24,7 +24,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def state_of(name: str) -> dict[str, Tensor]:
-    """Return a contract's state dict without memory behind it."""
+    """Return a contract's state dict without allocated memory."""
     return {
         key: torch.empty(shape, dtype=getattr(torch, dtype), device="meta")
         for key, (shape, dtype) in read(name)["state_dict"].items()

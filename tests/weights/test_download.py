@@ -1,4 +1,4 @@
-"""Downloads against a server in this process that misbehaves in every way named here."""
+"""Downloads from a server in this process that misbehaves in all the ways named here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         """Be quiet."""
 
     def do_GET(self) -> None:
-        """Note the request, then answer as the path says."""
+        """Record the request, then answer as the path demands."""
         self.server.requests.append((self.path, self.headers.get("Range")))
         path = self.path.split("?")[0].strip("/")
         getattr(self, f"_{path}")()
@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Remembers what was asked."""
+    """Remembers the requests."""
 
     daemon_threads = True
 
@@ -117,7 +117,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def entry(self, fault: str) -> WeightFile:
-        """Return a registry entry that points at a fault."""
+        """Return a registry entry that points to a fault."""
         url = f"http://127.0.0.1:{self.server_address[1]}/{fault}"
         return WeightFile("thing", "thing.pth", url, SHA, len(DATA), "free", "a test")
 

@@ -1,4 +1,4 @@
-"""The lock file: what is hashed again, what is pinned, what is an error."""
+"""The lock file: which files are hashed again, which are pinned, and what is an error."""
 
 from __future__ import annotations
 

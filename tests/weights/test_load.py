@@ -1,4 +1,4 @@
-"""Checkpoints: what is read, what is refused, and what a difference looks like."""
+"""Checkpoints: what is read, what is refused, and how differences are reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Blur(nn.Module):
 
 
 class Net(nn.Module):
-    """Every kind of entry a published model has."""
+    """Every kind of entry that a published model has."""
 
     def __init__(self, width: int = 3) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Net(nn.Module):
 
 
 class Evil:
-    """Runs a command when unpickled the unsafe way."""
+    """Runs a command when it is unpickled unsafely."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -96,7 +96,7 @@ def test_namespace_alone_is_let_through(tmp_path: Path) -> None:
     torch.save({"opts": argparse.Namespace(a=1), "w": torch.ones(2)}, tmp_path / "a.pth")
     assert read_checkpoint(tmp_path / "a.pth")["opts"].a == 1
     with pytest.raises(pickle.UnpicklingError, match="argparse.Namespace"):
-        torch.load(tmp_path / "a.pth", weights_only=True)  # the allowance did not outlive the call
+        torch.load(tmp_path / "a.pth", weights_only=True)  # the permission ended with the call
 
 
 def test_namespace_with_an_old_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

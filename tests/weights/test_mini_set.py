@@ -1,4 +1,4 @@
-"""Mini models: written as safetensors, read from both formats, refused where their hash differs."""
+"""Mini models: written as safetensors, read from both formats, refused if their hash differs."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NAMES = {
 
 
 def shapes_of(name: str) -> dict[str, torch.Tensor]:
-    """Return a contract's state dict without memory behind it."""
+    """Return a contract's state dict without allocated memory."""
     contract = json.loads((CONTRACTS / f"{name}.json").read_text(encoding="utf-8"))
     entries = contract["state_dict"].items()
     return {key: torch.empty(shape, device="meta") for key, (shape, _) in entries}

@@ -1,4 +1,4 @@
-"""Where official and mini weights are found, and what is said when they are not."""
+"""Where official and mini weights are found, and the messages if they are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints with code, bombs and lies in them are refused before torch sees them."""
+"""Checkpoints that contain code, bombs or false sizes are refused before torch reads them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Save = Callable[[Any], bytes]
 
 
 class Call:
-    """Pickles as a call of ``function`` with ``arguments``."""
+    """Is pickled as a call of ``function`` with ``arguments``."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.function = function
@@ -52,7 +52,7 @@ def check(content: bytes) -> None:
 
 
 def with_pickle(pickled: bytes, storages: dict[str, bytes] | None = None) -> bytes:
-    """An archive as torch writes it, with a pickle of ours."""
+    """An archive as torch writes it, with a given pickle."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
@@ -164,7 +164,7 @@ def test_alias_bombs_and_deep_nesting_are_refused(save: Save) -> None:
 
 
 def rebuilt(offset: int, size: tuple[int, ...], stride: tuple[int, ...], count: int = 4) -> bytes:
-    """A pickle of one float tensor over a storage of ``count`` elements."""
+    """A pickle of one float tensor on a storage of ``count`` elements."""
 
     def number(value: int) -> bytes:
         return b"\x8a\x08" + value.to_bytes(8, "little", signed=True)
@@ -326,7 +326,7 @@ def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("cut", [True, False])
 def test_damage_is_refused_or_loads(save: Save, cut: bool) -> None:
-    """After any flipped bit or cut: refused, or torch reads tensors and plain values from it."""
+    """After any bit flip or truncation: refused, or torch reads tensors and plain values."""
     whole = save({"a": torch.arange(6.0), "b": [1, "x", {"c": torch.ones(2)}]})
     random = np.random.default_rng(1)
     refused = 0

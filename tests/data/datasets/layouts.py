@@ -1,4 +1,4 @@
-"""Small data sets in the real layouts of their formats, and what is true of them."""
+"""Small data sets in the real layouts of their formats, with their ground truth."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Layout:
 
     Attributes:
         root: Its folder.
-        truth: By image and kind of label, what is true: masks, bool (H, W), or a class map.
-        options: Of ``s3pot data convert``, besides the folders.
+        truth: The ground truth by image and kind of label: masks, bool (H, W), or a class map.
+        options: Options of ``s3pot data convert`` in addition to the folders.
     """
 
     root: Path
@@ -34,13 +34,13 @@ class Layout:
 
 
 def picture(seed: int, side: int = SIDE) -> np.ndarray:
-    """A smooth picture that is like no other."""
+    """A smooth image that differs from all others."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC))
 
 
 def blob(seed: int, side: int = SIDE) -> np.ndarray:
-    """A mask of a disc with a hole, bool (side, side); of seed 0 nothing."""
+    """A mask of a disk with a hole, bool (side, side); empty for seed 0."""
     mask = np.zeros((side, side), np.uint8)
     if seed:
         center = (side // 2 + seed, side // 2 - seed)
@@ -77,7 +77,7 @@ def cofw(root: Path) -> Layout:
     return Layout(root, truth, ["--from", "cofw"])
 
 
-# Of each part a row of the mask, and the class of s3pot that it becomes; some rows have two parts.
+# A row of the mask for each part, and the s3pot class it becomes; some rows have two parts.
 _CELEB_CLASSES = {
     "skin": 6,
     "nose": 5,
@@ -103,9 +103,9 @@ def celebamask_hq(root: Path) -> Layout:
         classes = np.zeros((512, 512), np.uint8)
         for place, (part, label) in enumerate(_CELEB_CLASSES.items()):
             if part == "hat" and number == 0:
-                continue  # parts that are not there have no file
+                continue  # absent parts have no file
             mask = np.zeros((512, 512), np.uint8)
-            mask[place * 32 : place * 32 + 48, number % 3 * 64 :] = 255  # over the part before
+            mask[place * 32 : place * 32 + 48, number % 3 * 64 :] = 255  # covers the previous part
             classes[mask > 0] = label
             folder = root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
             save(folder / f"{number:05d}_{part}.png", mask)
@@ -246,6 +246,6 @@ LAYOUTS = {
 
 
 def make(name: str, root: Path) -> Layout:
-    """Write a data set of a format into a folder that is made."""
+    """Write a data set of a format into a new folder."""
     root.mkdir(parents=True)
     return LAYOUTS[name](root)

@@ -1,4 +1,4 @@
-"""The commands of docs/USAGE.md do what it says, on data sets in the layouts of their formats."""
+"""The commands of docs/USAGE.md work as documented, on small data sets of all formats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCRIPTS = {"generate_reference.py": generate_reference.main, "evaluate.py": eval
 
 
 def section() -> str:
-    """The section on other people's data."""
+    """The section on other data sets."""
     text = (ROOT / "docs" / "USAGE.md").read_text(encoding="utf-8")
     match = re.search(r"^## Other people's data\n(.*?)^## ", text, re.M | re.S)
     assert match is not None
@@ -36,7 +36,7 @@ def commands(program: str) -> list[list[str]]:
 
 
 def ways_to_tables() -> dict[str, list[list[str]]]:
-    """By format, the commands from a public data set to the paper's table."""
+    """The commands that lead from a public data set to the paper's table, by format."""
     match = re.search(r"^From a public data set .*?^```\n(.*?)^```", section(), re.M | re.S)
     assert match is not None
     ways = [
@@ -117,7 +117,7 @@ def test_the_way_to_a_table(
     capsys.readouterr()
     assert SCRIPTS[dry_run[1]]([*dry_run[2:], "model.weights_dir=nowhere"]) == 1
     printed = capsys.readouterr().out
-    assert "missing (1):" in printed and "sam_vit_h" in printed  # all else is there
+    assert "missing (1):" in printed and "sam_vit_h" in printed  # everything else exists
     assert SCRIPTS[dry_run[1]]([*dry_run[2:], *mini_options]) == 0
     assert table == dry_run[:-1]
     short = ["train.epochs=1", "per_image.epochs=1"]

@@ -1,4 +1,4 @@
-"""Images are dealt into parts: whole groups, the same way each time."""
+"""Images are divided into parts: groups stay whole, and the result is reproducible."""
 
 from __future__ import annotations
 

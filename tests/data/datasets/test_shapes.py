@@ -1,4 +1,4 @@
-"""Masks as run lengths, edge polygons and LabelMe shapes: each gives exactly the mask back."""
+"""Masks as run lengths, edge polygons and LabelMe shapes: each reproduces the mask exactly."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_polygons_along_edges_are_drawn_by_coco_as_the_mask(mask: np.ndarray) ->
 
 
 def has_hole(mask: np.ndarray) -> bool:
-    """Whether a piece (side by side) encloses pixels that no way, also aslant, leads out of."""
+    """Whether a 4-connected piece encloses pixels, even against diagonal steps."""
     import cv2
 
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)

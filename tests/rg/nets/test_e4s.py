@@ -76,7 +76,7 @@ def test_codes_beyond_the_masked_are_the_mean_latent() -> None:
 
 
 def test_one_code_for_all_regions_makes_the_mask_vanish() -> None:
-    """With equal codes the regional generator is plain StyleGAN2, so no seam may be left."""
+    """With equal codes the regional generator is plain StyleGAN2, so there must be no seam."""
     torch.manual_seed(0)
     net = E4SNet(E4SSize(**SMALL, masked_codes=8))
     codes = torch.randn(1, 1, 8, 8).expand(1, 4, 8, 8)
@@ -106,7 +106,7 @@ def test_every_parameter_is_trained() -> None:
     maps[:, :3] = 3
     net(torch.randn(2, 3, 32, 32), maps, noise="random").square().mean().backward()
     dead = {n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
-    # The gate behind an InstanceNorm without affine is constant, so its weights get no gradient.
+    # The gate after an InstanceNorm without affine is constant, so its weights get no gradient.
     assert {name for name in dead if ".fc1." not in name and ".fc2." not in name} == set()
 
 

@@ -49,7 +49,7 @@ def test_taps_and_sizes() -> None:
     assert encoder.taps == (2, 3, 5)
     labels = torch.zeros(2, 128, 128, dtype=torch.uint8)
     labels[:, 40:60, 40:60] = 1
-    labels[:, 0, 1] = 2  # on no grid of the encoder
+    labels[:, 0, 1] = 2  # missed by all sampling grids of the encoder
     vectors = encoder(torch.randn(2, 3, 96, 96), labels)
     assert vectors.shape == (2, 3, 24)
     assert (vectors[:, 2] == 0).all() and (vectors[:, :2].abs().sum(2) > 0).all()

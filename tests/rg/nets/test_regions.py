@@ -1,4 +1,4 @@
-"""Region tiles: they cover exactly, and regional layers equal the plain loop over regions."""
+"""Region tiles cover the map exactly, and regional layers equal the plain loop over regions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REGIONS = 5
 
 
 def blobs(seed: int, batch: int, size: int, specks: int) -> Tensor:
-    """Label maps of random rectangles (region 3 never occurs) with stray pixels strewn over."""
+    """Label maps of random rectangles (region 3 never occurs) with scattered stray pixels."""
     rng = np.random.default_rng(seed)
     maps = np.zeros((batch, size, size), dtype=np.int64)
     for sample in maps:
@@ -75,7 +75,7 @@ def test_regional_conv_equals_plain_loop(up: bool, batch: int, specks: int) -> N
 
 @pytest.mark.parametrize("up", [False, True])
 def test_every_tile_position_is_exact(up: bool) -> None:
-    """Odd and even starts and ends, and all borders: one small region walks over the map."""
+    """A small region moves over the map: odd and even starts and ends, and all borders."""
     torch.manual_seed(0)
     layer = ModulatedConv(3, 2, 4, up)
     size = 12 if up else 6

@@ -1,4 +1,4 @@
-"""SegNeXt's own promises; the numbers are in tests/parity."""
+"""Properties of SegNeXt; the numbers are in tests/parity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SMALL = SegNeXtSize((8, 8, 16, 32), (1, 1, 1, 1), 32)
 
 
 def test_two_nets_have_the_same_bases() -> None:
-    """The release draws new ones at every call; two of our runs must agree."""
+    """The release draws new bases at every call; two of our runs must agree."""
     bases = SegNeXt(SMALL).decode_head.hamburger.bases
     torch.manual_seed(5)
     assert torch.equal(bases, SegNeXt(SMALL).decode_head.hamburger.bases)
