@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3pot.io import write_bytes, write_csv
 from s3pot.report.latex import latex
@@ -20,6 +20,9 @@ from s3pot.report.rows import (
     used_columns,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def save(output_dir: Path, evaluation: Evaluation) -> None:
     """Write ``table.csv``, ``table.md``, ``table.tex`` and ``per_image.csv``."""
@@ -31,11 +34,22 @@ def save(output_dir: Path, evaluation: Evaluation) -> None:
 
 
 def save_plot(output_dir: Path, evaluation: Evaluation) -> None:
-    """Write ``table.png`` and ``table.pdf``: the mean IoU of each row with its interval."""
+    """Write ``table.png`` and ``table.pdf``; see ``plot_rows``."""
+    save_figure(plot_rows(evaluation.rows), output_dir / "table")
+
+
+def plot_rows(rows: Sequence[TableRow]) -> Figure:
+    """Plot the mean IoU of each row with its interval.
+
+    Rows over different numbers of faces, which cannot all be compared, tell how many they have.
+    """
+    tells_faces = len({row.summary.faces for row in rows}) > 1
     label = "mean occlusion IoU, 95 % interval"
-    if any(row.oracle for row in evaluation.rows):
+    if tells_faces:
+        label += " (number of faces)"
+    if any(row.oracle for row in rows):
         label += "\n(rings: rows that use the ground truth)"
-    save_figure(plot_intervals(_bars(evaluation.rows), label), output_dir / "table")
+    return plot_intervals(_bars(rows, tells_faces), label)
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
@@ -77,7 +91,7 @@ def _csv_row(row: TableRow) -> dict[str, Any]:
     return rounded
 
 
-def _bars(rows: Sequence[TableRow]) -> list[Bar]:
+def _bars(rows: Sequence[TableRow], tells_faces: bool) -> list[Bar]:
     bars = []
     for row in rows:
         scores = row.summary
@@ -87,7 +101,8 @@ def _bars(rows: Sequence[TableRow]) -> list[Bar]:
             and scores.occlusion_iou_high is not None
         ):
             interval = (scores.occlusion_iou_low, scores.occlusion_iou_high)
-            bars.append(Bar(row.name, scores.occlusion_iou, *interval, row.oracle))
+            name = f"{row.name} ({scores.faces})" if tells_faces else row.name
+            bars.append(Bar(name, scores.occlusion_iou, *interval, row.oracle))
     return bars
 
 

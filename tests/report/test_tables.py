@@ -15,7 +15,7 @@ from s3pot.metrics import mask_scores
 from s3pot.report.latex import escape, latex
 from s3pot.report.plots import Bar, plot_intervals
 from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, cell_values, make_row
-from s3pot.report.tables import markdown, save, save_plot
+from s3pot.report.tables import markdown, plot_rows, save, save_plot
 from s3pot.statistics import paired_difference
 
 PDFLATEX = shutil.which("pdflatex")
@@ -187,6 +187,16 @@ def test_the_picture_shows_every_row(tmp_path: Path, rows: list[TableRow]) -> No
     assert len(read_rgb(tmp_path / "table.png")) < len(picture)
     save_plot(tmp_path / "empty", Evaluation([make_row("bare", bare("bare", [0]))], []))
     assert (tmp_path / "empty" / "table.png").is_file()
+
+
+def test_rows_over_different_faces_tell_how_many(rows: list[TableRow]) -> None:
+    (axes,) = plot_rows(rows).axes
+    names = ["main | row (3)", "better_&_longer (3)", "one face (1)", "oracle (3)"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == names
+    assert "(number of faces)" in axes.get_xlabel()
+    (axes,) = plot_rows(rows[:2]).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["main | row", "better_&_longer"]
+    assert "number" not in axes.get_xlabel()
 
 
 def test_one_row_alone_stands_on_the_whole_scale_with_its_numbers() -> None:
