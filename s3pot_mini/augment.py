@@ -17,7 +17,7 @@ from s3pot.labels import CLASSES
 from s3pot_mini.pool import FaceBatch, SceneBatch, constant
 
 SKIN, NOSE = CLASSES.index("skin"), CLASSES.index("nose")
-GREY = (0.299, 0.587, 0.114)
+GRAY = (0.299, 0.587, 0.114)
 BROWN = (0.17, 0.12, 0.09)
 JPEG_BLOCK = 8
 BLUR_REACH = 4  # in pixels to each side
@@ -161,7 +161,7 @@ class Tone:
     @classmethod
     def draw(cls, count: int, size: int, device: torch.device) -> Tone:
         """Draw lamps and cameras at random."""
-        grey = chance(count, 0.06, device)
+        gray = chance(count, 0.06, device)
         exposure = normal(count, 0.16, device) + normal(count, 0.06, device, 3)
         exposure = exposure + chance(count, 0.08, device) * uniform(count, 0.2, 0.7, device)
         return cls(
@@ -169,7 +169,7 @@ class Tone:
             gain=exposure.exp(),
             gamma=normal(count, 0.14, device).exp(),
             contrast=uniform(count, -0.5, 0.8, device) * chance(count, 0.6, device),
-            saturation=uniform(count, 0.45, 1.3, device) * ~grey,
+            saturation=uniform(count, 0.45, 1.3, device) * ~gray,
             blur=uniform(count, 0.4, 1.8, device) * chance(count, 0.5, device),
             noise=uniform(count, 0.0, 0.04, device) * chance(count, 0.7, device),
             coarseness=uniform(count, 0.0, 1.0, device),
@@ -181,9 +181,9 @@ class Tone:
         image = (image * self.lamp * self.gain).clamp(1e-4, 1) ** self.gamma
         curve = image * image * (3 - 2 * image)
         image = image + self.contrast * (curve - image)
-        weights = constant(GREY, image.device).view(1, 3, 1, 1)
-        grey = (image * weights).sum(1, keepdim=True)
-        image = grey + self.saturation * (image - grey)
+        weights = constant(GRAY, image.device).view(1, 3, 1, 1)
+        gray = (image * weights).sum(1, keepdim=True)
+        image = gray + self.saturation * (image - gray)
         image = gaussian_blur(image, self.blur)
         fine = torch.randn_like(image)
         coarse = F.avg_pool2d(torch.randn_like(image), 3, stride=1, padding=1) * 3

@@ -36,7 +36,7 @@ CLASS_WEIGHTS = (0.5, 3.0, 4.0, 4.0, 0.8, 2.5, 1.0, 3.5, 1.5, 5.0, 2.5, 3.0)
 WEAK = ("eye_glass", "ear_rings", "eyebrows", "lip", "mouth")  # reported individually
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """Convert [0, 1] pixels to the parser's input: enlarged to INPUT, ImageNet mean and std."""
     images = F.interpolate(images, size=(INPUT, INPUT), mode="bilinear", align_corners=False)
     return standardized(images)
@@ -83,7 +83,7 @@ def train(
         if step % REFRESH_EVERY == 0:
             pool.refresh()
         batch = training_faces(pool, schedule.batch)
-        logits = net.train()(normalise(shown(batch, OCCLUDED)))
+        logits = net.train()(normalize(shown(batch, OCCLUDED)))
         side = (INPUT, INPUT)
         labels = F.interpolate(batch.labels[:, None].float(), side, mode="nearest-exact")
         hidden = (batch.occluder & batch.region)[:, None].float()
@@ -117,7 +117,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 @torch.no_grad()
 def predict(net: BiSeNet, images: Tensor) -> Tensor:
     """Predict labels, int64 (B, S, S), from (B, 3, S, S) in [0, 1]."""
-    logits = net.eval().forward_main(normalise(images))
+    logits = net.eval().forward_main(normalize(images))
     return F.interpolate(
         logits.argmax(1)[:, None].float(), images.shape[-2:], mode="nearest-exact"
     )[:, 0].long()

@@ -187,11 +187,11 @@ def difficulty(
     points mean `easy`, one means `medium`, more mean `hard`; no occlusion is `easy`.
 
     Returns:
-        `difficulty`, `colour_distance` (RGB, 0..1.73; null if nothing is hidden), `opacity`,
+        `difficulty`, `color_distance` (RGB, 0..1.73; null if nothing is hidden), `opacity`,
         `thinness` (0..1).
     """
     if not occlusion.any():
-        return {"difficulty": "easy", "colour_distance": None, "opacity": None, "thinness": None}
+        return {"difficulty": "easy", "color_distance": None, "opacity": None, "thinness": None}
     skin = ((labels == SKIN) | (labels == NOSE)) & ~occlusion
     if not skin.any():
         skin = ~occlusion
@@ -204,7 +204,7 @@ def difficulty(
     points = (distance < 0.2) + (distance < 0.11) + (opacity < 0.9) + (thinness > 0.6)
     return {
         "difficulty": ("easy", "medium", "hard")[min(int(points), 2)],
-        "colour_distance": round(distance, 4),
+        "color_distance": round(distance, 4),
         "opacity": round(float(opacity), 3),
         "thinness": round(thinness, 3),
     }

@@ -43,7 +43,7 @@ def test_parser_classes_become_ours_by_name(table: tuple[int, ...], names: list[
 def test_counts() -> None:
     assert NUM_CLASSES == OCCLUSION == len(NATIVE_12) == 12
     assert len(set(CLASSES)) == 12
-    assert len({tuple(colour) for colour in COLORS}) == len(COLORS) == 13
+    assert len({tuple(color) for color in COLORS}) == len(COLORS) == 13
 
 
 def test_region_is_the_face_without_hair_ears_and_neck() -> None:

@@ -62,7 +62,7 @@ class HalfParser(nn.Module):
         return ((image[:, 0, ::2, ::2] > 0.5) * 6).byte()
 
 
-class GreyInverter:
+class GrayInverter:
     """The mean color of the image, at another size."""
 
     def invert(self, image: Tensor, labels: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class NoisyInverter:
 def test_image_parsing_and_reference_take_the_working_size() -> None:
     image = np.zeros((8, 12, 3), np.uint8)
     image[:4] = 255
-    face = ReferenceGenerator(HalfParser(), GreyInverter()).generate(image, "a")  # type: ignore
+    face = ReferenceGenerator(HalfParser(), GrayInverter()).generate(image, "a")  # type: ignore
     assert face.name == "a"
     assert face.image is image
     assert (face.parsing[:4] == 6).all()

@@ -56,12 +56,12 @@ def transformable(length: int) -> int:
 def shift(first: np.ndarray, second: np.ndarray) -> float:
     """Length in pixels of the translation between two pictures (H, W, 3), by phase correlation."""
     height, width = (transformable(length) for length in first.shape[:2])
-    grey = [
+    gray = [
         cv2.cvtColor(part[:height, :width], cv2.COLOR_RGB2GRAY).astype(np.float64)
         for part in (first, second)
     ]
     window = cv2.createHanningWindow((width, height), cv2.CV_64F)
-    moved, _ = cv2.phaseCorrelate(grey[0], grey[1], window)
+    moved, _ = cv2.phaseCorrelate(gray[0], gray[1], window)
     return float(np.linalg.norm(moved))
 
 

@@ -36,7 +36,7 @@ from s3pot_synthetic import FaceSample, draw_face
 from tools.photo_looks import LOOKS
 from tools.photo_paste import paste
 from tools.photo_scenes import SIZE, Person, Placed, draw_canvas, find
-from tools.photo_truth import PARTS, LabelledFace, judge
+from tools.photo_truth import PARTS, LabeledFace, judge
 
 logger = logging.getLogger("s3pot.tools.photo_like")
 
@@ -58,7 +58,7 @@ TILE, HEADING, GAP = 128, 18, 6
 QUALITY = 82  # of the JPEG
 
 
-def as_photo(name: str, sample: FaceSample) -> LabelledFace:
+def as_photo(name: str, sample: FaceSample) -> LabeledFace:
     """Turn a drawn face into a labeled photo; S3potError if an eye or the mouth is not visible."""
     parts = np.array(
         [PARTS.index(PART_OF_CLASS.get(label, "background")) for label in CLASSES], np.uint8
@@ -67,13 +67,13 @@ def as_photo(name: str, sample: FaceSample) -> LabelledFace:
     return judge(name, sample.clean, parts[sample.labels], known)
 
 
-def draw_photos(count: int, seed: int) -> tuple[list[LabelledFace], list[np.ndarray]]:
+def draw_photos(count: int, seed: int) -> tuple[list[LabeledFace], list[np.ndarray]]:
     """Draw faces that show both eyes and the mouth, cycling through the looks.
 
     Returns:
         The faces, and the matte of each person, uint8 (S, S).
     """
-    photos: list[LabelledFace] = []
+    photos: list[LabeledFace] = []
     mattes = []
     index = 0
     while len(photos) < count:
@@ -93,7 +93,7 @@ def draw_photos(count: int, seed: int) -> tuple[list[LabelledFace], list[np.ndar
 
 
 def occlude(
-    photo: LabelledFace, others: Sequence[LabelledFace], matte: np.ndarray, number: int
+    photo: LabeledFace, others: Sequence[LabeledFace], matte: np.ndarray, number: int
 ) -> Person | None:
     """Paste an occluder on a face; None if none fits.
 

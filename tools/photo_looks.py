@@ -13,7 +13,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from tools.photo_truth import PARTS, FacePlace, LabelledFace
+from tools.photo_truth import PARTS, FacePlace, LabeledFace
 
 GAMMA = 2.2  # from pixel values to light
 LIGHT = (0.25, 1.1)  # factors for the light of the dark and the bright side
@@ -26,12 +26,12 @@ HAIR_COLORS = ((38, 28, 22), (92, 62, 38), (70, 66, 64))  # black, brown, gray
 DENSITY = (0.35, 0.8)
 
 
-def plain(photo: LabelledFace) -> LabelledFace:
+def plain(photo: LabeledFace) -> LabeledFace:
     """Return the photo unchanged."""
     return photo
 
 
-def side_lit(photo: LabelledFace) -> LabelledFace:
+def side_lit(photo: LabeledFace) -> LabeledFace:
     """Let the light fall off along the line between the eyes, from one side or the other."""
     rng = _generator(photo, "side_lit")
     x, _ = photo.place.coordinates(len(photo.parts))
@@ -43,7 +43,7 @@ def side_lit(photo: LabelledFace) -> LabelledFace:
     return replace(photo, picture=_pixels(np.clip(light, 0, 1) ** (1 / GAMMA)))
 
 
-def bearded(photo: LabelledFace) -> LabelledFace:
+def bearded(photo: LabeledFace) -> LabeledFace:
     """Darken the skin of chin, jaw and upper lip to hair, grainy and with a soft rim."""
     rng = _generator(photo, "bearded")
     x, y = photo.place.coordinates(len(photo.parts))
@@ -59,7 +59,7 @@ def bearded(photo: LabelledFace) -> LabelledFace:
     return replace(photo, picture=_pixels(photo.picture / 255 * (1 - strength) + color * strength))
 
 
-def turned(photo: LabelledFace) -> LabelledFace:
+def turned(photo: LabeledFace) -> LabeledFace:
     """Tilt the head to one side; pixels from outside the photo are ignored."""
     way = 1 if _generator(photo, "turned").random() < 0.5 else -1
     size = len(photo.parts)
@@ -83,7 +83,7 @@ def turned(photo: LabelledFace) -> LabelledFace:
     picture = cv2.warpAffine(
         photo.picture, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE
     ).astype(np.uint8)
-    return LabelledFace(
+    return LabeledFace(
         name=photo.name,
         picture=picture,
         parts=warped(photo.parts, PARTS.index("background")),
@@ -93,12 +93,12 @@ def turned(photo: LabelledFace) -> LabelledFace:
     )
 
 
-LOOKS: Mapping[str, Callable[[LabelledFace], LabelledFace]] = MappingProxyType(
+LOOKS: Mapping[str, Callable[[LabeledFace], LabeledFace]] = MappingProxyType(
     {"plain": plain, "side_lit": side_lit, "bearded": bearded, "turned": turned}
 )
 
 
-def _generator(photo: LabelledFace, look: str) -> np.random.Generator:
+def _generator(photo: LabeledFace, look: str) -> np.random.Generator:
     """Return the random generator of one photo and one look."""
     return np.random.default_rng([zlib.crc32(photo.name.encode()), zlib.crc32(look.encode())])
 

@@ -24,7 +24,7 @@ from s3pot_synthetic.layers import Layer, compose, coverage
 from s3pot_synthetic.lighting import Light
 from s3pot_synthetic.objects import cloth
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_occluder
-from tools.photo_truth import HAIR, PARTS, SKIN, LabelledFace
+from tools.photo_truth import HAIR, PARTS, SKIN, LabeledFace
 
 PIECES: dict[str, tuple[int, ...]] = {  # kinds cut from other photos, and their parts
     "photo_hair": (HAIR,),
@@ -55,7 +55,7 @@ class Pasted:
 
 
 def paste(
-    photo: LabelledFace, others: Sequence[LabelledFace], number: int, seed: int
+    photo: LabeledFace, others: Sequence[LabeledFace], number: int, seed: int
 ) -> Pasted | None:
     """Paste the occluder with a number, which cycles through GROUPS and their kinds.
 
@@ -80,7 +80,7 @@ def paste(
     return None
 
 
-def fit_face(rng: np.random.Generator, photo: LabelledFace) -> tuple[Face, int]:
+def fit_face(rng: np.random.Generator, photo: LabeledFace) -> tuple[Face, int]:
     """Describe a photo as a drawn face; returns it, and the width of the padding in pixels."""
     place, size = photo.place, len(photo.parts)
     half_height = float(np.linalg.norm(place.down)) / (MOUTH_Y - EYE_Y)
@@ -129,7 +129,7 @@ def _color(
     return np.asarray(middle, np.float32)
 
 
-def _lamp(photo: LabelledFace, skin: np.ndarray) -> tuple[float, float, float]:
+def _lamp(photo: LabeledFace, skin: np.ndarray) -> tuple[float, float, float]:
     """Estimate the direction to the lamp from the skin's brightness across the face."""
     x, y = photo.place.coordinates(len(photo.parts))
     gray = photo.picture.mean(axis=-1)[skin]
@@ -140,7 +140,7 @@ def _lamp(photo: LabelledFace, skin: np.ndarray) -> tuple[float, float, float]:
     return float(lamp[0]), float(lamp[1]), float(lamp[2])
 
 
-def _piece(rng: np.random.Generator, face: Face, other: LabelledFace, kind: str) -> list[Layer]:
+def _piece(rng: np.random.Generator, face: Face, other: LabeledFace, kind: str) -> list[Layer]:
     """Cut a random blob from a part of another photo, rotated, flipped and rescaled."""
     side = face.head.frame.size
     blob = cloth(rng, face, "train")[0].mask

@@ -37,7 +37,7 @@ from s3pot.runs.each import run_each
 from s3pot.types import S3potError
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from tools.photo_paste import paste
-from tools.photo_truth import PARTS, LabelledFace, find_photos, read_face
+from tools.photo_truth import PARTS, LabeledFace, find_photos, read_face
 from tools.real_photos import GREEN, Row, table, write_sheets
 
 logger = logging.getLogger("s3pot.tools.photo_scenes")
@@ -68,7 +68,7 @@ class Person:
         matte: Person and occluder, uint8 (S, S), 0 or 255.
     """
 
-    photo: LabelledFace
+    photo: LabeledFace
     picture: np.ndarray
     occlusion: np.ndarray
     matte: np.ndarray
@@ -103,7 +103,7 @@ class Placed:
         return 3.6 * scale * float(np.linalg.norm(self.person.photo.place.down))
 
 
-def make_person(photo: LabelledFace, others: Sequence[LabelledFace], number: int) -> Person | None:
+def make_person(photo: LabeledFace, others: Sequence[LabeledFace], number: int) -> Person | None:
     """Paste an occluder on a photo; None if none fits."""
     pasted = paste(photo, others, number, seed=0)
     if pasted is None:
@@ -249,7 +249,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     finder = load_from_config(config)
     taker = replace(finder, aligner=replace(finder.aligner, detector=None))
 
-    def read(name: str) -> LabelledFace:
+    def read(name: str) -> LabeledFace:
         return read_face(name, *files[name], SIZE, None)
 
     photos = run_each({name: name for name in files}, read, "photos")

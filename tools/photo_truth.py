@@ -1,6 +1,6 @@
 """Labeled photos of unoccluded faces: reading, cropping, and the definition of the face region.
 
-Labels have the colors of FASSEG (``FASSEG_COLOURS``; the nearest one counts): its skin includes
+Labels have the colors of FASSEG (``FASSEG_COLORS``; the nearest one counts): its skin includes
 neck and ears, and its hair includes the brows. The chin line and the face oval, which the labels
 lack, are derived from the positions of eyes and mouth in the label map, never from one of our
 parsers. With x measured from the center of the eyes in eye distances, and y from there in
@@ -29,7 +29,7 @@ from s3pot.rg.detect import FaceDetector
 from s3pot.rg.warp import crop
 from s3pot.types import S3potError
 
-FASSEG_COLOURS: dict[str, tuple[int, int, int]] = {
+FASSEG_COLORS: dict[str, tuple[int, int, int]] = {
     "background": (255, 0, 0),
     "hair": (127, 0, 0),
     "skin": (255, 255, 0),
@@ -37,7 +37,7 @@ FASSEG_COLOURS: dict[str, tuple[int, int, int]] = {
     "mouth": (0, 255, 0),
     "eyes": (0, 0, 255),
 }
-PARTS = tuple(FASSEG_COLOURS)
+PARTS = tuple(FASSEG_COLORS)
 FACE_PARTS = tuple(PARTS.index(part) for part in ("skin", "nose", "mouth", "eyes"))
 HAIR, SKIN = PARTS.index("hair"), PARTS.index("skin")
 MOUTH, EYES = PARTS.index("mouth"), PARTS.index("eyes")
@@ -81,7 +81,7 @@ class FacePlace:
 
 
 @dataclass(frozen=True)
-class LabelledFace:
+class LabeledFace:
     """A photo of an unoccluded face with its truth; S is the side of the working image."""
 
     name: str
@@ -109,8 +109,8 @@ def find_photos(folder: Path) -> dict[str, tuple[Path, Path]]:
 def read_parts(path: Path) -> np.ndarray:
     """Read a label map: index into PARTS, uint8 (H, W)."""
     pixels = read_rgb(path).astype(np.int32)
-    colours = np.array(list(FASSEG_COLOURS.values()))
-    nearest = ((pixels[..., None, :] - colours) ** 2).sum(axis=-1).argmin(axis=-1)
+    colors = np.array(list(FASSEG_COLORS.values()))
+    nearest = ((pixels[..., None, :] - colors) ** 2).sum(axis=-1).argmin(axis=-1)
     window = (SMOOTHING, SMOOTHING)
     votes = [cv2.blur((nearest == i).astype(np.float32), window) for i in range(len(PARTS))]
     return np.argmax(votes, axis=0).astype(np.uint8)
@@ -118,7 +118,7 @@ def read_parts(path: Path) -> np.ndarray:
 
 def read_face(
     name: str, photo: Path, label: Path, size: int, detector: FaceDetector | None
-) -> LabelledFace:
+) -> LabeledFace:
     """Read, crop and label one photo; without a detector, use all of it, padded to a square.
 
     Raises:
@@ -141,7 +141,7 @@ def read_face(
     return judge(name, crop(picture, way), _cropped(parts, way), crop(known, way))
 
 
-def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) -> LabelledFace:
+def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) -> LabeledFace:
     """Compute region and ignored zone as defined in this module; ``known``: inside the photo."""
     place = find_place(parts)
     x, y = place.coordinates(len(parts))
@@ -155,7 +155,7 @@ def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) 
     brows = hair & ~np.isin(pieces, np.unique(pieces[hair & ~zone]))
     face = np.isin(parts, FACE_PARTS)
     ignored = ~known | (face & ~oval) | (hair & fringe & ~brows)
-    return LabelledFace(name, picture, parts, ((face & oval) | brows) & ~ignored, ignored, place)
+    return LabeledFace(name, picture, parts, ((face & oval) | brows) & ~ignored, ignored, place)
 
 
 def find_place(parts: np.ndarray) -> FacePlace:
@@ -170,9 +170,9 @@ def find_place(parts: np.ndarray) -> FacePlace:
 
 def _pieces(mask: np.ndarray) -> list[np.ndarray]:
     """Return the centers of the connected pieces of a mask, largest first."""
-    _, _, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    _, _, stats, centers = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable") + 1
-    return [centres[i] for i in order]
+    return [centers[i] for i in order]
 
 
 def _squared(array: np.ndarray) -> np.ndarray:

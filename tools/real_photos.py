@@ -40,13 +40,13 @@ from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from tools.photo_looks import LOOKS
 from tools.photo_paste import Pasted, paste
-from tools.photo_truth import LabelledFace, find_photos, read_face
+from tools.photo_truth import LabeledFace, find_photos, read_face
 
 logger = logging.getLogger("s3pot.tools.real_photos")
 Row = Mapping[str, Union[str, int, float]]
 
 TILE, SHEET_ROWS = 192, 16
-GREY, GREEN = (128, 128, 128), (40, 200, 90)
+GRAY, GREEN = (128, 128, 128), (40, 200, 90)
 MEASURES = {  # columns of pictures.csv
     "region_iou": "region, occluded picture against truth",
     "region_iou_bare": "region, occluded against unoccluded photo",
@@ -97,7 +97,7 @@ def parsed_region(result: Segmentation) -> np.ndarray:
     return np.isin(result.parsing, (*REGION_CLASSES, OCCLUSION))
 
 
-def measure_bare(photo: LabelledFace, result: Segmentation) -> Row:
+def measure_bare(photo: LabeledFace, result: Segmentation) -> Row:
     """Build the row of an unoccluded photo."""
     judged, region = ~photo.ignored, parsed_region(result)
     return {
@@ -109,7 +109,7 @@ def measure_bare(photo: LabelledFace, result: Segmentation) -> Row:
 
 
 def measure_occluded(
-    photo: LabelledFace, bare: Segmentation, pasted: Pasted, result: Segmentation
+    photo: LabeledFace, bare: Segmentation, pasted: Pasted, result: Segmentation
 ) -> Row:
     """Build the row of an occluded picture."""
     judged, region, truth = ~photo.ignored, parsed_region(result), pasted.occlusion
@@ -131,7 +131,7 @@ def measure_occluded(
     }
 
 
-def measure_points(photo: LabelledFace, truth: np.ndarray, result: Segmentation) -> Row:
+def measure_points(photo: LabeledFace, truth: np.ndarray, result: Segmentation) -> Row:
     """Measure how well PS separates hidden from visible points outside the ignored zone."""
     columns, rows = result.points.round().astype(int).clip(0, len(truth) - 1).reshape(-1, 2).T
     judged = ~photo.ignored[rows, columns]
@@ -143,10 +143,10 @@ def measure_points(photo: LabelledFace, truth: np.ndarray, result: Segmentation)
     }
 
 
-def draw_line(photo: LabelledFace, pasted: Pasted, result: Segmentation) -> np.ndarray:
+def draw_line(photo: LabeledFace, pasted: Pasted, result: Segmentation) -> np.ndarray:
     """Draw photo, occluded, parsing, reference, truth, prediction: (TILE, 6 TILE, 3) uint8."""
     shown, classes = pasted.picture, vis.color_labels(result.parsing)
-    truth = vis.overlay(vis.overlay(shown, photo.ignored, GREY, 0.7), photo.region, GREEN, 0.25)
+    truth = vis.overlay(vis.overlay(shown, photo.ignored, GRAY, 0.7), photo.region, GREEN, 0.25)
     found = vis.overlay(shown, parsed_region(result), GREEN, 0.25)
     tiles = [
         photo.picture,
@@ -158,8 +158,8 @@ def draw_line(photo: LabelledFace, pasted: Pasted, result: Segmentation) -> np.n
     ]
     small = [cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA) for tile in tiles]
     line, text = np.concatenate(small, axis=1), f"{photo.name} {pasted.kind}"
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(line, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(line, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, width, cv2.LINE_AA)
     return line
 
 
@@ -192,12 +192,12 @@ def by_column(rows: Sequence[Row], column: str) -> list[str]:
 
 
 def measure_photos(
-    photos: Mapping[str, LabelledFace], model: FaceSegmenter, args: argparse.Namespace
+    photos: Mapping[str, LabeledFace], model: FaceSegmenter, args: argparse.Namespace
 ) -> list[Measured]:
     """Segment every photo, both unoccluded and with each of its occluders."""
     names = list(photos)
 
-    def one(photo: LabelledFace) -> Measured:
+    def one(photo: LabeledFace) -> Measured:
         bare = model.segment(photo.picture)
         others = [other for other in photos.values() if other.name != photo.name]
         measured = Measured(measure_bare(photo, bare), [], [])
@@ -240,7 +240,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     model = load_from_config(config, args.checkpoint)
     detector = FaceDetector(args.detector) if args.detector else None
 
-    def read(name: str) -> LabelledFace:
+    def read(name: str) -> LabeledFace:
         return LOOKS[args.look](read_face(name, *files[name], args.size, detector))
 
     faces = {face.name: face for face in run_each({name: name for name in files}, read, "photos")}

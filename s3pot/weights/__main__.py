@@ -108,7 +108,7 @@ def run_one(command: str, name: str, folder: Path) -> str:
     if command == "list":
         state = "here" if path.is_file() else "missing"
         how = registry.how_to_get(entry, folder)
-        return f"{state}. {entry.note}; licence: {entry.licence}{how}"
+        return f"{state}. {entry.note}; license: {entry.license}{how}"
     if command == "download":
         check = download(entry, folder)
     else:

@@ -29,7 +29,7 @@ class WeightFile:
         sha256: Its published hash; None if none is published, in which case the first file seen is
             pinned.
         size: Size in bytes; None if it is not published.
-        licence: The license of code and weights, as far as it is known.
+        license: The license of code and weights, as far as it is known.
         note: What it is, and where its authors offer it.
     """
 
@@ -38,7 +38,7 @@ class WeightFile:
     url: str | None = None
     sha256: str | None = None
     size: int | None = None
-    licence: str = "not known here; see its authors' page"
+    license: str = "not known here; see its authors' page"
     note: str = ""
 
 

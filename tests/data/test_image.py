@@ -66,7 +66,7 @@ def test_all_kinds_of_source_agree(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u2"])
-def test_16_bit_grey(tmp_path: Path, dtype: str) -> None:
+def test_16_bit_gray(tmp_path: Path, dtype: str) -> None:
     values = np.array([[0, 255, 256, 32768, 65535]], dtype=dtype)
     path = tmp_path / "a.tif"
     Image.fromarray(values).save(path)
@@ -89,7 +89,7 @@ def test_float_and_integer_pictures() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LAB", "HSV"])
-def test_colour_modes(mode: str) -> None:
+def test_color_modes(mode: str) -> None:
     source = Image.fromarray(smooth())
     if mode == "LAB":
         pytest.importorskip("PIL.ImageCms")
@@ -120,8 +120,8 @@ def test_transparency_lies_over_white(tmp_path: Path) -> None:
     got = read_rgb(rgba)[0].tolist()
     assert got[0] == [255, 255, 255] and got[2] == [200, 0, 0]
     assert abs(got[1][0] - 227) <= 1 and abs(got[1][1] - 127) <= 1
-    grey = Image.fromarray(np.array([[[10, 0], [10, 255]]], np.uint8), mode="LA")
-    assert read_rgb(grey)[0, :, 0].tolist() == [255, 10]
+    gray = Image.fromarray(np.array([[[10, 0], [10, 255]]], np.uint8), mode="LA")
+    assert read_rgb(gray)[0, :, 0].tolist() == [255, 10]
     path = tmp_path / "palette.png"
     indexed = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
     indexed.putpalette([9, 8, 7, 6, 5, 4])

@@ -12,7 +12,7 @@ from s3pot.sam.frozen import FrozenSam
 
 
 @pytest.mark.slow
-def test_vit_b_encoder_and_normalisation(
+def test_vit_b_encoder_and_normalization(
     vectors: Callable, fill: ModuleType, contract: Callable, parity_seed: int
 ) -> None:
     sam = build_sam_vit_b()

@@ -38,7 +38,7 @@ def photo(fill: ModuleType, parity_seed: int) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def normalised(photo: Tensor) -> Tensor:
+def normalized(photo: Tensor) -> Tensor:
     mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
     std = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
     return (photo * 255 - mean) / std
@@ -53,9 +53,9 @@ def test_contract(size: str, contract: Callable) -> None:
 
 
 @pytest.fixture(scope="module")
-def stages(net: SegNeXt, normalised: Tensor) -> list[Tensor]:
+def stages(net: SegNeXt, normalized: Tensor) -> list[Tensor]:
     with torch.no_grad():
-        return net.backbone(normalised)
+        return net.backbone(normalized)
 
 
 def test_stages(stages: list[Tensor], vectors: Callable) -> None:

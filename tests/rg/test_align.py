@@ -48,7 +48,7 @@ def turned(points: np.ndarray, degrees: float, scale: float, to: tuple[float, fl
 
 def test_quad_of_an_upright_face_by_hand() -> None:
     points = np.array([[40, 50], [60, 50], [50, 60], [42, 75], [58, 75]])
-    # Eyes 20 apart, mouth 25 below them: half side max(40, 45) = 45, centre (50, 52.5).
+    # Eyes 20 apart, mouth 25 below them: half side max(40, 45) = 45, center (50, 52.5).
     want = [[5, 7.5], [5, 97.5], [95, 97.5], [95, 7.5]]
     np.testing.assert_allclose(quad_from_landmarks(points), want)
 

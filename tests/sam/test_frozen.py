@@ -6,7 +6,7 @@ import torch
 from s3pot.sam.frozen import FrozenSam
 
 
-def test_pictures_are_normalised_as_sam_does(tiny_sam: FrozenSam) -> None:
+def test_pictures_are_normalized_as_sam_does(tiny_sam: FrozenSam) -> None:
     picture = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         want = tiny_sam.sam.image_encoder(

@@ -16,7 +16,7 @@ from tools.photo_scenes import SIZE, Person, draw_canvas
 from tools.photo_truth import PARTS
 
 
-def test_a_drawn_face_is_a_labelled_photo() -> None:
+def test_a_drawn_face_is_a_labeled_photo() -> None:
     sample = draw_face(0, 128)
     photo = as_photo("a", sample)
     nose = sample.labels == CLASSES.index("nose")

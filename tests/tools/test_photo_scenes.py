@@ -18,7 +18,7 @@ from s3pot.rg.align import identity
 from s3pot_synthetic import FaceSample, draw_face
 from tools import photo_scenes
 from tools.photo_scenes import SIZE, Person, Placed, draw_canvas, find, put, score
-from tools.photo_truth import FASSEG_COLOURS, PARTS, judge
+from tools.photo_truth import FASSEG_COLORS, PARTS, judge
 
 PART_OF = {
     "hair": "hair", "eyebrows": "hair", "skin": "skin", "ears": "skin", "belowface": "skin",
@@ -96,11 +96,11 @@ def test_faces_that_are_not_found_score_nothing(person: Person) -> None:
 def test_the_whole_tool(
     tmp_path: Path, mini_options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    colours = np.array(list(FASSEG_COLOURS.values()), np.uint8)
+    colors = np.array(list(FASSEG_COLORS.values()), np.uint8)
     for name, index in zip("ab", PLAIN):
         sample = draw_face(index, 128)
         write_png(tmp_path / "photos" / f"{name}.png", sample.clean)
-        write_png(tmp_path / "photos" / f"{name}_label.png", colours[parts_of(sample)])
+        write_png(tmp_path / "photos" / f"{name}_label.png", colors[parts_of(sample)])
     command = ["--photos", str(tmp_path / "photos"), "--out", str(tmp_path / "out")]
     command += ["--variants", "1", *mini_options, "align.mode=never"]
     assert photo_scenes.main(command) == 0

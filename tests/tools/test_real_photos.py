@@ -71,12 +71,12 @@ def parts_of(tools: SimpleNamespace, face: Face) -> np.ndarray:
     return np.array([tools.truth.PARTS.index(n) for n in names], np.uint8)[face.labels]
 
 
-def colours_of(tools: SimpleNamespace, face: Face) -> np.ndarray:
-    colours = np.array(list(tools.truth.FASSEG_COLOURS.values()), np.uint8)
-    return colours[parts_of(tools, face)]
+def colors_of(tools: SimpleNamespace, face: Face) -> np.ndarray:
+    colors = np.array(list(tools.truth.FASSEG_COLORS.values()), np.uint8)
+    return colors[parts_of(tools, face)]
 
 
-def labelled(tools: SimpleNamespace, face: Face, name: str = "a") -> Any:
+def labeled(tools: SimpleNamespace, face: Face, name: str = "a") -> Any:
     known = np.ones(face.labels.shape, bool)
     return tools.truth.judge(name, pixels_of(face), parts_of(tools, face), known)
 
@@ -85,7 +85,7 @@ def write_photo(tools: SimpleNamespace, folder: Path, name: str, face: Face) -> 
     """Write photo and label map without the outer columns: portrait format."""
     keep = slice(SIZE // 8, -SIZE // 8)
     write_png(folder / f"{name}.png", pixels_of(face)[:, keep])
-    write_png(folder / f"{name}_label.png", colours_of(tools, face)[:, keep])
+    write_png(folder / f"{name}_label.png", colors_of(tools, face)[:, keep])
 
 
 def segmentation(parsing: np.ndarray) -> Segmentation:
@@ -97,12 +97,12 @@ def segmentation(parsing: np.ndarray) -> Segmentation:
     return Segmentation(occlusion, face, parsing, none, none, points, labels, where, {}, "ok")
 
 
-def test_parts_are_read_from_colours_that_a_codec_has_mixed(
+def test_parts_are_read_from_colors_that_a_codec_has_mixed(
     tools: SimpleNamespace, drawn: list[Face], tmp_path: Path
 ) -> None:
     for face in drawn:
         large = cv2.resize(
-            colours_of(tools, face), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST
+            colors_of(tools, face), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST
         )
         mixed = cv2.GaussianBlur(large, (0, 0), 0.7).astype(int)
         mixed += np.random.default_rng(0).integers(-30, 31, mixed.shape)
@@ -116,7 +116,7 @@ def test_parts_are_read_from_colours_that_a_codec_has_mixed(
 
 def test_eyes_and_mouth_are_found(tools: SimpleNamespace, drawn: list[Face]) -> None:
     for face in drawn:
-        place = labelled(tools, face).place
+        place = labeled(tools, face).place
         for point, label in ((place.eyes.mean(axis=0), "eyes"), (place.mouth, "lip")):
             want = np.argwhere(face.labels == CLASSES.index(label)).mean(axis=0)[::-1]
             assert np.linalg.norm(point - want) < 0.03 * SIZE
@@ -134,7 +134,7 @@ def test_region_is_the_face_and_neck_and_ears_are_ignored(
 ) -> None:
     brows_seen = []
     for face in drawn:
-        photo = labelled(tools, face)
+        photo = labeled(tools, face)
         true = region_of(face.labels)
         assert not (photo.region & photo.ignored).any()
         assert mask_scores(photo.region, true & ~photo.ignored).iou > 0.95
@@ -176,7 +176,7 @@ def test_a_portrait_is_padded_and_what_lies_outside_is_ignored(
     assert photo.picture.shape == (SIZE, SIZE, 3)
     assert photo.ignored[:, : margin - 1].all() and photo.ignored[:, 1 - margin :].all()
     assert np.array_equal(photo.picture[:, 0], photo.picture[:, margin - 1])
-    whole = labelled(tools, drawn[0])
+    whole = labeled(tools, drawn[0])
     assert mask_scores(photo.region, whole.region).iou > 0.93
     write_png(tmp_path / "a_label.png", read_rgb(tmp_path / "a_label.png")[1:])
     with pytest.raises(S3potError, match="expected the same size"):
@@ -187,7 +187,7 @@ def test_the_fitted_head_lies_where_the_drawn_one_does(
     tools: SimpleNamespace, drawn: list[Face]
 ) -> None:
     for face in drawn:
-        fitted, border = tools.paste.fit_face(np.random.default_rng(0), labelled(tools, face))
+        fitted, border = tools.paste.fit_face(np.random.default_rng(0), labeled(tools, face))
         scale = fitted.head.frame.scale
         for points in (EYES, MOUTH, [(0, 1)]):
             want = (face.head.turn(points) + 0.5) * face.head.frame.scale
@@ -200,7 +200,7 @@ def test_the_fitted_head_lies_where_the_drawn_one_does(
 def test_every_kind_can_be_pasted_with_an_exact_mask(
     tools: SimpleNamespace, drawn: list[Face]
 ) -> None:
-    photos = [labelled(tools, face, str(i)) for i, face in enumerate(drawn)]
+    photos = [labeled(tools, face, str(i)) for i, face in enumerate(drawn)]
     kinds = {kind for names in tools.paste.GROUPS.values() for kind in names}
     done = {}
     for number in range(3 * max(len(names) for names in tools.paste.GROUPS.values())):
@@ -220,10 +220,10 @@ def test_every_kind_can_be_pasted_with_an_exact_mask(
     assert np.mean(inside) > 4 * np.mean(rest)  # there, only the cast shadow
 
 
-def test_pieces_of_other_photos_keep_their_colours(
+def test_pieces_of_other_photos_keep_their_colors(
     tools: SimpleNamespace, drawn: list[Face]
 ) -> None:
-    photo, other = labelled(tools, drawn[0]), labelled(tools, drawn[1], "b")
+    photo, other = labeled(tools, drawn[0]), labeled(tools, drawn[1], "b")
     blue = np.zeros_like(other.picture)
     blue[..., 2] = 200
     other = dataclasses.replace(other, picture=blue)
@@ -237,7 +237,7 @@ def test_pieces_of_other_photos_keep_their_colours(
 def test_a_large_face_is_bordered_for_the_painters_and_cut_back(
     tools: SimpleNamespace, drawn: list[Face]
 ) -> None:
-    photo = labelled(tools, drawn[0])
+    photo = labeled(tools, drawn[0])
     by = 1.4
     move = np.array([[by, 0, -0.2 * SIZE], [0, by, -0.2 * SIZE]])
     picture = cv2.warpAffine(photo.picture, move, (SIZE, SIZE))
@@ -253,7 +253,7 @@ def test_a_large_face_is_bordered_for_the_painters_and_cut_back(
 
 
 def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[Face]) -> None:
-    photos = [labelled(tools, face, str(i)) for i, face in enumerate(drawn)]
+    photos = [labeled(tools, face, str(i)) for i, face in enumerate(drawn)]
     photo, pasted = photos[0], tools.paste.paste(photos[0], photos[1:], 0, 0)
     bare = np.where(photo.region, np.uint8(6), np.uint8(0))
     parsing = np.where(pasted.occlusion, np.uint8(OCCLUSION), bare)
@@ -279,7 +279,7 @@ def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[F
 def test_points_are_judged_outside_the_ignored_zone(
     tools: SimpleNamespace, drawn: list[Face]
 ) -> None:
-    photo = labelled(tools, drawn[0])
+    photo = labeled(tools, drawn[0])
     truth = photo.region & (np.arange(SIZE)[:, None] < SIZE // 2)
     places = {
         "hidden": np.argwhere(truth)[:6],
@@ -299,7 +299,7 @@ def test_points_are_judged_outside_the_ignored_zone(
 def test_looks_change_the_photo_and_keep_a_truth(
     tools: SimpleNamespace, drawn: list[Face], look: str
 ) -> None:
-    before = [labelled(tools, face, str(i)) for i, face in enumerate(drawn)]
+    before = [labeled(tools, face, str(i)) for i, face in enumerate(drawn)]
     for photo in before:
         after, again = (tools.looks.LOOKS[look](photo) for _ in range(2))
         assert np.array_equal(after.picture, again.picture)

@@ -50,7 +50,7 @@ def test_list_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_list_of_one_says_all_of_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "a"]) == 0
     text = capsys.readouterr().out
-    assert "a: missing. Ann's; licence: free" in text and f"{folder / 'a.pth'}, 3 bytes" in text
+    assert "a: missing. Ann's; license: free" in text and f"{folder / 'a.pth'}, 3 bytes" in text
     assert SHA in text and "Bob's" not in text
 
 

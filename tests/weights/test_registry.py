@@ -30,7 +30,7 @@ def test_entries_are_sound() -> None:
         assert entry.url is None or entry.url.startswith("https://")
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
         assert (entry.sha256 is None) == (entry.size is None)
-        assert entry.licence and "github.com/" in entry.note
+        assert entry.license and "github.com/" in entry.note
 
 
 @pytest.mark.parametrize("name", list(weight_files()))

@@ -136,7 +136,7 @@ class BiSeNet(nn.Module):
         """Run all three heads.
 
         Args:
-            x: RGB normalised with ImageNet's mean and std, (B, 3, H, W), sides multiples of 32.
+            x: RGB normalized with ImageNet's mean and std, (B, 3, H, W), sides multiples of 32.
 
         Returns:
             Logits at the input's size.

@@ -106,7 +106,7 @@ class ConvMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each normalised before and scaled after."""
+    """Attention and MLP, each normalized before and scaled after."""
 
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class BareConv(nn.Module):
 
 
 class Hamburger(nn.Module):
-    """Low-rank reconstruction of the features by non-negative matrix factorisation.
+    """Low-rank reconstruction of the features by non-negative matrix factorization.
 
     Args:
         channels: width.
@@ -225,7 +225,7 @@ class Hamburger(nn.Module):
         drawn = torch.rand(1, channels, rank, generator=generator, device="cpu")
         self.register_buffer("bases", F.normalize(drawn, dim=1), persistent=False)
 
-    def factorise(self, x: Tensor) -> Tensor:
+    def factorize(self, x: Tensor) -> Tensor:
         """Approximate non-negative (B, C, N) by rank-16 factors; returns the same shape."""
         eps = 1e-6
         bases = self.bases.to(x.dtype).expand(len(x), -1, -1)
@@ -239,7 +239,7 @@ class Hamburger(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (B, C, H, W)."""
-        low_rank = self.factorise(F.relu(self.ham_in(x)).flatten(2)).view_as(x)
+        low_rank = self.factorize(F.relu(self.ham_in(x)).flatten(2)).view_as(x)
         return F.relu(x + self.ham_out(low_rank))
 
 
@@ -289,7 +289,7 @@ class SegNeXt(nn.Module):
         """Run the net.
 
         Args:
-            x: RGB normalised with ImageNet's mean and std, (B, 3, H, W), any size.
+            x: RGB normalized with ImageNet's mean and std, (B, 3, H, W), any size.
 
         Returns:
             Logits (B, classes, ceil(H / 8), ceil(W / 8)); enlarge before the arg-max.

@@ -20,7 +20,7 @@ class PixelNorm(nn.Module):
     """Scale each vector (last axis) to unit mean square."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, D)."""
+        """Normalize (B, D)."""
         return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-8)
 
 

@@ -21,7 +21,7 @@ def test_region_means_equal_a_loop() -> None:
             torch.testing.assert_close(got[sample, region], want)
 
 
-def test_gate_of_a_normalised_map_is_one_half() -> None:
+def test_gate_of_a_normalized_map_is_one_half() -> None:
     torch.manual_seed(0)
     x = nn.InstanceNorm2d(32)(torch.randn(2, 32, 8, 8))
     torch.testing.assert_close(SqueezeExcitation(32)(x), x / 2, rtol=1e-4, atol=1e-5)

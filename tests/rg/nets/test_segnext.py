@@ -18,12 +18,12 @@ def test_two_nets_have_the_same_bases() -> None:
     torch.testing.assert_close(bases.norm(dim=1), torch.ones(1, 16))
 
 
-def test_factorisation_lowers_the_error() -> None:
+def test_factorization_lowers_the_error() -> None:
     torch.manual_seed(0)
     x = torch.rand(2, 32, 5) @ torch.rand(2, 5, 60)
     errors = []
     for steps in (1, 7, 60):
-        errors.append(float((Hamburger(32, steps=steps).factorise(x) - x).norm() / x.norm()))
+        errors.append(float((Hamburger(32, steps=steps).factorize(x) - x).norm() / x.norm()))
     assert errors[0] > errors[1] > errors[2] and errors[2] < 0.05
 
 
