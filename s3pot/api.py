@@ -205,12 +205,12 @@ class FaceSegmenter:
                 "put it into a list, or call segment"
             )
         on_cpu = self.pipeline.segmenter.device.type == "cpu"
-        at_once = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # each with its reference
+        batch_size = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # each with its reference
         results: list[Segmentation] = []
         waiting: list[_Crop] = []
         for image in images:
             waiting += self._crops(image, all_faces=False)
-            if len(waiting) == at_once:
+            if len(waiting) == batch_size:
                 results += self._segment(waiting)
                 waiting = []
         return results + self._segment(waiting)

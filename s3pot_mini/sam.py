@@ -178,8 +178,8 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     weight = (1 + (EDGE_WEIGHT - 1) * near.flatten(1)) * visible
     disagree = _mean(F.relu(AGREEMENT - same), weight)
     outside = scores.masked_fill(~beyond[:, None], -1).amax(2)  # best outside photo token per ref
-    thief = scores.masked_fill(~occluded[:, :, None], -1).amax(1)  # best hidden ref per raw token
-    rival = _mean(F.relu(RIVAL_MARGIN + torch.maximum(outside, thief) - same), weight)
+    best_hidden = scores.masked_fill(~occluded[:, :, None], -1).amax(1)  # best hidden ref per token
+    rival = _mean(F.relu(RIVAL_MARGIN + torch.maximum(outside, best_hidden) - same), weight)
     like = scores.masked_fill(~inside[:, :, None], -1).amax(1)
     alike = _mean(F.relu(like + 0.1), occluded.float())
     share = inside.float() / inside.sum(1, keepdim=True).clamp_min(1)

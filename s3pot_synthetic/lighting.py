@@ -133,7 +133,7 @@ def cast_shadow(
 
 def to_painted(light: Array) -> Array:
     """Convert amounts of light to factors for painted colors."""
-    # OpenCV 4 returns a column for an array of one axis.
+    # OpenCV 4 returns a column for a one-dimensional array.
     return np.asarray(cv2.pow(np.maximum(light, 0), _GAMMA)).reshape(light.shape)
 
 

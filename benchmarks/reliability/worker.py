@@ -17,7 +17,7 @@ from benchmarks.reliability.faults import stop_the_clock
 
 PIDS = "S3POT_TRIAL_PIDS"  # variable with the folder in which each worker records its process id
 
-# What the commands import only once they run: no moment of a trial is lost on it.
+# Modules that the commands import while they run; importing them first keeps trials short.
 IMPORTED = {
     "train_general": ("s3pot.training.general", "torch._dynamo"),
     "inference": ("s3pot.runs.inference",),

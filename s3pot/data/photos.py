@@ -191,7 +191,7 @@ def _find_below(inputs: Sequence[Path], root: Path, output_dir: Path) -> list[Ph
     images = [path for path in images if not _is_ours(path, stems)]
     chosen, replaced = _one_per_name(images, root)
     photos = [*chosen, *_dead_photos(dead_links, root)]
-    _tell(files, [photo.path for photo in photos], replaced, dead_links)
+    _log_summary(files, [photo.path for photo in photos], replaced, dead_links)
     return sorted(photos, key=lambda photo: photo.path)
 
 
@@ -298,7 +298,7 @@ def _key(file: str, ignores_case: bool) -> str:
     return unicodedata.normalize("NFC", file).casefold() if ignores_case else file
 
 
-def _tell(
+def _log_summary(
     files: Sequence[Path],
     photos: Sequence[Path],
     replaced: Sequence[Path],
@@ -308,15 +308,15 @@ def _tell(
     known = {*photos, *replaced}
     others = [path for path in files if path not in known]
     if others:
-        logger.info("skipped because they are not photos: %s", _some(others))
+        logger.info("skipped because they are not photos: %s", _brief(others))
     if replaced:
-        logger.info("another image of the same name is read instead of: %s", _some(replaced))
+        logger.info("another image of the same name is read instead of: %s", _brief(replaced))
     dead = [path for path in dead_links if path not in known]
     if dead:
-        logger.warning("broken links are skipped: %s", _some(dead))
+        logger.warning("broken links are skipped: %s", _brief(dead))
 
 
-def _some(paths: Sequence[Path]) -> str:
+def _brief(paths: Sequence[Path]) -> str:
     names = ", ".join(str(path) for path in paths[:NAMES_SHOWN])
     more = len(paths) - NAMES_SHOWN
     return f"{names} and {more} more" if more > 0 else names

@@ -16,7 +16,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from s3pot.data.datasets.grouping import deal, group_names
+from s3pot.data.datasets.grouping import divide, group_names
 from s3pot.data.datasets.item import list_images
 from s3pot.data.datasets.own_folder import RAW_IMAGES, OwnFolder
 from s3pot.data.datasets.writers import write_name_list
@@ -85,11 +85,13 @@ def split_dataset(options: SplitOptions) -> int:
     """
     _check_folders(options)
     files = files_of_images(options.input_dir)
-    dealt = deal(group_names(list(files), options.group_by), options.parts, options.seed)
-    _tell(dealt, options, len(files))
+    parts_of_images = divide(
+        group_names(list(files), options.group_by), options.parts, options.seed
+    )
+    _log_summary(parts_of_images, options, len(files))
     items = [
         SplitItem(name, {f"{part}/{path}": source for path, source in files[name].items()})
-        for name, part in sorted(dealt.items())
+        for name, part in sorted(parts_of_images.items())
     ]
     plan: dict[str, Any] = {
         "s3pot": __version__,
@@ -98,13 +100,13 @@ def split_dataset(options: SplitOptions) -> int:
         "group_by": options.group_by,
         "seed": options.seed,
         "form": options.form,
-        "images": dict(sorted(dealt.items())),
+        "images": dict(sorted(parts_of_images.items())),
         "files": [] if options.form == LISTS else [path for item in items for path in item.files],
     }
     _make_room(options, plan)
     write_json(options.output_dir / SPLIT_FILE, plan)
     for part in options.parts:
-        names = [name for name in dealt if dealt[name] == part]
+        names = [name for name in parts_of_images if parts_of_images[name] == part]
         write_name_list(options.output_dir / f"{part}.txt", names)
     if options.form == LISTS:
         return 0
@@ -168,8 +170,8 @@ def _members(face: FaceFiles) -> list[Path]:
     return [path for path in members if path is not None and path.is_file()]
 
 
-def _tell(dealt: Mapping[str, str], options: SplitOptions, images: int) -> None:
-    counts = Counter(dealt.values())
+def _log_summary(parts_of_images: Mapping[str, str], options: SplitOptions, images: int) -> None:
+    counts = Counter(parts_of_images.values())
     for part, amount in options.parts.items():
         logger.info("%s: %d of %d images", part, counts[part], images)
         if isinstance(amount, int) and counts[part] < amount:
@@ -179,8 +181,8 @@ def _tell(dealt: Mapping[str, str], options: SplitOptions, images: int) -> None:
                 counts[part],
                 amount,
             )
-    if len(dealt) < images:
-        logger.info("left out: %d images", images - len(dealt))
+    if len(parts_of_images) < images:
+        logger.info("left out: %d images", images - len(parts_of_images))
 
 
 def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:

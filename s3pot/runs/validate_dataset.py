@@ -14,7 +14,13 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.data.datasets.formats import SourceOptions, open_dataset
-from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels, some
+from s3pot.data.datasets.item import (
+    DatasetAdapter,
+    DatasetError,
+    DatasetItem,
+    ItemLabels,
+    brief,
+)
 from s3pot.data.image import MAX_PIXELS, read_rgb, write_png
 from s3pot.io import file_sha256, write_csv, write_json
 from s3pot.labels import CLASSES
@@ -230,7 +236,7 @@ def report_text(report: Report, output_dir: Path) -> str:
     for key in ("sizes", "labels", "splits", "shapes"):
         if values[key]:
             counts = [f"{name} ({count})" for name, count in values[key].items()]
-            lines.append(f"{key}: {some(counts)}")
+            lines.append(f"{key}: {brief(counts)}")
     for key in ("occluded_share", "visible_face_share"):
         if values[key]:
             bins = ", ".join(f"{name}: {count}" for name, count in values[key].items())
@@ -306,7 +312,7 @@ def _named(group: Iterable[ImageFacts]) -> str:
     for entry in group:
         splits = f" ({', '.join(entry.item.splits)})" if entry.item.splits else ""
         names.append(f"{entry.item.image}{splits}")
-    return some(names)
+    return brief(names)
 
 
 def _problems_of_splits(facts: Sequence[ImageFacts]) -> Iterable[Problem]:

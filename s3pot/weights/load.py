@@ -181,7 +181,7 @@ def refuse_non_finite(state: Mapping[str, Tensor], source: str) -> None:
     if broken:
         raise CheckpointError(
             f"{source} holds values that are not finite numbers in {len(broken)} of "
-            f"{len(state)} tensors: {_some(broken)}. Use an earlier checkpoint, or train again "
+            f"{len(state)} tensors: {_brief(broken)}. Use an earlier checkpoint, or train again "
             "with a lower learning rate."
         )
 
@@ -236,7 +236,7 @@ def _differences(
         if key in wanted and value.shape != wanted[key].shape
     ]
     lines = [
-        f"\n  {len(entries)} {kind}: {_some(entries)}"
+        f"\n  {len(entries)} {kind}: {_brief(entries)}"
         for kind, entries in (
             ("missing", missing),
             ("unexpected", unexpected),
@@ -247,7 +247,7 @@ def _differences(
     return "".join(lines)
 
 
-def _some(names: list[str]) -> str:
+def _brief(names: list[str]) -> str:
     more = ", ..." if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
 

@@ -56,7 +56,7 @@ def test_gray_in_16_bits_has_its_brightness(
     bits: int, values: list[int], expected: list[int], form: str
 ) -> None:
     stream = io.BytesIO()
-    kept = np.int32 if form == "PPM" else np.uint16  # of which old versions of Pillow write none
+    kept = np.int32 if form == "PPM" else np.uint16  # old Pillow versions write no PPM of uint16
     Image.fromarray(np.array([values], dtype=kept)).save(stream, form)
     stream.seek(0)
     assert read_rgb(stream)[0, :, 1].tolist() == expected

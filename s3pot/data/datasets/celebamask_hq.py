@@ -21,8 +21,8 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
+    brief,
     read_mask_of_size,
-    some,
 )
 from s3pot.labels import CELEBAMASKHQ_TO_12, region_of, resize_labels
 
@@ -94,7 +94,9 @@ class CelebAMaskHQ(DatasetAdapter):
                 lonely.add(int(match[1]))
         if lonely:
             names = [f"{number}.jpg" for number in sorted(lonely)]
-            problems.append(f"{self.masks} holds masks of images that do not exist: {some(names)}.")
+            problems.append(
+                f"{self.masks} holds masks of images that do not exist: {brief(names)}."
+            )
         return problems
 
     def _folder(self, number: int) -> Path:

@@ -25,8 +25,8 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
+    brief,
     name_problem,
-    some,
 )
 from s3pot.data.labelme import LabelPolicy, check_work
 from s3pot.io import BadFile, file_sha256, read_json, write_json
@@ -161,7 +161,7 @@ class CocoJson(DatasetAdapter):
         problems = []
         for image_id, instances in self.instances.items():
             if image_id not in known:
-                ids = some([str(instance.get("id")) for instance in instances])
+                ids = brief([str(instance.get("id")) for instance in instances])
                 problems.append(
                     f"{self.annotations}: image_id {image_id!r} of annotation {ids} is not "
                     "the id of an image."
@@ -334,7 +334,7 @@ def find_annotations(root: Path) -> Path:
     found = [path for path in files if is_coco(path)] if len(files) > 1 else files
     if len(found) == 1:
         return found[0]
-    names = some([path.name for path in found])
+    names = brief([path.name for path in found])
     what = f"several COCO files: {names}" if found else "no COCO file"
     raise DatasetError(f"{root} holds {what}; specify it with --annotations.")
 

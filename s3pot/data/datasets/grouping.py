@@ -103,7 +103,9 @@ def _read_groups(path: Path) -> dict[str, str]:
     return groups
 
 
-def deal(groups: Mapping[str, str], parts: Mapping[str, float | int], seed: int) -> dict[str, str]:
+def divide(
+    groups: Mapping[str, str], parts: Mapping[str, float | int], seed: int
+) -> dict[str, str]:
     """Divide images into parts, keeping groups together.
 
     Large groups are assigned first, and groups of the same size in an order that depends only on
@@ -124,13 +126,13 @@ def deal(groups: Mapping[str, str], parts: Mapping[str, float | int], seed: int)
         members.setdefault(groups[name], []).append(name)
     lacking = {part: _wanted(amount, len(groups)) for part, amount in parts.items()}
     takes_all = _are_shares(parts) and sum(parts.values()) > 1 - _TOLERANCE
-    dealt: dict[str, str] = {}
+    parts_of_images: dict[str, str] = {}
     for group in sorted(members, key=lambda group: (-len(members[group]), _rank(group, seed))):
         part = max(lacking, key=lambda part: lacking[part])
         if takes_all or lacking[part] >= len(members[group]) - _TOLERANCE:
             lacking[part] -= len(members[group])
-            dealt.update(dict.fromkeys(members[group], part))
-    return dealt
+            parts_of_images.update(dict.fromkeys(members[group], part))
+    return parts_of_images
 
 
 def _are_shares(parts: Mapping[str, float | int]) -> bool:

@@ -19,9 +19,9 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
+    brief,
     list_images,
     read_mask_of_size,
-    some,
 )
 from s3pot.data.image import IMAGE_SUFFIXES
 from s3pot.data.masks import find_mask
@@ -118,12 +118,12 @@ class ImageMaskFolders(DatasetAdapter):
         ending = self.names.mask_ending
         lonely = [mask.image.name for mask in masks if mask.name.removesuffix(ending) not in names]
         if lonely:
-            problems.append(f"{self.masks} holds masks without an image: {some(lonely)}.")
+            problems.append(f"{self.masks} holds masks without an image: {brief(lonely)}.")
         for split, listed in self._splits().items():
             missing = sorted(listed - names)
             if missing:
                 path = self.root / "split" / f"{split}.txt"
-                problems.append(f"{path} lists names without an image: {some(missing)}.")
+                problems.append(f"{path} lists names without an image: {brief(missing)}.")
         return problems
 
     def _splits(self) -> dict[str, set[str]]:

@@ -206,7 +206,7 @@ def read_mask_of_size(path: Path, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def some(names: Sequence[str]) -> str:
+def brief(names: Sequence[str]) -> str:
     """List the first few of many names, and how many more there are."""
     shown = ", ".join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN

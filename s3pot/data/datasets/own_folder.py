@@ -15,9 +15,9 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
+    brief,
     list_images,
     read_mask_of_size,
-    some,
 )
 from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, load_labels
 from s3pot.data.folders import walk
@@ -88,12 +88,12 @@ class OwnFolder(DatasetAdapter):
                 lonely.append(relative.as_posix())
         problems = []
         if lonely:
-            problems.append(f"{self.truth} holds ground truths without an image: {some(lonely)}.")
+            problems.append(f"{self.truth} holds ground truths without an image: {brief(lonely)}.")
         for split, listed in read_splits(self.root / SPLITS).items():
             missing = sorted(listed - names)
             if missing:
                 path = self.root / SPLITS / f"{split}.txt"
-                problems.append(f"{path} lists names without an image: {some(missing)}.")
+                problems.append(f"{path} lists names without an image: {brief(missing)}.")
         return problems
 
 

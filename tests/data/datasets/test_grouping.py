@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3pot.data.datasets.grouping import deal, group_names, parse_parts
+from s3pot.data.datasets.grouping import divide, group_names, parse_parts
 from s3pot.types import S3potError
 
 people = st.lists(st.integers(0, 12), min_size=1, max_size=60).map(
@@ -21,15 +21,15 @@ people = st.lists(st.integers(0, 12), min_size=1, max_size=60).map(
 @given(people, st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_nobody_is_in_two_parts_and_shares_of_1_take_all(groups: dict[str, str], seed: int) -> None:
-    dealt = deal(groups, {"train": 0.7, "val": 0.2, "test": 0.1}, seed)
-    assert set(dealt) == set(groups)
-    parts_of = {(groups[name], part) for name, part in dealt.items()}
+    divided = divide(groups, {"train": 0.7, "val": 0.2, "test": 0.1}, seed)
+    assert set(divided) == set(groups)
+    parts_of = {(groups[name], part) for name, part in divided.items()}
     assert len(parts_of) == len({group for group, _ in parts_of})
     shuffled = dict(sorted(groups.items(), key=lambda entry: entry[0][::-1]))
-    assert deal(shuffled, {"train": 0.7, "val": 0.2, "test": 0.1}, seed) == dealt
+    assert divide(shuffled, {"train": 0.7, "val": 0.2, "test": 0.1}, seed) == divided
     largest = max(Counter(groups.values()).values())
     wanted = {"train": 0.7, "val": 0.2, "test": 0.1}
-    counts = Counter(dealt.values())
+    counts = Counter(divided.values())
     for part, share in wanted.items():
         assert counts[part] - share * len(groups) <= largest
 
@@ -38,17 +38,26 @@ def test_nobody_is_in_two_parts_and_shares_of_1_take_all(groups: dict[str, str],
 @given(people, st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_numbers_are_not_exceeded(groups: dict[str, str], seed: int) -> None:
-    counts = Counter(deal(groups, {"train": 10, "val": 3}, seed).values())
+    counts = Counter(divide(groups, {"train": 10, "val": 3}, seed).values())
     assert counts["train"] <= 10
     assert counts["val"] <= 3
 
 
 def test_single_images_fill_their_parts() -> None:
     groups = {str(number): str(number) for number in range(100)}
-    assert Counter(deal(groups, {"train": 0.8, "val": 0.2}, 1).values()) == {"train": 80, "val": 20}
-    assert Counter(deal(groups, {"train": 30, "val": 7}, 1).values()) == {"train": 30, "val": 7}
-    assert Counter(deal(groups, {"a": 0.1, "b": 0.1}, 1).values()) == {"a": 10, "b": 10}
-    assert deal(groups, {"train": 0.8, "val": 0.2}, 1) != deal(
+    assert Counter(divide(groups, {"train": 0.8, "val": 0.2}, 1).values()) == {
+        "train": 80,
+        "val": 20,
+    }
+    assert Counter(divide(groups, {"train": 30, "val": 7}, 1).values()) == {
+        "train": 30,
+        "val": 7,
+    }
+    assert Counter(divide(groups, {"a": 0.1, "b": 0.1}, 1).values()) == {
+        "a": 10,
+        "b": 10,
+    }
+    assert divide(groups, {"train": 0.8, "val": 0.2}, 1) != divide(
         groups, {"train": 0.8, "val": 0.2}, 2
     )
 
@@ -56,8 +65,8 @@ def test_single_images_fill_their_parts() -> None:
 def test_an_added_person_moves_few() -> None:
     groups = {str(number): str(number) for number in range(200)}
     parts = {"train": 0.5, "val": 0.5}
-    before = deal(groups, parts, 0)
-    after = deal({**groups, "new": "new"}, parts, 0)
+    before = divide(groups, parts, 0)
+    after = divide({**groups, "new": "new"}, parts, 0)
     assert set(after) == {*before, "new"}
 
 
