@@ -41,15 +41,15 @@ def save_plot(output_dir: Path, evaluation: Evaluation) -> None:
 def plot_rows(rows: Sequence[TableRow]) -> Figure:
     """Plot the mean IoU of each row with its interval.
 
-    Rows over different numbers of faces, which cannot all be compared, tell how many they have.
+    If the rows have different numbers of faces, and are not all comparable, the numbers are shown.
     """
-    tells_faces = len({row.summary.faces for row in rows}) > 1
+    shows_counts = len({row.summary.faces for row in rows}) > 1
     label = "mean occlusion IoU, 95 % interval"
-    if tells_faces:
+    if shows_counts:
         label += " (number of faces)"
     if any(row.oracle for row in rows):
         label += "\n(rings: rows that use the ground truth)"
-    return plot_intervals(_bars(rows, tells_faces), label)
+    return plot_intervals(_bars(rows, shows_counts), label)
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
@@ -91,7 +91,7 @@ def _csv_row(row: TableRow) -> dict[str, Any]:
     return rounded
 
 
-def _bars(rows: Sequence[TableRow], tells_faces: bool) -> list[Bar]:
+def _bars(rows: Sequence[TableRow], shows_counts: bool) -> list[Bar]:
     bars = []
     for row in rows:
         scores = row.summary
@@ -101,7 +101,7 @@ def _bars(rows: Sequence[TableRow], tells_faces: bool) -> list[Bar]:
             and scores.occlusion_iou_high is not None
         ):
             interval = (scores.occlusion_iou_low, scores.occlusion_iou_high)
-            name = f"{row.name} ({scores.faces})" if tells_faces else row.name
+            name = f"{row.name} ({scores.faces})" if shows_counts else row.name
             bars.append(Bar(name, scores.occlusion_iou, *interval, row.oracle))
     return bars
 

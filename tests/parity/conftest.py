@@ -16,7 +16,7 @@ DATA = Path(__file__).resolve().parents[1] / "data" / "parity"
 
 @pytest.fixture(scope="session")
 def parity_seed(pytestconfig: pytest.Config) -> int:
-    """Seed of the recipe; the vectors in `--parity-dir` were made with it."""
+    """Seed of the recipe with which the vectors in `--parity-dir` were made."""
     return int(pytestconfig.getoption("--parity-seed"))
 
 

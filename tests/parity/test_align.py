@@ -1,4 +1,4 @@
-"""Alignment against the recorded reference: quad, crop with black borders, and the way back."""
+"""Alignment against the recorded reference: quad, crop with black borders, and the inverse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def face(photo: np.ndarray, alignment: Alignment) -> np.ndarray:
 
 
 def same_picture(got: np.ndarray, want: np.ndarray) -> bool:
-    """99.9 % of the values within 1."""
+    """Whether 99.9 % of the values differ by at most 1."""
     return bool((np.abs(got.astype(int) - want.astype(int)) <= 1).mean() >= 0.999)
 
 

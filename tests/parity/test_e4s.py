@@ -20,7 +20,7 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 @dataclass(frozen=True)
 class Run:
-    """One forward pass of the official size, traced."""
+    """One traced forward pass at the official size."""
 
     keys: dict[str, tuple[tuple[int, ...], str]]
     vectors: Tensor

@@ -1,4 +1,4 @@
-"""From embeddings to loss, gradient and two optimiser steps, by the release's settings."""
+"""From embeddings to loss, gradient and two optimizer steps, with the release's settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RELEASE = PipelineSettings(initial_anchor="corner", initial_pick="product")
 
 
 class NoEncoder(nn.Module):
-    """Stands where SAM's image encoder is: the vectors start from embeddings."""
+    """Replaces SAM's image encoder, because the vectors start from embeddings."""
 
     img_size = 1024
 

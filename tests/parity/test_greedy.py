@@ -1,4 +1,4 @@
-"""Greedy matching of the recipe's score matrices, in the order of taking."""
+"""Greedy matching of the recipe's score matrices, in the order in which pairs are accepted."""
 
 from __future__ import annotations
 

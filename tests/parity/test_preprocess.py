@@ -1,4 +1,4 @@
-"""Both ways in of E4S, and the label map of parser plus table."""
+"""Both inputs of E4S, and the label map from parser and table."""
 
 from __future__ import annotations
 
