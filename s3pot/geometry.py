@@ -131,7 +131,7 @@ def image_corners(size: tuple[int, int]) -> np.ndarray:
     return np.array([[left, top], [left, bottom], [right, bottom], [right, top]])
 
 
-def turned_points(points: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
+def rotated_points(points: np.ndarray, turn: int, size: tuple[int, int]) -> np.ndarray:
     """Map points of an image to the image rotated by a multiple of 90 degrees.
 
     Args:

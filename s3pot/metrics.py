@@ -177,11 +177,11 @@ def summarize(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
         seed: Seed of the bootstrap.
     """
     occluded = [entry for entry in scores if entry.occluded]
-    bare = [entry for entry in scores if not entry.occluded]
+    unoccluded = [entry for entry in scores if not entry.occluded]
     interval = bootstrap_interval([entry.iou for entry in occluded], seed)
     hit = sum(entry.true_positive for entry in occluded)
     wrong = sum(entry.false_positive + entry.false_negative for entry in occluded)
-    false_alarms = _mean([float(entry.predicted_occluded) for entry in bare])
+    false_alarms = _mean([float(entry.predicted_occluded) for entry in unoccluded])
     return ScoreSummary(
         occlusion_iou=None if interval is None else interval.mean,
         occlusion_iou_low=None if interval is None else interval.low,
@@ -195,10 +195,10 @@ def summarize(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
         pooled_iou=_share(hit, hit + wrong) if occluded else None,
         pooled_f1=_share(2 * hit, 2 * hit + wrong) if occluded else None,
         faces=len(occluded),
-        clean_faces=len(bare),
+        clean_faces=len(unoccluded),
         clean_right=None if false_alarms is None else 1 - false_alarms,
         false_alarms=false_alarms,
-        false_alarm_share=_mean([entry.predicted_share for entry in bare]),
+        false_alarm_share=_mean([entry.predicted_share for entry in unoccluded]),
     )
 
 

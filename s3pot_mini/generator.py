@@ -184,12 +184,13 @@ def measure(net: E4SNet, parser: BiSeNet, pool: Pool, count: int = 60) -> dict[s
             errors[key][0] += float(square[inside].sum())
             errors[key][1] += int(inside.sum())
         torch.manual_seed(start)
-        bare = photographed(bearded(batch, share=0.7))
-        drawn = generate(net, parser, bare.clean)[0]
-        kept.append(float(soft_error(drawn, bare.clean, bare.region)))
-        inside = bare.region[:, None].float()
-        mean = (bare.clean * inside).sum((2, 3), keepdim=True) / inside.sum((2, 3), keepdim=True)
-        plain.append(float(soft_error(mean.expand_as(drawn), bare.clean, bare.region)))
+        unoccluded = photographed(bearded(batch, share=0.7))
+        drawn = generate(net, parser, unoccluded.clean)[0]
+        kept.append(float(soft_error(drawn, unoccluded.clean, unoccluded.region)))
+        inside = unoccluded.region[:, None].float()
+        color_sum = (unoccluded.clean * inside).sum((2, 3), keepdim=True)
+        mean = color_sum / inside.sum((2, 3), keepdim=True)
+        plain.append(float(soft_error(mean.expand_as(drawn), unoccluded.clean, unoccluded.region)))
     psnr = {k: float(-10 * np.log10(total / max(n, 1))) for k, (total, n) in errors.items()}
     return {**psnr, "own_error": float(np.mean(kept)), "own_spread": float(np.mean(plain))}
 

@@ -95,7 +95,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "the same numbers but for rounding; it costs memory",
     (
         "s3pot/rg/align.py",
-        "return _View(turn, pixels, [face.turned(turn, size) for face in faces], 2.0)",
+        "return _View(turn, pixels, [face.rotated(turn, size) for face in faces], 2.0)",
     ): "nobody asks how sure a view is that is taken at once",
     ("s3pot/rg/warp.py", "border = max(round(0.1 / alignment.side), 3)"): (
         "three pixels around the crop are kept: at its rim one level of 255 may differ"

@@ -85,7 +85,7 @@ def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         source = _image_from_array(source)
     with opened_image(source, max_pixels) as image:
         orientation = orientation_of(image, _name_of(source))
-        return np.array(turned_upright(_as_rgb(image), orientation))
+        return np.array(rotated_upright(_as_rgb(image), orientation))
 
 
 @contextmanager
@@ -302,14 +302,14 @@ def orientation_of(image: Image.Image, name: str) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+def rotated_upright(image: Image.Image, orientation: int) -> Image.Image:
     """Apply an EXIF orientation, 1 to 8, and remove it from the image."""
     if orientation == 1:
         return image
-    bare = image.copy()
-    bare.info = {}
-    bare.getexif()[EXIF_ORIENTATION] = orientation  # only this one: other tags may be damaged
-    return ImageOps.exif_transpose(bare) or bare
+    copy = image.copy()
+    copy.info = {}
+    copy.getexif()[EXIF_ORIENTATION] = orientation  # only this one: other tags may be damaged
+    return ImageOps.exif_transpose(copy) or copy
 
 
 def has_alpha(image: Image.Image) -> bool:

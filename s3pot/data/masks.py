@@ -33,7 +33,7 @@ from s3pot.data.image import (
     has_alpha,
     opened_image,
     orientation_of,
-    turned_upright,
+    rotated_upright,
 )
 from s3pot.io import read_npy
 from s3pot.types import S3potError
@@ -123,7 +123,7 @@ def read_mask(
         )
     if orientation == 1:
         return mask
-    turned = turned_upright(Image.fromarray(mask.astype(np.uint8)), orientation)
+    turned = rotated_upright(Image.fromarray(mask.astype(np.uint8)), orientation)
     return np.asarray(turned).astype(bool)
 
 

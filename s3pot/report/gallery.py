@@ -130,11 +130,11 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
     if interval is not None:
         note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, {len(ious)} faces"
         facts.append(Fact("mean occlusion IoU", f"{interval.mean:.3f}", note))
-    bare = [row for row in scored if row.get("true_share") == 0]
-    if bare:
-        false_alarms = sum(1 for row in bare if is_occluded(row))
-        mean_share = sum(float(row["occluded_share"]) for row in bare) / len(bare)
-        note = f"of {len(bare)} unoccluded faces; mean share {mean_share:.1%}"
+    unoccluded = [row for row in scored if row.get("true_share") == 0]
+    if unoccluded:
+        false_alarms = sum(1 for row in unoccluded if is_occluded(row))
+        mean_share = sum(float(row["occluded_share"]) for row in unoccluded) / len(unoccluded)
+        note = f"of {len(unoccluded)} unoccluded faces; mean share {mean_share:.1%}"
         facts.append(Fact("false alarms", str(false_alarms), note))
     return facts
 

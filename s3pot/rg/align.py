@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from s3pot.geometry import TURNS, Alignment, as_quad, image_corners, turned_points
+from s3pot.geometry import TURNS, Alignment, as_quad, image_corners, rotated_points
 from s3pot.rg.detect import Detector, Face, NoFace
 from s3pot.rg.warp import crop
 from s3pot.types import S3potError
@@ -262,7 +262,7 @@ def _righted(photo: np.ndarray, faces: list[Face]) -> _View:
     turn = round(math.degrees(math.atan2(across[1], across[0])) / 90) * 90 % 360
     pixels = np.ascontiguousarray(np.rot90(photo, turn // 90))
     size = (photo.shape[0], photo.shape[1])
-    return _View(turn, pixels, [face.turned(turn, size) for face in faces], 1.0)
+    return _View(turn, pixels, [face.rotated(turn, size) for face in faces], 1.0)
 
 
 def _look(photo: np.ndarray, turn: int, detector: Detector) -> _View:
@@ -296,7 +296,7 @@ def _turned_back(alignment: Alignment, turn: int, photo_size: tuple[int, int]) -
     if turn == 0:
         return alignment
     view_size = alignment.photo_size
-    corners = turned_points(alignment.corners, 360 - turn, view_size)
+    corners = rotated_points(alignment.corners, 360 - turn, view_size)
     return replace(alignment, quad=as_quad(corners), photo_size=photo_size, turn=turn)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from s3pot.geometry import turned_points
+from s3pot.geometry import rotated_points
 from s3pot.types import S3potError
 
 # Longest side in pixels at which the photo is searched, in this order, until a face is found. YuNet
@@ -39,17 +39,17 @@ class Face:
     score: float
     landmarks: np.ndarray
 
-    def turned(self, turn: int, size: tuple[int, int]) -> Face:
+    def rotated(self, turn: int, size: tuple[int, int]) -> Face:
         """Return the face in the frame of its photo rotated by a multiple of 90 degrees.
 
         Args:
-            turn: Degrees, counterclockwise, as in `s3pot.geometry.turned_points`.
+            turn: Degrees, counterclockwise, as in `s3pot.geometry.rotated_points`.
             size: Height and width of the photo before the rotation.
         """
         x, y, width, height = self.box
-        ends = turned_points(np.array([[x, y], [x + width, y + height]]), turn, size)
+        ends = rotated_points(np.array([[x, y], [x + width, y + height]]), turn, size)
         low, high = ends.min(axis=0), ends.max(axis=0)
-        landmarks = turned_points(self.landmarks, turn, size)
+        landmarks = rotated_points(self.landmarks, turn, size)
         return replace(self, box=(*low, *(high - low)), landmarks=landmarks)
 
 

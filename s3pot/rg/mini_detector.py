@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from s3pot.geometry import TURNS, turned_points
+from s3pot.geometry import TURNS, rotated_points
 from s3pot.rg.align import quad_from_landmarks
 from s3pot.rg.detect import Face
 from s3pot.rg.nets.face_detector import (
@@ -85,7 +85,7 @@ class MiniFaceDetector:
         for turn in TURNS[1:]:
             view = np.ascontiguousarray(np.rot90(small, turn // 90))
             size = (view.shape[0], view.shape[1])
-            found = [_scaled(face.turned(360 - turn, size), ratio) for face in self._scan(view)]
+            found = [_scaled(face.rotated(360 - turn, size), ratio) for face in self._scan(view)]
             turned = self._looked_at(image, found)
             if _best_score(turned) > max(TURNED_SCORE, _best_score(faces) + TURN_MARGIN):
                 faces = turned
@@ -208,7 +208,7 @@ class MiniFaceDetector:
         for turn, faces in zip(TURNS[1:], self._run(turned)):
             seen = _in_the_middle(faces)
             if seen is not None:
-                points = turned_points(seen.landmarks, 360 - turn, (LOOK_SIDE, LOOK_SIDE))
+                points = rotated_points(seen.landmarks, 360 - turn, (LOOK_SIDE, LOOK_SIDE))
                 ways.append(replace(face, landmarks=_out_of_view(points, motion)))
         return ways
 

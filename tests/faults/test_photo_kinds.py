@@ -26,7 +26,7 @@ from PIL import Image
 import generate_reference
 from s3pot.data import image as module
 from s3pot.data.image import BadImage, is_image, read_rgb, write_png
-from s3pot.geometry import TURNS, Alignment, turned_points
+from s3pot.geometry import TURNS, Alignment, rotated_points
 from s3pot.io import write_json
 from s3pot.rg.align import find_alignments, identity
 from s3pot.rg.detect import Face
@@ -344,7 +344,7 @@ class AnyWayDetector(TurnedDetector):
             faces = TurnedDetector().detect(pixels)
             if faces and faces[0].score > 0.9:
                 size = (pixels.shape[0], pixels.shape[1])
-                points = turned_points(faces[0].landmarks, (360 - turn) % 360, size)
+                points = rotated_points(faces[0].landmarks, (360 - turn) % 360, size)
                 return [Face((*points.min(axis=0), *np.ptp(points, axis=0)), 0.9, points)]
         return []
 
@@ -364,7 +364,7 @@ def test_a_detector_that_needs_no_turned_photos_looks_once(turn: int) -> None:
 def test_points_move_with_the_pixels(turn: int) -> None:
     image = np.zeros((5, 8), np.uint8)
     image[1, 6], image[4, 0] = 1, 2
-    moved = turned_points(np.array([[6, 1], [0, 4]]), turn, (5, 8))
+    moved = rotated_points(np.array([[6, 1], [0, 4]]), turn, (5, 8))
     turned = np.rot90(image, turn // 90)
     assert [turned[y, x] for x, y in moved] == [1, 2]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s3pot.geometry import TURNS, turned_points
+from s3pot.geometry import TURNS, rotated_points
 from s3pot.rg import mini_detector
 from s3pot.rg.detect import Face
 from s3pot.rg.mini_detector import (
@@ -253,7 +253,7 @@ def spotted_photo(turn: int) -> tuple[np.ndarray, np.ndarray]:
         photo[..., channel] = plane
     points = np.stack([*eyes, (eyes.sum(axis=0) + mouth) / 3, mouth - [10, 0], mouth + [10, 0]])
     turned = np.ascontiguousarray(np.rot90(photo, turn // 90))
-    return turned, turned_points(points, turn, (200, 180))
+    return turned, rotated_points(points, turn, (200, 180))
 
 
 @pytest.mark.slow
