@@ -41,7 +41,7 @@ REUSE = 3  # how often a scene is used, on average
 WINDOW = 100  # steps for which a scene is kept
 PEOPLE_PER_FACE = 0.3  # people drawn in advance, per face of the pool
 PLACES_PER_PERSON = 0.15
-HELD_BACK = 200  # validation scenes, with the same people
+HELD_OUT = 200  # validation scenes, with the same people
 # Longest side of the faces that each grid is responsible for; neighboring grids share some.
 RANGES = ((0.0, 52.0), (36.0, 120.0), (84.0, float("inf")))
 NEAR = 0.14  # cells within this share of a face's size around its center are responsible for it
@@ -135,7 +135,7 @@ def train(
     torch.manual_seed(schedule.seed)
     net = start or FaceDetectorNet(SIZE)
     net.requires_grad_(True).to(device).to(memory_format=torch.channels_last)
-    held_back = SceneGroups(folder, HELD_BACK, schedule.seed + 1, SIDE)[0]
+    held_out = SceneGroups(folder, HELD_OUT, schedule.seed + 1, SIDE)[0]
     stream = SceneStream(folder, schedule, workers)
 
     def losses(step: int) -> Losses:
@@ -148,7 +148,7 @@ def train(
             return step_losses(faces, batch)
 
     def validate(step: int) -> dict[str, float]:
-        return measure(net, held_back)
+        return measure(net, held_out)
 
     fit("detector", net, losses, schedule, folder, device, validate)
     write(net.state_dict(), target)

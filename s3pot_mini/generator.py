@@ -176,8 +176,8 @@ def measure(net: E4SNet, parser: BiSeNet, pool: Pool, count: int = 60) -> dict[s
     errors = {"psnr_visible": [0.0, 0], "psnr_hidden": [0.0, 0]}
     kept: list[float] = []
     plain: list[float] = []
-    for start in range(0, min(count, pool.held_back), 10):
-        batch = pool.take(list(range(start, min(start + 10, pool.held_back))))
+    for start in range(0, min(count, pool.held_out), 10):
+        batch = pool.take(list(range(start, min(start + 10, pool.held_out))))
         square = (generate(net, parser, batch.raw)[0] - batch.clean).square().mean(1)
         for key, mask in (("psnr_visible", ~batch.occluder), ("psnr_hidden", batch.occluder)):
             inside = batch.region & mask

@@ -23,11 +23,11 @@ BATCH = 20
 @torch.no_grad()
 def measure_segments(trainee: Trainee, pool: Pool, count: int = 100) -> dict[str, float]:
     """Mean IoU of random segments of held-out scenes, with true points at all token centers."""
-    held_back = min(count, pool.scenes.held_back)
+    held_out = min(count, pool.scenes.held_out)
     torch.manual_seed(0)
     scores: list[float] = []
-    for start in range(0, held_back, BATCH):
-        scenes = pool.take_scenes(list(range(start, min(start + BATCH, held_back))))
+    for start in range(0, held_out, BATCH):
+        scenes = pool.take_scenes(list(range(start, min(start + BATCH, held_out))))
         target = random_target(scenes)
         points = all_centers(trainee, len(target))
         answer = masks(trainee, trainee.encode(scenes.image), points, labels_at(target, points))
@@ -44,12 +44,12 @@ def measure_faces(
     Returns:
         Occlusion IoU with true points (``iou_true``) and with PS's (``iou_ps``); pooled precision
         and recall of PS's occlusion points; and, for unoccluded faces with beards and side light,
-        the share of the region that PS classifies as occluded (``bare_points``).
+        the share of the region that PS classifies as occluded (``false_alarm_points``).
     """
     sums: dict[str, list[float]] = defaultdict(list)
     hits = picks = hidden = 0
-    for start in range(0, min(count, pool.held_back), BATCH):
-        indices = list(range(start, min(start + BATCH, pool.held_back)))
+    for start in range(0, min(count, pool.held_out), BATCH):
+        indices = list(range(start, min(start + BATCH, pool.held_out)))
         faces = pool.take(indices)
         tokens, region, matched = compared(trainee, references, faces.raw)
         region_grid = trainee.grid.on_grid(region).flatten(1)
@@ -68,7 +68,7 @@ def measure_faces(
         _, region, matched = compared(trainee, references, unoccluded.clean)
         region_grid = trainee.grid.on_grid(region).flatten(1)
         share = (region_grid & ~matched).sum(1) / region_grid.sum(1).clamp_min(1)
-        sums["bare_points"] += share.tolist()
+        sums["false_alarm_points"] += share.tolist()
     row = {key: float(np.mean(values)) for key, values in sums.items()}
     return {**row, "ps_precision": hits / max(picks, 1), "ps_recall": hits / max(hidden, 1)}
 

@@ -20,7 +20,7 @@ from s3pot_mini.generator import generate
 from s3pot_mini.parser import training_faces
 from s3pot_mini.pool import FaceBatch, Pool, region_of
 
-BARE_SHARE = 0.2  # share of the faces without an occluder
+UNOCCLUDED_SHARE = 0.2  # share of the faces without an occluder
 CLEAN_SHARE = 0.1  # share of the references that are the clean face, coarsened
 
 
@@ -57,7 +57,7 @@ class PairBuffer:
         parser: The mini parser, on the same device.
         capacity: The number of pairs that are kept.
         batch: The number of pairs that are drawn at a time.
-        bare_only: Use only faces without an occluder: pairs that need no label.
+        unoccluded_only: Use only faces without an occluder: pairs that need no label.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class PairBuffer:
         parser: BiSeNet,
         capacity: int,
         batch: int,
-        bare_only: bool = False,
+        unoccluded_only: bool = False,
     ) -> None:
         self.pool = pool
         self.generator = generator
         self.parser = parser
         self.capacity = capacity
         self.batch = batch
-        self.bare_only = bare_only
+        self.unoccluded_only = unoccluded_only
         self._batches: list[Tensor] = []
         self._oldest = 0
 
@@ -100,11 +100,12 @@ class PairBuffer:
 
     def _faces(self) -> FaceBatch:
         """Draw faces that need references; some of them, or all, are unoccluded."""
-        share = 0.0 if self.bare_only else 0.6
+        share = 0.0 if self.unoccluded_only else 0.6
         faces = training_faces(self.pool, self.batch, share)
-        bare = chance(self.batch, 1.0 if self.bare_only else BARE_SHARE, faces.raw.device)
-        raw = torch.where(bare, faces.clean, faces.raw)
-        return FaceBatch(raw, faces.clean, faces.labels, faces.occluder & ~bare[:, 0])
+        chosen = 1.0 if self.unoccluded_only else UNOCCLUDED_SHARE
+        unoccluded = chance(self.batch, chosen, faces.raw.device)
+        raw = torch.where(unoccluded, faces.clean, faces.raw)
+        return FaceBatch(raw, faces.clean, faces.labels, faces.occluder & ~unoccluded[:, 0])
 
     def draw(self, count: int) -> PairBatch:
         """Sample random available pairs, flipped with a probability of one half."""

@@ -134,8 +134,8 @@ def measure(net: BiSeNet, pool: Pool, count: int = 100) -> dict[str, float]:
     """
     inter = union = found = hidden = 0
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)
-    for start in range(0, min(count, pool.held_back), 10):
-        batch = pool.take(list(range(start, min(start + 10, pool.held_back))))
+    for start in range(0, min(count, pool.held_out), 10):
+        batch = pool.take(list(range(start, min(start + 10, pool.held_out))))
         guess = predict(net, batch.raw)
         want, got = batch.region, region_of(guess)
         inter += int((want & got).sum())

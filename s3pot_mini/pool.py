@@ -31,7 +31,7 @@ SHARD = 100
 SIZE = 256
 SEGMENT_LIMIT = 64  # numbers of parts and objects stay below this
 FACES, SCENES = "faces", "scenes"
-HELD_BACK_SHARDS = {FACES: 2, SCENES: 1}  # the first ones, held out for measuring
+HELD_OUT_SHARDS = {FACES: 2, SCENES: 1}  # the first ones, held out for measuring
 SCENES_PER_FACE = 0.5
 DRAWN_SCENE_SHARE = 0.4  # share of the scenes; the others are shapes with arbitrary surfaces
 SCENE_SEED = 77
@@ -144,8 +144,8 @@ def draw_pool(folder: Path, face_count: int, workers: int) -> None:
 
 def shard_names(face_count: int) -> list[str]:
     """List all shards of a pool, faces and scenes alternating, so that it grows balanced."""
-    face_shards = max(face_count // SHARD, HELD_BACK_SHARDS[FACES] + 1)
-    scene_shards = max(round(face_shards * SCENES_PER_FACE), HELD_BACK_SHARDS[SCENES] + 1)
+    face_shards = max(face_count // SHARD, HELD_OUT_SHARDS[FACES] + 1)
+    scene_shards = max(round(face_shards * SCENES_PER_FACE), HELD_OUT_SHARDS[SCENES] + 1)
     places = [((i + 0.5) / face_shards, f"{FACES}_{i:04d}") for i in range(face_shards)]
     places += [((i + 0.5) / scene_shards, f"{SCENES}_{i:04d}") for i in range(scene_shards)]
     return [name for _, name in sorted(places)]
@@ -172,9 +172,9 @@ class Shards:
         return sum(len(shard) for shard in self._shards.values())
 
     @property
-    def held_back(self) -> int:
+    def held_out(self) -> int:
         """How many pictures, from the first on, are kept for measuring."""
-        return min(HELD_BACK_SHARDS[self.kind] * SHARD, len(self))
+        return min(HELD_OUT_SHARDS[self.kind] * SHARD, len(self))
 
     def refresh(self) -> None:
         """Load the shards that were finished since the last call."""
@@ -195,12 +195,12 @@ class Shards:
         Raises:
             FileNotFoundError: Only held-out shards exist.
         """
-        if len(self) <= self.held_back:
+        if len(self) <= self.held_out:
             raise FileNotFoundError(
                 f"{self.folder} holds {len(self)} {self.kind}, expected more than "
-                f"{HELD_BACK_SHARDS[self.kind] * SHARD}: run python -m s3pot_mini pool"
+                f"{HELD_OUT_SHARDS[self.kind] * SHARD}: run python -m s3pot_mini pool"
             )
-        return self.planes(torch.randint(self.held_back, len(self), (count,)).tolist())
+        return self.planes(torch.randint(self.held_out, len(self), (count,)).tolist())
 
 
 class Pool:
@@ -217,9 +217,9 @@ class Pool:
         self.scenes = Shards(folder, SCENES, device)
 
     @property
-    def held_back(self) -> int:
+    def held_out(self) -> int:
         """How many faces, from the first on, are kept for measuring."""
-        return self.faces.held_back
+        return self.faces.held_out
 
     def refresh(self) -> None:
         """Load the shards that were drawn since the last call."""

@@ -49,7 +49,7 @@ TILE, SHEET_ROWS = 192, 16
 GRAY, GREEN = (128, 128, 128), (40, 200, 90)
 MEASURES = {  # columns of pictures.csv
     "region_iou": "region, occluded picture against truth",
-    "region_iou_bare": "region, occluded against unoccluded photo",
+    "region_iou_unoccluded": "region, occluded against unoccluded photo",
     "reach": "true occlusion inside the parsed region",
     "called_occluded": "pictures called occluded",
     "found": "pictures whose occluder is found at all",
@@ -60,7 +60,7 @@ MEASURES = {  # columns of pictures.csv
     "point_recall": "points on the occluder that PS calls occlusion",
     "share": "hidden share: IoU of marking all of it",
 }
-BARE_MEASURES = {  # columns of photos.csv
+UNOCCLUDED_MEASURES = {  # columns of photos.csv
     "region_iou": "region, unoccluded photo against truth",
     "called_occluded": "photos called occluded",
     "false_occlusion": "share of the region called occluded",
@@ -71,7 +71,7 @@ BARE_MEASURES = {  # columns of photos.csv
 class Measured:
     """The results of one photo: rows of the tables and rows of the contact sheet."""
 
-    bare: Row
+    unoccluded: Row
     pictures: list[Row]
     lines: list[np.ndarray]
 
@@ -97,7 +97,7 @@ def parsed_region(result: Segmentation) -> np.ndarray:
     return np.isin(result.parsing, (*REGION_CLASSES, OCCLUSION))
 
 
-def measure_bare(photo: LabeledFace, result: Segmentation) -> Row:
+def measure_unoccluded(photo: LabeledFace, result: Segmentation) -> Row:
     """Build the row of an unoccluded photo."""
     judged, region = ~photo.ignored, parsed_region(result)
     return {
@@ -109,7 +109,7 @@ def measure_bare(photo: LabeledFace, result: Segmentation) -> Row:
 
 
 def measure_occluded(
-    photo: LabeledFace, bare: Segmentation, pasted: Pasted, result: Segmentation
+    photo: LabeledFace, unoccluded: Segmentation, pasted: Pasted, result: Segmentation
 ) -> Row:
     """Build the row of an occluded picture."""
     judged, region, truth = ~photo.ignored, parsed_region(result), pasted.occlusion
@@ -120,7 +120,7 @@ def measure_occluded(
         "kind": pasted.kind,
         "share": round(pasted.share, 4),
         "region_iou": mask_scores(region & judged, photo.region).iou,
-        "region_iou_bare": mask_scores(region, parsed_region(bare)).iou,
+        "region_iou_unoccluded": mask_scores(region, parsed_region(unoccluded)).iou,
         "reach": float((region & truth).sum() / truth.sum()),
         "called_occluded": float(result.is_occluded),
         "found": float(scores.true_positive > 0),
@@ -198,9 +198,9 @@ def measure_photos(
     names = list(photos)
 
     def one(photo: LabeledFace) -> Measured:
-        bare = model.segment(photo.picture)
+        unoccluded = model.segment(photo.picture)
         others = [other for other in photos.values() if other.name != photo.name]
-        measured = Measured(measure_bare(photo, bare), [], [])
+        measured = Measured(measure_unoccluded(photo, unoccluded), [], [])
         for variant in range(args.variants):
             number = names.index(photo.name) * args.variants + variant
             pasted = paste(photo, others, number, args.seed)
@@ -208,7 +208,7 @@ def measure_photos(
                 logger.warning("%s: occluder %d hides too little or too much", photo.name, number)
                 continue
             result = model.segment(pasted.picture)
-            measured.pictures.append(measure_occluded(photo, bare, pasted, result))
+            measured.pictures.append(measure_occluded(photo, unoccluded, pasted, result))
             measured.lines.append(draw_line(photo, pasted, result))
         return measured
 
@@ -248,11 +248,11 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     pictures = [row for entry in done for row in entry.pictures]
     if not pictures:
         raise S3potError("no occluder fits any photo; use more --variants")
-    write_csv(args.out / "photos.csv", [entry.bare for entry in done])
+    write_csv(args.out / "photos.csv", [entry.unoccluded for entry in done])
     write_csv(args.out / "pictures.csv", pictures)
     write_sheets(args.out, [line for entry in done for line in entry.lines])
     report = [f"{len(done)} unoccluded photos, {args.look}, crop {args.crop}, {args.size} px"]
-    report += table([entry.bare for entry in done], BARE_MEASURES)
+    report += table([entry.unoccluded for entry in done], UNOCCLUDED_MEASURES)
     report += ["", f"{len(pictures)} occluded pictures, seed {args.seed}"]
     report += table(pictures, MEASURES)
     report += ["", *by_column(pictures, "group"), "", *by_column(pictures, "kind")]

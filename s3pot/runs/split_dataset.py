@@ -16,9 +16,9 @@ from typing import Any
 
 from typing_extensions import override
 
+from s3pot.data.datasets.converted_folder import RAW_IMAGES, ConvertedFolder
 from s3pot.data.datasets.grouping import divide, group_names
 from s3pot.data.datasets.item import list_images
-from s3pot.data.datasets.own_folder import RAW_IMAGES, OwnFolder
 from s3pot.data.datasets.writers import write_name_list
 from s3pot.data.face_folder import PARSING, FaceFiles, find_faces
 from s3pot.data.labelme import LabelPolicy
@@ -139,7 +139,7 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
         S3potError: There are no images.
     """
     if (root / RAW_IMAGES).is_dir():
-        adapter = OwnFolder(root, LabelPolicy())
+        adapter = ConvertedFolder(root, LabelPolicy())
         items = adapter.items()
         found = {item.name: [item.image, *adapter.label_files(item).values()] for item in items}
     elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):

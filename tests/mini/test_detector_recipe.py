@@ -127,7 +127,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     size = FaceDetectorSize(stem=(4, 4), widths=(8, 8, 8), depths=(1, 1, 1), neck=8)
     monkeypatch.setattr(detector, "SIZE", size)
     monkeypatch.setattr(detector, "SIDE", 64)
-    monkeypatch.setattr(detector, "HELD_BACK", 2)
+    monkeypatch.setattr(detector, "HELD_OUT", 2)
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
 

@@ -50,7 +50,7 @@ SMALL: dict[Any, dict[str, Any]] = {
     detector: {
         "SIZE": FaceDetectorSize(stem=(4, 4), widths=(8, 8, 8), depths=(1, 1, 1), neck=8),
         "SIDE": SIZE,
-        "HELD_BACK": 2,
+        "HELD_OUT": 2,
         "SCHEDULE": SCHEDULE,
         "PEOPLE_PER_FACE": 0.1,
     },
@@ -245,7 +245,7 @@ def test_the_buffer_keeps_the_newest_pairs(trained: Path) -> None:
     for expected in (4, 8, 8):
         buffer.refill()
         assert len(buffer) == expected
-    bare = pairs.PairBuffer(pictures, *nets, capacity=4, batch=4, bare_only=True)
+    bare = pairs.PairBuffer(pictures, *nets, capacity=4, batch=4, unoccluded_only=True)
     bare.refill()
     batch = bare.draw(6)
     assert not batch.occluder.any()

@@ -262,7 +262,7 @@ def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[F
         row = tools.tool.measure_occluded(photo, segmentation(bare), pasted, answer)
         columns = ("region_iou", "occlusion_iou", "precision", "recall", "reach")
         assert all(row[column] == 1 for column in columns)
-        assert (row["region_iou_bare"] == 1) == (ignored == 0)
+        assert (row["region_iou_unoccluded"] == 1) == (ignored == 0)
     missed = tools.tool.measure_occluded(photo, segmentation(bare), pasted, segmentation(bare))
     assert (missed["occlusion_iou"], missed["region_iou"], missed["reach"]) == (0, 1, 1)
     lost = segmentation(np.where(pasted.occlusion, np.uint8(0), bare))
@@ -272,7 +272,7 @@ def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[F
     half = bare.copy()
     half[: SIZE // 2][photo.region[: SIZE // 2]] = OCCLUSION
     share = photo.region[: SIZE // 2].sum() / photo.region.sum()
-    row = tools.tool.measure_bare(photo, segmentation(half))
+    row = tools.tool.measure_unoccluded(photo, segmentation(half))
     assert row["region_iou"] == 1 and row["false_occlusion"] == pytest.approx(share)
 
 

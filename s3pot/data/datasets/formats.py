@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s3pot.data.datasets.celebamask_hq import IMAGES, CelebAMaskHQ
 from s3pot.data.datasets.coco import CocoJson, find_annotations, is_coco
+from s3pot.data.datasets.converted_folder import RAW_IMAGES, ConvertedFolder
 from s3pot.data.datasets.faces_folder import AuthorsFolders, FacesFolder
 from s3pot.data.datasets.image_mask_folders import (
     OCCLUSION,
@@ -18,14 +19,13 @@ from s3pot.data.datasets.image_mask_folders import (
 )
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError
 from s3pot.data.datasets.labelme_folder import LabelMeFolder
-from s3pot.data.datasets.own_folder import RAW_IMAGES, OwnFolder
 from s3pot.data.datasets.writers import (
     CocoWriter,
+    ConvertedFolderWriter,
     DatasetWriter,
     FacesWriter,
     FoldersWriter,
     LabelMeWriter,
-    OwnFolderWriter,
 )
 from s3pot.data.face_folder import PARSING
 from s3pot.data.labelme import LabelPolicy, holds_shapes
@@ -83,12 +83,12 @@ READERS: dict[str, Callable[[Path, SourceOptions], DatasetAdapter]] = {
     "folders": _read_folders,
     "coco": _read_coco,
     "labelme": lambda root, options: LabelMeFolder(root, options.policy),
-    "s3pot": lambda root, options: OwnFolder(root, options.policy),
+    "s3pot": lambda root, options: ConvertedFolder(root, options.policy),
     "faces": lambda root, options: FacesFolder(root, options.policy),
 }
 
 WRITERS: dict[str, Callable[[Path, DatasetAdapter, bool], DatasetWriter]] = {
-    "s3pot": lambda folder, adapter, as_polygons: OwnFolderWriter(folder),
+    "s3pot": lambda folder, adapter, as_polygons: ConvertedFolderWriter(folder),
     "folders": lambda folder, adapter, as_polygons: FoldersWriter(folder),
     "coco": lambda folder, adapter, as_polygons: CocoWriter(folder, as_polygons),
     "labelme": lambda folder, adapter, as_polygons: LabelMeWriter(folder),

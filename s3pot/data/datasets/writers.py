@@ -13,10 +13,10 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.data.datasets.coco import coco_instances, write_coco
+from s3pot.data.datasets.converted_folder import RAW_IMAGES, SPLITS, TRUTH
 from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.labelme_folder import VISIBLE_FACE_LABEL
-from s3pot.data.datasets.own_folder import RAW_IMAGES, SPLITS, TRUTH
 from s3pot.data.face_folder import (
     IGNORE,
     OCCLUSION,
@@ -83,7 +83,7 @@ class DatasetWriter(ABC):
         """Write the files that concern all images, from their ``WrittenImage.content``."""
 
 
-class OwnFolderWriter(DatasetWriter):
+class ConvertedFolderWriter(DatasetWriter):
     """``raw_images/`` and ``truth/``, for ``generate_reference.py``."""
 
     format_name = "s3pot"

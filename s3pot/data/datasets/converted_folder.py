@@ -30,7 +30,7 @@ TRUTH = "truth"
 SPLITS = "splits"
 
 
-class OwnFolder(DatasetAdapter):
+class ConvertedFolder(DatasetAdapter):
     """Images and their ground truths as written by ``s3pot data convert``.
 
     Args:
