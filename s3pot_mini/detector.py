@@ -36,10 +36,10 @@ from s3pot_synthetic.crowd_bank import draw_bank, open_bank
 
 SIZE = FaceDetectorSize()
 SIDE = 192  # side of a training scene, in pixels
-SCHEDULE = Schedule(steps=9000, batch=32, lr=3e-3, decay=0.5)
+SCHEDULE = Schedule(steps=6000, batch=32, lr=3e-3, decay=0.5)
 REUSE = 3  # how often a scene is used, on average
 WINDOW = 100  # steps for which a scene is kept
-PEOPLE_PER_FACE = 0.3  # people drawn in advance, per face of the pool
+PEOPLE_PER_FACE = 0.15  # people drawn in advance, per face of the pool
 PLACES_PER_PERSON = 0.15
 HELD_OUT = 200  # validation scenes, with the same people
 # Longest side of the faces that each grid is responsible for; neighboring grids share some.

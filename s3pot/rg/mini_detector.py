@@ -29,7 +29,7 @@ SEARCH_SIDES = (160, 320, 640)
 FAR_SIDE = 1280
 LARGEST_ENLARGEMENT = 2.0  # enlarging a small photo further shows nothing new
 MIN_SCORE = 0.5  # detections below it are only hints at a face
-HINT_SCORE = 0.4  # hints below it are dropped
+HINT_SCORE = 0.3  # hints below it are dropped
 LOOKED_AT_AGAIN = 4  # number of the largest faces that are verified
 LOOKS = 2
 # Zooms of the final detection of such a face: on 50 drawn faces, averaging the landmarks over them
