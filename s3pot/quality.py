@@ -83,7 +83,7 @@ def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
     if not np.isin(evidence.face.parsing, [CLASSES.index(name) for name in _FEATURES]).any():
         doubts.append("no eyes, nose or mouth")
     if _contrast(evidence.face.image, region) < MIN_CONTRAST:
-        doubts.append("nothing to be seen in the face region")
+        doubts.append("nothing is visible in the face region")
     elif evidence.similarity is not None and (
         likeness(evidence.similarity, region) < limits.min_likeness
     ):

@@ -188,7 +188,7 @@ def test_every_face_of_a_photo(model, caplog):
     assert any("2 faces; the largest is used" in message for message in caplog.messages)
     caplog.clear()
     both = model.segment_all(photo)
-    assert not any("the largest is taken" in message for message in caplog.messages)
+    assert not any("the largest is used" in message for message in caplog.messages)
     assert len(both) == 2
     assert (both[0].parsing == largest.parsing).all()
     assert both[0].alignment != both[1].alignment

@@ -89,7 +89,7 @@ def test_a_face_needs_a_feature() -> None:
 def test_a_black_square_shows_nothing() -> None:
     black = evidence(oval())
     black = replace(black, face=replace(black.face, image=np.zeros((SIZE, SIZE, 3), np.uint8)))
-    assert find_doubts(black, LIMITS) == ["nothing to be seen in the face region"]
+    assert find_doubts(black, LIMITS) == ["nothing is visible in the face region"]
 
 
 def test_a_reference_that_fits_nowhere_is_doubted_and_one_that_fits_in_part_is_not() -> None:

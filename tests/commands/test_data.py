@@ -471,8 +471,8 @@ def test_masks_of_the_wrong_place_and_part(
     assert validate(layout, tmp_path / "report") == 1
     text = capsys.readouterr().out
     assert "00000_beard.png is not named" in text
-    assert "02001_mouth.png belongs into" in text
-    assert "images that are not there: 99.jpg" in text
+    assert "02001_mouth.png belongs in" in text
+    assert "images that do not exist: 99.jpg" in text
 
 
 def test_duplicates_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -266,8 +266,8 @@ def test_a_doubtful_face_is_marked_and_with_strict_it_fails(tmp_path, data, run,
     write_png(data / "face_01.png", np.zeros((64, 64, 3), np.uint8))
     assert run() == 0
     qualities = [row["quality"] for row in rows_of(tmp_path / "out")]
-    assert "nothing to be seen in the face region" in qualities[1]
-    assert all("nothing to be seen" not in quality for quality in (qualities[0], qualities[2]))
+    assert "nothing is visible in the face region" in qualities[1]
+    assert all("nothing is visible" not in quality for quality in (qualities[0], qualities[2]))
     assert "face_01: the result is doubtful: " in caplog.text
     # The test faces are plain ovals of skin without eyes, so none of them passes.
     assert run("--strict", "--overwrite") == 2
