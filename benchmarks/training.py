@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import plain
 from benchmarks.clock import Row
-from benchmarks.models import new_prompts
+from benchmarks.models import new_prompts, new_sam
 from benchmarks.stages import Bench
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
@@ -58,11 +58,11 @@ def adapter_step(bench: Bench) -> None:
 
 def later_epoch(bench: Bench) -> None:
     """Measure a later epoch of one batch, for which only our code has kept the frozen results."""
-    sam = FrozenSam(bench.sam)
+    sam = FrozenSam(new_sam(bench.sizes.name, bench.device))  # faster encoders are rounded ones
     segmenter = OcclusionSegmenter(sam)
     count = 3 if bench.on_gpu or bench.sizes.name == "mini" else 1
     faces = [_new_face(bench, sam.grid, seed) for seed in range(count)]
-    adapter = PromptAdapter(bench.sam.prompt_encoder.embed_dim).to(bench.device)
+    adapter = PromptAdapter(sam.sam.prompt_encoder.embed_dim).to(bench.device)
     optimizer = AdamW(adapter.parameters(), 1e-4)
     kept = segmenter.select_prompts(faces)
     trainer = AdapterTrainer(segmenter, adapter, Config(), 2, Process(bench.device))

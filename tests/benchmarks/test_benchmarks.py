@@ -13,9 +13,11 @@ from torch.optim import SGD
 
 from benchmarks import plain
 from benchmarks.__main__ import groups_for, main
-from benchmarks.clock import Clock, Limits, Row, Timing
-from benchmarks.models import class_map, encoder_operations, new_prompts, new_sam
+from benchmarks.clock import Clock, Limits, Report, Row, Timing, facts_of
+from benchmarks.models import class_map, encoder_operations, new_prompts, new_sam, sizes_of
+from benchmarks.stages import Bench, encode_fast
 from benchmarks.tiny import TINY_GENERATOR, TINY_SAM
+from benchmarks.training import later_epoch
 from s3pot.adapter import PromptAdapter
 from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
@@ -128,3 +130,22 @@ def test_when_the_time_is_over_the_rest_is_named(capsys: pytest.CaptureFixture[s
     assert main(["--minutes", "0"]) == 0
     said = capsys.readouterr().out
     assert all(f"(no time left for {group.__name__})" in said for group in groups_for(CPU))
+
+
+@pytest.mark.slow
+def test_an_epoch_is_measured_after_the_encoder_was_rounded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    limits = Limits(1e12, 1e12)
+    clock = Clock(CPU, minutes=0)
+    bench = Bench(
+        sizes=sizes_of("mini"),
+        clock=clock,
+        limits=limits,
+        report=Report(facts_of(clock, "mini", limits), None),
+        operations=1.0,
+        sam=new_sam("mini", CPU),
+    )
+    encode_fast(bench)
+    later_epoch(bench)
+    assert "| epoch after the first | plain loop | 3 |" in capsys.readouterr().out
