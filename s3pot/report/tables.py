@@ -46,7 +46,7 @@ def plot_rows(rows: Sequence[TableRow]) -> Figure:
     shows_counts = len({row.summary.faces for row in rows}) > 1
     label = "mean occlusion IoU, 95 % interval"
     if shows_counts:
-        label += " (number of faces)"
+        label += "\n(number of faces)"
     if any(row.oracle for row in rows):
         label += "\n(rings: rows that use the ground truth)"
     return plot_intervals(_bars(rows, shows_counts), label)
