@@ -1,0 +1,32 @@
+"""The sheet of detected faces: its people, and the whole tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tools import detector_sheet
+from tools.detector_photos import TILE
+from tools.detector_sheet import COLUMNS, TURNS, draw_portrait
+
+
+def test_a_portrait_has_its_face_inside() -> None:
+    bare, occluded = draw_portrait(0, 21), draw_portrait(1, 21)
+    for portrait in (bare, occluded):
+        x, y, width, height = portrait.face.box
+        assert (portrait.face.landmarks > (x, y)).all()
+        assert (portrait.face.landmarks < (x + width, y + height)).all()
+        center = np.round(portrait.face.landmarks.mean(axis=0)).astype(int)
+        assert portrait.person[center[1], center[0]] > 127
+
+
+@pytest.mark.slow
+def test_the_whole_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detector_sheet, "CANVAS", 160)
+    monkeypatch.setattr(detector_sheet, "SEVERAL", ())
+    assert detector_sheet.main(["--out", str(tmp_path / "sheet.jpg")]) == 0
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.size == (COLUMNS * TILE, len(TURNS) // COLUMNS * TILE)
