@@ -22,6 +22,14 @@ def test_every_trainable_parameter() -> None:
     assert found == PARAMETERS
 
 
+@pytest.mark.parametrize(("name", "fans"), [("in_proj_weight", 1024), ("out_proj.weight", 512)])
+def test_a_fresh_adapter_fills_the_range_of_xavier(name: str, fans: int) -> None:
+    torch.manual_seed(0)
+    largest = float(PromptAdapter().self_attn.get_parameter(name).abs().max())
+    limit = (6 / fans) ** 0.5
+    assert 0.99 * limit < largest <= limit
+
+
 def test_weights_are_a_mean_over_heads_whose_rows_sum_to_one() -> None:
     torch.manual_seed(0)
     tokens, weights = PromptAdapter(32)(torch.randn(2, 9, 32))
