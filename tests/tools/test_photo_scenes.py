@@ -107,7 +107,7 @@ def test_the_whole_tool(
     with (tmp_path / "out" / "faces.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["photo"] for row in rows] == ["a", "b"]
-    assert "occlusion IoU of the whole photos" in capsys.readouterr().out
+    assert "occlusion IoU on whole photos" in capsys.readouterr().out
     assert (tmp_path / "out" / "sheet_01.png").exists()
     assert photo_scenes.main([*command, "--together", "0"]) == 2
     assert "--together 0" in capsys.readouterr().err
