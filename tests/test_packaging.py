@@ -83,7 +83,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
     python = fake_python(tmp_path / "python", "3.12.0", answer=0)
     done = prepare(tmp_path, PYTHON=str(python), S3POT_VENV="photos")
-    assert done.returncode == 2 and "no environment" in done.stderr
+    assert done.returncode == 2 and "not an environment" in done.stderr
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
 
 

@@ -1,10 +1,10 @@
-"""Draw a contact sheet of drawn photos with the faces that the bundled detector finds in them.
+"""Draw a contact sheet of drawn photos with the faces that the bundled detector finds.
 
     python -m tools.detector_sheet --out docs/images/detector.jpg
 
-Each canvas shows one drawn person or four, every other one occluded, upright, leaning, on the side
-or upside down, before a drawn place. Boxes, landmarks, FFHQ crops and scores are the detector's
-own.
+Each canvas shows one or four drawn people in front of a drawn background, upright, tilted, sideways
+or upside down; every other person is occluded. Boxes, landmarks, FFHQ crops and scores are those of
+the detector.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from s3pot_synthetic.crowd_backgrounds import draw_background
 from s3pot_synthetic.crowd_bank import draw_person
 from tools.detector_photos import Portrait, draw_finds, put
 
-SEED = 21  # of the people: those that the detector was trained on have seed 0
-CANVAS = 480  # side of a canvas, pixels
-PERSON = 320  # side of a drawn person, pixels
-TURNS = (0, 25, 180, 0, 10, 90, -40, 0)  # degrees by which the people of each canvas are turned
+SEED = 21  # of the people; the detector was trained on people of seed 0
+CANVAS = 480  # side of a canvas in pixels
+PERSON = 320  # side of a drawn person in pixels
+TURNS = (0, 25, 180, 0, 10, 90, -40, 0)  # rotation of the people on each canvas in degrees
 SEVERAL = (3, 7)  # canvases with four people
 COLUMNS = 4
 QUALITY = 85  # of the JPEG
 
 
 def draw_portrait(index: int, seed: int) -> Portrait:
-    """Draw a person; those with an odd number have an occluder before the face."""
+    """Draw a person; those with odd numbers have an occluder in front of the face."""
     drawn = draw_person(index, PERSON, seed)
     picture = drawn["whole"]
     matte = drawn["people"][..., 3]
@@ -51,7 +51,7 @@ def draw_canvas(number: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, number])
     canvas = draw_background(rng, CANVAS)
     centers = [(0.5, 0.5)]
-    heights = (0.3, 0.65)  # of a face, shares of the canvas
+    heights = (0.3, 0.65)  # heights of a face as shares of the canvas
     if number in SEVERAL:
         centers = [(0.28, 0.28), (0.72, 0.28), (0.28, 0.72), (0.72, 0.72)]
         heights = (0.12, 0.28)
@@ -64,7 +64,7 @@ def draw_canvas(number: int, seed: int) -> np.ndarray:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The tool's options."""
+    """Build the parser of the tool's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
     detector = load_mini_detector(args.weights_dir)
     tiles = []

@@ -1,4 +1,4 @@
-"""The sheet of detected faces: its people, and the whole tool."""
+"""The contact sheet of detected faces: its people, and the whole tool."""
 
 from __future__ import annotations
 
