@@ -56,6 +56,11 @@ def main(argv: list[str] | None = None) -> int:
             raise S3potError(f"--limit is {args.limit}; expected a number of faces, 0 for all")
         if args.dry_run and not args.suite:
             raise S3potError("--dry_run checks a suite; give --suite as well")
+        if args.suite and args.results:
+            raise S3potError(
+                "--suite runs its own rows and --results scores finished masks; give one of them. "
+                "A row of a suite with method: folder scores a folder of masks"
+            )
         if args.suite and args.dry_run:
             return check_suite(args, config)
         if args.suite:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from s3pot.baselines import BASELINES, SEE_THE_TRUTH
 from s3pot.config import ConfigError, build_dataclass, read_config_tree
 from s3pot.data.altered_reference import ALTERATIONS
 from s3pot.data.mask_folder import POLARITIES, SIZES
-from s3pot.ps.variants import POINT_KINDS, THRESHOLD_RULES, PointVariant
+from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
 from s3pot.types import S3potError
 
 MODEL = "model"  # the method itself, as opposed to the baselines
@@ -29,6 +29,8 @@ TRAINED = "trained"
 PER_IMAGE = "per_image"
 ADAPTERS = (NO_ADAPTER, BUNDLED, TRAINED, PER_IMAGE)  # or the path of a checkpoint
 STARTS = (FRESH, GENERAL, TRAINED)
+USE_A_THRESHOLD = ("pixel", "token")  # baselines, whatever their points
+USE_POINTS = ("greedy", MODEL)  # methods whose mask depends on all points of PS
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Row:
         overrides: Config values for this row, by ``section.key``.
 
     Raises:
-        S3potError: A value is not one of those above.
+        S3potError: A value is not one of those above, or its method does not use it.
     """
 
     name: str
@@ -85,16 +87,44 @@ class Row:
         self._check("points", self.points, POINT_KINDS)
         self._check("polarity", self.polarity, POLARITIES)
         self._check("size", self.size, SIZES)
-        if self.point_count < 0:
-            raise S3potError(
-                f"row {self.name!r}: point_count is {self.point_count}; expected a number of "
-                "points, 0 for all"
-            )
+        if not self.name.strip():
+            raise S3potError("a row has an empty name; expected the text of its first column")
+        where = f"row {self.name!r}: "
+        check_count(f"{where}point_count", self.point_count, "points")
+        check_count(f"{where}faces", self.faces, "faces")
+        if not 0 <= self.threshold <= 2:
+            raise S3potError(f"{where}threshold is {self.threshold:g}; expected 0 to 2")
         if (self.method == FOLDER) != bool(self.path):
             raise S3potError(
                 f"row {self.name!r}: method is {self.method!r} and path is {self.path!r}; a row of "
                 "method folder has a path, the folder of its masks, and no other row has one"
             )
+        self._check_all_are_used()
+
+    def _check_all_are_used(self) -> None:
+        """Refuse a value that would change nothing: it was probably meant for another row."""
+        is_model = self.method == MODEL
+        is_folder = self.method == FOLDER
+        by_threshold = self.method in USE_POINTS and self.points == THRESHOLD
+        uses_a_threshold = self.method in USE_A_THRESHOLD or by_threshold
+        used = {
+            "adapter": is_model,
+            "init": is_model and self.adapter == PER_IMAGE,
+            "reference": not is_folder,
+            "threshold": uses_a_threshold and self.threshold_rule == FIXED,
+            "threshold_rule": uses_a_threshold,
+            "points": self.method in USE_POINTS,
+            "point_count": self.method in USE_POINTS,
+            "polarity": is_folder,
+            "size": is_folder,
+        }
+        for key in fields(self):
+            value = getattr(self, key.name)
+            if value != key.default and not used.get(key.name, True):
+                raise S3potError(
+                    f"row {self.name!r}: {key.name} is {value!r}, but a row with method "
+                    f"{self.method!r} and its other keys does not use it; remove it"
+                )
 
     def _check(self, key: str, word: str, allowed: Sequence[str]) -> None:
         if word not in allowed:
@@ -202,7 +232,19 @@ def read_suite(path: Path) -> Suite:
     )
 
 
+def check_count(name: str, count: int, unit: str) -> None:
+    """Refuse a negative number of items, of which 0 stands for all.
+
+    Raises:
+        S3potError: It is negative; a slice would silently drop the last items.
+    """
+    if count < 0:
+        raise S3potError(f"{name} is {count}; expected a number of {unit}, 0 for all")
+
+
 def _check_head(head: _Head, rows: Sequence[Row]) -> None:
+    check_count("limit", head.limit, "faces")
+    check_count("train_limit", head.train_limit, "faces")
     if not head.datapath:
         raise S3potError("datapath, the folder of faces, is missing")
     names = [row.name for row in rows]

@@ -91,18 +91,17 @@ def plan_suite(config: Config, suite: Suite) -> SuitePlan:
     Args:
         config: The config that the rows override.
         suite: The rows and the faces.
+
+    Raises:
+        S3potError: An override of a row cannot be used.
     """
+    configs = [row_config(config, row) for row in suite.rows]
     plan = SuitePlan()
     faces = _faces_to_score(plan, config, suite)
     train = _faces_to_train_on(plan, suite)
     _check_files(plan, [*faces, *train])
     done: set[Hashable] = set()  # pairs and trainings of the earlier rows
-    for row in suite.rows:
-        try:
-            own_config = row_config(config, row)
-        except S3potError as error:
-            plan.need(f"row {row.name!r}: {error}")
-            continue
+    for row, own_config in zip(suite.rows, configs):
         used = faces[: row.faces or None]
         _check_row(plan, row, own_config, used)
         plan.rows.append(_plan_row(row, own_config, used, train, done))

@@ -26,7 +26,7 @@ from s3pot.build import (
     truth_policy,
     weights_path,
 )
-from s3pot.config import Config, config_from_dict, config_to_dict
+from s3pot.config import Config, ConfigError, config_from_dict, config_to_dict
 from s3pot.data.face_folder import FaceFiles
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.data.truth import FaceTruth, TruthPolicy, require_truth, truth_files
@@ -50,7 +50,7 @@ from s3pot.runs.suite_prompts import faces_for, store_for
 from s3pot.runs.suite_training import SuiteTraining, train_adapter
 from s3pot.training.checkpoint import new_adapter
 from s3pot.training.per_image import fit_adapter
-from s3pot.types import AlignedFace, Prompts, SamInputs
+from s3pot.types import AlignedFace, Prompts, S3potError, SamInputs
 
 
 @dataclass(frozen=True)
@@ -391,4 +391,7 @@ def row_config(config: Config, row: Row) -> Config:
     for key, value in row.overrides.items():
         section, _, name = str(key).partition(".")
         tree.setdefault(section, {})[name] = value
-    return config_from_dict(tree)
+    try:
+        return config_from_dict(tree)
+    except S3potError as error:
+        raise ConfigError(f"row {row.name!r}: {error}") from error

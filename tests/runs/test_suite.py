@@ -323,11 +323,51 @@ def test_main_must_be_a_row_and_names_differ(run, caplog):
         ({"name": "x", "reference": "true"}, "oracle"),
         ({"name": "x", "overrides": "text"}, "suite.yaml"),
         ("text", "text"),
+        ({"name": "x", "faces": -2}, "faces is -2; expected a number of faces, 0 for all"),
+        ({"name": "x", "faces": 1.5}, "rows.1.faces is 1.5; expected int"),
+        ({"name": "x", "faces": True}, "rows.1.faces is True; expected int"),
+        ({"name": "x", "point_count": -1}, "point_count is -1"),
+        ({"name": "x", "method": "pixel", "threshold": -1}, "threshold is -1; expected 0 to 2"),
+        ({"name": " "}, "empty name"),
+        ({"name": "x", "method": "parser", "threshold": 0.5}, "'parser' and its other keys"),
+        ({"name": "x", "method": "token", "adapter": "bundled"}, "adapter is 'bundled', but"),
+        ({"name": "x", "method": "parser", "points": "random"}, "points is 'random', but"),
+        ({"name": "x", "adapter": "bundled", "init": "general"}, "init is 'general', but"),
+        ({"name": "x", "threshold_rule": "otsu"}, "threshold_rule is 'otsu', but"),
+        (
+            {"name": "x", "method": "pixel", "threshold": 1, "threshold_rule": "otsu"},
+            "threshold is 1.0, but",
+        ),
+        ({"name": "x", "size": "resize"}, "size is 'resize', but"),
+        (
+            {"name": "x", "method": "folder", "path": "p", "reference": "oracle"},
+            "reference is 'oracle', but",
+        ),
     ],
 )
 def test_bad_rows_are_one_clear_error(run, caplog, row, words):
     assert run([row]) == 2
     assert words in caplog.text
+
+
+@pytest.mark.parametrize("key", ["limit", "train_limit"])
+@pytest.mark.parametrize(
+    ("value", "words"), [(-2, "expected a number of faces"), (1.5, "int"), (True, "int")]
+)
+def test_bad_limits_are_refused(run, caplog, key, value, words):
+    assert run([{"name": "x"}], **{key: value}) == 2
+    assert f"{key} is {value}" in caplog.text and words in caplog.text
+
+
+def test_a_suite_and_results_are_refused_together(tmp_path, caplog):
+    options = ["--suite", str(tmp_path / "s.yaml"), "--results", str(tmp_path)]
+    assert evaluate.main(options) == 2
+    assert "give one of them" in caplog.text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "tables").rglob("*.yaml")), ids=str)
+def test_the_bundled_suites_can_be_read(path):
+    assert read_suite(path).rows
 
 
 def test_other_errors(tmp_path, data, run, caplog):
