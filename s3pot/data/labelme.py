@@ -76,6 +76,11 @@ class LabelPolicy:
             return False
         return not names_face(label)
 
+    def unused(self, labels: Iterable[str]) -> list[str]:
+        """List those of the policy's labels that are not among the labels of a data set."""
+        existing = {_normal(label) for label in labels}
+        return [label for label in self.labels if label not in existing]
+
 
 def names_face(label: str) -> bool:
     """Whether a label names the face or a part of it: ``face``, ``left_eye``, ``Upper lip 2``."""

@@ -63,7 +63,8 @@ def convert_dataset(options: ConvertOptions) -> int:
     """Convert a data set.
 
     Returns:
-        The number of images that failed; each is named in the log.
+        The number of images that failed and of damages of the data set itself, such as annotations
+        of no image; each is named in the log.
 
     Raises:
         S3potError: The data set has another layout, holds no images, or all of them failed.
@@ -77,8 +78,11 @@ def convert_dataset(options: ConvertOptions) -> int:
     adapter = open_dataset(options.input_dir, options.source_format, options.source)
     writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
     items = adapter.items()
+    damage = adapter.damage()
     for problem in adapter.problems():
-        logger.warning("%s", problem)
+        logger.log(logging.ERROR if problem in damage else logging.WARNING, "%s", problem)
+    for caution in adapter.cautions():
+        logger.warning("%s", caution)
     outcome = run_selected(
         ConvertJob(options, adapter, writer),
         items,
@@ -86,7 +90,7 @@ def convert_dataset(options: ConvertOptions) -> int:
         output_dir=options.output_dir / RECORDS,
         keep_finished=not options.overwrite,
     )
-    return len(outcome.failures)
+    return len(outcome.failures) + len(damage)
 
 
 def read_item(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,8 @@ from s3pot.runs.convert_dataset import known_labels
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
 PROBLEMS = "problems.csv"
@@ -143,6 +146,8 @@ def validate_dataset(
     """
     adapter = open_dataset(root, format_name, source or SourceOptions())
     items = adapter.items()
+    for caution in adapter.cautions():
+        logger.warning("%s", caution)
     job = ValidateJob(adapter, _evenly(items), max_pixels)
     outcome = run_folder(job, items)
     facts = [content["facts"] for content in outcome.contents]

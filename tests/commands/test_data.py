@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -350,9 +349,48 @@ def test_annotations_of_no_image_are_named(
         content["annotations"][0]["image_id"] = 4711
 
     edit_json(layout.root / "annotations" / "instances.json", lose)
-    with caplog.at_level(logging.WARNING):
-        assert convert(layout, tmp_path / "out") == 0
+    assert convert(layout, tmp_path / "out") == 1
     assert "instances.json: image_id 4711 of annotation 111" in caplog.text
+    assert len(list((tmp_path / "out" / "raw_images").iterdir())) == 4
+    assert validate(layout, tmp_path / "report") == 1
+
+
+def test_coco_labels_that_name_nothing_are_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "source")
+    assert convert(layout, tmp_path / "typo", "--labels", "hnad") == 0
+    (warning,) = [line for line in caplog.messages if "hnad" in line]
+    assert "truth.labels names hnad, which no annotation has" in warning
+    assert "nothing counts as occlusion; its categories with annotations are: face, hand" in warning
+    caplog.clear()
+    assert convert(layout, tmp_path / "half", "--labels", "Hand,hnad") == 0
+    (warning,) = [line for line in caplog.messages if "hnad" in line]
+    assert "nothing counts" not in warning
+    caplog.clear()
+    assert convert(layout, tmp_path / "right", "--labels", "hand") == 0
+    assert "categories" not in caplog.text
+
+
+@pytest.mark.parametrize(("category", "listed"), [(None, "none"), (4, "face")])
+def test_a_coco_file_without_occluders_is_a_warning(
+    tmp_path: Path, category: int | None, listed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def keep(content: dict) -> None:  # type: ignore[type-arg]
+        entries = content["annotations"]
+        content["annotations"] = [one for one in entries if one["category_id"] == category]
+
+    edit_json(layout.root / "annotations" / "instances.json", keep)
+    words = "no annotation is an occluder, so nothing counts as occlusion; its categories with "
+    for command in (convert, validate):
+        caplog.clear()
+        assert command(layout, tmp_path / command.__name__) == 0
+        assert caplog.text.count(f"{words}annotations are: {listed}.") == 1
+    caplog.clear()
+    assert convert(layout, tmp_path / "face", "--polarity", "visible_face", "--labels", "face") == 0
+    assert ("nothing counts as visible_face" in caplog.text) == (category is None)
 
 
 def test_images_are_copied_as_they_are(tmp_path: Path) -> None:

@@ -157,6 +157,10 @@ class CocoJson(DatasetAdapter):
 
     @override
     def problems(self) -> Sequence[str]:
+        return self.damage()
+
+    @override
+    def damage(self) -> Sequence[str]:
         known = {_hashable(image.get("id")) for image in self.images}
         problems = []
         for image_id, instances in self.instances.items():
@@ -167,6 +171,28 @@ class CocoJson(DatasetAdapter):
                     "the id of an image."
                 )
         return problems
+
+    @override
+    def cautions(self) -> Sequence[str]:
+        names = {
+            self.categories.get(_hashable(instance.get("category_id")))
+            for instances in self.instances.values()
+            for instance in instances
+        }
+        categories = sorted(name for name in names if name is not None)
+        listed = f"its categories with annotations are: {', '.join(categories) or 'none'}"
+        counted = {self._kind_of(category) for category in categories}
+        marks_nothing = not counted & {self.polarity, VISIBLE_FACE}
+        effect = f", so nothing counts as {self.polarity}" if marks_nothing else ""
+        unused = self.policy.unused(categories)
+        if unused:
+            return [
+                f"{self.annotations}: truth.labels names {', '.join(unused)}, which no annotation "
+                f"has{effect}; {listed}."
+            ]
+        if marks_nothing:
+            return [f"{self.annotations}: no annotation is an occluder{effect}; {listed}."]
+        return ()
 
     def _instances_of(self, image: Entry) -> list[Entry]:
         return self.instances.get(_hashable(image.get("id")), [])

@@ -118,6 +118,14 @@ class DatasetAdapter(ABC):
         """List problems other than those of images, such as masks without one, by file and key."""
         return ()
 
+    def damage(self) -> Sequence[str]:
+        """List those of ``problems`` that lose labels: a conversion then counts as failed."""
+        return ()
+
+    def cautions(self) -> Sequence[str]:
+        """List what is valid but was probably not meant, such as labels that name nothing."""
+        return ()
+
     def images_of(self, folder: Path, splits: Mapping[str, Collection[str]]) -> list[DatasetItem]:
         """List the images of a folder, with the splits that name them.
 
