@@ -41,6 +41,9 @@ def evaluate_results(
 ) -> Evaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth in a data folder.
 
+    Pixels of a mask outside the parsed region do not count as found, as in all tables; occlusion
+    that the parser lost counts as missed, whatever program wrote the mask.
+
     Args:
         datapath: Faces with ground truth.
         results: Folder that inference or per-image training wrote for them.
@@ -93,7 +96,7 @@ def _texts(values: Any) -> set[str]:
 
 @dataclass(frozen=True)
 class MaskInput:
-    """The data read for a face; the prediction is bool (H, W)."""
+    """The data read for a face; the prediction is bool (H, W), within the parsed region."""
 
     name: str
     prediction: np.ndarray
@@ -122,7 +125,8 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
                 f"{path} is {prediction.shape}, but the truth is {truth.occlusion.shape}; run "
                 "inference.py on this --datapath"
             )
-        return MaskInput(item.name, prediction, truth)
+        # Our masks lie in the region; those of another program are cut, as in a table.
+        return MaskInput(item.name, prediction & truth.region, truth)
 
     @override
     def compute(self, inputs: Sequence[MaskInput]) -> list[FaceScore]:

@@ -593,6 +593,34 @@ def test_masks_of_another_program_are_scored_as_ours(tmp_path, run, theirs):
     assert table[0]["weights"] == "" and table[1]["difference"] == "0.0"
 
 
+def test_both_routes_score_masks_of_another_program_alike(tmp_path, data, run):
+    """True masks that reach beyond the parsed region, and wrong pixels outside it."""
+    masks = tmp_path / "masks"
+    for index in range(3):
+        name = f"face_{index:02d}"
+        region = np.load(data / f"{name}_parsing_mask.npy") == 6
+        truth = read_rgb(data / f"{name}_occlusion.png")[..., 0] > 0
+        outside = np.flatnonzero(~region & ~truth)
+        truth.flat[outside[:40]] = True
+        write_png(data / f"{name}_occlusion.png", truth)
+        mask = truth.copy()
+        mask.flat[outside[40 : 40 + 30 * index]] = True
+        write_png(masks / f"{name}_occlusion.png", mask)
+    assert evaluate.main(["--datapath", str(data), "--results", str(masks)]) == 0
+    assert run([{"name": "all", "method": "folder", "path": str(masks)}]) == 0
+    by_results = read(masks / "per_image.csv")
+    by_suite = read(tmp_path / "out" / "per_image.csv")
+    assert by_results == by_suite
+    for index, face in enumerate(by_suite):
+        region = np.load(data / f"face_{index:02d}_parsing_mask.npy") == 6
+        truth = read_rgb(data / f"face_{index:02d}_occlusion.png")[..., 0] > 0
+        assert float(face["iou"]) == pytest.approx((truth & region).sum() / truth.sum(), abs=1e-4)
+        assert float(face["iou"]) < 1
+    keys = ("occlusion_iou", "f1", "precision", "recall")
+    tables = [read(folder / "table.csv")[0] for folder in (masks, tmp_path / "out")]
+    assert [tables[0][key] for key in keys] == [tables[1][key] for key in keys]
+
+
 @pytest.mark.slow
 def test_a_folder_needs_no_weights_and_its_faults_are_named(tmp_path, run, theirs, caplog):
     row = {"name": "theirs", "method": "folder", "path": str(theirs / "occlusion")}
