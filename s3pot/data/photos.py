@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
+from s3pot.data.face_folder import CONTRACT_ENDINGS, RAW, contract_names
 from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage, is_image, read_rgb
+from s3pot.data.output_guard import OutputFiles, is_same_folder, reference_files
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,13 @@ class PhotoFolder:
         owners: For each file of a photo's largest face, relative to the output folder, the photo.
             On a disk that ignores case, the names are case-folded and their accents normalized.
         ignores_case: Whether the output folder's disk treats ``A.png`` and ``a.png`` as one file.
+        outputs: What will be written for each face.
     """
 
     photos: tuple[Photo, ...]
     owners: Mapping[str, Path]
     ignores_case: bool = False
+    outputs: Sequence[OutputFiles] = ()
 
     def rivals(self, photo: Photo) -> list[str]:
         """List photos whose names are those of further faces of a photo, ``a_face2`` for ``a``."""
@@ -69,13 +72,15 @@ class PhotoFolder:
             faces: The number of its faces to be written.
 
         Raises:
-            S3potError: The photo has a problem, or one of its faces would get the name of another
-                photo.
+            S3potError: The photo has a problem, or one of its faces would replace a file of another
+                photo or one that s3pot did not write.
         """
         if photo.problem is not None:
             raise S3potError(photo.problem)
-        for number in range(1, faces + 1):
-            name = face_name(photo.name, number)
+        names = [face_name(photo.name, number) for number in range(1, faces + 1)]
+        for output in self.outputs:
+            output.require_own(names)
+        for number, name in enumerate(names, 1):
             for file in contract_names(name):
                 owner = self.owners.get(_key(file, self.ignores_case), photo.path)
                 if owner != photo.path:
@@ -90,7 +95,7 @@ def face_name(photo_name: str, number: int) -> str:
     return photo_name if number == 1 else f"{photo_name}_face{number}"
 
 
-def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
+def find_photos(input_dir: Path, output_dir: Path, truth_dir: Path | None = None) -> PhotoFolder:
     """Find the photos below a folder; the output folder may lie inside and is left out.
 
     A photo is a file that is an image according to its extension or its first bytes, and that s3pot
@@ -100,21 +105,31 @@ def find_photos(input_dir: Path, output_dir: Path) -> PhotoFolder:
     Args:
         input_dir: A folder, or one photo.
         output_dir: The folder for the faces.
+        truth_dir: The folder of the photos' ground truths; None if there are none.
 
     Raises:
-        S3potError: There is no such folder, no photo in it, or it is also the output folder.
+        S3potError: There is no such folder, no photo in it, or the output folder is one of the two
+            others or holds files that s3pot did not write and would replace.
     """
+    if truth_dir is not None and is_same_folder(truth_dir, output_dir):
+        raise S3potError(
+            f"--output_dir {output_dir} is the folder --truth_dir {truth_dir}, whose ground truths "
+            "would be replaced by their crops; choose another folder for the faces."
+        )
     root = input_dir.parent if input_dir.is_file() else input_dir
-    photos = _find_below([input_dir], root, output_dir)
+    outputs = [reference_files(output_dir, truth_dir is not None)]
+    photos = _find_below([input_dir], root, output_dir, outputs)
     if not photos:
         raise S3potError(
             f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
             "in sub-folders."
         )
-    return _claimed(photos, output_dir)
+    return _claimed(photos, output_dir, outputs)
 
 
-def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
+def find_given_photos(
+    inputs: Sequence[str], output_dir: Path, outputs: Sequence[OutputFiles] = ()
+) -> PhotoFolder:
     """Find the photos that a command line names, like ``find_photos`` for a folder.
 
     Photos in a folder are named by their paths below it, other photos by their own names. If two
@@ -122,21 +137,23 @@ def find_given_photos(inputs: Sequence[str], output_dir: Path) -> PhotoFolder:
 
     Args:
         inputs: Photos, folders, and patterns such as ``trip/*.jpg`` or ``trip/**/*.jpg``.
-        output_dir: Where the faces will go.
+        output_dir: Where the results will go.
+        outputs: What will be written for each face, in that folder or below.
 
     Raises:
-        S3potError: An input does not exist, or none contains a photo.
+        S3potError: An input does not exist, none contains a photo, or a file that s3pot did not
+            write would be replaced.
     """
     paths = list(dict.fromkeys(path for given in inputs for path in _expanded(given)))
     paths = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    photos = _with_short_names(_find_below(paths, root, output_dir), paths)
+    photos = _with_short_names(_find_below(paths, root, output_dir, outputs), paths)
     if not photos:
         raise S3potError(
             f"No photo was found in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
             "folders of them."
         )
-    return _claimed(photos, output_dir)
+    return _claimed(photos, output_dir, outputs)
 
 
 def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[Photo]:
@@ -165,15 +182,19 @@ def _expanded(given: str) -> list[Path]:
     return fitting
 
 
-def _find_below(inputs: Sequence[Path], root: Path, output_dir: Path) -> list[Photo]:
+def _find_below(
+    inputs: Sequence[Path], root: Path, output_dir: Path, outputs: Sequence[OutputFiles]
+) -> list[Photo]:
     """Find the photos of files and folders, named by their paths below ``root``, sorted."""
     files: list[Path] = []
     dead_links: list[Path] = []
     for path in inputs:
-        if path.resolve() == output_dir.resolve():
+        folder = path.parent if path.is_file() else path
+        places = [output.folder for output in outputs if RAW in output.endings]
+        if is_same_folder(path, output_dir) or any(is_same_folder(folder, at) for at in places):
             raise S3potError(
-                f"--output_dir is the input folder {path}; choose another folder so that results "
-                "and photos do not mix."
+                f"--output_dir {output_dir} is the input folder {folder}, or its faces go there; "
+                "choose another folder so that results and photos do not mix."
             )
         if path.is_dir():
             tree = walk(path, leave_out=output_dir)
@@ -282,15 +303,23 @@ def _dead_photos(dead_links: Sequence[Path], root: Path) -> list[Photo]:
     return photos
 
 
-def _claimed(photos: Sequence[Photo], output_dir: Path) -> PhotoFolder:
-    """Assign each file of the photos' largest faces to the photo that writes it."""
+def _claimed(
+    photos: Sequence[Photo], output_dir: Path, outputs: Sequence[OutputFiles]
+) -> PhotoFolder:
+    """Assign each file of the photos' largest faces to the photo that writes it.
+
+    Raises:
+        S3potError: One of these files exists, and s3pot did not write it.
+    """
+    for output in outputs:
+        output.require_own(photo.name for photo in photos if photo.problem is None)
     is_one = ignores_case(output_dir)
     owners: dict[str, Path] = {}
     for photo in photos:
         if photo.problem is None:
             for file in contract_names(photo.name):
                 owners.setdefault(_key(file, is_one), photo.path)
-    return PhotoFolder(tuple(photos), owners, is_one)
+    return PhotoFolder(tuple(photos), owners, is_one, tuple(outputs))
 
 
 def _key(file: str, ignores_case: bool) -> str:

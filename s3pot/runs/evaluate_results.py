@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from s3pot.data.face_folder import FaceFiles
 from s3pot.data.masks import find_mask, read_mask
+from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.data.truth import (
     FaceTruth,
     TruthPolicy,
@@ -53,10 +54,11 @@ def evaluate_results(
         limit: Only the first faces; 0 for all.
 
     Raises:
-        S3potError: No face can be scored.
+        S3potError: No face can be scored, or the results are the data folder itself.
     """
     if not results.is_dir():
         raise S3potError(f"--results {results} is not a folder; run inference.py first")
+    refuse_truth_as_result(results, datapath)
     policy = truth_policy or TruthPolicy()
     kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]

@@ -85,14 +85,15 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
         The number of photos that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: there are no photos, or weights are missing.
+        S3potError: Nothing can be done: there are no photos, weights are missing, or files that
+            s3pot did not write would be replaced.
     """
-    photos = find_photos(options.input_dir, options.output_dir)
     if options.truth_dir is not None and not options.truth_dir.is_dir():
         raise S3potError(
             f"--truth_dir {options.truth_dir} is not a folder; give the folder that holds "
             "<stem>_occlusion.png, <stem>.json or <stem>_visible_face.png, or leave the option out"
         )
+    photos = find_photos(options.input_dir, options.output_dir, options.truth_dir)
     job = ReferenceJob(config, options, photos)
     save_config(config, options.output_dir)
     outcome = run_selected(

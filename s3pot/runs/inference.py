@@ -18,7 +18,13 @@ from s3pot.quality import QualityLimits
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
-from s3pot.runs.segment_faces import AdapterFiles, FaceOutput, FittedAdapter, SegmentFaces
+from s3pot.runs.segment_faces import (
+    AdapterFiles,
+    FaceOutput,
+    FittedAdapter,
+    SegmentFaces,
+    refuse_to_replace,
+)
 from s3pot.runs.selection import Selection, run_selected
 from s3pot.runs.shard import local_rank
 from s3pot.training.checkpoint import new_adapter
@@ -53,9 +59,11 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
         The number of faces that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: there are no faces, or weights are missing.
+        S3potError: Nothing can be done: there are no faces, weights are missing, or ground truths
+            would be replaced.
     """
     faces = find_faces(options.datapath)
+    refuse_to_replace(options.output_dir, options.datapath, faces)
     job = build_inference_job(config, options)
     save_config(config, options.output_dir)
     outcome = run_selected(

@@ -15,6 +15,7 @@ from typing_extensions import override
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import output_files
 from s3pot.data.image import write_png
+from s3pot.data.output_guard import reference_files, result_files
 from s3pot.data.photos import Photo, find_given_photos
 from s3pot.geometry import Alignment
 from s3pot.report.summary import Row
@@ -70,10 +71,15 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
         The number of photos that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: there are no photos, or weights are missing.
+        S3potError: Nothing can be done: there are no photos, weights are missing, or files that
+            s3pot did not write would be replaced.
     """
-    photos = find_given_photos(options.inputs, options.output_dir)
     faces_dir = options.output_dir / FACES
+    outputs = [
+        result_files(options.output_dir, RECORD),
+        reference_files(faces_dir, with_truth=False),
+    ]
+    photos = find_given_photos(options.inputs, options.output_dir, outputs)
     reference_options = ReferenceOptions(
         input_dir=Path(),
         output_dir=faces_dir,

@@ -16,6 +16,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
+from s3pot.data.output_guard import refuse_data_folder, result_files
 from s3pot.data.truth import FaceTruth, truth_files, try_truth
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
@@ -32,6 +33,16 @@ from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs,
 logger = logging.getLogger(__name__)
 
 RECORD = "_result.json"
+
+
+def refuse_to_replace(output_dir: Path, datapath: Path, faces: Sequence[FaceFiles]) -> None:
+    """Make sure that the results of faces replace neither ground truths nor files of others.
+
+    Raises:
+        S3potError: The result folder is that of the faces, or holds such a file.
+    """
+    refuse_data_folder(output_dir, [datapath, *(face.raw.parent for face in faces)])
+    result_files(output_dir, RECORD).require_own(face.name for face in faces)
 
 
 @dataclass(frozen=True)

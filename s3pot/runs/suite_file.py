@@ -11,6 +11,7 @@ from s3pot.baselines import BASELINES, SEE_THE_TRUTH
 from s3pot.config import ConfigError, build_dataclass, read_config_tree
 from s3pot.data.altered_reference import ALTERATIONS
 from s3pot.data.mask_folder import POLARITIES, SIZES
+from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
 from s3pot.types import S3potError
 
@@ -179,6 +180,9 @@ class Suite:
         main: Name of the row that the others are compared with; empty for none.
         train: Faces that rows train on, with or without labels; None if no row does.
         train_limit: Only the first training faces; 0 for all.
+
+    Raises:
+        S3potError: A row would score the ground truths of the data folder against themselves.
     """
 
     datapath: Path
@@ -187,6 +191,11 @@ class Suite:
     main: str = ""
     train: Path | None = None
     train_limit: int = 0
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if row.method == FOLDER:
+                refuse_truth_as_result(Path(row.path), self.datapath)
 
 
 @dataclass(frozen=True)

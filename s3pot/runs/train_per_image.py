@@ -33,6 +33,7 @@ from s3pot.runs.segment_faces import (
     FittedAdapter,
     OtherAdapter,
     SegmentFaces,
+    refuse_to_replace,
 )
 from s3pot.runs.selection import Selection, complete_summary, run_selected
 from s3pot.runs.shard import local_rank
@@ -75,8 +76,10 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
         The number of faces that failed; each is named in the log.
 
     Raises:
-        S3potError: Nothing can be done: weights are missing, or an adapter does not fit.
+        S3potError: Nothing can be done: weights are missing, an adapter does not fit, or ground
+            truths would be replaced.
     """
+    refuse_to_replace(options.output_dir, options.datapath, options.faces)
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
     save_config(config, options.output_dir)

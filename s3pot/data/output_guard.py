@@ -1,0 +1,112 @@
+"""Guarding data folders: no run replaces files that s3pot did not write to its output folder.
+
+``<stem>_occlusion.png`` is the ground truth in a data folder and a result in a result folder. A
+folder must therefore not be both, and a file of this name that is not a result is never replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
+from s3pot.types import S3potError
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Files that a command writes for a face, as ``<folder>/<name><ending>``.
+
+    Attributes:
+        folder: The output folder.
+        endings: The files whose names those of other programs and people may have.
+        marks: The file that is written before all of these, and the record that is written last.
+            Where neither exists, the others are not s3pot's, even if a run was interrupted.
+    """
+
+    folder: Path
+    endings: Sequence[str]
+    marks: Sequence[str]
+
+    def require_own(self, names: Iterable[str]) -> None:
+        """Make sure that everything that would be replaced was written by s3pot.
+
+        Args:
+            names: Names of faces.
+
+        Raises:
+            S3potError: There is another file.
+        """
+        if not self.folder.is_dir():
+            return
+        strangers = [path for name in names for path in self._strangers(name)]
+        if strangers:
+            others = f" (and {len(strangers) - 1} other files)" if strangers[1:] else ""
+            raise S3potError(
+                f"{strangers[0]}{others} would be replaced, but is not a result of s3pot: there is "
+                f"no *{self.marks[0]} with it. Is it a photo or a ground truth? Choose another "
+                "--output_dir, or move the file elsewhere."
+            )
+
+    def _strangers(self, name: str) -> list[Path]:
+        paths = [self.folder / f"{name}{ending}" for ending in self.endings]
+        existing = [path for path in paths if path.exists() or path.is_symlink()]
+        # Looked for last: another process may be writing them.
+        if existing and any((self.folder / f"{name}{mark}").is_file() for mark in self.marks):
+            return []
+        return existing
+
+
+def reference_files(folder: Path, with_truth: bool) -> OutputFiles:
+    """Return the files of reference generation; without a ground truth it writes none."""
+    endings = (RAW, REFERENCE, *(TRUTH_ENDINGS if with_truth else ()))
+    return OutputFiles(folder, endings, marks=(PARSING, ALIGN))
+
+
+def result_files(folder: Path, record: str | None = None) -> OutputFiles:
+    """Return the files of inference, per-image training and the API.
+
+    Args:
+        folder: The result folder.
+        record: The ending of the records there; None if none are written.
+    """
+    marks = ("_parsing.npy", *(() if record is None else (record,)))
+    return OutputFiles(folder, (OCCLUSION, "_face.png"), marks)
+
+
+def refuse_data_folder(output_dir: Path, data_folders: Iterable[Path]) -> None:
+    """Make sure that results do not go into a folder of faces, also through links.
+
+    Args:
+        output_dir: The result folder; it may be missing.
+        data_folders: The data folder, and the folders of its faces.
+
+    Raises:
+        S3potError: It is one of them.
+    """
+    for folder in sorted(set(data_folders)):
+        if is_same_folder(output_dir, folder):
+            raise S3potError(
+                f"--output_dir {output_dir} is the data folder {folder}. Results have the same "
+                "names as ground truths (<stem>_occlusion.png) and would replace them; choose "
+                "another folder for the results."
+            )
+
+
+def refuse_truth_as_result(results: Path, datapath: Path) -> None:
+    """Make sure that masks to be scored do not come from the data folder itself.
+
+    Raises:
+        S3potError: They do.
+    """
+    if is_same_folder(results, datapath):
+        raise S3potError(
+            f"{results} is the data folder itself, so its ground truths would be scored against "
+            "themselves; give the folder of the results, such as the --output_dir of inference.py"
+        )
+
+
+def is_same_folder(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one existing folder, whatever links and spelling they use."""
+    return first.is_dir() and second.is_dir() and first.samefile(second)
