@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import os
 import struct
 import zlib
@@ -243,9 +244,14 @@ def test_instances_that_would_be_drawn_for_hours_are_refused(
 
 @pytest.mark.parametrize("name", ["\ud800.png", "a\0b.png", "a\x1b[2Jb.png", "../a.png"])
 def test_a_data_set_names_files_that_cannot_be(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     """The report is printed without control sequences for the terminal."""
+    # Several processes of pytest cannot send each other a log that holds half a character.
+    monkeypatch.setattr(logging.getLogger("s3pot"), "propagate", False)
     data = _coco(tmp_path / "data", name, [])
     out = tmp_path / "out"
     assert data_validate.main([str(data), "--from", "coco", "--output_dir", str(out)]) == 1
