@@ -11,6 +11,7 @@ import numpy as np
 
 from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
+from s3pot.wording import reason_of
 
 BORDERS = ("reflect", "black")
 TURNS = (0, 90, 180, 270)
@@ -113,7 +114,7 @@ class Alignment:
             return cls.from_dict(values)
         except (LookupError, TypeError, ValueError, ArithmeticError, S3potError) as error:
             raise BadFile(
-                f"{path} is not an alignment ({error!r}). "
+                f"{path} is not an alignment ({reason_of(error)}). "
                 "Run generate_reference.py again to write it."
             ) from error
 

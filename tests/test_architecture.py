@@ -37,6 +37,7 @@ LAYERS = (
         "seeding",
         "distributed",
         "version",
+        "wording",
     ),
 )
 # Parts of one layer that do not import each other.

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from s3pot.io import atomic_path, write_csv
 from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
+from s3pot.wording import reason_of
 from s3pot_synthetic.occluders import BENCH_KINDS
 
 logger = logging.getLogger("s3pot.tools.bench_report")
@@ -76,7 +77,7 @@ def read_scores(path: Path) -> tuple[Scores, int]:
                     clean.add(face)
     except (OSError, LookupError, TypeError, ValueError) as error:
         wanted = "the per_image.csv that evaluate.py --suite writes"
-        raise S3potError(f"{path} is not {wanted} ({error!r})") from error
+        raise S3potError(f"{path} is not {wanted} ({reason_of(error)})") from error
     if not any(scores.values()):
         raise S3potError(f"{path} has no face with a true occlusion; expected at least one")
     return scores, len(clean)
@@ -97,7 +98,9 @@ def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         known = {line["stem"]: (line["difficulty"], set(line["kinds"])) for line in lines}
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise S3potError(f"{path} is not a meta.jsonl of drawn faces ({error!r})") from error
+        raise S3potError(
+            f"{path} is not a meta.jsonl of drawn faces ({reason_of(error)})"
+        ) from error
     general = ("all", *GRADES, COMMON, HELD_OUT)
     groups: Groups = {name: set() for name in general}
     for face in faces:

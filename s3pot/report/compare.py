@@ -17,6 +17,7 @@ from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write
 from s3pot.report.summary import SUMMARY, read_summary
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
+from s3pot.wording import reason_of
 
 PAGE = "index.html"
 TABLE = "compare.csv"
@@ -164,7 +165,7 @@ def _read_settings(path: Path) -> dict[str, str]:
             for key, value in values.items()
         }
     except (S3potError, AttributeError) as error:
-        raise S3potError(f"{path} cannot be read as a config ({error!r})") from error
+        raise S3potError(f"{path} cannot be read as a config ({reason_of(error)})") from error
 
 
 def _views() -> list[View]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from s3pot.io import leads_outside, read_json, write_csv, write_json
 from s3pot.types import S3potError
+from s3pot.wording import reason_of
 
 SUMMARY = "summary.json"
 FAILURES = "failures.csv"
@@ -89,7 +90,7 @@ def read_summary(folder: Path) -> Summary:
         rows = [item for item in items if FAILED not in item and str(item["name"])]
     except (LookupError, TypeError) as error:
         raise S3potError(
-            f"{path} is not a summary written by s3pot ({error!r}); "
+            f"{path} is not a summary written by s3pot ({reason_of(error)}); "
             "expected a list with a name for each item"
         ) from error
     strangers = [_name(row) for row in rows if leads_outside(_name(row))]

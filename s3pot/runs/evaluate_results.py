@@ -29,6 +29,7 @@ from s3pot.runs.folder_run import run_folder
 from s3pot.runs.provenance import provenance_of_results
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError
+from s3pot.wording import reason_of
 
 ALL = "all"  # name of the row of all faces
 
@@ -87,7 +88,9 @@ def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
         lines = [json.loads(line) for line in read_bytes(path).splitlines() if line]
         return {Path(line["stem"]).name: _texts(line["kinds"]) for line in lines}
     except (BadFile, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise S3potError(f"{path} is not a meta.jsonl of drawn faces ({error!r})") from error
+        raise S3potError(
+            f"{path} is not a meta.jsonl of drawn faces ({reason_of(error)})"
+        ) from error
 
 
 def _texts(values: Any) -> set[str]:

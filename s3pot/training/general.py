@@ -26,6 +26,7 @@ from s3pot.training.tensorboard import Board, summary_writer
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 from s3pot.weights.load import load_strict
+from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class GeneralTraining:
         Raises:
             S3potError: A loss is not a finite number; the files of the previous epoch are complete.
         """
-        logger.info("training on %d faces, validating on %d", len(train), len(val))
+        logger.info("training on %s, validating on %d", counted(len(train), "face"), len(val))
         board = self._prepare_folder()
         max_bytes = int(self.config.cache.memory_gb * 2**30)
         feed = PromptFeed(load, self.process.device, max_bytes)

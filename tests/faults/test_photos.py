@@ -204,7 +204,7 @@ def test_faces_are_found_behind_links(
     (data / "loop").symlink_to(data)
     (data / "dead").symlink_to("/nonexistent")
     assert [face.name for face in find_faces(data)] == ["linked/face_00", "linked/face_01"]
-    assert "1 links are broken" in caplog.text
+    assert "1 broken link below" in caplog.text
 
 
 @needs_links

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from s3pot.types import S3potError
+from s3pot.wording import counted, reason_of
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert [counted(count, "face") for count in (0, 1, 2)] == ["0 faces", "1 face", "2 faces"]
+    assert counted(1200, "problem") == "1,200 problems"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("points"), "the key 'points' is missing"),
+        (S3potError("It is damaged."), "It is damaged"),
+        (ValueError("too long"), "too long"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_reasons_hold_no_name_of_python(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
