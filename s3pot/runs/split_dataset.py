@@ -28,6 +28,7 @@ from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError
 from s3pot.version import __version__
+from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +86,9 @@ def split_dataset(options: SplitOptions) -> int:
     """
     _check_folders(options)
     files = files_of_images(options.input_dir)
-    parts_of_images = divide(
-        group_names(list(files), options.group_by), options.parts, options.seed
-    )
-    _log_summary(parts_of_images, options, len(files))
+    groups = group_names(list(files), options.group_by)
+    parts_of_images = divide(groups, options.parts, options.seed)
+    _log_summary(parts_of_images, options, groups)
     items = [
         SplitItem(name, {f"{part}/{path}": source for path, source in files[name].items()})
         for name, part in sorted(parts_of_images.items())
@@ -170,8 +170,12 @@ def _members(face: FaceFiles) -> list[Path]:
     return [path for path in members if path is not None and path.is_file()]
 
 
-def _log_summary(parts_of_images: Mapping[str, str], options: SplitOptions, images: int) -> None:
+def _log_summary(
+    parts_of_images: Mapping[str, str], options: SplitOptions, groups: Mapping[str, str]
+) -> None:
     counts = Counter(parts_of_images.values())
+    images = len(groups)
+    sizes = Counter(groups.values())
     for part, amount in options.parts.items():
         logger.info("%s: %d of %d images", part, counts[part], images)
         if isinstance(amount, int) and counts[part] < amount:
@@ -180,6 +184,17 @@ def _log_summary(parts_of_images: Mapping[str, str], options: SplitOptions, imag
                 part,
                 counts[part],
                 amount,
+            )
+        elif counts[part] == 0:
+            logger.warning(
+                "%s is empty, although its share is %g: --group_by %s finds %s in the %d images, "
+                "the largest with %d, and none is divided",
+                part,
+                amount,
+                options.group_by,
+                counted(len(sizes), "group"),
+                images,
+                max(sizes.values()),
             )
     if len(parts_of_images) < images:
         logger.info("left out: %d images", images - len(parts_of_images))
