@@ -22,6 +22,7 @@ from s3pot.data.masks import mask_names
 from s3pot.io import BadFile, read_npy
 from s3pot.labels import NUM_CLASSES
 from s3pot.types import AlignedFace, S3potError
+from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,8 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
         faces.update({face.name: face for face in found})
     if tree.dead_links:
         links = ", ".join(str(link) for link in tree.dead_links[:4])
-        logger.warning("%d links are broken, such as %s", len(tree.dead_links), links)
+        broken = counted(len(tree.dead_links), "broken link")
+        logger.warning("%s below %s, such as %s", broken, datapath, links)
     if not faces:
         raise S3potError(
             f"{datapath} holds no face; generate_reference.py writes <stem>{RAW}, "
@@ -250,6 +252,28 @@ def load_labels(path: Path) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
+def load_labels_of_image(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read a class map whose image has this height and width.
+
+    Returns:
+        uint8 (H', W'), values 0..11; of any size, with the aspect ratio of its image but for
+        rounding, or square: the parser squeezes an image that is not.
+
+    Raises:
+        BadFace: As for ``load_labels``; also if it has neither aspect ratio.
+    """
+    labels = load_labels(path)
+    height, width = size
+    difference = abs(labels.shape[0] * width - labels.shape[1] * height)
+    is_square = labels.shape[0] == labels.shape[1]
+    if not is_square and difference > max(*labels.shape, *size):
+        raise BadFace(
+            f"{path} is {_size_text(labels)}, but its image is {width} x {height}: the aspect "
+            "ratios differ, so the frames do too. Run generate_reference.py again."
+        )
+    return labels
+
+
 def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
     """Read image, reference and parsing of a face.
 
@@ -258,7 +282,7 @@ def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
         oracle: Use the true clean face as the reference.
 
     Returns:
-        The face; image and reference have the same size, the parsing may have any.
+        The face; image and reference have the same size, the parsing may have another one.
 
     Raises:
         BadFace, BadImage: A file is missing, damaged or in a different frame.
@@ -280,7 +304,7 @@ def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
     return AlignedFace(
         name=face.name,
         image=image,
-        parsing=load_labels(face.parsing),
+        parsing=load_labels_of_image(face.parsing, (image.shape[0], image.shape[1])),
         reference=reference,
     )
 

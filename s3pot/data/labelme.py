@@ -20,6 +20,7 @@ from s3pot.data.image import EXIF_ORIENTATION, image_size
 from s3pot.data.masks import read_mask
 from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
+from s3pot.wording import counted, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +195,26 @@ def labels_of(path: Path) -> list[str]:
     return [_normal(_label_of(shape)) for shape in _shapes_of(path, _labelme_content(path))]
 
 
+def oddities(path: Path) -> list[str]:
+    """Describe the shapes of a LabelMe file that were probably not meant as they are.
+
+    Raises:
+        BadFile: The file is damaged or not a LabelMe file.
+    """
+    texts = []
+    for number, shape in enumerate(_shapes_of(path, _labelme_content(path)), 1):
+        label = _label_of(shape)
+        if not label.strip():
+            texts.append(f"{path}: shape {number} has no label.")
+        if not _encloses(shape):
+            points = counted(len(shape["points"]), "point")
+            texts.append(
+                f"{path}: shape {number}, labeled {label!r}, is a polygon of {points}, which "
+                "encloses no area."
+            )
+    return texts
+
+
 def _labelme_content(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or "shapes" not in content:
@@ -251,9 +272,8 @@ def _draw(
         try:
             area = _shape_area(shape, frame)
         except (KeyError, TypeError, ValueError, OverflowError, S3potError) as error:
-            reason = str(error) if isinstance(error, S3potError) else repr(error)
             raise BadFile(
-                f"{path}: shape {number}, labeled {label!r}, cannot be drawn: {reason}."
+                f"{path}: shape {number}, labeled {label!r}, cannot be drawn: {reason_of(error)}."
             ) from error
         if area is not None:
             mask[area] = not is_hole
@@ -277,6 +297,9 @@ def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) 
         logger.warning(
             "%s: shapes that enclose no area are skipped: %s", path, ", ".join(sorted(skipped))
         )
+    if any(not label.strip() for label in labels):
+        effect = "count as occluders" if policy.counts("") else "are left out"
+        logger.warning("%s: shapes without a label %s", path, effect)
     if policy.labels and labels and not any(policy.counts(label) for label in labels):
         logger.warning(
             "%s: none of its labels (%s) is among truth.labels (%s), so nothing counts as occluded",

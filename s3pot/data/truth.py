@@ -30,7 +30,7 @@ from s3pot.data.face_folder import (
     BadFace,
     FaceFiles,
     find_faces,
-    load_labels,
+    load_labels_of_image,
 )
 from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.labelme import LabelPolicy, holds_shapes, read_labelme
@@ -184,7 +184,7 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
         return None
     height, width = read_rgb(face.raw).shape[:2]
     size = (height, width)
-    parsing = resize_labels(load_labels(face.parsing), size)
+    parsing = resize_labels(load_labels_of_image(face.parsing, size), size)
     region = region_of(parsing)
     ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
     if path == face.visible_face_truth:
@@ -198,7 +198,7 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
     if policy.glasses == GLASSES_KEPT:
         return truth
     if face.true_parsing is not None:
-        parsing = resize_labels(load_labels(face.true_parsing), size)
+        parsing = resize_labels(load_labels_of_image(face.true_parsing, size), size)
     return _with_glasses(truth, parsing == _GLASSES, policy.glasses)
 
 
@@ -244,19 +244,33 @@ def read_truth(
     Raises:
         S3potError: The file is damaged, not a mask, or of another size or frame.
     """
-    truth: np.ndarray | None
-    if path.suffix.lower() == ".json":
-        truth = read_labelme(path, tuple(size[:2]), labels)
-    else:
-        truth = read_truth_mask(path, size, max_pixels)
-    if truth is not None and truth.mean() > MOST_COVERED:
-        logger.warning(
-            "%s: the occlusion covers %.0f %% of the image. Is it inverted, or is it the face? "
-            "Occluders must be white and everything else black.",
-            path,
-            100 * truth.mean(),
-        )
+    truth = decode_truth(path, size, labels, max_pixels)
+    suspicion = None if truth is None else suspicion_of(float(truth.mean()))
+    if suspicion is not None:
+        logger.warning("%s: %s", path, suspicion)
     return truth
+
+
+def decode_truth(
+    path: Path,
+    size: Sequence[int],
+    labels: LabelPolicy | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray | None:
+    """Read a true occlusion like ``read_truth``, without a warning if it looks inverted."""
+    if path.suffix.lower() == ".json":
+        return read_labelme(path, tuple(size[:2]), labels)
+    return read_truth_mask(path, size, max_pixels)
+
+
+def suspicion_of(occluded_share: float) -> str | None:
+    """Say why the share of an image that is occluded cannot be right; None if it can."""
+    if occluded_share <= MOST_COVERED:
+        return None
+    return (
+        f"the occlusion covers {100 * occluded_share:.0f} % of the image. Is it inverted, or is it "
+        "the face? Occluders must be white and everything else black."
+    )
 
 
 def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> np.ndarray:

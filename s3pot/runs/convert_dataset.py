@@ -17,6 +17,7 @@ from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
 from s3pot.data.image import MAX_PIXELS, read_rgb
+from s3pot.data.truth import suspicion_of
 from s3pot.io import write_json
 from s3pot.report.summary import Summary, write_summary_files
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
@@ -153,7 +154,10 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
 
     @override
     def read(self, item: DatasetItem) -> LabeledImage:
-        return read_item(self.adapter, item, self.options.max_pixels)
+        image = read_item(self.adapter, item, self.options.max_pixels)
+        for suspicion in suspicions_of(image.labels):
+            logger.warning("%s: %s", item.image, suspicion)
+        return image
 
     @override
     def compute(self, inputs: Sequence[LabeledImage]) -> Sequence[LabeledImage]:
@@ -198,6 +202,15 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
             len(outcome.contents) + len(outcome.failures),
             self.options.output_dir,
         )
+
+
+def suspicions_of(labels: ItemLabels) -> list[str]:
+    """List what looks wrong about the masks of an image: inverted or full ones."""
+    suspicion = None if labels.occlusion is None else suspicion_of(float(labels.occlusion.mean()))
+    suspicions = [] if suspicion is None else [suspicion]
+    if labels.visible_face is not None and labels.visible_face.all():
+        suspicions.append("the visible face covers the whole image.")
+    return suspicions
 
 
 def known_labels(labels: ItemLabels) -> list[str]:

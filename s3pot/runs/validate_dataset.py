@@ -26,10 +26,11 @@ from s3pot.data.image import MAX_PIXELS, read_rgb, write_png
 from s3pot.io import file_sha256, write_csv, write_json
 from s3pot.labels import CLASSES
 from s3pot.report.contact_sheet import Cell, contact_sheet, labeled_picture
-from s3pot.runs.convert_dataset import known_labels
+from s3pot.runs.convert_dataset import known_labels, suspicions_of
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
+from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class Problem:
 
     Attributes:
         name: The name of the image; empty if several are concerned.
-        kind: image or labels, unlabeled, empty, layout, same file, same pixels, or splits.
+        kind: image or labels, unlabeled, empty, suspicious, layout, same file, same pixels, or
+            splits.
         reason: What is wrong, with file and key.
     """
 
@@ -72,6 +74,7 @@ class ImageFacts:
         class_pixels: Pixels of each class, if the image has a class map.
         shapes: Number of shapes by label.
         has_empty_face: Whether the mask of the visible face is empty.
+        suspicions: What was probably not meant as it is, with the file.
     """
 
     item: DatasetItem
@@ -85,6 +88,7 @@ class ImageFacts:
     class_pixels: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, int] = field(default_factory=dict)
     has_empty_face: bool = False
+    suspicions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,10 @@ class ValidateJob(FolderJob[DatasetItem, ImageFacts, ImageFacts]):
             class_pixels={} if parsing is None else _class_pixels(parsing),
             shapes=dict(labels.shapes),
             has_empty_face=labels.visible_face is not None and not labels.visible_face.any(),
+            suspicions=(
+                *(f"{item.image}: {text}" for text in suspicions_of(labels)),
+                *labels.oddities,
+            ),
         )
 
     def _show(self, item: DatasetItem, image: np.ndarray, labels: ItemLabels) -> None:
@@ -252,7 +260,8 @@ def report_text(report: Report, output_dir: Path) -> str:
     for problem in report.problems:
         name = f"{problem.name}: " if problem.name else ""
         lines.append(f"problem ({problem.kind}): {name}{problem.reason}")
-    verdict = f"{len(report.problems)} problems" if report.problems else "nothing is wrong"
+    problems = counted(len(report.problems), "problem")
+    verdict = problems if report.problems else "nothing is wrong"
     lines.append(f"{verdict}; {output_dir / CONTACT_SHEET} shows the images")
     return "".join(f"{line}\n" for line in lines)
 
@@ -294,6 +303,8 @@ def _problems_of_labels(facts: Sequence[ImageFacts]) -> Iterable[Problem]:
         if entry.has_empty_face:
             reason = f"the visible face of {entry.item.image} has no pixel."
             yield Problem(entry.item.name, "empty", reason)
+        for reason in entry.suspicions:
+            yield Problem(entry.item.name, "suspicious", reason)
 
 
 def _duplicates(facts: Sequence[ImageFacts]) -> Iterable[Problem]:

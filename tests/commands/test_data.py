@@ -541,6 +541,109 @@ def test_empty_faces_and_unlabeled_images(
     assert "problem (unlabeled): c:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["folders", "s3pot", "coco"])
+def test_inverted_masks_are_a_problem_and_a_warning(
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    layout = make(name, tmp_path / "source")
+    full = np.full((32, 32), 255, np.uint8)
+    full[:2] = 0
+    if name == "coco":
+        polygon = [0, 2, 32, 2, 32, 32, 0, 32]
+
+        def widen(content: dict) -> None:  # type: ignore[type-arg]
+            content["annotations"][0]["segmentation"] = [polygon]
+
+        edit_json(layout.root / "annotations" / "instances.json", widen)
+    else:
+        save(
+            layout.root / {"folders": "labels/a_mask.png", "s3pot": "truth/a_occlusion.png"}[name],
+            full,
+        )
+    assert validate(layout, tmp_path / "report") == 1
+    (problem,) = [line for line in capsys.readouterr().out.splitlines() if "problem (" in line]
+    assert problem.startswith("problem (suspicious): a: ")
+    assert "a.png: the occlusion covers 94 % of the image. Is it inverted" in problem
+    caplog.clear()
+    assert convert(layout, tmp_path / "out") == 0
+    assert caplog.text.count("a.png: the occlusion covers 94 % of the image") == 1
+
+
+def test_a_visible_face_that_is_the_whole_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = make("cofw", tmp_path / "source")
+    save(layout.root / "COFW_test" / "mask" / "2.png", np.full((32, 32), 255, np.uint8))
+    assert validate(layout, tmp_path / "report") == 1
+    text = capsys.readouterr().out
+    assert "2.jpg: the visible face covers the whole image" in text
+    assert "\n1 problem; " in text
+
+
+@pytest.mark.parametrize("name", ["labelme", "authors"])
+def test_shapes_of_no_area_and_without_a_label_are_problems(
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    layout = make(name, tmp_path / "source")
+    path = layout.root / {"labelme": "a.json", "authors": "1/1.json"}[name]
+
+    def add(content: dict) -> None:  # type: ignore[type-arg]
+        two_points = {"label": "cup", "points": [[1, 1], [5, 5]], "shape_type": "polygon"}
+        unlabeled = {**content["shapes"][0], "label": ""}
+        content["shapes"] = [two_points, *content["shapes"], unlabeled]
+
+    edit_json(path, add)
+    count = len(json.loads(path.read_text())["shapes"])
+    assert validate(layout, tmp_path / "report") == 1
+    text = capsys.readouterr().out
+    assert f"{path.name}: shape 1, labeled 'cup', is a polygon of 2 points, which encl" in text
+    assert f"{path.name}: shape {count} has no label." in text
+    assert "\n2 problems; " in text
+    caplog.clear()
+    assert convert(layout, tmp_path / "out") == 0
+    assert "shapes without a label count as occluders" in caplog.text
+    assert "shapes that enclose no area are skipped: polygon" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"), [("folders", "labels/a_mask"), ("s3pot", "truth/a_occlusion")]
+)
+def test_two_masks_of_one_image_are_a_problem(
+    name: str,
+    mask: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    layout = make(name, tmp_path / "source")
+    save(layout.root / f"{mask}.bmp", np.zeros((32, 32), np.uint8))
+    words = f"{Path(mask).name}.png is read, and not {Path(mask).name}.bmp beside it"
+    assert validate(layout, tmp_path / "report") == 1
+    assert words in capsys.readouterr().out
+    assert convert(layout, tmp_path / "out") == 0
+    assert words in caplog.text
+
+
+def test_a_face_without_skin_and_a_part_in_the_wrong_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = make("celebamask-hq", tmp_path / "source")
+    masks = layout.root / "CelebAMask-HQ-mask-anno"
+    (masks / "0" / "00007_skin.png").unlink()
+    (masks / "0" / "00000_nose.png").rename(masks / "00000_nose.png")
+    assert validate(layout, tmp_path / "report") == 1
+    text = capsys.readouterr().out
+    assert "00007_skin.png does not exist, so the face of 7.jpg has no skin" in text
+    assert "00000_nose.png belongs in" in text
+    assert "\n2 problems; " in text
+
+
 def test_no_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "photos" / "a.png", picture(0))
     assert validate(Layout(tmp_path / "photos", {}, ["--from", "auto"]), tmp_path / "report") == 2
@@ -659,6 +762,31 @@ def test_an_image_that_cannot_be_linked_is_named(
 def test_too_few_images_are_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert split_into(people(tmp_path / "photos"), tmp_path / "out", "--parts", "train=100") == 0
     assert "train gets 12 images, not 100" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("group_by", "names", "words"),
+    [
+        ("prefix", ["x_0", "x_1", "x_2"], "--group_by prefix finds 1 group in the 3 images"),
+        ("none", ["x_0"], "--group_by none finds 1 group in the 1 image"),
+    ],
+)
+def test_a_part_of_no_image_is_a_warning_with_its_reason(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    group_by: str,
+    names: list[str],
+    words: str,
+) -> None:
+    for number, name in enumerate(names):
+        save(tmp_path / "photos" / f"{name}.png", picture(number))
+    parts = ["--parts", "train=0.8", "val=0.2", "--group_by", group_by]
+    assert split_into(tmp_path / "photos", tmp_path / "out", *parts) == 0
+    (warning,) = [line for line in caplog.messages if "is empty" in line]
+    assert warning.startswith("val is empty, although its share is 0.2") and words in warning
+    caplog.clear()
+    assert split_into(people(tmp_path / "more"), tmp_path / "full", *parts) == 0
+    assert "is empty" not in caplog.text
 
 
 def test_parts_do_not_lie_in_their_source(tmp_path: Path) -> None:

@@ -227,6 +227,36 @@ def test_class_maps_of_other_types(tmp_path: Path, shape: tuple[int, ...]) -> No
         assert (labels == 6).all()
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (128, 128), (21, 21)])
+def test_class_maps_of_other_sizes_are_read(
+    processed_folder: Make, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    (face,) = find_faces(processed_folder(1))
+    write_npy(face.parsing, np.full(shape, 6, np.uint8))
+    assert load_aligned_face(face).parsing.shape == shape
+    assert load_truth(face) is not None
+    wide = np.full((40, 60, 3), 200, np.uint8)
+    for path in (face.raw, face.reference):
+        write_png(path, wide)
+    write_png(tmp_path / "data" / "face_00_occlusion.png", np.zeros((40, 60), bool))
+    for size in (shape, (20, 30), (13, 20)):  # square from the parser, and the image's own
+        write_npy(face.parsing, np.full(size, 6, np.uint8))
+        assert load_aligned_face(face).parsing.shape == size
+        assert load_truth(face) is not None
+
+
+@pytest.mark.parametrize("shape", [(25, 64), (64, 25), (100, 256)])
+def test_class_maps_of_another_aspect_ratio_are_refused(
+    processed_folder: Make, shape: tuple[int, int]
+) -> None:
+    (face,) = find_faces(processed_folder(1))
+    write_npy(face.parsing, np.full(shape, 6, np.uint8))
+    words = f"parsing_mask.npy is {shape[1]} x {shape[0]}, but its image is 64 x 64: the aspect"
+    for read in (load_aligned_face, load_truth):
+        with pytest.raises(S3potError, match=words):
+            read(face)
+
+
 def test_split_by_folders(processed_folder: Make, tmp_path: Path) -> None:
     processed_folder(2, "data/train")
     processed_folder(3, "data/val")

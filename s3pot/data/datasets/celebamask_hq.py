@@ -10,6 +10,7 @@ therefore the visible face; RealOcc's authors found about 4,000 faces for which 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ PARTS = (
     "skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l "
     "neck cloth"
 ).split()
+SKIN = PARTS[0]  # the part that every face has
 _MASK_NAME = re.compile(r"([0-9]{5,})_(\w+)")
 
 
@@ -80,8 +82,9 @@ class CelebAMaskHQ(DatasetAdapter):
     def problems(self) -> Sequence[str]:
         numbers = {int(item.name) for item in self.items()}
         lonely: set[int] = set()
+        parts: dict[int, set[str]] = defaultdict(set)
         problems = []
-        for path in sorted(self.masks.glob("*/*.png")):
+        for path in sorted(self.masks.rglob("*.png")):
             match = _MASK_NAME.fullmatch(path.stem)
             if match is None or match[2] not in PARTS:
                 problems.append(
@@ -92,11 +95,17 @@ class CelebAMaskHQ(DatasetAdapter):
                 problems.append(f"{path} belongs in {self._folder(int(match[1]))}.")
             elif int(match[1]) not in numbers:
                 lonely.add(int(match[1]))
+            else:
+                parts[int(match[1])].add(match[2])
         if lonely:
             names = [f"{number}.jpg" for number in sorted(lonely)]
             problems.append(
                 f"{self.masks} holds masks of images that do not exist: {brief(names)}."
             )
+        for number in sorted(parts):
+            if SKIN not in parts[number]:
+                path = self._folder(number) / f"{number:05d}_{SKIN}.png"
+                problems.append(f"{path} does not exist, so the face of {number}.jpg has no skin.")
         return problems
 
     def _folder(self, number: int) -> Path:

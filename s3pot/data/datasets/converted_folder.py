@@ -16,13 +16,14 @@ from s3pot.data.datasets.item import (
     DatasetItem,
     ItemLabels,
     brief,
+    double_masks,
     list_images,
     read_mask_of_size,
 )
 from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, load_labels
 from s3pot.data.folders import walk
-from s3pot.data.labelme import LabelPolicy
-from s3pot.data.truth import find_further_truths, find_truth, read_truth
+from s3pot.data.labelme import LabelPolicy, oddities
+from s3pot.data.truth import decode_truth, find_further_truths, find_truth
 from s3pot.io import read_bytes
 
 RAW_IMAGES = "raw_images"
@@ -65,11 +66,14 @@ class ConvertedFolder(DatasetAdapter):
             )
         visible_face = files.get(VISIBLE_FACE)
         ignored = files.get(IGNORE)
+        truth = files.get("truth")
+        is_labelme = truth is not None and truth.suffix.lower() == ".json"
         return ItemLabels(
-            occlusion=read_truth(files["truth"], size, self.policy) if "truth" in files else None,
+            occlusion=None if truth is None else decode_truth(truth, size, self.policy),
             visible_face=None if visible_face is None else read_mask_of_size(visible_face, size),
             ignored=None if ignored is None else read_mask_of_size(ignored, size),
             parsing=parsing,
+            oddities=oddities(files["truth"]) if is_labelme else (),
         )
 
     @override
@@ -86,7 +90,7 @@ class ConvertedFolder(DatasetAdapter):
             relative = path.relative_to(self.truth)
             if not _belongs(relative, names):
                 lonely.append(relative.as_posix())
-        problems = []
+        problems = double_masks(self.truth)
         if lonely:
             problems.append(f"{self.truth} holds ground truths without an image: {brief(lonely)}.")
         for split, listed in read_splits(self.root / SPLITS).items():

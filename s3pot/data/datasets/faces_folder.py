@@ -71,6 +71,7 @@ class FacesFolder(DatasetAdapter):
             parsing=None if face.true_parsing is None else load_labels(face.true_parsing),
             parsed=resize_labels(parsed, size),
             shapes=drawn.shapes,
+            oddities=drawn.oddities,
         )
 
     @override

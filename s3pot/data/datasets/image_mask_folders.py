@@ -20,6 +20,7 @@ from s3pot.data.datasets.item import (
     DatasetItem,
     ItemLabels,
     brief,
+    double_masks,
     list_images,
     read_mask_of_size,
 )
@@ -113,7 +114,9 @@ class ImageMaskFolders(DatasetAdapter):
     @override
     def problems(self) -> Sequence[str]:
         names = {item.name for item in list_images(self.images)}
-        problems = []
+        problems = double_masks(self.masks)
+        if self.ignored is not None:
+            problems += double_masks(self.ignored)
         masks = list_images(self.masks)
         ending = self.names.mask_ending
         lonely = [mask.image.name for mask in masks if mask.name.removesuffix(ending) not in names]

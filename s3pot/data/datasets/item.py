@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ import numpy as np
 from s3pot.data.face_folder import CONTRACT_ENDINGS
 from s3pot.data.folders import walk
 from s3pot.data.image import IMAGE_SUFFIXES
-from s3pot.data.masks import read_mask
+from s3pot.data.masks import MASK_SUFFIXES, find_mask, read_mask
 from s3pot.io import file_sha256
 from s3pot.types import S3potError
 
@@ -52,6 +53,7 @@ class ItemLabels:
         ignored: Pixels excluded from all scores, bool (H, W).
         parsed: A parser's 12-class map, which is not a ground truth, uint8 (H, W).
         shapes: The number of shapes with each label, in formats that have shapes.
+        oddities: What was probably not meant as it is, such as a shape without a label.
     """
 
     occlusion: np.ndarray | None = None
@@ -60,6 +62,7 @@ class ItemLabels:
     ignored: np.ndarray | None = None
     parsed: np.ndarray | None = None
     shapes: Mapping[str, int] = field(default_factory=dict)
+    oddities: Sequence[str] = ()
 
 
 class DatasetAdapter(ABC):
@@ -177,6 +180,21 @@ def list_images(folder: Path) -> list[DatasetItem]:
         else:
             items[name] = DatasetItem(name, path, problem=name_problem(name))
     return list(items.values())
+
+
+def double_masks(folder: Path) -> list[str]:
+    """List the masks that are not read because another one has their name but for the extension."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in walk(folder).files:
+        if path.suffix.lower() in MASK_SUFFIXES:
+            files[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    problems = []
+    for name, paths in files.items():
+        used = find_mask(folder / name)
+        others = [path.name for path in paths if path != used]
+        if used is not None and others:
+            problems.append(f"{used} is read, and not {brief(others)} beside it; keep one of them.")
+    return problems
 
 
 def name_problem(name: str) -> str | None:

@@ -24,6 +24,7 @@ from s3pot.data.labelme import (
     draw_labels,
     holds_shapes,
     labels_of,
+    oddities,
     read_labelme,
 )
 
@@ -96,4 +97,5 @@ def labelme_labels(path: Path, size: tuple[int, int], policy: LabelPolicy) -> It
         visible_face=draw_labels(path, size, [VISIBLE_FACE_LABEL]) if has_visible_face else None,
         ignored=draw_labels(path, size, ignored) if ignored else None,
         shapes=dict(counts),
+        oddities=oddities(path),
     )
