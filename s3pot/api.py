@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +28,10 @@ from s3pot.build import (
 )
 from s3pot.config import Config, load_config
 from s3pot.data.image import ImageSource, read_rgb, write_png
+from s3pot.data.output_guard import result_files
 from s3pot.device import pick_device
 from s3pot.geometry import Alignment
-from s3pot.io import write_npy
+from s3pot.io import leads_outside, write_npy
 from s3pot.labels import resize_labels
 from s3pot.occlusion_decision import occluded_share, occluded_share_by_part
 from s3pot.pipeline import S3POT
@@ -104,16 +105,25 @@ class Segmentation(Masks):
     def save(self, folder: str | Path, name: str = "face") -> list[Path]:
         """Write ``<name>_occlusion.png``, ``_face.png``, ``_parsing.npy`` and ``_overlay.png``.
 
+        Args:
+            folder: Where to write; it need not exist.
+            name: Start of the files' names; it may contain sub-folders (``a/b``).
+
         Returns:
             The paths of the files.
+
+        Raises:
+            S3potError: The folder is a file, the name leads outside of it, or one of the masks
+                would replace a file that s3pot did not write, such as a ground truth.
         """
-        stem = Path(folder) / name
+        stem = _stem_for_results(Path(folder), name)
+        result_files(Path(folder)).require_own([name])
+        parsing_path = stem.with_name(f"{stem.name}_parsing.npy")
+        write_npy(parsing_path, self.parsing)  # first, by which the others are recognized as ours
         pictures = {"occlusion": self.occlusion, "face": self.face, "overlay": self.overlay()}
         files = {key: stem.with_name(f"{stem.name}_{key}.png") for key in pictures}
         for key, pixels in pictures.items():
             write_png(files[key], pixels)
-        parsing_path = stem.with_name(f"{stem.name}_parsing.npy")
-        write_npy(parsing_path, self.parsing)
         return [*files.values(), parsing_path]
 
     def _repr_html_(self) -> str:
@@ -132,6 +142,27 @@ class Segmentation(Masks):
             occlusion=self.occlusion,
             caption=self._verdict(),
         )
+
+
+def _stem_for_results(folder: Path, name: str) -> Path:
+    """Join the folder and the name of results.
+
+    Raises:
+        S3potError: No file can be written there, or it would be outside of the folder.
+    """
+    if leads_outside(name) or not PurePosixPath(name).name:
+        raise S3potError(
+            f"the name {name!r} does not name files in {folder}; give a name such as 'face' or "
+            "'a/face', without '..', and any other folder as the first argument"
+        )
+    stem = folder / name
+    for place in stem.parents:
+        if place.exists() and not place.is_dir():
+            raise S3potError(
+                f"the results cannot be written to {stem.parent}, because {place} is a file; give "
+                "a folder, and the name of the files as the second argument"
+            )
+    return stem
 
 
 @dataclass(frozen=True)
@@ -286,8 +317,13 @@ def load(
         settings: The same, with ``section.key`` as the name of the argument.
 
     Raises:
-        S3potError: A weight file is missing, the config is invalid, or there is no adapter.
+        S3potError: A weight file is missing, the config or an override is invalid, or there is no
+            adapter.
     """
+    if isinstance(overrides, str):
+        raise S3potError(
+            f"overrides is the one text {overrides!r}; give a list, overrides=[{overrides!r}]"
+        )
     values = [f"{key}={value}" for key, value in settings.items()]
     config = load_config(name, [f"run.device={device}", *overrides, *values])
     return load_from_config(config, Path(checkpoint) if checkpoint else None)

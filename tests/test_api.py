@@ -229,6 +229,45 @@ def test_config_values_as_arguments(config):
         s3pot.load(config, "cpu", devices="cpu")
 
 
+def test_one_text_is_no_list_of_overrides(config):
+    with pytest.raises(s3pot.S3potError, match=r"give a list, overrides=\['align.mode=auto'\]"):
+        s3pot.load(config, "cpu", overrides="align.mode=auto")
+
+
+def test_a_file_open_as_text_is_refused(tmp_path, model, pixels):
+    write_png(tmp_path / "a.png", pixels)
+    with (tmp_path / "a.png").open(encoding="latin-1") as file:
+        with pytest.raises(s3pot.S3potError, match="is open as text; open it in binary"):
+            model.segment(file)
+    with (tmp_path / "a.png").open("rb") as file:
+        assert model.segment(file).raw.shape == pixels.shape
+
+
+def test_results_are_saved_only_inside_the_folder(tmp_path, model, pixels):
+    result = model.segment(pixels)
+    (tmp_path / "p.png").write_text("a file")
+    for folder in (tmp_path / "p.png", tmp_path / "p.png" / "sub"):
+        with pytest.raises(s3pot.S3potError, match=r"because .*p\.png is a file; give a folder"):
+            result.save(folder)
+    out = tmp_path / "out"
+    for name in ("a/../../evil", "../evil", str(tmp_path / "evil"), "", "."):
+        with pytest.raises(s3pot.S3potError, match="does not name files in .*out"):
+            result.save(out, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    assert {path.parent for path in result.save(out, "a/b")} == {out / "a"}
+
+
+def test_saving_twice_replaces_results_but_no_truth(tmp_path, model, pixels):
+    result = model.segment(pixels)
+    assert result.save(tmp_path, "a") == result.save(tmp_path, "a")
+    truth = tmp_path / "b_occlusion.png"
+    write_png(truth, np.ones(pixels.shape[:2], bool))
+    before = truth.read_bytes()
+    with pytest.raises(s3pot.S3potError, match="b_occlusion.png would be replaced"):
+        result.save(tmp_path, "b")
+    assert truth.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_the_documented_example_runs(tmp_path, model, monkeypatch):
     text = (ROOT / "docs" / "USAGE.md").read_text(encoding="utf-8")

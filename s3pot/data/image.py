@@ -100,6 +100,8 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
         BadImage: As for ``read_rgb``; also for errors inside the block.
     """
     name = _name_of(source)
+    if isinstance(source, io.TextIOBase):
+        raise BadImage(f'{name} is open as text; open it in binary mode, open(path, "rb").')
     try:
         if isinstance(source, Image.Image):
             source.load()

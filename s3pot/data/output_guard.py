@@ -46,7 +46,7 @@ class OutputFiles:
             raise S3potError(
                 f"{strangers[0]}{others} would be replaced, but is not a result of s3pot: there is "
                 f"no *{self.marks[0]} with it. Is it a photo or a ground truth? Choose another "
-                "--output_dir, or move the file elsewhere."
+                "folder for the results, or move the file elsewhere."
             )
 
     def _strangers(self, name: str) -> list[Path]:

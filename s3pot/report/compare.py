@@ -114,8 +114,13 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
         The facts at the top of the page.
 
     Raises:
-        S3potError: The runs have no face in common.
+        S3potError: The runs have no face in common, or the output folder is a result folder.
     """
+    if (output_dir / SUMMARY).is_file():
+        raise S3potError(
+            f"--output_dir {output_dir} is a result folder (it holds {SUMMARY}), whose gallery "
+            f"{PAGE} the comparison would replace; choose another folder"
+        )
     names = sorted(first.rows.keys() & second.rows.keys())
     if not names:
         examples = f"{min(first.rows)!r} and {min(second.rows)!r}"

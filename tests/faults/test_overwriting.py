@@ -15,8 +15,9 @@ import evaluate
 import generate_reference
 import inference
 import train_per_image
-from s3pot.commands import segment
+from s3pot.commands import compare, segment
 from s3pot.data.image import write_png
+from s3pot.io import write_json
 
 Make = Callable[..., Path]
 TRUTH = np.zeros((48, 48), bool)
@@ -225,3 +226,20 @@ def test_a_truth_is_not_scored_against_itself(
     suite = ["--suite", str(path), "--output_dir", str(tmp_path / "table"), *mini_options]
     for more in ([], ["--dry_run"]):
         is_refused(evaluate.main, [*suite, *more], "is the data folder itself")
+
+
+def test_a_comparison_does_not_replace_the_gallery_of_a_run(
+    tmp_path: Path, is_refused: Callable[..., None]
+) -> None:
+    row = {"name": "a", "occluded": "yes", "occluded_share": 0.2, "occlusion_iou": 0.5}
+    runs = [tmp_path / name for name in ("a", "b", "c")]
+    for run in runs:
+        write_json(run / "summary.json", [row])
+        (run / "index.html").write_text("its gallery")
+    (tmp_path / "link").symlink_to(runs[1], target_is_directory=True)
+    given = [str(run) for run in runs[:2]]
+    for out in (*runs, tmp_path / "link"):
+        message = "is a result folder .*whose gallery index.html the comparison would replace"
+        is_refused(compare.main, [*given, "--output_dir", str(out)], message)
+    for _ in range(2):
+        assert compare.main([*given, "--output_dir", str(tmp_path / "out")]) == 0
