@@ -249,7 +249,11 @@ class _Run(Generic[Item, Input, Output]):
             finished = _finished(self.job, item, provenance)
             if finished is not None:
                 return _Read(provenance, finished=finished)
-        return _Read(provenance, input=self.job.read(item))
+        item_input = self.job.read(item)
+        if self.job.provenance(item).inputs != provenance.inputs:
+            # The record would say that the results are those of files that were never read.
+            raise S3potError("Its files changed while they were read; run the command again.")
+        return _Read(provenance, input=item_input)
 
     def _compute(self, batch: Sequence[tuple[int, _Read[Input]]]) -> list[Output | BaseException]:
         """Compute a batch; an item that fails gets its error in place of an output."""

@@ -19,7 +19,7 @@ from s3pot.runs import folder_run
 from s3pot.runs.each import run_each
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.folder_run import run_folder
-from s3pot.runs.records import ItemProvenance
+from s3pot.runs.records import ItemProvenance, hash_inputs
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
 
@@ -88,6 +88,31 @@ def test_results_are_in_the_order_of_the_items(tmp_path: Path, batch_size: int) 
     assert max(len(batch) for batch in job.computed) == min(batch_size, 20)
     assert {path.name for path in tmp_path.glob("*.txt")} == {f"{n}.txt" for n in range(20)}
     assert job.summaries == [outcome]
+
+
+def test_an_item_whose_files_change_while_they_are_read_fails(tmp_path: Path) -> None:
+    """Its record would name other files than those that the results come from."""
+    source = tmp_path / "source.txt"
+    source.write_text("before")
+    job = SquareJob(tmp_path)
+    plain_read = job.read
+
+    def provenance(item: int) -> ItemProvenance:
+        paths = {"source": source if item == 2 else None}
+        return ItemProvenance(hash_inputs(paths))
+
+    def disturbed_read(item: int) -> int:
+        if item == 2:
+            source.unlink(missing_ok=True)
+        return plain_read(item)
+
+    job.provenance, job.read = provenance, disturbed_read  # type: ignore[method-assign]
+    outcome = run_folder(job, range(4))
+    assert squares(outcome) == [0, 1, 9]
+    (failure,) = outcome.failures
+    assert (failure.name, failure.stage) == ("n2", "read")
+    assert "changed while they were read" in failure.reason
+    assert squares(run_folder(job, range(4))) == [0, 1, 4, 9]  # undisturbed now
 
 
 def test_no_more_is_read_ahead_than_said(tmp_path: Path) -> None:
