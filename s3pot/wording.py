@@ -1,13 +1,25 @@
-"""The wording of messages: numbers with their nouns, and the reasons of Python's own errors."""
+"""The wording of messages: numbers with their nouns, long lists, the reasons of Python's errors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from s3pot.types import S3potError
+
+NAMES_SHOWN = 4  # number of names listed in a message
 
 
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun, which takes an s unless there is exactly one: ``1 face``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def brief(names: Sequence[str | Path]) -> str:
+    """List the first few of many names, and how many more there are: ``a, b, c, d and 3 more``."""
+    shown = ", ".join(str(name) for name in names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def reason_of(error: Exception) -> str:

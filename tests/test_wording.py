@@ -3,12 +3,20 @@ from __future__ import annotations
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.wording import counted, reason_of
+from s3pot.wording import brief, counted, reason_of
 
 
 def test_numbers_agree_with_their_nouns() -> None:
     assert [counted(count, "face") for count in (0, 1, 2)] == ["0 faces", "1 face", "2 faces"]
     assert counted(1200, "problem") == "1,200 problems"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, ""), (1, "0"), (4, "0, 1, 2, 3"), (7, "0, 1, 2, 3 and 3 more")],
+)
+def test_long_lists_are_cut(count: int, text: str) -> None:
+    assert brief([str(number) for number in range(count)]) == text
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage, is_image, read_rgb
 from s3pot.data.output_guard import OutputFiles, is_same_folder, reference_files
 from s3pot.types import S3potError
+from s3pot.wording import brief
 
 logger = logging.getLogger(__name__)
 
-NAMES_SHOWN = 4  # of skipped files, in a message
 _PREVIEW_SUFFIXES = (".thm", ".ithmb")  # thumbnails that cameras and phones put beside photos
 _HEIC_SUFFIXES = (".heic", ".heif", ".hif")  # read only if pillow-heif is installed
 
@@ -337,15 +337,9 @@ def _log_summary(
     known = {*photos, *replaced}
     others = [path for path in files if path not in known]
     if others:
-        logger.info("skipped because they are not photos: %s", _brief(others))
+        logger.info("skipped because they are not photos: %s", brief(others))
     if replaced:
-        logger.info("another image of the same name is read instead of: %s", _brief(replaced))
+        logger.info("another image of the same name is read instead of: %s", brief(replaced))
     dead = [path for path in dead_links if path not in known]
     if dead:
-        logger.warning("broken links are skipped: %s", _brief(dead))
-
-
-def _brief(paths: Sequence[Path]) -> str:
-    names = ", ".join(str(path) for path in paths[:NAMES_SHOWN])
-    more = len(paths) - NAMES_SHOWN
-    return f"{names} and {more} more" if more > 0 else names
+        logger.warning("broken links are skipped: %s", brief(dead))

@@ -20,7 +20,6 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    brief,
 )
 from s3pot.data.image import MAX_PIXELS, read_rgb, write_png
 from s3pot.io import file_sha256, write_csv, write_json
@@ -30,7 +29,7 @@ from s3pot.runs.convert_dataset import known_labels, suspicions_of
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance
-from s3pot.wording import counted
+from s3pot.wording import brief, counted
 
 logger = logging.getLogger(__name__)
 

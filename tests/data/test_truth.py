@@ -68,21 +68,27 @@ def test_occlusion_is_the_parsed_region_without_the_visible_face(face: FaceFiles
     assert truth.ignored is None
 
 
-def test_slivers_along_the_rim_are_not_counted(tmp_path: Path) -> None:
-    files = output_files(tmp_path, "face")
+def write_square_face(folder: Path) -> tuple[FaceFiles, np.ndarray]:
+    """Write a face of 200 x 200 pixels; returns its files and its region, a square of skin."""
+    files = output_files(folder, "face")
     size = (200, 200)
     write_png(files.raw, np.zeros((*size, 3), np.uint8))
     write_png(files.reference, np.zeros((*size, 3), np.uint8))
     parsing = np.zeros(size, np.uint8)
     parsing[20:180, 20:180] = SKIN
     write_npy(files.parsing, parsing)
-    visible = np.zeros(size, bool)
+    return files, parsing == SKIN
+
+
+def test_slivers_along_the_rim_are_not_counted(tmp_path: Path) -> None:
+    files, region = write_square_face(tmp_path)
+    visible = np.zeros(region.shape, bool)
     visible[22:180, 20:178] = True  # the annotator drew the outline two pixels further in
     visible[100:140, 60:130] = False  # a hand
     assert files.visible_face_truth is not None
     write_png(files.visible_face_truth, visible)
-    difference = (parsing == SKIN) & ~visible
-    hand = np.zeros(size, bool)
+    difference = region & ~visible
+    hand = np.zeros(region.shape, bool)
     hand[100:140, 60:130] = True
     truth = require_truth(found(files), TruthPolicy(sliver_width=0.03))
     np.testing.assert_array_equal(truth.occlusion, hand)
@@ -93,24 +99,18 @@ def test_slivers_along_the_rim_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_a_bare_face_whose_outlines_differ_by_a_speck_is_bare(tmp_path: Path) -> None:
-    files = output_files(tmp_path, "face")
-    size = (200, 200)
-    write_png(files.raw, np.zeros((*size, 3), np.uint8))
-    write_png(files.reference, np.zeros((*size, 3), np.uint8))
-    parsing = np.zeros(size, np.uint8)
-    parsing[20:180, 20:180] = SKIN
-    write_npy(files.parsing, parsing)
-    speck = np.zeros(size, bool)
+    files, region = write_square_face(tmp_path)
+    speck = np.zeros(region.shape, bool)
     speck[20:29, 20:29] = True  # 81 of 25,600 pixels, too thick for a sliver
     assert files.visible_face_truth is not None
-    write_png(files.visible_face_truth, (parsing == SKIN) & ~speck)
+    write_png(files.visible_face_truth, region & ~speck)
     truth = require_truth(found(files))
     assert not truth.occlusion.any()
     np.testing.assert_array_equal(truth.ignored, speck)
     below = require_truth(found(files), TruthPolicy(min_piece=81 / 25600))
     np.testing.assert_array_equal(below.occlusion, speck)
     assert below.ignored is None
-    scores = mask_scores(np.zeros(size, bool), truth.occlusion, truth.region, truth.ignored)
+    scores = mask_scores(np.zeros(region.shape, bool), truth.occlusion, truth.region, truth.ignored)
     assert scores.false_negative == 0
 
 

@@ -22,10 +22,10 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    brief,
     read_mask_of_size,
 )
 from s3pot.labels import CELEBAMASKHQ_TO_12, region_of, resize_labels
+from s3pot.wording import brief
 
 IMAGES = "CelebA-HQ-img"
 MASKS = "CelebAMask-HQ-mask-anno"

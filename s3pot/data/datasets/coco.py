@@ -25,12 +25,12 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    brief,
     name_problem,
 )
 from s3pot.data.labelme import LabelPolicy, check_work
 from s3pot.io import BadFile, file_sha256, read_json, write_json
 from s3pot.types import S3potError
+from s3pot.wording import brief
 
 IGNORE = "ignore"
 CATEGORIES = (OCCLUSION, VISIBLE_FACE, IGNORE)  # the written categories, numbered from 1

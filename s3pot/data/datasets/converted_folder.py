@@ -15,7 +15,6 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    brief,
     double_masks,
     list_images,
     read_mask_of_size,
@@ -25,6 +24,7 @@ from s3pot.data.folders import walk
 from s3pot.data.labelme import LabelPolicy, oddities
 from s3pot.data.truth import decode_truth, find_further_truths, find_truth
 from s3pot.io import read_bytes
+from s3pot.wording import brief
 
 RAW_IMAGES = "raw_images"
 TRUTH = "truth"
@@ -67,13 +67,13 @@ class ConvertedFolder(DatasetAdapter):
         visible_face = files.get(VISIBLE_FACE)
         ignored = files.get(IGNORE)
         truth = files.get("truth")
-        is_labelme = truth is not None and truth.suffix.lower() == ".json"
+        drawn = truth if truth is not None and truth.suffix.lower() == ".json" else None
         return ItemLabels(
             occlusion=None if truth is None else decode_truth(truth, size, self.policy),
             visible_face=None if visible_face is None else read_mask_of_size(visible_face, size),
             ignored=None if ignored is None else read_mask_of_size(ignored, size),
             parsing=parsing,
-            oddities=oddities(files["truth"]) if is_labelme else (),
+            oddities=() if drawn is None else oddities(drawn),
         )
 
     @override

@@ -19,7 +19,6 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    brief,
     double_masks,
     list_images,
     read_mask_of_size,
@@ -27,6 +26,7 @@ from s3pot.data.datasets.item import (
 from s3pot.data.image import IMAGE_SUFFIXES
 from s3pot.data.masks import find_mask
 from s3pot.io import read_bytes
+from s3pot.wording import brief
 
 OCCLUSION = "occlusion"
 VISIBLE_FACE = "visible_face"

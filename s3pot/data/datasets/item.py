@@ -16,8 +16,7 @@ from s3pot.data.image import IMAGE_SUFFIXES
 from s3pot.data.masks import MASK_SUFFIXES, find_mask, read_mask
 from s3pot.io import file_sha256
 from s3pot.types import S3potError
-
-NAMES_SHOWN = 4  # number of names listed in a message
+from s3pot.wording import brief
 
 
 class DatasetError(S3potError):
@@ -230,10 +229,3 @@ def read_mask_of_size(path: Path, size: tuple[int, int]) -> np.ndarray:
             "size of its image."
         )
     return mask
-
-
-def brief(names: Sequence[str]) -> str:
-    """List the first few of many names, and how many more there are."""
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
