@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from s3pot.commands import cli
 from s3pot.config import Config
 from s3pot.types import S3potError
+from s3pot.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,7 +207,9 @@ def prepare_faces(
     empty = [face.name for face, count in filled.points.items() if count == 0]
     if empty:
         logger.warning(
-            "%d faces have no prompt point and are left out: %s", len(empty), ", ".join(empty)
+            "no prompt point was found in %s, left out: %s",
+            counted(len(empty), "face"),
+            ", ".join(empty),
         )
     usable = {face for face, count in filled.points.items() if count > 0}
     return usable, len(filled.failures)

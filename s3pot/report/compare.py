@@ -17,7 +17,7 @@ from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write
 from s3pot.report.summary import SUMMARY, read_summary
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
-from s3pot.wording import reason_of
+from s3pot.wording import counted, reason_of
 
 PAGE = "index.html"
 TABLE = "compare.csv"
@@ -211,7 +211,9 @@ def _notes(first: Run, second: Run, pairs: Sequence[Pair]) -> list[str]:
     notes = []
     left_out = len(first.rows.keys() ^ second.rows.keys())
     if left_out:
-        notes.append(f"{left_out} faces are in only one of the runs and are left out here.")
+        notes.append(
+            f"Left out, because only one of the runs has them: {counted(left_out, 'face')}."
+        )
     if not any(
         (run.folder / f"{pair.name}_overlay.png").is_file()
         for run in (first, second)

@@ -12,6 +12,7 @@ from s3pot.metrics import MaskScores
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
 from s3pot.report.summary import SUMMARY, Failure, read_summary
 from s3pot.statistics import bootstrap_interval
+from s3pot.wording import counted
 
 # Pictures ``<stem>_<key>.png`` of a face.
 VIEWS = (
@@ -128,13 +129,15 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
     ious = [float(row["occlusion_iou"]) for row in with_occlusion]
     interval = bootstrap_interval(ious)
     if interval is not None:
-        note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, {len(ious)} faces"
+        note = counted(len(ious), "face")
+        if len(ious) > 1:
+            note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, {note}"
         facts.append(Fact("mean occlusion IoU", f"{interval.mean:.3f}", note))
     unoccluded = [row for row in scored if row.get("true_share") == 0]
     if unoccluded:
         false_alarms = sum(1 for row in unoccluded if is_occluded(row))
         mean_share = sum(float(row["occluded_share"]) for row in unoccluded) / len(unoccluded)
-        note = f"of {len(unoccluded)} unoccluded faces; mean share {mean_share:.1%}"
+        note = f"of {counted(len(unoccluded), 'unoccluded face')}; mean share {mean_share:.1%}"
         facts.append(Fact("false alarms", str(false_alarms), note))
     return facts
 

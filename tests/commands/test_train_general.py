@@ -241,7 +241,7 @@ def test_faces_without_points_are_skipped_with_a_warning(
     background = np.zeros((64, 64), np.uint8)
     write_npy(folder / "face_02_parsing_mask.npy", background)
     assert run(folder, tmp_path / "out", mini_options, epochs=1) == 0
-    assert "1 faces have no prompt point and are left out: face_02" in capsys.readouterr().err
+    assert "no prompt point was found in 1 face, left out: face_02" in capsys.readouterr().err
     for index in range(5):
         write_npy(folder / f"face_{index:02d}_parsing_mask.npy", background)
     assert run(folder, tmp_path / "none", mini_options, epochs=1) == 2

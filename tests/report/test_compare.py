@@ -73,7 +73,7 @@ def test_the_page_tells_what_differs(
     assert f"{difference.low:+.3f} to {difference.high:+.3f}" in text
     assert f"p = {difference.p_value:.2g} (sign flips), {FACES} faces" in text
     assert "<dt>different verdict</dt><dd>1</dd>" in text
-    assert "2 faces are in only one of the runs" in text
+    assert "Left out, because only one of the runs has them: 2 faces." in text
     assert "<td>sam.batch</td><td>4</td><td>8</td>" in text
     assert "<td>sha256_sam</td>" in text and "sam.normalize" not in text
     assert 'src="../b%20%232/face%200_overlay.png"' in text

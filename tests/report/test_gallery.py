@@ -123,6 +123,11 @@ def test_headline_of_a_scored_run() -> None:
     assert facts["false alarms"].note == "of 2 unoccluded faces; mean share 2.0%"
 
 
+def test_one_face_has_no_interval() -> None:
+    (fact,) = [fact for fact in headline_facts([row("a", 0.6)]) if fact.title.startswith("mean")]
+    assert (fact.value, fact.note) == ("0.600", "1 face")
+
+
 def test_headline_without_truth_has_no_scores() -> None:
     assert [fact.title for fact in headline_facts([row("a")])] == ["faces", "occluded"]
     assert [fact.title for fact in headline_facts([])] == ["faces", "occluded"]
@@ -156,7 +161,7 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     page = read(tmp_path / "index.html")
     assert [entry.get("data-sort-iou") for entry in page.articles] == ["1.0", "0.0", "0.9"]
     assert [entry["data-kinds"] for entry in page.articles] == ["cup hand", "", ""]
-    assert "of 1 unoccluded faces; mean share 12.3%" in page.text
+    assert "of 1 unoccluded face; mean share 12.3%" in page.text
     assert "bad failed (read): it is <b>cut</b> off" in page.text
     assert page.text[page.text.index("failed") + 1] == "1"
 

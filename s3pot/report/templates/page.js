@@ -47,7 +47,7 @@
       );
     }
     visible = cards.filter((card) => !card.hidden);
-    byId("count").textContent = `${visible.length} of ${cards.length} faces`;
+    byId("count").textContent = `${visible.length} of ${cards.length} ${cards.length === 1 ? "face" : "faces"}`;
     byId("nothing").hidden = visible.length > 0;
   };
 
