@@ -13,7 +13,7 @@ import torch
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, TruthConfig
-from s3pot.data.labelme import LabelPolicy
+from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.truth import TruthPolicy
 from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12

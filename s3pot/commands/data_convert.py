@@ -59,7 +59,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 def source_from(args: argparse.Namespace, config: Config) -> SourceOptions:
     """Collect the options of ``add_source`` and the labels of the config as ``SourceOptions``."""
     from s3pot.data.datasets.formats import SourceOptions
-    from s3pot.data.labelme import LabelPolicy
+    from s3pot.data.label_policy import LabelPolicy
 
     return SourceOptions(
         images=args.images,

@@ -6,7 +6,6 @@ import base64
 import binascii
 import io
 import logging
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from s3pot.data.image import EXIF_ORIENTATION, image_size
+from s3pot.data.label_policy import IGNORE_LABELS, LabelPolicy, names_face, normal_label
 from s3pot.data.masks import read_mask
 from s3pot.io import BadFile, read_json
 from s3pot.types import S3potError
@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 
 # LabelMe's own label for a shape that cuts a hole into earlier shapes, and a common alternative.
 HOLE_LABELS = frozenset({"_background_", "__background__", "hole"})
-# LabelMe's own label for shapes to be ignored, and common alternatives.
-IGNORE_LABELS = frozenset(
-    {"__ignore__", "_ignore_", "ignore", "ignored", "void", "unlabeled", "unlabelled"}
-)
 AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
 THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose no area
 MAX_COORDINATE = 1e6
@@ -37,74 +33,6 @@ MAX_COORDINATE = 1e6
 MOST_SHAPES = 10_000
 MOST_DRAWN_PIXELS = 20_000_000_000  # shapes times pixels
 _LARGEST_MASK = 4  # relative to the pixels of the image; masks are about as large as their box
-
-# Words that name the face or a part of it, without modifiers such as left and right.
-_FACE_WORDS = frozenset(
-    "face head skin person human people hair beard moustache mustache eye eyeball iris pupil "
-    "eyelid eyelash brow eyebrow nose nostril mouth lip tooth teeth tongue ear earring cheek chin "
-    "forehead jaw neck belowface glasses eyeglass eyeglasses spectacles background".split()
-)
-_QUALIFIERS = frozenset(
-    "left right upper lower top bottom inner outer l r u visible region area part the of".split()
-)
-
-
-@dataclass(frozen=True)
-class LabelPolicy:
-    """Which labels of a LabelMe file count as occluders.
-
-    Attributes:
-        labels: Only these count; empty means all that do not name the face or a part of it.
-        ignore: Labels excluded in addition to ``__ignore__``.
-    """
-
-    labels: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-
-    @classmethod
-    def from_text(cls, labels: str, ignore: str) -> LabelPolicy:
-        """Read comma-separated labels, as ``truth.labels`` and ``truth.ignore`` hold them."""
-        return cls(_split_labels(labels), _split_labels(ignore))
-
-    def counts(self, label: str) -> bool:
-        """Whether a label names an occluder."""
-        name = _normal(label)
-        if name in self.ignore:
-            return False
-        if self.labels:
-            return name in self.labels
-        if name in IGNORE_LABELS:
-            return False
-        return not names_face(label)
-
-    def unused(self, labels: Iterable[str]) -> list[str]:
-        """List those of the policy's labels that are not among the labels of a data set."""
-        existing = {_normal(label) for label in labels}
-        return [label for label in self.labels if label not in existing]
-
-
-def names_face(label: str) -> bool:
-    """Whether a label names the face or a part of it: ``face``, ``left_eye``, ``Upper lip 2``."""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", label).casefold())
-    meaning = [word for word in words if word not in _QUALIFIERS]
-    if _is_face_word("".join(meaning)):  # eye_glass
-        return True
-    return bool(meaning) and all(_is_face_word(word) for word in meaning)
-
-
-def _is_face_word(word: str) -> bool:
-    whole = re.sub("^(left|right|upper|lower)(?=..)", "", word)  # lefteye
-    return any(
-        part in _FACE_WORDS or part.removesuffix("s") in _FACE_WORDS for part in (word, whole)
-    )
-
-
-def _split_labels(text: str) -> tuple[str, ...]:
-    return tuple(_normal(part) for part in text.split(",") if part.strip())
-
-
-def _normal(label: str) -> str:
-    return label.strip().casefold()
 
 
 @dataclass(frozen=True)
@@ -183,7 +111,7 @@ def draw_labels(path: Path, size: tuple[int, ...], labels: Collection[str]) -> n
     Raises:
         BadFile: As for ``read_labelme``; also if it is not a LabelMe file.
     """
-    return _draw(path, _labelme_content(path), size, lambda label: _normal(label) in labels)
+    return _draw(path, _labelme_content(path), size, lambda label: normal_label(label) in labels)
 
 
 def labels_of(path: Path) -> list[str]:
@@ -192,7 +120,7 @@ def labels_of(path: Path) -> list[str]:
     Raises:
         BadFile: The file is damaged or not a LabelMe file.
     """
-    return [_normal(_label_of(shape)) for shape in _shapes_of(path, _labelme_content(path))]
+    return [normal_label(_label_of(shape)) for shape in _shapes_of(path, _labelme_content(path))]
 
 
 def oddities(path: Path) -> list[str]:
@@ -266,7 +194,7 @@ def _draw(
     outside: list[str] = []
     for number, shape in enumerate(shapes, 1):
         label = _label_of(shape)
-        is_hole = _normal(label) in HOLE_LABELS
+        is_hole = normal_label(label) in HOLE_LABELS
         if not is_hole and not counts(label):
             continue
         try:
@@ -287,7 +215,7 @@ def _draw(
 def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) -> None:
     """Log what was left out, so that no ground truth shrinks silently."""
     labels = {_label_of(shape) for shape in shapes}
-    labels = {label for label in labels if _normal(label) not in HOLE_LABELS | IGNORE_LABELS}
+    labels = {label for label in labels if normal_label(label) not in HOLE_LABELS | IGNORE_LABELS}
     skipped = {
         _kind_of(shape)
         for shape in shapes
@@ -310,7 +238,7 @@ def _warn(path: Path, shapes: Iterable[Mapping[str, Any]], policy: LabelPolicy) 
     left_out = sorted(
         label
         for label in labels
-        if not policy.labels and names_face(label) and _normal(label) not in policy.ignore
+        if not policy.labels and names_face(label) and normal_label(label) not in policy.ignore
     )
     if left_out:
         logger.warning(

@@ -33,7 +33,8 @@ from s3pot.data.face_folder import (
     load_labels_of_image,
 )
 from s3pot.data.image import MAX_PIXELS, read_rgb
-from s3pot.data.labelme import LabelPolicy, holds_shapes, read_labelme
+from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.labelme import holds_shapes, read_labelme
 from s3pot.data.masks import find_mask, read_mask
 from s3pot.labels import CLASSES, region_of, resize_labels
 from s3pot.occlusion_decision import remove_slivers, remove_small_pieces

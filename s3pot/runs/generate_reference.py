@@ -33,7 +33,7 @@ from s3pot.data.face_folder import (
     output_files,
 )
 from s3pot.data.image import read_rgb, write_png
-from s3pot.data.labelme import LabelPolicy
+from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
 from s3pot.data.truth import find_further_truths, find_truth, read_truth, read_truth_mask
 from s3pot.device import pick_device, side_by_side

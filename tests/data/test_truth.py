@@ -13,7 +13,7 @@ from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, find_faces, output_files
 from s3pot.data.image import write_png
-from s3pot.data.labelme import LabelPolicy
+from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.truth import (
     GLASSES_IGNORED,
     GLASSES_OCCLUDE,

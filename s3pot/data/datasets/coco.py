@@ -27,7 +27,8 @@ from s3pot.data.datasets.item import (
     ItemLabels,
     name_problem,
 )
-from s3pot.data.labelme import LabelPolicy, check_work
+from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.labelme import check_work
 from s3pot.io import BadFile, file_sha256, read_json, write_json
 from s3pot.types import S3potError
 from s3pot.wording import brief

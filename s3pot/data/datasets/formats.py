@@ -28,7 +28,8 @@ from s3pot.data.datasets.writers import (
     LabelMeWriter,
 )
 from s3pot.data.face_folder import PARSING
-from s3pot.data.labelme import LabelPolicy, holds_shapes
+from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.labelme import holds_shapes
 
 AUTO = "auto"
 

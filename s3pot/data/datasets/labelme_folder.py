@@ -17,10 +17,9 @@ from s3pot.data.datasets.item import (
     list_images,
 )
 from s3pot.data.folders import walk
+from s3pot.data.label_policy import IGNORE_LABELS, LabelPolicy
 from s3pot.data.labelme import (
     HOLE_LABELS,
-    IGNORE_LABELS,
-    LabelPolicy,
     draw_labels,
     holds_shapes,
     labels_of,
