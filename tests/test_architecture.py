@@ -31,6 +31,7 @@ LAYERS = (
         "geometry",
         "occlusion_decision",
         "io",
+        "locks",
         "stored_zip",
         "config",
         "device",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from s3pot.io import exclusive
+from s3pot.locks import exclusive
 from s3pot.types import S3potError
 
 LOCK = ".training.lock"

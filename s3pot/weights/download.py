@@ -11,7 +11,8 @@ from urllib.error import HTTPError
 
 from tqdm import tqdm
 
-from s3pot.io import HASH_CHUNK, BadFile, exclusive, share
+from s3pot.io import HASH_CHUNK, BadFile, share
+from s3pot.locks import exclusive
 from s3pot.types import S3potError
 from s3pot.weights.hashing import HashCheck, HashMismatch, check_hash
 from s3pot.weights.locate import verify, weight_path

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3pot.io import BadFile, exclusive, file_sha256, read_json, share, write_json
+from s3pot.io import BadFile, file_sha256, read_json, share, write_json
+from s3pot.locks import exclusive
 from s3pot.types import S3potError
 from s3pot.weights.contents import refuse_foreign
 

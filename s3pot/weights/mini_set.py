@@ -14,7 +14,8 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from s3pot.io import exclusive, file_sha256, read_bytes, write_bytes
+from s3pot.io import file_sha256, read_bytes, write_bytes
+from s3pot.locks import exclusive
 from s3pot.weights.hashing import HashMismatch
 from s3pot.weights.load import METADATA_KEY, CheckpointError, read_checkpoint
 from s3pot.weights.locate import MINI_ENDINGS, mini_path

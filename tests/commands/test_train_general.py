@@ -14,7 +14,8 @@ import torch
 
 import train_general
 from s3pot.data.face_folder import FaceFiles
-from s3pot.io import exclusive, write_npy
+from s3pot.io import write_npy
+from s3pot.locks import exclusive
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.sam.mini import MiniImageEncoder
 from s3pot.training import general

@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 from s3pot.data.cache import FeatureCache
-from s3pot.io import BadFile, exclusive, shared_mode
+from s3pot.io import BadFile, shared_mode
+from s3pot.locks import exclusive
 from s3pot.pipeline import split_region
 from s3pot.types import Prediction, Prompts, S3potError
 from s3pot.weights.__main__ import main
@@ -149,7 +150,7 @@ def test_waiting_is_told(
     import threading
 
     caplog.set_level("INFO")
-    monkeypatch.setattr("s3pot.io.SECONDS_UNTIL_WAIT_IS_TOLD", 0.05)
+    monkeypatch.setattr("s3pot.locks.SECONDS_UNTIL_WAIT_IS_TOLD", 0.05)
     held = threading.Event()
     told = threading.Event()
 
