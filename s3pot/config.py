@@ -7,36 +7,26 @@ after it is loaded; it is written to ``<output>/config.yaml`` and into every che
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from s3pot.io import BadFile, read_yaml, write_bytes
-from s3pot.types import S3potError
+from s3pot.io import write_bytes
+from s3pot.typed_yaml import (
+    ConfigError,
+    apply_override,
+    build_dataclass,
+    check_bounds,
+    choice,
+    number,
+    read_config_tree,
+)
 
 # Folders of the configs that can be given by name: in an installed package, then in a checkout.
 CONFIG_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
-
-
-class ConfigError(S3potError):
-    """A configuration key or value that cannot be used."""
-
-
-def _choice(*allowed: str) -> Any:
-    """Declare a field that takes one of the given words; the first is the default."""
-    return field(default=allowed[0], metadata={"allowed": allowed})
-
-
-def _number(default: float, low: float, high: float = math.inf) -> Any:
-    """Declare a field that takes a number from ``low`` to ``high``."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
 MINI_SAMS = ("mini", "mini_generic")  # those of the mini set
 
 
@@ -44,11 +34,11 @@ MINI_SAMS = ("mini", "mini_generic")  # those of the mini set
 class ModelConfig:
     """Which networks are used."""
 
-    set: str = _choice("official", "mini")  # published checkpoints, or the bundled small ones
+    set: str = choice("official", "mini")  # published checkpoints, or the bundled small ones
     # The last two belong to the mini set: mini was trained on drawn occlusions, mini_generic was
     # not.
-    sam: str = _choice("vit_h", "vit_l", "vit_b", "mini", "mini_generic")
-    parser: str = _choice("bisenet", "segnext")
+    sam: str = choice("vit_h", "vit_l", "vit_b", "mini", "mini_generic")
+    parser: str = choice("bisenet", "segnext")
     weights_dir: str = ""  # empty: $S3POT_WEIGHTS_DIR, then ./weights; mini: the bundled files
 
 
@@ -56,19 +46,19 @@ class ModelConfig:
 class AlignConfig:
     """From the photo to the working image."""
 
-    mode: str = _choice("auto", "always", "never")  # auto: unless the photo looks aligned
-    size: int = _number(1024, low=16)  # side of the aligned crop, pixels
-    borders: str = _choice("reflect", "black")  # as FFHQ does; as the authors' crop does
-    min_score: float = _number(0.6, low=0, high=1)  # faces with a lower detector score are ignored
+    mode: str = choice("auto", "always", "never")  # auto: unless the photo looks aligned
+    size: int = number(1024, low=16)  # side of the aligned crop, pixels
+    borders: str = choice("reflect", "black")  # as FFHQ does; as the authors' crop does
+    min_score: float = number(0.6, low=0, high=1)  # faces with a lower detector score are ignored
 
 
 @dataclass(frozen=True)
 class ReferenceConfig:
     """Regional GAN inversion."""
 
-    noise: str = _choice("stored", "random")  # the checkpoint's; new noise, as in the release
-    seed: int = _number(0, low=0)  # of the random noise
-    dtype: str = _choice("float32", "bfloat16")
+    noise: str = choice("stored", "random")  # the checkpoint's; new noise, as in the release
+    seed: int = number(0, low=0)  # of the random noise
+    dtype: str = choice("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -76,17 +66,17 @@ class SamConfig:
     """The input of SAM."""
 
     normalize: bool = True  # SAM's own pixel mean and std; the release feeds [0, 1] pixels
-    batch: int = _number(4, low=1)  # images encoded at once
+    batch: int = number(4, low=1)  # images encoded at once
 
 
 @dataclass(frozen=True)
 class PromptConfig:
     """FE and PS."""
 
-    initial_anchor: str = _choice("center", "corner")  # of the first token; the release uses corner
-    initial_pick: str = _choice("region", "product")  # of the first token; the release uses product
-    features: str = _choice("attended", "encoder")  # tokens that PS matches: with FE or without
-    selection: str = _choice("greedy", "contrast")  # PS: the paper's matching, or in-place contrast
+    initial_anchor: str = choice("center", "corner")  # of the first token; the release uses corner
+    initial_pick: str = choice("region", "product")  # of the first token; the release uses product
+    features: str = choice("attended", "encoder")  # tokens that PS matches: with FE or without
+    selection: str = choice("greedy", "contrast")  # PS: the paper's matching, or in-place contrast
 
 
 @dataclass(frozen=True)
@@ -95,17 +85,17 @@ class MaskConfig:
 
     align_corners: bool = True  # for the bilinear upsampling; true in the release
     # Which parts of the mask count, see occlusion_decision.py; with 0, as in the paper, all of it.
-    sliver_width: float = _number(0.0, low=0, high=1)  # thinner: removed; share of its width
-    min_piece: float = _number(0.0, low=0, high=1)  # smaller: removed; share of the region
-    min_share: float = _number(0.0, low=0, high=1)  # below: unoccluded face; share of the region
+    sliver_width: float = number(0.0, low=0, high=1)  # thinner: removed; share of its width
+    min_piece: float = number(0.0, low=0, high=1)  # smaller: removed; share of the region
+    min_share: float = number(0.0, low=0, high=1)  # below: unoccluded face; share of the region
 
 
 @dataclass(frozen=True)
 class QualityConfig:
     """When a result is marked doubtful; quality.py has the limits that hold for all models."""
 
-    min_score: float = _number(0.75, low=0, high=1)  # below: the detector is unsure
-    min_likeness: float = _number(0.0, low=0, high=1)  # below: reference unlike the image; 0: off
+    min_score: float = number(0.75, low=0, high=1)  # below: the detector is unsure
+    min_likeness: float = number(0.0, low=0, high=1)  # below: reference unlike the image; 0: off
     strict: bool = False  # a doubtful face counts as failed
 
 
@@ -113,26 +103,26 @@ class QualityConfig:
 class LossConfig:
     """The three objectives (paper section 3.4)."""
 
-    sharpness: float = _number(10.0, low=0)  # p = sigmoid(sharpness * logit)
-    hinge_margin: float = _number(0.5, low=0, high=1)  # face points with a lower p pay a hinge loss
-    face_weight: float = _number(1.0, low=0)  # of the mean p of the face points
-    occlusion_weight: float = _number(1.0, low=0)  # of the mean p of the occlusion points
-    hinge_weight: float = _number(0.5, low=0)  # of the hinge loss
+    sharpness: float = number(10.0, low=0)  # p = sigmoid(sharpness * logit)
+    hinge_margin: float = number(0.5, low=0, high=1)  # face points with a lower p pay a hinge loss
+    face_weight: float = number(1.0, low=0)  # of the mean p of the face points
+    occlusion_weight: float = number(1.0, low=0)  # of the mean p of the occlusion points
+    hinge_weight: float = number(0.5, low=0)  # of the hinge loss
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Adapter training, general and per image."""
 
-    batch_size: int = _number(3, low=1)  # faces per optimizer step
-    lr: float = _number(1e-4, low=0)  # of AdamW
-    weight_decay: float = _number(1e-6, low=0)  # of AdamW
-    epochs: int = _number(50, low=1)  # of general training
-    seed: int = _number(321, low=0)  # of weights, order and split
-    val_fraction: float = _number(0.1, low=0, high=0.99)  # of a folder without train/ and val/
-    val_faces: int = _number(0, low=0)  # validate on the first N only; 0: on all
-    save_every: int = _number(1, low=1)  # epochs between model_epoch_N.pth; the last always is
-    keep: int = _number(0, low=0)  # newest model_epoch_N.pth kept; 0: all
+    batch_size: int = number(3, low=1)  # faces per optimizer step
+    lr: float = number(1e-4, low=0)  # of AdamW
+    weight_decay: float = number(1e-6, low=0)  # of AdamW
+    epochs: int = number(50, low=1)  # of general training
+    seed: int = number(321, low=0)  # of weights, order and split
+    val_fraction: float = number(0.1, low=0, high=0.99)  # of a folder without train/ and val/
+    val_faces: int = number(0, low=0)  # validate on the first N only; 0: on all
+    save_every: int = number(1, low=1)  # epochs between model_epoch_N.pth; the last always is
+    keep: int = number(0, low=0)  # newest model_epoch_N.pth kept; 0: all
     tensorboard: bool = False  # also write event files for TensorBoard
 
 
@@ -140,9 +130,9 @@ class TrainConfig:
 class PerImageConfig:
     """Fine-tuning on one image; the optimizer's settings are those of ``train``."""
 
-    epochs: int = _number(100, low=1)  # at most
-    patience: int = _number(5, low=1)  # epochs without an improvement before it stops
-    min_delta: float = _number(1e-4, low=0)  # smallest improvement of the loss that counts
+    epochs: int = number(100, low=1)  # at most
+    patience: int = number(5, low=1)  # epochs without an improvement before it stops
+    min_delta: float = number(1e-4, low=0)  # smallest improvement of the loss that counts
 
 
 @dataclass(frozen=True)
@@ -151,20 +141,20 @@ class TruthConfig:
 
     labels: str = ""  # only these; empty: all that do not name the face or a part of it
     ignore: str = ""  # labels excluded in addition to __ignore__
-    glasses: str = _choice("keep", "occlusion", "ignore")  # as in the truth; occluded; not counted
+    glasses: str = choice("keep", "occlusion", "ignore")  # as in the truth; occluded; not counted
     # For a mask of the visible face: differences between its outline and the region's that are
     # thinner than this are not counted; in the unit of mask.sliver_width.
-    sliver_width: float = _number(0.04, low=0, high=1)
-    min_piece: float = _number(0.005, low=0, high=1)  # likewise; in the unit of mask.min_piece
+    sliver_width: float = number(0.04, low=0, high=1)
+    min_piece: float = number(0.005, low=0, high=1)  # likewise; in the unit of mask.min_piece
 
 
 @dataclass(frozen=True)
 class CacheConfig:
     """Features up to the prompts, kept per image pair."""
 
-    mode: str = _choice("disk", "memory", "off")
-    max_gb: float = _number(20.0, low=0)  # per folder; the oldest entries are removed first
-    memory_gb: float = _number(4.0, low=0)  # kept in memory by general training, per process
+    mode: str = choice("disk", "memory", "off")
+    max_gb: float = number(20.0, low=0)  # per folder; the oldest entries are removed first
+    memory_gb: float = number(4.0, low=0)  # kept in memory by general training, per process
 
 
 @dataclass(frozen=True)
@@ -173,8 +163,8 @@ class RunConfig:
 
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     deterministic: bool = False  # refuse nondeterministic GPU kernels
-    speed: str = _choice("exact", "fast", "max")  # of SAM: float32; bfloat16; also compiled
-    max_megapixels: float = _number(179, low=1)  # larger photos are refused before decoding
+    speed: str = choice("exact", "fast", "max")  # of SAM: float32; bfloat16; also compiled
+    max_megapixels: float = number(179, low=1)  # larger photos are refused before decoding
 
     @property
     def max_pixels(self) -> int:
@@ -209,7 +199,7 @@ class Config:
             values = getattr(self, section.name)
             for entry in dataclasses.fields(values):
                 name = f"{section.name}.{entry.name}"
-                _check_bounds(name, getattr(values, entry.name), entry.metadata)
+                check_bounds(name, getattr(values, entry.name), entry.metadata)
         if (self.model.sam in MINI_SAMS) != (self.model.set == "mini"):
             raise ConfigError(
                 f"model.sam is {self.model.sam!r}, but model.set is {self.model.set!r}. The mini "
@@ -219,35 +209,6 @@ class Config:
             raise ConfigError(
                 f"The mini set has no {self.model.parser} parser. Use model.parser=bisenet."
             )
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """A value as it was typed, and as YAML reads it."""
-
-    text: str
-    value: Any
-
-    def __repr__(self) -> str:
-        """The value, for messages."""
-        return repr(self.value)
-
-
-class _ScalarLoader(yaml.SafeLoader):
-    """Keeps the text of every value: YAML alone reads ``2024_01`` as 202401, ``off`` as False."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        if not isinstance(node, yaml.ScalarNode):
-            return super().construct_object(node, deep)
-        try:
-            value = super().construct_object(node, deep)
-        except ValueError:  # a date that does not exist, such as 2024-13-01
-            value = node.value
-        return Scalar(node.value, value)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        return {_plain(key): value for key, value in mapping.items()}
 
 
 def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -266,7 +227,7 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     file = None if path is None else find_config(path)
     tree = {} if file is None else read_config_tree(file)
     for item in overrides:
-        _apply_override(tree, item)
+        apply_override(tree, item)
     try:
         return config_from_dict(tree)
     except ConfigError as error:
@@ -323,120 +284,3 @@ def save_config(config: Config, folder: Path) -> None:
     """Write ``<folder>/config.yaml`` atomically; the folder is created if it is missing."""
     text = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
     write_bytes(folder / "config.yaml", text.encode("utf-8"))
-
-
-def read_config_tree(path: Path) -> dict[str, Any]:
-    """Read a YAML file as nested dicts and lists whose leaves are ``Scalar``.
-
-    Raises:
-        ConfigError: The file is unreadable or holds no keys and values.
-    """
-    try:
-        tree = read_yaml(path, _ScalarLoader)
-    except BadFile as error:
-        raise ConfigError(f"The config cannot be used: {error}") from error
-    tree = _plain(tree)
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is a {type(tree).__name__}; expected sections such as 'train:'.")
-    return tree
-
-
-def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
-    """Build a dataclass from nested values; an empty section stands for its defaults.
-
-    Args:
-        cls: A dataclass whose fields are dataclasses, text, numbers and switches.
-        tree: Its values, plain or ``Scalar``.
-        prefix: What precedes a key in messages, such as ``train.``.
-
-    Raises:
-        ConfigError: A key is unknown, or a value has the wrong type.
-    """
-    tree = _plain(tree)
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, Mapping):
-        where = prefix[:-1] or "the config"
-        raise ConfigError(f"{where} is {tree!r}; expected keys and values.")
-    types = get_type_hints(cls)
-    values = {}
-    for key, value in tree.items():
-        if key not in types:
-            hint = _suggestion(key, types, prefix)
-            raise ConfigError(f"unknown config key {prefix}{key}; {hint}")
-        name = f"{prefix}{key}"
-        if dataclasses.is_dataclass(types[key]):
-            values[key] = build_dataclass(types[key], value, name + ".")
-        else:
-            values[key] = _convert(name, value, types[key])
-    return cls(**values)
-
-
-def _suggestion(key: Any, known: Mapping[str, Any], prefix: str) -> str:
-    close = difflib.get_close_matches(str(key), known, n=1)
-    if close:
-        return f"did you mean {prefix}{close[0]}?"
-    return f"known: {', '.join(known)}"
-
-
-def _apply_override(tree: dict[str, Any], item: str) -> None:
-    """Set one ``section.key=value`` in nested values."""
-    key, sign, text = item.partition("=")
-    section, dot, name = key.partition(".")
-    if not (sign and dot and section and name):
-        raise ConfigError(
-            f"{item!r} is not an override; write section.key=value, e.g. train.lr=1e-4"
-        )
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        value = text  # text fields accept it; the others report a wrong type
-    branch = _plain(tree.get(section))
-    if branch is None:
-        branch = {}
-    if isinstance(branch, dict):  # otherwise build_dataclass reports it
-        tree[section] = {**branch, name: Scalar(text, value)}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as YAML reads it."""
-    return value.value if isinstance(value, Scalar) else value
-
-
-def _convert(name: str, value: Any, wanted: type) -> Any:
-    """Convert a value to its field's type; text fields take it as it was typed."""
-    if wanted is str and isinstance(value, Scalar):
-        return value.text
-    value = _plain(value)
-    if wanted in (str, bool) and isinstance(value, wanted):
-        return value
-    if wanted in (int, float):
-        number = _number_from(value)
-        if number is not None and (wanted is float or number == int(number)):
-            return wanted(number)
-    raise ConfigError(f"{name} is {value!r}; expected {wanted.__name__}")
-
-
-def _number_from(value: Any) -> float | int | None:
-    """Read a finite number; YAML reads ``1e-4`` as text. Returns None for anything else."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = value if isinstance(value, int) else float(value)
-        return number if math.isfinite(number) else None
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
-    """Check a value against the words or the range of its field's ``metadata``."""
-    allowed = bounds.get("allowed")
-    if allowed is not None and value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-    low = bounds.get("low")
-    high = bounds.get("high", math.inf)
-    if low is not None and not low <= value <= high:
-        limit = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise ConfigError(f"{name} is {value}; it must be {limit}")

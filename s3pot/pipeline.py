@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from s3pot.adapter import PromptAdapter
-from s3pot.data.image import resized, to_tensor, to_uint8
+from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
 from s3pot.labels import OCCLUSION, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, sample_logits

@@ -33,6 +33,7 @@ LAYERS = (
         "io",
         "locks",
         "stored_zip",
+        "typed_yaml",
         "config",
         "device",
         "seeding",

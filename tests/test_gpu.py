@@ -24,7 +24,8 @@ import train_per_image
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_face_parser, build_inverter, build_segmenter, weights_path
 from s3pot.config import load_config
-from s3pot.data.image import read_rgb, to_tensor, write_png
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.pixels import to_tensor
 from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match, greedy_match_many

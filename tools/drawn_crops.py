@@ -25,7 +25,7 @@ import torch
 from s3pot.build import build_aligner, build_face_parser
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
-from s3pot.data.image import to_tensor
+from s3pot.data.pixels import to_tensor
 from s3pot.rg.align import FaceAligner, from_landmarks, quad_from_landmarks
 from s3pot.rg.parser import Parser
 from s3pot.rg.refine import LEFT, MOUTH, RIGHT, find_middles

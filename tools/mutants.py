@@ -51,6 +51,10 @@ TESTS: dict[str, Sequence[str]] = {
         "tests/faults/test_masks.py",
         "tests/properties/test_mask_properties.py",
     ],
+    "s3pot/data/two_values.py": [
+        "tests/faults/test_masks.py",
+        "tests/properties/test_mask_properties.py",
+    ],
     "s3pot/rg/align.py": [
         "tests/rg/test_align.py",
         "tests/faults/test_photo_kinds.py",
@@ -73,7 +77,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "s3pot/ps/contrast.py",
         "return scores.clamp(-2, 1).masked_fill(near == 0, -1).amax(0)",
     ): "cosines are below -1 by rounding only",
-    ("s3pot/data/masks.py", "JPEG_QUALITIES = (74, 75, 80, 85, 88, 91)"): (
+    ("s3pot/data/two_values.py", "JPEG_QUALITIES = (74, 75, 80, 85, 88, 91)"): (
         "a mask that quality 90 changed is one that 91 changes"
     ),
     (
@@ -81,11 +85,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "if not has_alpha(image) and image.mode.startswith('I'):",
     ): "without alpha there is none that varies, and no 16-bit image has any",
     (
-        "s3pot/data/masks.py",
+        "s3pot/data/two_values.py",
         "if values.dtype.kind in 'iu' and highest < 255:",
     ): "at 255 both ways give the same contrast",
-    ("s3pot/data/masks.py", "for _ in range(4):"): "three rounds settle it",
-    ("s3pot/data/masks.py", "level = int(value.max()) if value.ndim else value"): (
+    ("s3pot/data/two_values.py", "for _ in range(4):"): "three rounds settle it",
+    ("s3pot/data/two_values.py", "level = int(value.max()) if value.ndim else value"): (
         "all channels must equal the level, so all are the same"
     ),
     (

@@ -34,8 +34,12 @@ MODULES = (
     "s3pot.stored_zip",
     "s3pot.io",
     "s3pot.weights.safe_pickle",
+    "s3pot.weights.pickle_walk",
+    "s3pot.weights.pickle_values",
     "s3pot.data.labelme",
+    "s3pot.data.labelme_shapes",
     "s3pot.data.masks",
+    "s3pot.data.two_values",
     "s3pot.data.image",
     "s3pot.geometry",
 )
@@ -131,7 +135,7 @@ def fuzz_here(name: str, options: Sequence[str]) -> None:
     reader = readers()[name]
     from s3pot.stored_zip import BadArchive
     from s3pot.types import S3potError
-    from s3pot.weights.pickle_walk import DamagedPickle, UnsafePickle
+    from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
 
     def try_input(content: bytes) -> None:
         try:

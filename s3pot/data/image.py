@@ -1,4 +1,7 @@
-"""Images: reading any kind as 8-bit RGB, writing, resizing, and conversion to tensors."""
+"""Image files: reading any kind as upright 8-bit RGB, and writing PNG.
+
+``pixels.py`` converts and resizes images in memory; its functions can be imported from here too.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,17 @@ from typing import Any, BinaryIO, Union
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
-from torch.nn import functional as F
 
+from s3pot.data.pixels import (  # noqa: F401
+    as_array,
+    bicubic_reduce,
+    pil_bilinear,
+    resized,
+    to_pil,
+    to_tensor,
+    to_uint8,
+)
 from s3pot.io import atomic_path, refuse_special
 from s3pot.types import S3potError
 
@@ -54,7 +63,6 @@ EXIF_ORIENTATION = 0x0112
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 _SAMPLE_BITS = (8, 10, 12, 14, 16)  # depths that sensors and microscopes store in 16-bit files
-_CUBIC_REACH = 2  # half width of the cubic kernel, in target pixels
 _pillow_limit = threading.Lock()
 
 
@@ -340,30 +348,6 @@ def _to_8_bits(samples: np.ndarray) -> np.ndarray:
     return np.asarray((finite * scale).clip(0, 255).round(), dtype=np.uint8)
 
 
-def to_pil(array: np.ndarray) -> Image.Image:
-    """Convert uint8 (H, W) or (H, W, 3), or a bool mask (H, W) as 0 / 255, to a PIL image."""
-    pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
-    return Image.fromarray(np.ascontiguousarray(pixels))
-
-
-def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
-    """Return the pixels in the type of ``like``; mask pixels are set from half coverage on.
-
-    Args:
-        image: Made by ``to_pil``, possibly resized or warped since.
-        like: Its dtype decides between mask and image.
-    """
-    pixels = np.array(image)
-    return pixels >= 128 if like.dtype == np.bool_ else pixels
-
-
-def resized(
-    array: np.ndarray, size: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
-) -> np.ndarray:
-    """Resize an input of ``to_pil`` to height and width ``size`` with a filter of Pillow."""
-    return as_array(to_pil(array).resize((size[1], size[0]), how), array)
-
-
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Write an input of ``to_pil`` as PNG, twice as fast as Pillow at about the same size."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
@@ -377,55 +361,3 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
     content = cv2.imencode(".png", np.ascontiguousarray(pixels), parameters)[1]
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.tobytes())
-
-
-def to_tensor(pixels: np.ndarray) -> Tensor:
-    """Convert uint8 (H, W, 3) to a float tensor (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C")).div_(255)
-
-
-def to_uint8(image: Tensor) -> np.ndarray:
-    """Convert a float tensor (3, H, W) in [0, 1] to uint8 (H, W, 3), clamped and rounded."""
-    scaled = image.detach().float().clamp(0, 1).mul(255).round()
-    return np.ascontiguousarray(scaled.byte().permute(1, 2, 0).cpu().numpy())
-
-
-def pil_bilinear(image: Tensor, size: int) -> Tensor:
-    """Resize to a square with Pillow's bilinear filter, which antialiases and works on 8 bits.
-
-    Args:
-        image: (B, 3, H, W) in [0, 1]; rounded to 8 bits.
-        size: Wanted side.
-
-    Returns:
-        (B, 3, size, size) in [0, 1]; ``image`` itself if it has that size.
-    """
-    if image.shape[-2:] == (size, size):
-        return image
-    pixels = image.detach().float().clamp(0, 1).mul(255).round().byte()
-    batch = pixels.permute(0, 2, 3, 1).cpu().numpy()
-    squares = np.stack([resized(single, (size, size)) for single in batch])
-    return torch.from_numpy(squares).permute(0, 3, 1, 2).to(image) / 255
-
-
-def bicubic_reduce(image: Tensor, size: int) -> Tensor:
-    """Resize to a square with an antialiased cubic filter, without rounding.
-
-    For a reduction by 2 this is E4S's own filter for BiSeNet: 8 taps per axis, cubic with a = -0.5,
-    weights normalized to sum 1, reflected borders. Borders are reflected for integer factors only.
-
-    Args:
-        image: (B, 3, H, W), W at least ``size``.
-        size: Wanted side.
-
-    Returns:
-        (B, 3, size, size); may slightly exceed the range of ``image``.
-    """
-    height, width = image.shape[-2:]
-    edge = 0 if height % size or width % size else _CUBIC_REACH
-    rows = edge * height // size
-    columns = edge * width // size
-    padded = F.pad(image, (columns, columns, rows, rows), mode="reflect")
-    target = (size + 2 * edge, size + 2 * edge)
-    reduced = F.interpolate(padded, target, mode="bicubic", antialias=True)
-    return reduced[..., edge : edge + size, edge : edge + size]

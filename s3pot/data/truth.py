@@ -1,41 +1,32 @@
-"""Ground truth: which file holds that of a face or photo, and how it is read.
+"""Reading the ground truth of a face or a photo; ``truth_paths.py`` says which files hold it.
 
-A ground truth is the first of these three that exists:
-
-1. ``<stem>_occlusion.png``: the occlusion itself, including its parts outside the parsed region.
-2. ``<stem>.json``: an annotation drawn with LabelMe, whose shapes are the occluders.
-3. ``<stem>_visible_face.png``: the visible face. The occlusion is the parsed region minus this
-   mask, which is the method's own rule; it therefore depends on the parser, and nothing outside
-   the region is scored. Slivers along the region's rim and specks, by which the two outlines differ
-   on any face, are not counted: otherwise an unoccluded face would count as occluded.
-
-In addition, ``<stem>_ignore.png`` marks pixels excluded from all scores, and
-``<stem>_true_parsing.npy`` holds the true parts of the face, of which the glasses are used.
+If the truth is a mask of the visible face, the occlusion is the parsed region minus this mask,
+which is the method's own rule; it therefore depends on the parser, and nothing outside the region
+is scored. Slivers along the region's rim and specks, by which the two outlines differ on any face,
+are not counted: otherwise an unoccluded face would count as occluded.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from s3pot.data.face_folder import (
-    IGNORE,
-    TRUE_PARSING,
     VISIBLE_FACE,
     BadFace,
     FaceFiles,
-    find_faces,
     load_labels_of_image,
 )
 from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.label_policy import LabelPolicy
-from s3pot.data.labelme import holds_shapes, read_labelme
-from s3pot.data.masks import find_mask, read_mask
+from s3pot.data.labelme import read_labelme
+from s3pot.data.masks import read_mask
+from s3pot.data.truth_paths import known_truth_file, truth_file
 from s3pot.labels import CLASSES, region_of, resize_labels
 from s3pot.occlusion_decision import remove_slivers, remove_small_pieces
 from s3pot.types import S3potError
@@ -83,58 +74,6 @@ class FaceTruth:
     occlusion: np.ndarray
     region: np.ndarray
     ignored: np.ndarray | None = None
-
-
-def faces_with_truth(datapath: Path) -> list[FaceFiles]:
-    """Find the faces of a folder that can be scored, sorted by name.
-
-    A JSON file of another tool, without LabelMe's ``shapes``, is not a ground truth.
-
-    Raises:
-        S3potError: There are none.
-    """
-    faces = [face for face in find_faces(datapath) if truth_file(face) is not None]
-    if not faces:
-        raise S3potError(
-            f"No face in {datapath} has a truth: <stem>_occlusion.png, a LabelMe <stem>.json or "
-            f"<stem>{VISIBLE_FACE}. generate_reference.py --truth_dir brings the truth of photos "
-            "along."
-        )
-    return faces
-
-
-def truth_file(face: FaceFiles) -> Path | None:
-    """Return the ground-truth file of a face; None if there is none."""
-    if has_truth(face.occlusion_truth):
-        return face.occlusion_truth
-    return face.visible_face_truth
-
-
-def _known_truth_file(face: FaceFiles) -> Path | None:
-    """Return the file of a face known to have a truth; JSON is opened only if in doubt."""
-    is_only_one = face.visible_face_truth is None
-    return face.occlusion_truth if is_only_one else truth_file(face)
-
-
-def truth_files(face: FaceFiles) -> dict[str, Path | None]:
-    """Return all files of a face's ground truth by their roles.
-
-    The role ``truth`` is always among them, the others only if their files exist.
-    """
-    others = {
-        "visible_face": face.visible_face_truth,
-        "ignore": face.ignore,
-        "true_parsing": face.true_parsing,
-    }
-    existing = {role: path for role, path in others.items() if path is not None}
-    return {"truth": face.occlusion_truth, **existing}
-
-
-def has_truth(path: Path | None) -> bool:
-    """Whether a file exists and is a ground truth."""
-    if path is None:
-        return False
-    return path.suffix.lower() != ".json" or holds_shapes(path)
 
 
 def require_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth:
@@ -312,7 +251,7 @@ def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
         faces: The faces of the table; all have a ground truth.
         policy: Which parts of it count.
     """
-    files = [path for path in map(_known_truth_file, faces) if path is not None]
+    files = [path for path in map(known_truth_file, faces) if path is not None]
     kinds = []
     if any(path.name.endswith(VISIBLE_FACE) for path in files):
         kinds.append(
@@ -331,50 +270,3 @@ def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
 
 def _is_occlusion_mask(path: Path) -> bool:
     return path.suffix.lower() != ".json" and not path.name.endswith(VISIBLE_FACE)
-
-
-def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | None:
-    """Find the true occlusion of a photo.
-
-    Args:
-        truth_dir: Folder of ground truths; it may be that of the photos.
-        name: The photo's path below its own folder, without its extension (``a/b``).
-        photo: The photo, which is not its own truth.
-
-    Returns:
-        The first that exists of ``<name>_occlusion.png`` (or another mask file), a LabelMe
-        ``<name>.json``, and a mask ``<name>.png`` (or another mask file); None if there is none.
-    """
-    stem = truth_dir / name
-    mask = find_mask(stem.with_name(f"{stem.name}_occlusion"))
-    if mask is not None:
-        return mask
-    for suffix in (".json", ".JSON"):
-        path = stem.with_name(stem.name + suffix)
-        if path.is_file() and has_truth(path):
-            return path
-    if photo is not None and photo.parent.resolve() == stem.parent.resolve():
-        return None
-    return find_mask(stem)
-
-
-def find_further_truths(truth_dir: Path, name: str) -> Mapping[str, Path]:
-    """Find the other ground-truth files of a photo, besides its occlusion.
-
-    Args:
-        truth_dir: Folder of ground truths.
-        name: The photo's path below its own folder, without its extension.
-
-    Returns:
-        The files that exist of ``VISIBLE_FACE``, ``IGNORE`` and ``TRUE_PARSING``, by these endings.
-        Masks may be of any format that ``masks`` reads.
-    """
-    found = {}
-    for ending in (VISIBLE_FACE, IGNORE):
-        path = find_mask(truth_dir / f"{name}{Path(ending).stem}")
-        if path is not None:
-            found[ending] = path
-    parsing = truth_dir / f"{name}{TRUE_PARSING}"
-    if parsing.is_file():
-        found[TRUE_PARSING] = parsing
-    return found

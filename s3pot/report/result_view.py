@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s3pot.data.image import to_pil
+from s3pot.data.pixels import to_pil
 from s3pot.report import vis
 from s3pot.report.plots import TEXT_WIDTH, publication_style
 

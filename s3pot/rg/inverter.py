@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s3pot.data.image import pil_bilinear
+from s3pot.data.pixels import pil_bilinear
 from s3pot.rg.nets.e4s import E4SNet
 from s3pot.weights.load import WeightMismatch, load_strict, refuse_non_finite
 

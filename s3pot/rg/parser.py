@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s3pot.data.image import bicubic_reduce, pil_bilinear
+from s3pot.data.pixels import bicubic_reduce, pil_bilinear
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

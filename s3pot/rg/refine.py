@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s3pot.data.image import to_tensor
+from s3pot.data.pixels import to_tensor
 from s3pot.labels import CLASSES
 from s3pot.rg.align import from_landmarks, quad_from_landmarks
 from s3pot.rg.parser import Parser

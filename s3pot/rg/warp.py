@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFilter
 
-from s3pot.data.image import as_array, resized, to_pil
+from s3pot.data.pixels import as_array, resized, to_pil
 from s3pot.geometry import Alignment, image_corners
 from s3pot.types import S3potError
 

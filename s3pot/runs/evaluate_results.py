@@ -14,13 +14,8 @@ from typing_extensions import override
 from s3pot.data.face_folder import FaceFiles
 from s3pot.data.masks import find_mask, read_mask
 from s3pot.data.output_guard import refuse_truth_as_result
-from s3pot.data.truth import (
-    FaceTruth,
-    TruthPolicy,
-    describe_truth,
-    faces_with_truth,
-    require_truth,
-)
+from s3pot.data.truth import FaceTruth, TruthPolicy, describe_truth, require_truth
+from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile, read_bytes
 from s3pot.metrics import MaskScores, mask_scores
 from s3pot.report.rows import Evaluation, FaceScore, make_row

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s3pot.data.truth import faces_with_truth, require_truth
+from s3pot.data.truth import require_truth
+from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import read_npy
 from s3pot.report.compare import Run, read_run
 from s3pot.report.figures import (

@@ -24,18 +24,12 @@ from s3pot.build import (
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import (
     ALIGN,
-    CLEAN,
-    IGNORE,
-    OCCLUSION,
     TRUE_PARSING,
-    VISIBLE_FACE,
-    load_labels,
     output_files,
 )
 from s3pot.data.image import read_rgb, write_png
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
-from s3pot.data.truth import find_further_truths, find_truth, read_truth, read_truth_mask
 from s3pot.device import pick_device, side_by_side
 from s3pot.geometry import Alignment
 from s3pot.io import file_sha256, write_npy
@@ -43,8 +37,9 @@ from s3pot.pipeline import ReferenceGenerator
 from s3pot.quality import Evidence, judge
 from s3pot.report.summary import write_summary_files
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.warp import crop, crop_labels
+from s3pot.rg.warp import crop
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.photo_truths import PhotoTruths, cropped_truths
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
 from s3pot.runs.selection import Selection, complete_summary, run_selected
 from s3pot.runs.shard import local_rank
@@ -113,8 +108,7 @@ class PhotoInput:
     Attributes:
         photo: The photo.
         pixels: uint8 (H, W, 3), RGB, upright.
-        truths: Its ground truth, by the endings of the folder contract: masks, bool (H, W), the
-            true class map, uint8 (H, W), and the true clean face, uint8 (H, W, 3).
+        truths: Its ground truth, see ``PhotoTruths.read``.
     """
 
     photo: Photo
@@ -170,7 +164,8 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         self.judged_later = judged_later
         self.photos = photos
         self.max_pixels = config.run.max_pixels
-        self.label_policy = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
+        labels = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
+        self.truths = PhotoTruths(options.truth_dir, labels, self.max_pixels)
         self.output_dir = options.output_dir
         self.models = model_hashes(config, ("parser", "generator"))
         self.aligner: FaceAligner = build_aligner(config)
@@ -204,12 +199,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     @override
     def provenance(self, item: Photo) -> ItemProvenance:
-        paths: dict[str, Path | None] = {
-            "photo": item.path,
-            "truth": self._truth_path(item),
-            "clean": self._clean_path(item),
-            **self._further_truths(item),
-        }
+        paths = {"photo": item.path, **self.truths.paths(item)}
         settings = self.settings
         if self.options.all_faces:  # a photo added later may take the name of a further face
             settings = {**settings, "rivals": self.photos.rivals(item)}
@@ -219,28 +209,10 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
     def read(self, item: Photo) -> PhotoInput:
         self.photos.check(item)
         pixels = read_rgb(item.path, self.max_pixels)
-        truths = self._read_truths(item, pixels.shape)
+        truths = self.truths.read(item, pixels.shape)
         if self.options.truth_dir is not None and not truths:
             logger.warning("%s: no ground truth in %s", item.name, self.options.truth_dir)
         return PhotoInput(item, pixels, truths)
-
-    def _read_truths(self, item: Photo, size: Sequence[int]) -> dict[str, np.ndarray]:
-        """Read the ground truth of a photo of this height and width, see ``PhotoInput.truths``."""
-        truths: dict[str, np.ndarray] = {}
-        truth_path = self._truth_path(item)
-        if truth_path is not None:
-            occlusion = read_truth(truth_path, size, self.label_policy, self.max_pixels)
-            if occlusion is not None:
-                truths[OCCLUSION] = occlusion
-        for ending, path in self._further_truths(item).items():
-            if ending == TRUE_PARSING:
-                truths[ending] = _labels_of_size(path, size)
-            else:
-                truths[ending] = read_truth_mask(path, size, self.max_pixels)
-        clean_path = self._clean_path(item)
-        if clean_path is not None:
-            truths[CLEAN] = read_rgb(clean_path, self.max_pixels)
-        return truths
 
     @override
     def compute(self, inputs: Sequence[PhotoInput]) -> list[PhotoOutput]:
@@ -299,66 +271,6 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         done = len(outcome.contents)
         total = done + len(outcome.failures)
         logger.info("%d of %d photos are in %s", done, total, self.output_dir)
-
-    def _truth_path(self, photo: Photo) -> Path | None:
-        """Find the ground truth of a photo; None if there is none."""
-        if self.options.truth_dir is None:
-            return None
-        return find_truth(self.options.truth_dir, photo.name, photo.path)
-
-    def _further_truths(self, photo: Photo) -> Mapping[str, Path]:
-        """Find a photo's other ground truths, by the endings of the folder contract."""
-        if self.options.truth_dir is None:
-            return {}
-        return find_further_truths(self.options.truth_dir, photo.name)
-
-    def _clean_path(self, photo: Photo) -> Path | None:
-        """Find the true clean face of a photo; None if there is none."""
-        if self.options.truth_dir is None:
-            return None
-        path = self.options.truth_dir / f"{photo.name}{CLEAN}"
-        return path if path.is_file() else None
-
-
-def cropped_truths(truths: Mapping[str, np.ndarray], alignment: Alignment) -> dict[str, np.ndarray]:
-    """Crop the ground truth of a face from that of its photo.
-
-    A mask of the visible face says nothing about pixels outside the photo, so if there is one,
-    these pixels are not counted.
-
-    Args:
-        truths: The ground truth of the photo, see ``PhotoInput.truths``.
-        alignment: The position of the face in it.
-
-    Returns:
-        The ground truth of the working image, by the same endings.
-    """
-    cropped: dict[str, np.ndarray] = {}
-    for ending, truth in truths.items():
-        if ending == TRUE_PARSING:
-            cropped[ending] = crop_labels(truth, alignment)
-        else:
-            cropped[ending] = crop(truth, alignment)
-    if VISIBLE_FACE in truths:
-        outside = ~crop(np.ones(alignment.photo_size, dtype=bool), alignment)
-        if outside.any():
-            cropped[IGNORE] = cropped.get(IGNORE, outside) | outside
-    return cropped
-
-
-def _labels_of_size(path: Path, size: Sequence[int]) -> np.ndarray:
-    """Read the true class map of a photo of this height and width.
-
-    Raises:
-        S3potError: The map is damaged or has another size.
-    """
-    labels = load_labels(path)
-    if labels.shape != tuple(size[:2]):
-        raise S3potError(
-            f"{path} is {labels.shape[1]} x {labels.shape[0]}, but its photo is {size[1]} x "
-            f"{size[0]}; a true class map must have the size of its photo."
-        )
-    return labels
 
 
 def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles, load_aligned_face
 from s3pot.data.output_guard import refuse_data_folder, result_files
-from s3pot.data.truth import FaceTruth, truth_files, try_truth
+from s3pot.data.truth import FaceTruth, try_truth
+from s3pot.data.truth_paths import truth_files
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region

@@ -14,7 +14,8 @@ from typing import Any
 from typing_extensions import override
 
 from s3pot.config import Config, save_config
-from s3pot.data.truth import describe_truth, faces_with_truth
+from s3pot.data.truth import describe_truth
+from s3pot.data.truth_paths import faces_with_truth
 from s3pot.metrics import MaskScores
 from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, make_row
 from s3pot.report.summary import Failure, write_failures
@@ -25,7 +26,8 @@ from s3pot.runs.provenance import provenance_of
 from s3pot.runs.shard import Shard
 from s3pot.runs.suite_file import Suite
 from s3pot.runs.suite_job import RowFace, SuiteJob, plan_items
-from s3pot.runs.suite_rows import LoadedRow, load_rows
+from s3pot.runs.suite_loading import load_rows
+from s3pot.runs.suite_rows import LoadedRow
 from s3pot.types import S3potError
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from s3pot.baselines import BASELINES, SEE_THE_TRUTH
-from s3pot.config import ConfigError, build_dataclass, read_config_tree
 from s3pot.data.altered_reference import ALTERATIONS
 from s3pot.data.mask_folder import POLARITIES, SIZES
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
+from s3pot.typed_yaml import ConfigError, build_dataclass, read_config_tree
 from s3pot.types import S3potError
 
 MODEL = "model"  # the method itself, as opposed to the baselines

@@ -14,7 +14,7 @@ from s3pot.config import Config, config_to_dict
 from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.data.image import BadImage, image_size
 from s3pot.data.mask_folder import MaskFolder
-from s3pot.data.truth import faces_with_truth
+from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile, read_npy
 from s3pot.runs.suite_cost import (
     CPU,
@@ -26,7 +26,7 @@ from s3pot.runs.suite_cost import (
     training_work,
 )
 from s3pot.runs.suite_file import BUNDLED, FOLDER, GENERAL, PER_IMAGE, Row, Suite
-from s3pot.runs.suite_rows import row_config
+from s3pot.runs.suite_loading import row_config
 from s3pot.types import S3potError
 from s3pot.weights.locate import weight_path
 from s3pot.weights.registry import (

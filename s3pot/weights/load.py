@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from s3pot.types import S3potError
 from s3pot.weights.contents import foreign_kind
-from s3pot.weights.pickle_walk import DamagedPickle, UnsafePickle
+from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
 from s3pot.weights.recognize import recognize
 from s3pot.weights.safe_pickle import check_checkpoint
 

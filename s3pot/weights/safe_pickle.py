@@ -17,14 +17,8 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from s3pot.stored_zip import BadArchive, Member, read_members
-from s3pot.weights.pickle_walk import (
-    MAX_PICKLE_BYTES,
-    BoundedPickle,
-    Container,
-    DamagedPickle,
-    UnsafePickle,
-    walk_pickle,
-)
+from s3pot.weights.pickle_values import Container, DamagedPickle, UnsafePickle
+from s3pot.weights.pickle_walk import MAX_PICKLE_BYTES, BoundedPickle, walk_pickle
 
 _ZIP_MAGIC = b"PK\3\4"
 # What older versions write at the beginning.

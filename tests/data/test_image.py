@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from s3pot.data.image import BadImage, read_rgb, to_tensor, to_uint8, write_png
+from s3pot.data.image import BadImage, read_rgb, write_png
+from s3pot.data.pixels import to_tensor, to_uint8
 from s3pot.io import atomic_path, write_json, write_npy
 
 

@@ -19,10 +19,10 @@ from s3pot.data.truth import (
     GLASSES_OCCLUDE,
     TruthPolicy,
     describe_truth,
-    faces_with_truth,
     load_truth,
     require_truth,
 )
+from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import write_npy
 from s3pot.labels import CLASSES, region_of
 from s3pot.metrics import mask_scores

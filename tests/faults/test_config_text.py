@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from s3pot.config import ConfigError, build_dataclass, load_config, read_config_tree, save_config
+from s3pot.config import ConfigError, load_config, save_config
+from s3pot.typed_yaml import build_dataclass, read_config_tree
 
 TYPED = [
     "/data/w #1/x",

@@ -23,7 +23,8 @@ from s3pot.data.face_folder import find_faces
 from s3pot.data.image import write_png
 from s3pot.data.label_policy import LabelPolicy, names_face
 from s3pot.data.labelme import read_labelme
-from s3pot.data.truth import faces_with_truth, load_truth, try_truth
+from s3pot.data.truth import load_truth, try_truth
+from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile
 from s3pot.types import S3potError
 

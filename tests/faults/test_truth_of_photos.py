@@ -17,7 +17,8 @@ import evaluate
 import generate_reference
 from s3pot.data.image import write_png
 from s3pot.data.masks import read_mask
-from s3pot.data.truth import faces_with_truth, find_truth, read_truth, require_truth
+from s3pot.data.truth import read_truth, require_truth
+from s3pot.data.truth_paths import faces_with_truth, find_truth
 
 TRUTH = np.zeros((48, 64), bool)
 TRUTH[10:31, 20:41] = True

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s3pot.data.image import bicubic_reduce
+from s3pot.data.pixels import bicubic_reduce
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, CLASSES, REGION_CLASSES
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.nets.bisenet import BiSeNet

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s3pot.data.image import bicubic_reduce, pil_bilinear
+from s3pot.data.pixels import bicubic_reduce, pil_bilinear
 from s3pot.labels import NATIVE_12
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.parser import Parser

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from s3pot.data.image import bicubic_reduce, pil_bilinear
+from s3pot.data.pixels import bicubic_reduce, pil_bilinear
 
 
 def test_halving_equals_a_strided_convolution() -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from s3pot.weights import pickle_walk, safe_pickle
-from s3pot.weights.pickle_walk import DamagedPickle, UnsafePickle
+from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
 from s3pot.weights.safe_pickle import check_checkpoint
 
 Save = Callable[[Any], bytes]

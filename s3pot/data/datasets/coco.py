@@ -28,7 +28,7 @@ from s3pot.data.datasets.item import (
     name_problem,
 )
 from s3pot.data.label_policy import LabelPolicy
-from s3pot.data.labelme import check_work
+from s3pot.data.labelme_shapes import check_work
 from s3pot.io import BadFile, file_sha256, read_json, write_json
 from s3pot.types import S3potError
 from s3pot.wording import brief

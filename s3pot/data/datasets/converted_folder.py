@@ -23,7 +23,8 @@ from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, load_labe
 from s3pot.data.folders import walk
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import oddities
-from s3pot.data.truth import decode_truth, find_further_truths, find_truth
+from s3pot.data.truth import decode_truth
+from s3pot.data.truth_paths import find_further_truths, find_truth
 from s3pot.io import read_bytes
 from s3pot.wording import brief
 

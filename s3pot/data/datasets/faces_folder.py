@@ -23,7 +23,7 @@ from s3pot.data.datasets.item import (
 from s3pot.data.datasets.labelme_folder import labelme_labels
 from s3pot.data.face_folder import FaceFiles, find_faces, load_aligned_face, load_labels
 from s3pot.data.label_policy import LabelPolicy
-from s3pot.data.truth import has_truth
+from s3pot.data.truth_paths import has_truth
 from s3pot.labels import resize_labels
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from s3pot.data.face_folder import CLEAN, IGNORE, OCCLUSION, TRUE_PARSING, VISIBLE_FACE
 from s3pot.geometry import Alignment
 from s3pot.rg.align import identity
-from s3pot.runs.generate_reference import cropped_truths
+from s3pot.runs.photo_truths import cropped_truths
 
 SIZE = (20, 20)
 
