@@ -15,6 +15,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def subject(count: int, noun: str, total: int | None = None) -> str:
+    """Begin a sentence about some items, maybe of a total: ``1 face is``, ``2 of 5 faces are``."""
+    items = counted(count, noun) if total is None else f"{count:,} of {counted(total, noun)}"
+    return f"{items} is" if 1 in (count, total) else f"{items} are"
+
+
 def brief(names: Sequence[str | Path]) -> str:
     """List the first few of many names, and how many more there are: ``a, b, c, d and 3 more``."""
     shown = ", ".join(str(name) for name in names[:NAMES_SHOWN])

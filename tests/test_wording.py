@@ -3,12 +3,18 @@ from __future__ import annotations
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.wording import brief, counted, reason_of
+from s3pot.wording import brief, counted, reason_of, subject
 
 
 def test_numbers_agree_with_their_nouns() -> None:
     assert [counted(count, "face") for count in (0, 1, 2)] == ["0 faces", "1 face", "2 faces"]
     assert counted(1200, "problem") == "1,200 problems"
+
+
+def test_verbs_agree_with_what_is_counted() -> None:
+    assert [subject(count, "face") for count in (0, 1)] == ["0 faces are", "1 face is"]
+    parts = [subject(count, "face", total) for count, total in ((0, 1), (1, 1), (1, 5), (3, 5))]
+    assert parts == ["0 of 1 face is", "1 of 1 face is", "1 of 5 faces is", "3 of 5 faces are"]
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
 
     def body(config: Config) -> int:
-        if args.limit is not None and args.limit < 0:
-            raise S3potError(f"--limit is {args.limit}; expected a number of faces, 0 for all")
+        # Here, not above: --help should not wait for PyTorch.
+        from s3pot.runs.selection import check_count
+
+        if args.limit is not None:
+            check_count("--limit", args.limit, "faces")
         if args.dry_run and not args.suite:
             raise S3potError("--dry_run checks a suite; give --suite as well")
         if args.suite and args.results:
@@ -92,7 +95,6 @@ def check_suite(args: argparse.Namespace, config: Config) -> int:
 
 def run_suite(args: argparse.Namespace, config: Config) -> int:
     """Run a table; returns how many faces failed, counted once for each row."""
-    # Here, not above: --help should not wait for PyTorch.
     from s3pot.report.tables import markdown
     from s3pot.runs.shard import find_shard
     from s3pot.runs.suite import evaluate_suite

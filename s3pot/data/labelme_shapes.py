@@ -15,6 +15,7 @@ import numpy as np
 from s3pot.data.image import image_size
 from s3pot.data.masks import read_mask
 from s3pot.io import BadFile
+from s3pot.wording import counted
 
 AREA_SHAPES = ("polygon", "rectangle", "circle", "oriented_rectangle", "rotation", "mask")
 THIN_SHAPES = ("line", "linestrip", "point", "points")  # enclose no area
@@ -99,7 +100,7 @@ def shape_area(shape: Mapping[str, Any], frame: AnnotatedFrame) -> np.ndarray | 
     if kind == "rectangle":
         points = _rectangle_corners(points)
     elif kind != "polygon" and len(points) != 4:
-        raise BadFile(f"it has {len(points)} points; expected 4")
+        raise BadFile(f"it has {counted(len(points), 'point')}; expected 4")
     area = np.zeros(frame.size, dtype=np.uint8)
     cv2.fillPoly(area, [np.rint(points * frame.scale).astype(np.int32)], 1)
     return area.astype(bool)
@@ -110,7 +111,7 @@ def _rectangle_corners(points: np.ndarray) -> np.ndarray:
     if len(points) == 4:
         return points
     if len(points) != 2:
-        raise BadFile(f"it has {len(points)} points; expected 2 opposite corners")
+        raise BadFile(f"it has {counted(len(points), 'point')}; expected 2 opposite corners")
     (left, top), (right, bottom) = points
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
@@ -118,7 +119,7 @@ def _rectangle_corners(points: np.ndarray) -> np.ndarray:
 def _circle_area(points: np.ndarray, frame: AnnotatedFrame) -> np.ndarray:
     """Fill a disc given by its center and a point on its rim."""
     if len(points) != 2:
-        raise BadFile(f"it has {len(points)} points; expected center and rim")
+        raise BadFile(f"it has {counted(len(points), 'point')}; expected center and rim")
     center = points[0] * frame.scale
     radii = np.linalg.norm(points[1] - points[0]) * frame.scale
     if not radii.all():

@@ -62,7 +62,7 @@ def split_values(samples: Samples, name: str) -> np.ndarray:
         raise BadMask(f"{name} is empty: its shape is {values.shape}.")
     distinct = _distinct(values)
     if len(distinct) == 1:
-        return _single(values, distinct[0], samples.exact, name)
+        return _single(values, distinct[0], name)
     if len(distinct) == 2:
         low, high = _ordered(distinct[0], distinct[1], name)
         return _equals(values, high)
@@ -85,7 +85,7 @@ def _equals(values: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.asarray(same if same.ndim == 2 else same.all(axis=2))
 
 
-def _single(values: np.ndarray, value: np.ndarray, exact: bool, name: str) -> np.ndarray:
+def _single(values: np.ndarray, value: np.ndarray, name: str) -> np.ndarray:
     """Interpret a mask with one value: empty for 0, full for 1 or white, otherwise undecidable."""
     level = int(value.min()) if value.ndim else value
     if level == 0 and not value.any():

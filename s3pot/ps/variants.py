@@ -46,11 +46,6 @@ class PointVariant:
     rule: str = FIXED
     seed: int = 0
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether prompts are left unchanged."""
-        return self.kind == SELECTED and self.count == 0
-
     def apply(self, prompts: Prompts, grid: Grid) -> Prompts:
         """Return prompts with the points of this variant; prompts without points are unchanged."""
         if not prompts.has_points:

@@ -196,12 +196,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
             "labels": {kinds or "none": labels.count(kinds) for kinds in sorted(set(labels))},
         }
         write_json(self.options.output_dir / DATASET_FILE, dataset)
-        logger.info(
-            "%d of %d images are in %s",
-            len(outcome.contents),
-            len(outcome.contents) + len(outcome.failures),
-            self.options.output_dir,
-        )
+        logger.info("%s in %s", outcome.done("image"), self.options.output_dir)
 
 
 def suspicions_of(labels: ItemLabels) -> list[str]:

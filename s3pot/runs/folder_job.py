@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from s3pot.report.summary import Failure
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError
+from s3pot.wording import subject
 
 Item = TypeVar("Item")
 Input = TypeVar("Input")
@@ -94,7 +95,14 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
     left_out: frozenset[str] = frozenset()
 
+    def done(self, noun: str) -> str:
+        """Begin a sentence about the finished items of this run: ``2 of 5 faces are``."""
+        count = len(self.contents)
+        return subject(count, noun, total=count + len(self.failures))
+
     def require_some(self, unit: str) -> None:
         """Raise an S3potError if all items failed; ``unit`` is their name in its message."""
         if self.failures and not self.contents:
-            raise S3potError(f"none of the {len(self.failures)} {unit} could be processed")
+            raise S3potError(
+                f"none of the {unit} could be processed: {len(self.failures):,} failed"
+            )

@@ -268,9 +268,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
     def summarize(self, outcome: Outcome) -> None:
         summary = complete_summary(self.output_dir, outcome, ALIGN, _summary_row)
         write_summary_files(self.output_dir, summary)
-        done = len(outcome.contents)
-        total = done + len(outcome.failures)
-        logger.info("%d of %d photos are in %s", done, total, self.output_dir)
+        logger.info("%s in %s", outcome.done("photo"), self.output_dir)
 
 
 def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:

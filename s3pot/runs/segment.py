@@ -207,10 +207,8 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         summary = complete_summary(self.output_dir, outcome, RECORD, _row_of_record)
         save_vis = self.inference.options.save_vis
         write_summary(self.output_dir, summary.rows, save_vis, summary.failures)
-        done = len(outcome.contents)
-        total = done + len(outcome.failures)
-        logger.info("%d of %d photos are in %s", done, total, self.output_dir)
-        if done <= MOST_TOLD:
+        logger.info("%s in %s", outcome.done("photo"), self.output_dir)
+        if len(outcome.contents) <= MOST_TOLD:
             for content in outcome.contents:
                 for row in content["rows"]:
                     logger.info(_sentence(row))

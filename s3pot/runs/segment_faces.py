@@ -30,6 +30,7 @@ from s3pot.runs.records import ItemProvenance, hash_inputs
 from s3pot.runs.selection import complete_summary
 from s3pot.training.history import FitRecord
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
+from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -299,12 +300,10 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             self.output_dir, outcome, RECORD, lambda content: dict(content["row"])
         )
         write_summary(self.output_dir, summary.rows, self.options.save_vis, summary.failures)
-        done = len(outcome.contents)
-        total = done + len(outcome.failures)
-        logger.info("%d of %d faces are in %s", done, total, self.output_dir)
-        others = len(summary.rows) - done
+        logger.info("%s in %s", outcome.done("face"), self.output_dir)
+        others = len(summary.rows) - len(outcome.contents)
         if others:
-            logger.info("the summary includes %d more faces from other runs", others)
+            logger.info("the summary includes %s from other runs", counted(others, "more face"))
 
 
 def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, bool]:

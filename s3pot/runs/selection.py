@@ -14,6 +14,16 @@ from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
 
 
+def check_count(name: str, count: int, unit: str) -> None:
+    """Refuse a negative number of items, of which 0 stands for all.
+
+    Raises:
+        S3potError: It is negative; a slice would silently drop the last items.
+    """
+    if count < 0:
+        raise S3potError(f"{name} is {count}; expected a number of {unit}, 0 for all")
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which items of a folder are processed.
@@ -29,8 +39,7 @@ class Selection:
     only_failed: bool = False
 
     def __post_init__(self) -> None:
-        if self.limit < 0:
-            raise S3potError(f"--limit is {self.limit}; expected a number of items, 0 for all")
+        check_count("--limit", self.limit, "items")
 
 
 def run_selected(

@@ -36,7 +36,6 @@ SPLIT_FILE = "split.json"
 LINKS = "links"
 COPIES = "copies"
 LISTS = "lists"
-FORMS = (LINKS, COPIES, LISTS)
 
 
 @dataclass(frozen=True)
@@ -177,27 +176,27 @@ def _log_summary(
     images = len(groups)
     sizes = Counter(groups.values())
     for part, amount in options.parts.items():
-        logger.info("%s: %d of %d images", part, counts[part], images)
+        logger.info("%s: %d of %s", part, counts[part], counted(images, "image"))
         if isinstance(amount, int) and counts[part] < amount:
             logger.warning(
-                "%s gets %d images, not %d: there are too few, or no group is small enough",
+                "%s gets %s, not %d: there are too few, or no group is small enough",
                 part,
-                counts[part],
+                counted(counts[part], "image"),
                 amount,
             )
         elif counts[part] == 0:
             logger.warning(
-                "%s is empty, although its share is %g: --group_by %s finds %s in the %d images, "
+                "%s is empty, although its share is %g: --group_by %s finds %s in %s, "
                 "the largest with %d, and none is divided",
                 part,
                 amount,
                 options.group_by,
                 counted(len(sizes), "group"),
-                images,
+                counted(images, "image"),
                 max(sizes.values()),
             )
     if len(parts_of_images) < images:
-        logger.info("left out: %d images", images - len(parts_of_images))
+        logger.info("left out: %s", counted(images - len(parts_of_images), "image"))
 
 
 def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:

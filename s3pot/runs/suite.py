@@ -65,7 +65,7 @@ def evaluate_suite(
     job.save_table()
     evaluation = job.evaluation()
     if job.failures and not evaluation.faces:
-        raise S3potError(f"none of the {len(job.failures)} {job.unit} could be scored")
+        raise S3potError(f"none of the {job.unit} could be scored: {len(job.failures):,} failed")
     if shard.is_whole:
         save_plot(output_dir, evaluation)
     return evaluation

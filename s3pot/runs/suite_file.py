@@ -12,6 +12,7 @@ from s3pot.data.altered_reference import ALTERATIONS
 from s3pot.data.mask_folder import POLARITIES, SIZES
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
+from s3pot.runs.selection import check_count
 from s3pot.typed_yaml import ConfigError, build_dataclass, read_config_tree
 from s3pot.types import S3potError
 
@@ -239,16 +240,6 @@ def read_suite(path: Path) -> Suite:
         train=Path(head.train) if head.train else None,
         train_limit=head.train_limit,
     )
-
-
-def check_count(name: str, count: int, unit: str) -> None:
-    """Refuse a negative number of items, of which 0 stands for all.
-
-    Raises:
-        S3potError: It is negative; a slice would silently drop the last items.
-    """
-    if count < 0:
-        raise S3potError(f"{name} is {count}; expected a number of {unit}, 0 for all")
 
 
 def _check_head(head: _Head, rows: Sequence[Row]) -> None:

@@ -36,8 +36,7 @@ from s3pot.weights.registry import (
     how_to_get,
     missing_text,
 )
-
-LISTED = 5  # number of faces listed for the same fault
+from s3pot.wording import brief, counted
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _check_files(plan: SuitePlan, faces: Sequence[FaceFiles]) -> None:
         for fault in _faults(face):
             faults.setdefault(fault, []).append(face.name)
     for fault, names in faults.items():
-        plan.need(f"{fault}: {_listed(names)}. Run generate_reference.py again.")
+        plan.need(f"{fault}: {brief(names)}. Run generate_reference.py again.")
 
 
 def _faults(face: FaceFiles) -> list[str]:
@@ -162,7 +161,7 @@ def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFi
         masks = MaskFolder(Path(row.path), row.polarity, row.size)
         names = [face.name for face in faces if masks.find(face.name) is None]
         if names:
-            plan.need(f"row {row.name!r}: {row.path} holds no mask of {_listed(names)}")
+            plan.need(f"row {row.name!r}: {row.path} holds no mask of {brief(names)}")
         return
     _check_weights(plan, config, "sam")
     if row.adapter == BUNDLED or (row.adapter == PER_IMAGE and row.init == GENERAL):
@@ -170,7 +169,7 @@ def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFi
     if row.is_oracle:
         names = [face.name for face in faces if face.clean is None]
         if names:
-            plan.need(f"row {row.name!r}: the true clean face is missing: {_listed(names)}")
+            plan.need(f"row {row.name!r}: the true clean face is missing: {brief(names)}")
 
 
 def _check_weights(plan: SuitePlan, config: Config, model: str) -> None:
@@ -196,11 +195,6 @@ def _name_missing_weights(plan: SuitePlan, config: Config) -> None:
         plan.need(f"{entry.name}: {folder / entry.file} is missing.{how_to_get(entry, folder)}")
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:LISTED])
-    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
-
-
 def _plan_row(
     row: Row,
     config: Config,
@@ -220,7 +214,10 @@ def _plan_row(
         decisive = [settings["train"], settings["loss"], settings["mask"]]
         key = ("adapter", pairs_key, str(decisive), row.point_variant(config.train.seed))
         is_new = _new(1, key, done)
-        training = f"{len(train)} faces x {config.train.epochs} epochs" if is_new else "as above"
+        training = "as above"
+        if is_new:
+            faces_trained_on = counted(len(train), "face")
+            training = f"{faces_trained_on} x {counted(config.train.epochs, 'epoch')}"
         work.append(training_work(config, len(train) * is_new))
     cost = Cost(0.0, 0.0)
     for part in work:

@@ -148,8 +148,9 @@ def _usable_faces(training: SuiteTraining, faces: Sequence[FaceFiles]) -> list[F
             logger.warning("%s is not trained on: %s", face.name, describe(error))
     if not usable:
         raise S3potError(
-            f"row {training.name!r}: none of the {len(faces)} faces in {training.datapath} can be "
-            "trained on; generate_reference.py writes faces with references and parsings"
+            f"row {training.name!r}: none of the faces in {training.datapath} can be trained on "
+            f"({len(faces):,} tried); generate_reference.py writes faces with references and "
+            "parsings"
         )
     return usable
 

@@ -244,7 +244,8 @@ class ValidateJob(FolderJob[DatasetItem, ImageFacts, ImageFacts]):
 def report_text(report: Report, output_dir: Path) -> str:
     """Summarize a report in a few lines."""
     values = report.to_dict()
-    lines = [f"{report.format_name}: {len(report.facts)} of {report.images} images can be read"]
+    images = counted(report.images, "image")
+    lines = [f"{report.format_name}: {len(report.facts)} of {images} can be read"]
     for key in ("sizes", "labels", "splits", "shapes"):
         if values[key]:
             counts = [f"{name} ({count})" for name, count in values[key].items()]

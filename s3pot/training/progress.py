@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from s3pot.training.history import EpochRecord, MeanLosses
+from s3pot.wording import subject
 
 
 class Progress:
@@ -41,7 +42,7 @@ class Progress:
         best = best_record(history)
         kind = "training" if best.val is None else "validation"
         return (
-            f"{len(history)} epochs are done, {self._done} of them in this call "
+            f"{subject(len(history), 'epoch')} done, {self._done} in this call "
             f"({duration(self._clock() - self._start)}). "
             f"The lowest {kind} loss is {best.selection_loss:.4f}, in epoch {best.epoch}."
         )

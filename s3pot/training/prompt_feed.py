@@ -11,6 +11,7 @@ import torch
 
 from s3pot.data.face_folder import FaceFiles
 from s3pot.types import Prompts
+from s3pot.wording import subject
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,8 @@ class PromptFeed:
             if not self._is_full:
                 self._is_full = True
                 logger.info(
-                    "%d faces are kept in memory (cache.memory_gb); the others are read again in "
-                    "each epoch",
-                    len(self._kept),
+                    "%s kept in memory (cache.memory_gb); the others are read again in each epoch",
+                    subject(len(self._kept), "face"),
                 )
             return prompts
         if self._device.type == "cuda":

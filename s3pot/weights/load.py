@@ -21,11 +21,11 @@ from s3pot.weights.contents import foreign_kind
 from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
 from s3pot.weights.recognize import recognize
 from s3pot.weights.safe_pickle import check_checkpoint
+from s3pot.wording import brief, counted
 
 logger = logging.getLogger(__name__)
 
 METADATA_KEY = "s3pot"  # in safetensors metadata: plain values as one JSON string
-NAMES_SHOWN = 3  # number of names listed for each kind of difference
 # Vulnerabilities in torch.load(weights_only=True) and the versions that fixed them.
 KNOWN_HOLES = {"CVE-2025-32434": (2, 6), "CVE-2026-24747": (2, 10)}
 
@@ -181,8 +181,8 @@ def refuse_non_finite(state: Mapping[str, Tensor], source: str) -> None:
     if broken:
         raise CheckpointError(
             f"{source} holds values that are not finite numbers in {len(broken)} of "
-            f"{len(state)} tensors: {_brief(broken)}. Use an earlier checkpoint, or train again "
-            "with a lower learning rate."
+            f"{counted(len(state), 'tensor')}: {brief(broken)}. Use an earlier checkpoint, or "
+            "train again with a lower learning rate."
         )
 
 
@@ -236,7 +236,7 @@ def _differences(
         if key in wanted and value.shape != wanted[key].shape
     ]
     lines = [
-        f"\n  {len(entries)} {kind}: {_brief(entries)}"
+        f"\n  {len(entries)} {kind}: {brief(entries)}"
         for kind, entries in (
             ("missing", missing),
             ("unexpected", unexpected),
@@ -245,11 +245,6 @@ def _differences(
         if entries
     ]
     return "".join(lines)
-
-
-def _brief(names: list[str]) -> str:
-    more = ", ..." if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _mixed_up(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

@@ -93,7 +93,7 @@ def test_a_limit_takes_the_first_and_forgets_nothing(tmp_path: Path) -> None:
 
 
 def test_all_failed_is_an_error_but_not_in_a_retry(tmp_path: Path) -> None:
-    with pytest.raises(S3potError, match="none of the 2 numbers"):
+    with pytest.raises(S3potError, match="none of the numbers could be processed: 2 failed"):
         run(tmp_path, count=2, bad=(0, 1))
     assert names(read_summary(tmp_path)) == ([], ["n0", "n1"])
     assert run(tmp_path, count=2, bad=(0, 1), retry=True) == []

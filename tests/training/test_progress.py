@@ -33,7 +33,7 @@ def test_a_line_has_the_time_that_is_left() -> None:
     history.append(record(4, 0.2, 0.3))
     assert progress.epoch_line(history).endswith("best 0.2000 in epoch 3, 20 s left")
     assert progress.end_line(history) == (
-        "4 epochs are done, 2 of them in this call (21 s). "
+        "4 epochs are done, 2 in this call (21 s). "
         "The lowest validation loss is 0.2000, in epoch 3."
     )
 

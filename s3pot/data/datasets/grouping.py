@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from s3pot.data.image import IMAGE_SUFFIXES
 from s3pot.io import read_bytes
 from s3pot.types import S3potError
+from s3pot.wording import counted
 
 NONE = "none"  # each image is its own group
 FOLDER = "folder"  # images of one folder belong together
@@ -77,7 +78,7 @@ def group_names(names: Sequence[str], group_by: str) -> dict[str, str]:
     missing = [name for name in names if name not in groups]
     if missing:
         raise S3potError(
-            f"{group_by} has no line for {len(missing)} of {len(names)} images, such as "
+            f"{group_by} has no line for {len(missing)} of {counted(len(names), 'image')}, such as "
             f"{missing[0]}; expected a name and its group on each line."
         )
     return {name: groups[name] for name in names}
