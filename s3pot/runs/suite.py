@@ -29,6 +29,7 @@ from s3pot.runs.suite_job import RowFace, SuiteJob, plan_items
 from s3pot.runs.suite_loading import load_rows
 from s3pot.runs.suite_rows import LoadedRow
 from s3pot.types import S3potError
+from s3pot.wording import counted
 
 
 def evaluate_suite(
@@ -65,7 +66,8 @@ def evaluate_suite(
     job.save_table()
     evaluation = job.evaluation()
     if job.failures and not evaluation.faces:
-        raise S3potError(f"none of the {job.unit} could be scored: {len(job.failures):,} failed")
+        failures = counted(len(job.failures), "failure")
+        raise S3potError(f"no face could be scored in any row ({failures})")
     if shard.is_whole:
         save_plot(output_dir, evaluation)
     return evaluation
