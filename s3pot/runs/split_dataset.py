@@ -186,7 +186,7 @@ def _log_summary(
             )
         elif counts[part] == 0:
             logger.warning(
-                "%s is empty, although its share is %g: --group_by %s finds %s in %s, "
+                "%s is empty, although its share is %g: --group_by %s finds %s in the %s, "
                 "the largest with %d, and none is divided",
                 part,
                 amount,

@@ -1,0 +1,343 @@
+"""``s3pot data convert``: formats are read, written and read again, and errors are reported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import s3pot.data.datasets.coco as coco_module
+from s3pot.data.face_folder import find_faces, load_aligned_face
+from s3pot.data.image import read_rgb
+from s3pot.data.masks import read_mask
+from s3pot.data.truth import require_truth
+from tests.commands.data_commands import (
+    ERRORS,
+    KINDS,
+    check,
+    convert,
+    edit_json,
+    every_format,
+    sources,
+    validate,
+)
+from tests.data.datasets.layouts import Layout, make, picture, save
+
+
+@every_format
+def test_every_format_is_read(layout: Layout, tmp_path: Path) -> None:
+    before = sources(layout)
+    assert convert(layout, tmp_path / "out") == 0
+    check(tmp_path / "out", layout)
+    assert sources(layout) == before
+    dataset = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert dataset["images"] == len(layout.truth)
+
+
+@every_format
+@pytest.mark.parametrize("target", ["folders", "coco", "coco --polygons", "labelme"])
+def test_every_format_goes_through_every_other(layout: Layout, target: str, tmp_path: Path) -> None:
+    name, *options = target.split()
+    assert convert(layout, tmp_path / "there", "--to", name, *options) == 0
+    back = Layout(tmp_path / "there", layout.truth, ["--from", name])
+    if name == "folders":
+        kind = (
+            "visible_face" if "visible_face" in next(iter(layout.truth.values())) else "occlusion"
+        )
+        back.options.extend(["--masks", kind, "--polarity", kind])
+        assert convert(back, tmp_path / "back") == 0
+        check(tmp_path / "back", layout, (kind,))
+        return
+    if name == "labelme":
+        back = Layout(tmp_path / "there" / "images", layout.truth, ["--from", name])
+    assert convert(back, tmp_path / "back") == 0
+    truth = {
+        image: {kind: labels[kind] for kind in KINDS if kind in labels and says(labels[kind])}
+        for image, labels in layout.truth.items()
+    }
+    for labels in truth.values():
+        if "visible_face" not in labels:  # then an image without any instance is an unoccluded face
+            labels.setdefault("occlusion", np.zeros((32, 32), bool))
+    check(tmp_path / "back", Layout(back.root, truth, []))
+
+
+def says(mask: np.ndarray) -> bool:
+    """Whether a mask can be represented in a format that lists only existing objects."""
+    return bool(mask.any())
+
+
+def test_the_authors_folders_become_faces(tmp_path: Path) -> None:
+    layout = make("authors", tmp_path / "source")
+    assert convert(layout, tmp_path / "faces", "--to", "faces") == 0
+    faces = find_faces(tmp_path / "faces")
+    assert [face.name for face in faces] == ["1", "12"]
+    for face in faces:
+        want = load_aligned_face(find_faces(layout.root)[0 if face.name == "1" else 1])
+        found = load_aligned_face(face)
+        np.testing.assert_array_equal(found.image, want.image)
+        np.testing.assert_array_equal(found.reference, want.reference)
+        np.testing.assert_array_equal(found.parsing, want.parsing)
+        occlusion = layout.truth[face.name]["occlusion"]
+        np.testing.assert_array_equal(require_truth(face).occlusion, occlusion)
+
+
+def test_other_formats_have_no_references(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = make("realocc", tmp_path / "source")
+    assert convert(layout, tmp_path / "faces", "--to", "faces") == 2
+    assert "realocc has no references and parsings" in caplog.text
+
+
+def test_lists_of_names_are_kept(tmp_path: Path) -> None:
+    layout = make("realocc", tmp_path / "source")
+    assert convert(layout, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "splits" / "train.txt").read_text() == "a\nb\n"
+    assert (tmp_path / "out" / "splits" / "val.txt").read_text() == "c\n"
+
+
+@every_format
+def test_a_bad_image_is_named_and_the_rest_is_done(
+    layout: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage, file, key = ERRORS[layout.options[1]]
+    damage(layout.root)
+    out = tmp_path / "out"
+    assert convert(layout, out) == 1
+    (failure,) = [line for line in caplog.text.splitlines() if "failed:" in line]
+    assert file in failure and key in failure
+    listed = (out / "records" / "failures.csv").read_text()
+    assert file in listed
+    dataset = json.loads((out / "dataset.json").read_text())
+    assert (dataset["images"], dataset["failed"]) == (len(layout.truth) - 1, 1)
+
+
+@pytest.mark.slow
+@every_format
+def test_a_second_run_does_what_is_missing(layout: Layout, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert convert(layout, out) == 0
+    files = {
+        path: path.stat().st_mtime_ns for path in out.glob("*/*.*") if "records" not in path.parts
+    }
+    victim = next(iter(sorted(path for path in files if "raw_images" in path.parts)))
+    victim.unlink()
+    assert convert(layout, out) == 0
+    check(out, layout)
+    redone = {path for path in files if path.stat().st_mtime_ns != files[path]}
+    assert victim in redone
+    assert all(
+        path.name.startswith(f"{victim.stem}") or path.parent.name == "splits" for path in redone
+    )
+
+
+def test_an_image_that_changed_is_done_again(tmp_path: Path) -> None:
+    layout = make("folders", tmp_path / "source")
+    out = tmp_path / "out"
+    assert convert(layout, out) == 0
+    save(layout.root / "labels" / "c_mask.png", np.zeros((32, 32), np.uint8))
+    shutil.rmtree(layout.root / "void")
+    (layout.root / "void").mkdir()
+    assert convert(layout, out) == 0
+    assert not read_mask(out / "truth" / "c_occlusion.png").any()
+    assert not (out / "truth" / "c_ignore.png").exists()
+
+
+def test_parts_of_an_array_job_make_one_data_set(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+    out = tmp_path / "out"
+    for part in ("0/2", "1/2"):
+        assert convert(layout, out, "--to", "coco", "--shard", part) == 0
+    assert not (out / "annotations.json").exists()
+    assert convert(layout, out, "--to", "coco") == 0
+    content = json.loads((out / "annotations.json").read_text())
+    assert len(content["images"]) == 4
+    assert len(content["annotations"]) == 3
+
+
+def test_labels_are_chosen(tmp_path: Path) -> None:
+    layout = make("labelme", tmp_path / "source")
+    assert convert(layout, tmp_path / "out", "--labels", "left eye") == 0
+    assert read_mask(tmp_path / "out" / "truth" / "a_occlusion.png").sum() == 31 * 31
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    ["../../evil.png", "/etc/evil.png", "a/../../evil.png", "..\\evil.png", "", ".png", 7],
+)
+def test_hostile_names_stay_inside(
+    tmp_path: Path, file_name: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "deep" / "source")
+    save(tmp_path / "deep" / "evil.png", picture(1))
+    save(tmp_path / "evil.png", picture(1))
+
+    def rename(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"][0]["file_name"] = file_name
+
+    edit_json(layout.root / "annotations" / "instances.json", rename)
+    before = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    assert convert(layout, tmp_path / "out" / "a" / "b") == 1
+    assert "the file_name of image 1" in caplog.text
+    after = {path for path in tmp_path.rglob("*") if "out" not in path.parts}
+    assert after == before
+    assert not list(tmp_path.rglob("out/**/evil*"))
+
+
+def test_an_image_that_is_listed_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def repeat(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"].append({**content["images"][0], "id": 77})
+
+    edit_json(layout.root / "annotations" / "instances.json", repeat)
+    assert convert(layout, tmp_path / "out") == 1
+    assert "two values of file_name give the name 'a'" in caplog.text
+    check(tmp_path / "out", layout)
+
+
+def test_cofw_in_folders_of_other_names(tmp_path: Path) -> None:
+    layout = make("cofw", tmp_path / "source")
+    inner = layout.root / "COFW_test"
+    (inner / "img").rename(inner / "images")
+    assert convert(Layout(inner, layout.truth, layout.options), tmp_path / "out") == 0
+    check(tmp_path / "out", layout)
+
+
+def test_images_called_like_truths_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("realocc", tmp_path / "source")
+    for folder, ending in (("image", ".jpg"), ("mask", ".png")):
+        path = layout.root / folder / f"c{ending}"
+        path.rename(path.with_name(f"c_visible_face{ending}"))
+    assert convert(layout, tmp_path / "out") == 1
+    assert "'c_visible_face' ends in _visible_face" in caplog.text
+
+
+def test_the_output_may_not_lie_in_the_source(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("realocc", tmp_path / "source")
+    for folder in (layout.root, layout.root / "image" / "out"):
+        assert convert(layout, folder) == 2
+    assert "choose a folder outside" in caplog.text
+
+
+def test_polygons_need_pycocotools(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = make("coco", tmp_path / "source")
+    monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
+    assert coco_module  # run lengths are read without it
+    assert convert(layout, tmp_path / "out") == 1
+    assert "pip install pycocotools" in caplog.text
+    assert (tmp_path / "out" / "truth" / "a_occlusion.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from", "realocc"], "has no folder image; the format realocc is image/, mask/"),
+        (["--from", "folders", "--images", "."], "specify with --polarity"),
+        (["--from", "coco"], "holds no COCO file; specify it with --annotations"),
+        (["--from", "labelme"], "holds no images with LabelMe files"),
+        (["--from", "celebamask-hq"], "has no folder CelebA-HQ-img"),
+    ],
+)
+def test_another_layout_is_told_at_once(
+    tmp_path: Path, options: list[str], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "empty" / "a.png", picture(0))
+    assert convert(Layout(tmp_path / "empty", {}, options), tmp_path / "out") == 2
+    assert message in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_annotations_of_no_image_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def lose(content: dict) -> None:  # type: ignore[type-arg]
+        content["annotations"][0]["image_id"] = 4711
+
+    edit_json(layout.root / "annotations" / "instances.json", lose)
+    assert convert(layout, tmp_path / "out") == 1
+    assert "instances.json: image_id 4711 of annotation 111" in caplog.text
+    assert len(list((tmp_path / "out" / "raw_images").iterdir())) == 4
+    assert validate(layout, tmp_path / "report") == 1
+
+
+def test_coco_labels_that_name_nothing_are_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "source")
+    assert convert(layout, tmp_path / "typo", "--labels", "hnad") == 0
+    (warning,) = [line for line in caplog.messages if "hnad" in line]
+    assert "truth.labels names hnad, which no annotation has" in warning
+    assert "nothing counts as occlusion; its categories with annotations are: face, hand" in warning
+    caplog.clear()
+    assert convert(layout, tmp_path / "half", "--labels", "Hand,hnad") == 0
+    (warning,) = [line for line in caplog.messages if "hnad" in line]
+    assert "nothing counts" not in warning
+    caplog.clear()
+    assert convert(layout, tmp_path / "right", "--labels", "hand") == 0
+    assert "categories" not in caplog.text
+
+
+@pytest.mark.parametrize(("category", "listed"), [(None, "none"), (4, "face")])
+def test_a_coco_file_without_occluders_is_a_warning(
+    tmp_path: Path, category: int | None, listed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def keep(content: dict) -> None:  # type: ignore[type-arg]
+        entries = content["annotations"]
+        content["annotations"] = [one for one in entries if one["category_id"] == category]
+
+    edit_json(layout.root / "annotations" / "instances.json", keep)
+    words = "no annotation is an occluder, so nothing counts as occlusion; its categories with "
+    for command in (convert, validate):
+        caplog.clear()
+        assert command(layout, tmp_path / command.__name__) == 0
+        assert caplog.text.count(f"{words}annotations are: {listed}.") == 1
+    caplog.clear()
+    assert convert(layout, tmp_path / "face", "--polarity", "visible_face", "--labels", "face") == 0
+    assert ("nothing counts as visible_face" in caplog.text) == (category is None)
+
+
+def test_images_are_copied_as_they_are(tmp_path: Path) -> None:
+    layout = make("realocc", tmp_path / "source")
+    assert convert(layout, tmp_path / "out") == 0
+    for name in layout.truth:
+        copy = tmp_path / "out" / "raw_images" / f"{name}.jpg"
+        assert copy.read_bytes() == (layout.root / "image" / f"{name}.jpg").read_bytes()
+        assert read_rgb(copy).shape == (32, 32, 3)
+
+
+@pytest.mark.slow
+def test_a_converted_data_set_goes_all_the_way_to_a_table(
+    tmp_path: Path, mini_options: list[str]
+) -> None:
+    from s3pot.commands import evaluate, generate_reference, inference
+
+    layout = make("s3pot", tmp_path / "source")
+    for path in layout.root.rglob("*_occlusion.png"):
+        path.unlink()
+    faces, results = tmp_path / "faces", tmp_path / "results"
+    folders = ["--input_dir", str(layout.root / "raw_images"), "--output_dir", str(faces)]
+    truth = ["--truth_dir", str(layout.root / "truth")]
+    assert generate_reference.main([*folders, *truth, *mini_options]) == 0
+    for name, labels in layout.truth.items():
+        for kind in ("visible_face", "ignore"):
+            np.testing.assert_array_equal(read_mask(faces / f"{name}_{kind}.png"), labels[kind])
+        parsing = np.load(faces / f"{name}_true_parsing.npy")
+        np.testing.assert_array_equal(parsing, labels["true_parsing"])
+    data = ["--datapath", str(faces)]
+    assert inference.main([*data, "--output_dir", str(results), *mini_options]) == 0
+    assert evaluate.main([*data, "--results", str(results), "truth.glasses=occlusion"]) == 0
+    table = (results / "table.md").read_text()
+    rule = "minus true visible face without slivers below 0.04 and pieces below 0.005"
+    assert f"{rule}; glasses occlusion; ignore" in table
