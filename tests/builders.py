@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,3 +47,9 @@ def inference_run(datapath: Path, output_dir: Path, options: Sequence[str]) -> C
         return inference.main([*folders, *options, *further])
 
     return run
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table, by column."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -19,17 +19,19 @@ from PIL import Image
 import generate_reference
 import inference
 import s3pot
+from s3pot.api import FaceSegmenter
 from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.detect import Face
+from s3pot.types import AlignedFace
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def config(mini_dir, tmp_path_factory):
+def config(mini_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config file that names the tiny models."""
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     model = {"set": "mini", "sam": "mini", "weights_dir": str(mini_dir)}
@@ -38,16 +40,18 @@ def config(mini_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(config):
+def model(config: Path) -> FaceSegmenter:
     return s3pot.load(config, device="cpu")
 
 
 @pytest.fixture
-def pixels():
+def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (50, 80, 3)).astype(np.uint8)
 
 
-def test_equals_the_commands(tmp_path, config, model, pixels):
+def test_equals_the_commands(
+    tmp_path: Path, config: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
     write_png(tmp_path / "in" / "a.png", pixels)
     data, out = tmp_path / "data", tmp_path / "out"
     common = ["--config", str(config), "--device", "cpu"]
@@ -61,7 +65,9 @@ def test_equals_the_commands(tmp_path, config, model, pixels):
     assert (read_rgb(data / "a_ref.png") == result.reference).all()
 
 
-def test_takes_path_picture_and_array(tmp_path, model, pixels):
+def test_takes_path_picture_and_array(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
     write_png(tmp_path / "a.png", pixels)
     results = [model.segment(s) for s in (str(tmp_path / "a.png"), Image.fromarray(pixels), pixels)]
     for result in results:
@@ -78,7 +84,9 @@ def test_takes_path_picture_and_array(tmp_path, model, pixels):
 
 
 @pytest.mark.slow
-def test_random_noise_is_the_same_in_every_call_and_in_the_commands(tmp_path, config, pixels):
+def test_random_noise_is_the_same_in_every_call_and_in_the_commands(
+    tmp_path: Path, config: Path, pixels: np.ndarray
+) -> None:
     other = np.ascontiguousarray(pixels[::-1])
     for name, image in (("a", other), ("b", pixels)):
         write_png(tmp_path / "in" / f"{name}.png", image)
@@ -102,11 +110,13 @@ def test_random_noise_is_the_same_in_every_call_and_in_the_commands(tmp_path, co
     assert (stored_noise.reference != results[0].reference).any()
 
 
-def test_a_face_without_region_has_an_empty_result(model, pixels, monkeypatch):
+def test_a_face_without_region_has_an_empty_result(
+    model: FaceSegmenter, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = type(model.pipeline.reference_generator)
     generate = generator.generate
 
-    def without_face(self, image, name="image"):
+    def without_face(self, image: np.ndarray, name: str = "image") -> AlignedFace:
         return dataclasses.replace(
             generate(self, image, name), parsing=np.zeros(image.shape[:2], np.uint8)
         )
@@ -117,7 +127,7 @@ def test_a_face_without_region_has_an_empty_result(model, pixels, monkeypatch):
     assert not result.occlusion.any() and not result.face.any() and not result.parsing.any()
 
 
-def test_errors(tmp_path, model, monkeypatch):
+def test_errors(tmp_path: Path, model: FaceSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(s3pot.S3potError, match="none.png"):
         model.segment(tmp_path / "none.png")
@@ -128,7 +138,7 @@ def test_errors(tmp_path, model, monkeypatch):
 
 
 @pytest.mark.slow
-def test_result_shows_itself(tmp_path, model, pixels):
+def test_result_shows_itself(tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray) -> None:
     result = model.segment(pixels)
     assert result.is_occluded == result.occlusion.any()
     region = result.occlusion | result.face
@@ -149,7 +159,7 @@ def test_result_shows_itself(tmp_path, model, pixels):
     assert ((read_rgb(tmp_path / "out" / "a_occlusion.png")[..., 0] > 0) == result.occlusion).all()
 
 
-def test_masks_in_the_photo(model, pixels):
+def test_masks_in_the_photo(model: FaceSegmenter, pixels: np.ndarray) -> None:
     result = model.segment(pixels)
     masks = result.in_photo()
     np.testing.assert_array_equal(masks.occlusion, result.occlusion)  # it was used as it is
@@ -160,7 +170,9 @@ def test_masks_in_the_photo(model, pixels):
     assert masks.face.shape == (70, 100) and masks.face.sum() == result.face.sum()
 
 
-def test_strict_refuses_what_is_doubtful(model, pixels, caplog):
+def test_strict_refuses_what_is_doubtful(
+    model: FaceSegmenter, pixels: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
     model.segment(pixels)
     assert "the result is doubtful" in caplog.text
     config = replace(model.config, quality=replace(model.config.quality, strict=True))
@@ -174,14 +186,14 @@ class TwoFaces:
     sure_score = 0.5
     likely_score = 0.5
 
-    def detect(self, image):
+    def detect(self, image: np.ndarray) -> list[Face]:
         near = np.array([[30, 30], [50, 30], [40, 42], [32, 52], [48, 52]], float)
         far = near / 2 + 60
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, far)]
 
 
 @pytest.mark.slow
-def test_every_face_of_a_photo(model, caplog):
+def test_every_face_of_a_photo(model: FaceSegmenter, caplog: pytest.LogCaptureFixture) -> None:
     photo = np.random.default_rng(1).integers(0, 256, (100, 140, 3)).astype(np.uint8)
     model = replace(model, aligner=FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False))
     largest = model.segment(photo)
@@ -196,7 +208,7 @@ def test_every_face_of_a_photo(model, caplog):
 
 
 @pytest.mark.slow
-def test_a_batch_is_one_after_the_other(model, pixels):
+def test_a_batch_is_one_after_the_other(model: FaceSegmenter, pixels: np.ndarray) -> None:
     images = [pixels, np.ascontiguousarray(pixels[::-1]), pixels[:40, :40]]
     alone = [model.segment(image) for image in images]
     together = model.segment_batch(iter(images))
@@ -210,18 +222,18 @@ def test_a_batch_is_one_after_the_other(model, pixels):
         model.segment_batch("a.png")
 
 
-def test_the_models_say_shortly_what_they_are(model):
+def test_the_models_say_shortly_what_they_are(model: FaceSegmenter) -> None:
     assert repr(model) == "FaceSegmenter(mini models, mini, cpu)"
 
 
-def test_overlay_in_the_photo(model, pixels):
+def test_overlay_in_the_photo(model: FaceSegmenter, pixels: np.ndarray) -> None:
     masks = model.segment(pixels).in_photo()
     assert (masks.overlay(pixels) == model.segment(pixels).overlay()).all()
     with pytest.raises(s3pot.S3potError, match="the photo that was segmented"):
         masks.overlay(pixels[:-1])
 
 
-def test_config_values_as_arguments(config):
+def test_config_values_as_arguments(config: Path) -> None:
     model = s3pot.load(config, "cpu", overrides=["mask.min_share=0.25"], **{"quality.strict": True})
     assert model.config.mask.min_share == 0.25
     assert model.config.quality.strict
@@ -229,12 +241,14 @@ def test_config_values_as_arguments(config):
         s3pot.load(config, "cpu", devices="cpu")
 
 
-def test_one_text_is_no_list_of_overrides(config):
+def test_one_text_is_no_list_of_overrides(config: Path) -> None:
     with pytest.raises(s3pot.S3potError, match=r"give a list, overrides=\['align.mode=auto'\]"):
         s3pot.load(config, "cpu", overrides="align.mode=auto")
 
 
-def test_a_file_open_as_text_is_refused(tmp_path, model, pixels):
+def test_a_file_open_as_text_is_refused(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
     write_png(tmp_path / "a.png", pixels)
     with (tmp_path / "a.png").open(encoding="latin-1") as file:
         with pytest.raises(s3pot.S3potError, match="is open as text; open it in binary"):
@@ -243,7 +257,9 @@ def test_a_file_open_as_text_is_refused(tmp_path, model, pixels):
         assert model.segment(file).raw.shape == pixels.shape
 
 
-def test_results_are_saved_only_inside_the_folder(tmp_path, model, pixels):
+def test_results_are_saved_only_inside_the_folder(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
     result = model.segment(pixels)
     (tmp_path / "p.png").write_text("a file")
     for folder in (tmp_path / "p.png", tmp_path / "p.png" / "sub"):
@@ -257,7 +273,9 @@ def test_results_are_saved_only_inside_the_folder(tmp_path, model, pixels):
     assert {path.parent for path in result.save(out, "a/b")} == {out / "a"}
 
 
-def test_saving_twice_replaces_results_but_no_truth(tmp_path, model, pixels):
+def test_saving_twice_replaces_results_but_no_truth(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
     result = model.segment(pixels)
     assert result.save(tmp_path, "a") == result.save(tmp_path, "a")
     truth = tmp_path / "b_occlusion.png"
@@ -269,7 +287,9 @@ def test_saving_twice_replaces_results_but_no_truth(tmp_path, model, pixels):
 
 
 @pytest.mark.slow
-def test_the_documented_example_runs(tmp_path, model, monkeypatch):
+def test_the_documented_example_runs(
+    tmp_path: Path, model: FaceSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (ROOT / "docs" / "USAGE.md").read_text(encoding="utf-8")
     section = text.split("## From Python")[1].split("\n## ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
@@ -285,12 +305,12 @@ def test_the_documented_example_runs(tmp_path, model, monkeypatch):
 
 
 @pytest.mark.slow
-def test_named_configs_are_the_files():
+def test_named_configs_are_the_files() -> None:
     loaded = s3pot.load("mini", device="cpu").config
     assert loaded == load_config(ROOT / "configs" / "mini.yaml", ["run.device=cpu"])
 
 
-def test_import_is_light():
+def test_import_is_light() -> None:
     code = "import sys, s3pot; assert not {'torch', 'cv2', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert all(hasattr(s3pot, name) for name in s3pot.__all__)

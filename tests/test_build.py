@@ -133,7 +133,7 @@ def test_official_set_has_no_adapter(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_model_are_refused(
-    mini_options: list[str], mini_dir: Path, tmp_path
+    mini_options: list[str], mini_dir: Path, tmp_path: Path
 ) -> None:
     parser = (mini_dir / "parser.safetensors").read_bytes()
     (tmp_path / "sam.safetensors").write_bytes(parser)
@@ -160,7 +160,9 @@ def test_settings_follow_the_config() -> None:
 
 
 @pytest.mark.slow
-def test_official_parsers_and_inverter_load_their_files(tmp_path: Path, monkeypatch) -> None:
+def test_official_parsers_and_inverter_load_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The official branches, with random weights of the official sizes and other hashes."""
     from s3pot.rg.nets.bisenet import BiSeNet
     from s3pot.rg.nets.segnext import SegNeXt
@@ -195,7 +197,9 @@ def small_official_sam() -> Sam:
 
 
 @pytest.mark.parametrize("speed", ["exact", "fast"])
-def test_official_sam_encodes_as_pips(tmp_path: Path, monkeypatch, speed: str) -> None:
+def test_official_sam_encodes_as_pips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: str
+) -> None:
     torch.manual_seed(0)
     sam = small_official_sam()
     for parameter in sam.parameters():
@@ -212,7 +216,9 @@ def test_official_sam_encodes_as_pips(tmp_path: Path, monkeypatch, speed: str) -
     assert float(cosine.min()) > (0.999999 if speed == "exact" else 0.99)
 
 
-def test_missing_detectors_are_named_with_their_cure(tmp_path: Path, mini_options) -> None:
+def test_missing_detectors_are_named_with_their_cure(
+    tmp_path: Path, mini_options: list[str]
+) -> None:
     mini = load_config(None, [*mini_options, "align.mode=auto"])
     with pytest.raises(S3potError, match="mini detector: the file .*python -m s3pot_mini"):
         build.build_aligner(mini)

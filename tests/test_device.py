@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def with_gpus(count: int, mps: bool = False) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
@@ -38,7 +39,7 @@ def machine(monkeypatch):
     ],
 )
 def test_what_is_there_is_taken(
-    machine, gpus: int, mps: bool, name: str, rank: int, want: str
+    machine: Callable[..., None], gpus: int, mps: bool, name: str, rank: int, want: str
 ) -> None:
     machine(gpus, mps)
     assert str(pick_device(name, rank)) == want
@@ -48,7 +49,9 @@ def test_what_is_there_is_taken(
     ("gpus", "name"),
     [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1"), (1, "cuda:x"), (0, "mps"), (1, "gpu")],
 )
-def test_what_is_not_there_is_an_error_and_never_replaced(machine, gpus: int, name: str) -> None:
+def test_what_is_not_there_is_an_error_and_never_replaced(
+    machine: Callable[..., None], gpus: int, name: str
+) -> None:
     machine(gpus)
     with pytest.raises(S3potError, match="this machine has cpu"):
         pick_device(name)
@@ -77,7 +80,7 @@ def test_denormals_are_zero_inside_the_block_only() -> None:
     assert halved() > 0
 
 
-def test_threads_that_calculate_flush_denormals_with_their_helpers(two_threads) -> None:
+def test_threads_that_calculate_flush_denormals_with_their_helpers(two_threads: None) -> None:
     tiny = torch.full((1 << 20,), 1e-39)  # large enough to be shared out
 
     def halves() -> tuple[int, int]:
@@ -97,7 +100,7 @@ def test_threads_that_calculate_flush_denormals_with_their_helpers(two_threads) 
     ("device", "image_size", "want"), [("cpu", 256, 2), ("cpu", 1024, 1), ("cuda", 256, 1)]
 )
 def test_small_images_of_a_cpu_are_calculated_side_by_side(
-    two_threads, device: str, image_size: int, want: int
+    two_threads: None, device: str, image_size: int, want: int
 ) -> None:
     assert side_by_side(torch.device(device), image_size) == want
 

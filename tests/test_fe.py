@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from s3pot.fe import cosine_map, enhance, first_token
 from s3pot.sam.frozen import FrozenSam
@@ -13,7 +14,7 @@ def tokens() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(32, 8, 8, generator=random), torch.randn(32, 8, 8, generator=random)
 
 
-def test_cosine_of_each_cell(tokens) -> None:
+def test_cosine_of_each_cell(tokens: Tensor) -> None:
     raw, ref = tokens
     found = cosine_map(raw[None], ref[None])[0]
     for y in range(8):
@@ -42,7 +43,7 @@ def test_negative_similarities_stay_in_the_region() -> None:
     assert first_token(similarity, region, "product") == 2  # Release: a zero outside wins
 
 
-def test_the_point_is_a_center_or_a_corner(tiny_sam: FrozenSam, tokens) -> None:
+def test_the_point_is_a_center_or_a_corner(tiny_sam: FrozenSam, tokens: Tensor) -> None:
     region = torch.zeros(8, 8, dtype=torch.bool)
     region[5, 2] = True
     center = enhance(tiny_sam, *tokens, region)
@@ -51,7 +52,7 @@ def test_the_point_is_a_center_or_a_corner(tiny_sam: FrozenSam, tokens) -> None:
     assert corner.first_point_sam.tolist() == [16, 40]
 
 
-def test_attended_tokens_are_those_of_sams_transformer(tiny_sam: FrozenSam, tokens) -> None:
+def test_attended_tokens_are_those_of_sams_transformer(tiny_sam: FrozenSam, tokens: Tensor) -> None:
     region = torch.ones(8, 8, dtype=torch.bool)
     found = enhance(tiny_sam, *tokens, region)
     decoder, encoder = tiny_sam.sam.mask_decoder, tiny_sam.sam.prompt_encoder
@@ -63,7 +64,7 @@ def test_attended_tokens_are_those_of_sams_transformer(tiny_sam: FrozenSam, toke
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
 
-def test_without_attention_the_tokens_stay(tiny_sam: FrozenSam, tokens) -> None:
+def test_without_attention_the_tokens_stay(tiny_sam: FrozenSam, tokens: Tensor) -> None:
     found = enhance(tiny_sam, *tokens, torch.ones(8, 8, dtype=torch.bool), attended=False)
     assert torch.equal(found.image_tokens, tokens[0])
     assert torch.equal(found.reference_tokens, tokens[1])

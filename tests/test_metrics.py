@@ -11,7 +11,7 @@ import pytest
 from s3pot.metrics import BOUNDARY_TOLERANCE, mask_scores, summarize
 
 
-def slow_counts(prediction, truth, region):
+def slow_counts(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray) -> list[int]:
     """Loop over pixels: hits, extra, missed, right in region, visible intersection and union."""
     counts = [0] * 6
     for y in range(truth.shape[0]):
@@ -30,7 +30,7 @@ def slow_counts(prediction, truth, region):
     return counts
 
 
-def slow_outline(mask):
+def slow_outline(mask: np.ndarray) -> list[tuple[int, int]]:
     found = []
     for y, x in np.argwhere(mask):
         near = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
@@ -40,11 +40,11 @@ def slow_outline(mask):
     return found
 
 
-def slow_boundary_f1(prediction, truth):
+def slow_boundary_f1(prediction: np.ndarray, truth: np.ndarray) -> float:
     ours, theirs = slow_outline(prediction), slow_outline(truth)
     reach = max(1.0, BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
 
-    def share(points, others):
+    def share(points: list[tuple[int, int]], others: list[tuple[int, int]]) -> float:
         hits = [any(math.dist(p, q) <= reach for q in others) for p in points]
         return sum(hits) / len(hits)
 
@@ -55,7 +55,7 @@ def slow_boundary_f1(prediction, truth):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_scores_equal_the_slow_reference(seed):
+def test_scores_equal_the_slow_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(3, 26, 2))
     region, truth, prediction = (rng.random(shape) < share for share in rng.random(3))
@@ -76,7 +76,7 @@ def test_scores_equal_the_slow_reference(seed):
     assert scores.predicted_share == pytest.approx(prediction.sum() / max(region.sum(), 1))
 
 
-def test_boundary_tolerance_is_a_share_of_the_diagonal():
+def test_boundary_tolerance_is_a_share_of_the_diagonal() -> None:
     truth = np.zeros((400, 400), bool)
     truth[100:300, 100:300] = True
     reach = math.floor(BOUNDARY_TOLERANCE * math.hypot(400, 400))
@@ -84,7 +84,7 @@ def test_boundary_tolerance_is_a_share_of_the_diagonal():
     assert mask_scores(np.roll(truth, reach + 2, axis=1), truth).boundary_f1 < 0.7
 
 
-def test_truth_outside_the_region_counts_as_missed():
+def test_truth_outside_the_region_counts_as_missed() -> None:
     truth = np.ones((4, 4), bool)
     region = np.zeros((4, 4), bool)
     region[:2] = True
@@ -93,7 +93,7 @@ def test_truth_outside_the_region_counts_as_missed():
     assert scores.accuracy == scores.visible_iou == 1
 
 
-def test_image_without_occlusion():
+def test_image_without_occlusion() -> None:
     nothing, something = np.zeros((8, 8), bool), np.eye(8, dtype=bool)
     right, wrong = mask_scores(nothing, nothing), mask_scores(something, nothing)
     assert not right.occluded
@@ -101,18 +101,18 @@ def test_image_without_occlusion():
         assert (getattr(right, name), getattr(wrong, name)) == (1, 0)
 
 
-def test_nothing_predicted_where_something_is():
+def test_nothing_predicted_where_something_is() -> None:
     scores = mask_scores(np.zeros((8, 8), bool), np.eye(8, dtype=bool))
     assert scores.occluded
     assert (scores.iou, scores.f1, scores.precision, scores.recall, scores.boundary_f1) == (0,) * 5
 
 
-def test_shapes_are_checked():
+def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match=r"\(4, 4\), \(4, 5\)"):
         mask_scores(np.zeros((4, 4)), np.zeros((4, 5)))
 
 
-def test_summary_means_pools_and_sets_clean_images_apart():
+def test_summary_means_pools_and_sets_clean_images_apart() -> None:
     one, two = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
     one[:1], two[:8] = True, True
     clean = np.zeros((10, 10), bool)
@@ -132,13 +132,13 @@ def test_summary_means_pools_and_sets_clean_images_apart():
     assert summary.occlusion_iou_high == pytest.approx(1)
 
 
-def test_summary_of_nothing_is_none_not_nan():
+def test_summary_of_nothing_is_none_not_nan() -> None:
     values = asdict(summarize([]))
     counts = {values.pop("faces"), values.pop("clean_faces")}
     assert counts == {0} and set(values.values()) == {None}
 
 
-def test_an_outline_that_does_not_count_at_all_is_right():
+def test_an_outline_that_does_not_count_at_all_is_right() -> None:
     """The ignored pixels hold the whole outline, but not the whole mask."""
     truth = np.zeros((20, 20), bool)
     truth[5:15, 5:15] = True
@@ -147,7 +147,7 @@ def test_an_outline_that_does_not_count_at_all_is_right():
     assert mask_scores(truth, truth, ignored=ignored).boundary_f1 == 1
 
 
-def test_the_interval_is_that_of_seed_0_unless_told_otherwise():
+def test_the_interval_is_that_of_seed_0_unless_told_otherwise() -> None:
     random = np.random.default_rng(0)
     masks = random.random((40, 2, 9, 9)) > 0.5
     scores = [mask_scores(prediction, truth) for prediction, truth in masks]

@@ -20,7 +20,7 @@ def scores(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).beta(5, 2, count)
 
 
-def test_bootstrap_is_seeded_and_covers_the_mean():
+def test_bootstrap_is_seeded_and_covers_the_mean() -> None:
     values = np.random.default_rng(3).normal(0.6, 0.1, 100)
     interval = bootstrap_interval(values.tolist(), seed=5)
     assert interval == bootstrap_interval(values.tolist(), seed=5)
@@ -32,7 +32,7 @@ def test_bootstrap_is_seeded_and_covers_the_mean():
     assert interval.high == pytest.approx(values.mean() + error, abs=0.004)
 
 
-def test_bootstrap_of_nothing_and_of_one():
+def test_bootstrap_of_nothing_and_of_one() -> None:
     assert bootstrap_interval([]) is None
     one = bootstrap_interval([0.25])
     assert (one.mean, one.low, one.high) == (0.25, 0.25, 0.25)
@@ -40,7 +40,7 @@ def test_bootstrap_of_nothing_and_of_one():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [7, 30, 200])
-def test_bootstrap_agrees_with_scipy(count):
+def test_bootstrap_agrees_with_scipy(count: int) -> None:
     stats = pytest.importorskip("scipy.stats", reason="needs scipy: pip install scipy")
     values = scores(count)
     ours = bootstrap_interval(values)
@@ -56,7 +56,7 @@ def test_bootstrap_agrees_with_scipy(count):
     assert ours.high == pytest.approx(theirs.high, abs=noise)
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     values, differences = scores(50), scores(50) - scores(50, 1)
     expected = bootstrap_interval(values), sign_flip_p_value(differences)
     draws = np.random.default_rng(0).integers(50, size=(BOOTSTRAP_SAMPLES, 50))
@@ -68,7 +68,7 @@ def test_blocks_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
-def test_few_pairs_are_flipped_in_every_way(count):
+def test_few_pairs_are_flipped_in_every_way(count: int) -> None:
     differences = scores(count) - scores(count, 1)
     sums = [abs(np.dot(signs, differences)) for signs in product((1, -1), repeat=count)]
     expected = np.mean(np.array(sums) >= abs(differences.sum()) - 1e-12)
@@ -77,7 +77,7 @@ def test_few_pairs_are_flipped_in_every_way(count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [6, 12])
-def test_exact_p_value_agrees_with_scipy(count):
+def test_exact_p_value_agrees_with_scipy(count: int) -> None:
     stats = pytest.importorskip("scipy.stats", reason="needs scipy: pip install scipy")
     first, second = scores(count), scores(count, 1) - 0.1
     theirs = stats.permutation_test(
@@ -92,7 +92,7 @@ def test_exact_p_value_agrees_with_scipy(count):
     assert ours.p_value == pytest.approx(theirs.pvalue)
 
 
-def test_random_p_value_agrees_with_scipy():
+def test_random_p_value_agrees_with_scipy() -> None:
     stats = pytest.importorskip("scipy.stats", reason="needs scipy: pip install scipy")
     first, second = scores(60), scores(60, 1) - 0.03
     theirs = stats.permutation_test(
@@ -108,14 +108,14 @@ def test_random_p_value_agrees_with_scipy():
     assert ours.p_value == pytest.approx(theirs.pvalue, abs=0.02)
 
 
-def test_equal_scores_differ_by_nothing():
+def test_equal_scores_differ_by_nothing() -> None:
     for count in (1, 5, 40):
         difference = paired_difference(scores(count), scores(count))
         assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
         assert difference.p_value == 1
 
 
-def test_difference_is_antisymmetric_and_p_is_never_zero():
+def test_difference_is_antisymmetric_and_p_is_never_zero() -> None:
     better, worse = scores(40) + 1, scores(40, 1)
     there, back = paired_difference(better, worse), paired_difference(worse, better)
     assert there.mean == -back.mean and there.low > 0 > back.high
@@ -123,19 +123,19 @@ def test_difference_is_antisymmetric_and_p_is_never_zero():
     assert there.pairs == 40
 
 
-def test_p_values_of_no_difference_are_uniform():
+def test_p_values_of_no_difference_are_uniform() -> None:
     generator = np.random.default_rng(0)
     p_values = [sign_flip_p_value(generator.normal(size=10)) for _ in range(300)]
     assert np.mean(np.array(p_values) <= 0.1) == pytest.approx(0.1, abs=0.05)
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.06)
 
 
-def test_ties_are_counted_in_spite_of_rounding():
+def test_ties_are_counted_in_spite_of_rounding() -> None:
     # 0.1 + 0.2 - 0.3 is not exactly 0: all eight flips are as far from zero or farther.
     assert sign_flip_p_value([0.1, 0.2, -0.3]) == 1
 
 
-def test_what_cannot_be_used_is_refused():
+def test_what_cannot_be_used_is_refused() -> None:
     with pytest.raises(ValueError, match="3 and 2 scores"):
         paired_difference([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="not finite"):

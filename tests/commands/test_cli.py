@@ -26,7 +26,7 @@ def test_defaults_give_the_paper_config() -> None:
     assert cli.config_from(parse()) == Config()
 
 
-def test_command_line_wins_over_the_file(tmp_path) -> None:
+def test_command_line_wins_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("train:\n  epochs: 7\n  lr: 1e-2\n  batch_size: 5\n")
     config = cli.config_from(parse("--config", str(path), "--epochs", "9", "train.lr=0.5"))
@@ -71,7 +71,7 @@ def test_a_missing_config_is_called_missing() -> None:
         cli.config_from(parse("--config", "nowhere.yaml"))
 
 
-def test_help_names_keys_and_defaults(capsys) -> None:
+def test_help_names_keys_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--help")
     assert stop.value.code == 0
@@ -80,7 +80,7 @@ def test_help_names_keys_and_defaults(capsys) -> None:
     assert "default: ./out" in text
 
 
-def test_options_are_not_guessed(capsys) -> None:
+def test_options_are_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--epoch", "3")
     assert stop.value.code == 2
@@ -92,7 +92,9 @@ def test_exit_codes_of_a_finished_command(failed: int, code: int) -> None:
 
 
 @pytest.mark.parametrize("error", [S3potError("no such thing"), OSError(28, "no space left")])
-def test_a_user_error_is_one_line_and_code_2(error: Exception, capsys) -> None:
+def test_a_user_error_is_one_line_and_code_2(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
     def body(config: Config) -> int:
         raise error
 
@@ -103,7 +105,7 @@ def test_a_user_error_is_one_line_and_code_2(error: Exception, capsys) -> None:
     assert str(error) in lines[0]
 
 
-def test_an_error_of_the_system_names_its_file(capsys) -> None:
+def test_an_error_of_the_system_names_its_file(capsys: pytest.CaptureFixture[str]) -> None:
     def body(config: Config) -> int:
         raise PermissionError(13, "Permission denied", "there/a.png")
 
@@ -112,14 +114,16 @@ def test_an_error_of_the_system_names_its_file(capsys) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "new/deeper"])
-def test_a_file_is_no_output_folder(tmp_path: Path, below: str, capsys) -> None:
+def test_a_file_is_no_output_folder(
+    tmp_path: Path, below: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     args = parse("--output_dir", str(tmp_path / "file" / below))
     assert cli.run(args, lambda config: 0) == 2
     assert f"{tmp_path / 'file'} is a file; expected a folder." in capsys.readouterr().err
 
 
-def test_verbose_tells_where_an_error_arose(capsys) -> None:
+def test_verbose_tells_where_an_error_arose(capsys: pytest.CaptureFixture[str]) -> None:
     def body(config: Config) -> int:
         raise S3potError("no such thing")
 
@@ -127,7 +131,7 @@ def test_verbose_tells_where_an_error_arose(capsys) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_bad_config_is_code_2(capsys) -> None:
+def test_a_bad_config_is_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(parse("train.epoch=3"), lambda config: 0) == 2
     assert "did you mean train.epochs?" in capsys.readouterr().err
 
@@ -140,7 +144,7 @@ def test_a_bug_is_not_swallowed() -> None:
         cli.run(parse(), body)
 
 
-def test_sigterm_ends_as_ctrl_c_does(capsys) -> None:
+def test_sigterm_ends_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
     def body(config: Config) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()

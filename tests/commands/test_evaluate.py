@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +12,16 @@ import pytest
 import evaluate
 import inference
 from s3pot.data.image import read_rgb, write_png
+from tests.builders import read_csv
 
 
 @pytest.fixture
-def data(processed_folder):
+def data(processed_folder: Callable[..., Path]) -> Path:
     return processed_folder(4)
 
 
 @pytest.fixture
-def results(tmp_path, data):
+def results(tmp_path: Path, data: Path) -> Path:
     """Truth for faces 0 and 1, nothing for 2, everything for 3, whose truth is empty."""
     folder = tmp_path / "results"
     for index in range(4):
@@ -31,46 +33,45 @@ def results(tmp_path, data):
 
 
 @pytest.fixture
-def run(data, results):
-    def call(*arguments):
+def run(data: Path, results: Path) -> Callable[..., int]:
+    def call(*arguments: str) -> int:
         return evaluate.main(["--datapath", str(data), "--results", str(results), *arguments])
 
     return call
 
 
-def read(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.slow
-def test_table(results, run, capsys):
+def test_table(results: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0
-    (row,) = read(results / "table.csv")
+    (row,) = read_csv(results / "table.csv")
     assert list(row)[:4] == ["name", "occlusion_iou", "occlusion_iou_low", "occlusion_iou_high"]
     assert float(row["occlusion_iou"]) == pytest.approx(2 / 3, abs=1e-4)
     assert (row["faces"], row["clean_faces"], row["clean_right"]) == ("3", "1", "0.0")
     assert row["seconds_per_face"] == ""
-    assert len(read(results / "per_image.csv")) == 4
+    assert len(read_csv(results / "per_image.csv")) == 4
     assert capsys.readouterr().out == (results / "table.md").read_text()
 
 
 @pytest.mark.slow
-def test_a_limit_takes_the_first_faces(results, run, caplog):
+def test_a_limit_takes_the_first_faces(
+    results: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     assert run("--limit", "2") == 0
-    assert [row["face"] for row in read(results / "per_image.csv")] == ["face_00", "face_01"]
+    assert [row["face"] for row in read_csv(results / "per_image.csv")] == ["face_00", "face_01"]
     assert run("--limit", "-1") == 2
     assert "--limit is -1" in caplog.text
 
 
 @pytest.mark.slow
-def test_rows_per_occluder_kind(tmp_path, data, results, run):
+def test_rows_per_occluder_kind(
+    tmp_path: Path, data: Path, results: Path, run: Callable[..., int]
+) -> None:
     kinds = {"face_00": ["hand"], "face_01": ["hand", "mask"], "face_02": ["mask"], "face_03": []}
     lines = [json.dumps({"stem": name, "kinds": values}) for name, values in kinds.items()]
     meta = tmp_path / "meta.jsonl"
     meta.write_text("\n".join(lines) + "\n")
     assert run("--meta", str(meta), "--output_dir", str(tmp_path / "table")) == 0
-    rows = {row["name"]: row for row in read(tmp_path / "table" / "table.csv")}
+    rows = {row["name"]: row for row in read_csv(tmp_path / "table" / "table.csv")}
     assert list(rows) == ["all", "hand", "mask"]
     assert (rows["hand"]["occlusion_iou"], rows["hand"]["faces"]) == ("1.0", "2")
     assert (rows["mask"]["occlusion_iou"], rows["mask"]["faces"]) == ("0.5", "2")
@@ -79,16 +80,20 @@ def test_rows_per_occluder_kind(tmp_path, data, results, run):
 
 
 @pytest.mark.slow
-def test_missing_and_odd_results_are_named(results, run, caplog):
+def test_missing_and_odd_results_are_named(
+    results: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     (results / "face_00_occlusion.png").unlink()
     write_png(results / "face_01_occlusion.png", np.zeros((4, 4), bool))
     assert run() == 1
-    assert read(results / "table.csv")[0]["faces"] == "1"
+    assert read_csv(results / "table.csv")[0]["faces"] == "1"
     for name in ("face_00", "face_01"):
         assert any(f"failed: {name}: " in message for message in caplog.messages)
 
 
-def test_nothing_to_score_is_an_error(tmp_path, data, run, caplog):
+def test_nothing_to_score_is_an_error(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     for path in data.glob("*_occlusion.png"):
         path.unlink()
     assert run() == 2
@@ -100,7 +105,9 @@ def test_nothing_to_score_is_an_error(tmp_path, data, run, caplog):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("min_share", ["0", "1"])
-def test_a_bare_face_counts_alike_everywhere(tmp_path, data, mini_options, min_share):
+def test_a_bare_face_counts_alike_everywhere(
+    tmp_path: Path, data: Path, mini_options: list[str], min_share: str
+) -> None:
     for path in data.glob("*_occlusion.png"):
         write_png(path, np.zeros((64, 64), bool))
     out = tmp_path / "inferred"
@@ -111,7 +118,7 @@ def test_a_bare_face_counts_alike_everywhere(tmp_path, data, mini_options, min_s
     summary = json.loads((out / "summary.json").read_text())
     called = [row["occluded"] == "yes" for row in summary]
     assert [row["occlusion_iou"] for row in summary] == [float(not value) for value in called]
-    (table,) = read(out / "table.csv")
+    (table,) = read_csv(out / "table.csv")
     assert float(table["false_alarms"]) == pytest.approx(np.mean(called))
     share = np.mean([row["occluded_share"] for row in summary])
     assert float(table["false_alarm_share"]) == pytest.approx(share, abs=1e-4)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,11 @@ import generate_reference
 import s3pot.runs.generate_reference as engine
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
+from s3pot.pipeline import ReferenceGenerator
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.detect import Face
+from s3pot.types import AlignedFace
+from tests.builders import read_csv
 
 SUFFIXES = (".png", "_ref.png", "_parsing_mask.npy", "_align.json")
 
@@ -28,7 +31,7 @@ def photo(path: Path, seed: int = 0, size: tuple[int, int] = (48, 48)) -> np.nda
 
 
 @pytest.fixture
-def run(tmp_path, mini_options):
+def run(tmp_path: Path, mini_options: list[str]) -> Callable[..., int]:
     def call(*arguments: str) -> int:
         folders = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]
         overrides = [word for word in arguments if "=" in word]
@@ -47,7 +50,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_mtime_ns for name in files_of(folder)}
 
 
-def test_writes_the_folder_contract(tmp_path, run):
+def test_writes_the_folder_contract(tmp_path: Path, run: Callable[..., int]) -> None:
     pixels = photo(tmp_path / "in" / "a.png", size=(40, 56))
     photo(tmp_path / "in" / "sub" / "b.jpg.png", 1)
     assert run() == 0
@@ -65,7 +68,9 @@ def test_writes_the_folder_contract(tmp_path, run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", ["stored", "random"])
-def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads, noise):
+def test_same_bytes_on_one_core_and_on_two(
+    tmp_path: Path, run: Callable[..., int], two_threads: None, noise: str
+) -> None:
     for index in range(5):
         photo(tmp_path / "in" / f"{index}.png", index)
     written = []
@@ -80,7 +85,9 @@ def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads, noise):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", ["stored", "random"])
-def test_same_bytes_again_whatever_else_is_done(tmp_path, run, noise):
+def test_same_bytes_again_whatever_else_is_done(
+    tmp_path: Path, run: Callable[..., int], noise: str
+) -> None:
     for index, name in enumerate("ab"):
         photo(tmp_path / "in" / f"{name}.png", index)
     out, noise = tmp_path / "out", f"reference.noise={noise}"
@@ -93,7 +100,9 @@ def test_same_bytes_again_whatever_else_is_done(tmp_path, run, noise):
 
 
 @pytest.mark.slow
-def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
+def test_finished_photos_are_skipped_until_something_differs(
+    tmp_path: Path, run: Callable[..., int]
+) -> None:
     photo(tmp_path / "in" / "a.png")
     photo(tmp_path / "in" / "b.png", 1)
     assert run() == 0
@@ -116,23 +125,25 @@ def test_finished_photos_are_skipped_until_something_differs(tmp_path, run):
 
 
 @pytest.mark.slow
-def test_interrupted_photo_is_done_again(tmp_path, run, monkeypatch):
+def test_interrupted_photo_is_done_again(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for index, name in enumerate("abc"):
         photo(tmp_path / "in" / f"{name}.png", index)
-    generate, calls = engine.ReferenceGenerator.generate, []
+    generate, calls = ReferenceGenerator.generate, []
 
-    def interrupt(self, image, name):
+    def interrupt(self: ReferenceGenerator, image: np.ndarray, name: str) -> AlignedFace:
         calls.append(name)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return generate(self, image, name)
 
-    monkeypatch.setattr(engine.ReferenceGenerator, "generate", interrupt)
+    monkeypatch.setattr(ReferenceGenerator, "generate", interrupt)
     assert run() == 130
     out = tmp_path / "out"
     assert (out / "a_align.json").exists()
     assert not (out / "b_align.json").exists()
-    monkeypatch.setattr(engine.ReferenceGenerator, "generate", generate)
+    monkeypatch.setattr(ReferenceGenerator, "generate", generate)
     before = stamps(out)
     assert run() == 0
     assert files_of(out) == {f"{stem}{end}" for stem in "abc" for end in SUFFIXES}
@@ -140,7 +151,9 @@ def test_interrupted_photo_is_done_again(tmp_path, run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
+def test_bad_photos_are_named_and_the_rest_is_done(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "in"
     photo(folder / "good.png")
     (folder / "text.png").write_text("no picture")
@@ -149,8 +162,7 @@ def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
     assert run() == 1
     out = tmp_path / "out"
     assert files_of(out) == {f"good{end}" for end in SUFFIXES} | {"failures.csv"}
-    with (out / "failures.csv").open(encoding="utf-8", newline="") as file:
-        failures = [(Path(row["name"]).name, row["stage"]) for row in csv.DictReader(file)]
+    failures = [(Path(row["name"]).name, row["stage"]) for row in read_csv(out / "failures.csv")]
     assert failures == [("cut.png", "read"), ("text.png", "read")]
     for name in ("text.png", "cut.png"):
         assert any(name in message and "failed" in message for message in caplog.messages)
@@ -166,7 +178,7 @@ def test_bad_photos_are_named_and_the_rest_is_done(tmp_path, run, caplog):
     assert good["quality"] == record["quality"] != ""
 
 
-def test_failed_photos_are_tried_again(tmp_path, run):
+def test_failed_photos_are_tried_again(tmp_path: Path, run: Callable[..., int]) -> None:
     photo(tmp_path / "in" / "good.png")
     (tmp_path / "in" / "late.png").write_text("not fetched yet")
     assert run() == 1
@@ -181,7 +193,9 @@ def test_failed_photos_are_tried_again(tmp_path, run):
     assert [item["name"] for item in summary] == ["good", "late"]
 
 
-def test_doubtful_faces_are_recorded_and_with_strict_they_fail(tmp_path, run, caplog):
+def test_doubtful_faces_are_recorded_and_with_strict_they_fail(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     photo(tmp_path / "in" / "wide.png", size=(40, 56))
     assert run() == 0
     record = json.loads((tmp_path / "out" / "wide_align.json").read_text())
@@ -191,7 +205,9 @@ def test_doubtful_faces_are_recorded_and_with_strict_they_fail(tmp_path, run, ca
     assert run("--strict") == 2
 
 
-def test_photos_that_would_overwrite_each_other(tmp_path, run, caplog):
+def test_photos_that_would_overwrite_each_other(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     first = photo(tmp_path / "in" / "a.bmp.png", 0)
     Image.fromarray(first).save(tmp_path / "in" / "a.bmp.tif")
     photo(tmp_path / "in" / "a.bmp_ref.png", 2)
@@ -203,7 +219,7 @@ def test_photos_that_would_overwrite_each_other(tmp_path, run, caplog):
 
 
 @pytest.mark.slow
-def test_any_kind_of_picture(tmp_path, run):
+def test_any_kind_of_picture(tmp_path: Path, run: Callable[..., int]) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"
     photo(folder / "one_pixel.png", size=(1, 1))
@@ -218,7 +234,9 @@ def test_any_kind_of_picture(tmp_path, run):
         assert read_rgb(tmp_path / "out" / f"{name}_ref.png").shape == (*size, 3)
 
 
-def test_truth_is_carried_along(tmp_path, run, caplog):
+def test_truth_is_carried_along(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     pixels = photo(tmp_path / "in" / "val" / "a.png")
     photo(tmp_path / "in" / "b.png", 1)
     truth = np.zeros((48, 48), bool)
@@ -240,14 +258,16 @@ class TwoFaces:
     sure_score = 0.0
     likely_score = 1.0
 
-    def detect(self, image):
+    def detect(self, image: np.ndarray) -> list[Face]:
         near = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], float)
         return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("may_be_aligned", [True, False])
-def test_alignment_and_all_faces(tmp_path, run, monkeypatch, may_be_aligned):
+def test_alignment_and_all_faces(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, may_be_aligned: bool
+) -> None:
     aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned)
     monkeypatch.setattr(engine, "build_aligner", lambda config: aligner)
     photo(tmp_path / "in" / "a.png", size=(100, 140))
@@ -271,7 +291,9 @@ def test_alignment_and_all_faces(tmp_path, run, monkeypatch, may_be_aligned):
     assert (out / "a_face2_ref.png").exists()
 
 
-def test_nothing_to_do_is_an_error(tmp_path, run, caplog):
+def test_nothing_to_do_is_an_error(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     assert run() == 2
     (tmp_path / "in").mkdir()
     assert run() == 2
@@ -282,7 +304,7 @@ def test_nothing_to_do_is_an_error(tmp_path, run, caplog):
     assert len([m for m in caplog.messages if m.startswith("error: ")]) == 5
 
 
-def test_output_inside_the_input_is_left_out(tmp_path, run):
+def test_output_inside_the_input_is_left_out(tmp_path: Path, run: Callable[..., int]) -> None:
     photo(tmp_path / "in" / "a.png")
     out = str(tmp_path / "in" / "processed")
     assert run("--output_dir", out) == 0
@@ -290,7 +312,9 @@ def test_output_inside_the_input_is_left_out(tmp_path, run):
     assert len(files_of(Path(out))) == len(SUFFIXES)
 
 
-def test_missing_detector_says_what_to_do(tmp_path, run, caplog):
+def test_missing_detector_says_what_to_do(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     photo(tmp_path / "in" / "a.png")
     assert run("align.mode=auto") == 2
     assert "mini detector: the file" in caplog.text

@@ -91,7 +91,12 @@ def test_the_trap_works(tmp_path: Path, trap: MakesFolder) -> None:
 
 @pytest.mark.slow
 def test_adapters(
-    tmp_path: Path, trap: MakesFolder, segment: Run, train: Run, fit: Run, capsys
+    tmp_path: Path,
+    trap: MakesFolder,
+    segment: Run,
+    train: Run,
+    fit: Run,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for path in hostile_checkpoints(tmp_path / "strangers", trap):
         assert segment("--checkpoint", str(path)) == 2
@@ -104,7 +109,9 @@ def test_adapters(
 
 
 @pytest.mark.slow
-def test_a_training_to_go_on_from(tmp_path: Path, trap: MakesFolder, train: Run, capsys) -> None:
+def test_a_training_to_go_on_from(
+    tmp_path: Path, trap: MakesFolder, train: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train() == 0
     last = tmp_path / "trained" / "last.pth"
     content = torch.load(last, weights_only=True)
@@ -142,7 +149,9 @@ WRONG_STATES: list[dict[str, Any]] = [
 
 
 @pytest.mark.slow
-def test_training_states_of_other_types(tmp_path: Path, train: Run, capsys) -> None:
+def test_training_states_of_other_types(
+    tmp_path: Path, train: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train() == 0
     last = tmp_path / "trained" / "last.pth"
     content = torch.load(last, weights_only=True)
@@ -166,7 +175,7 @@ def test_mini_models(
     mini_dir: Path,
     mini_options: list[str],
     trap: MakesFolder,
-    capsys,
+    capsys: pytest.CaptureFixture[str],
     piece: str,
 ) -> None:
     weights = tmp_path / "weights"
@@ -192,7 +201,10 @@ def test_mini_models(
 
 
 def test_official_weights_are_hashed_before_they_are_read(
-    tmp_path: Path, trap: MakesFolder, monkeypatch: pytest.MonkeyPatch, capsys
+    tmp_path: Path,
+    trap: MakesFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     photos = tmp_path / "photos"
     write_png(photos / "a.png", np.zeros((64, 64, 3), np.uint8))
@@ -215,7 +227,9 @@ def test_official_weights_are_hashed_before_they_are_read(
     assert not trap.target.exists()
 
 
-def test_class_maps_with_objects(data: Path, segment: Run, trap: MakesFolder, capsys) -> None:
+def test_class_maps_with_objects(
+    data: Path, segment: Run, trap: MakesFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     objects = np.full((2, 2), trap, dtype=object)
     np.save(data / "face_01_parsing_mask.npy", objects, allow_pickle=True)
     assert segment() == 1

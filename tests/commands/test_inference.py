@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,19 +17,23 @@ from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment, as_quad, image_corners
 from s3pot.io import write_json, write_npy
 from s3pot.runs.inference import InferenceJob
+from s3pot.runs.prompt_store import PromptSource, PromptStore
+from s3pot.runs.segment_faces import FaceInput, FaceOutput
+from s3pot.types import Prompts
 from s3pot.weights.registry import weight_files
+from tests.builders import read_csv
 
 MASKS = ("_occlusion.png", "_face.png", "_parsing.npy", "_result.json")
 PICTURES = ("_pair.png", "_classes.png", "_points.png", "_attention.png", "_overlay.png")
 
 
 @pytest.fixture
-def data(processed_folder):
+def data(processed_folder: Callable[..., Path]) -> Path:
     return processed_folder(3)
 
 
 @pytest.fixture
-def run(tmp_path, data, mini_options):
+def run(tmp_path: Path, data: Path, mini_options: list[str]) -> Callable[..., int]:
     def call(*arguments: str) -> int:
         folders = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
         overrides = [word for word in arguments if "=" in word]
@@ -38,26 +43,23 @@ def run(tmp_path, data, mini_options):
     return call
 
 
-def files_of(folder):
+def files_of(folder: Path) -> set[str]:
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     return found - {"config.yaml"}
 
 
-def contents(folder):
+def contents(folder: Path) -> dict[str, bytes]:
     return {n: (folder / n).read_bytes() for n in files_of(folder) if n.endswith((".png", ".npy"))}
 
 
-def rows_of(folder):
-    with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def expected(faces, ends):
+def expected(faces: Iterable[int], ends: Sequence[str]) -> set[str]:
     return {f"face_{index:02d}{end}" for index in faces for end in ends}
 
 
 @pytest.mark.slow
-def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads):
+def test_same_bytes_on_one_core_and_on_two(
+    tmp_path: Path, run: Callable[..., int], two_threads: None
+) -> None:
     torch.set_num_threads(1)
     assert run("--save_vis") == 0
     alone = contents(tmp_path / "out")
@@ -67,11 +69,11 @@ def test_same_bytes_on_one_core_and_on_two(tmp_path, run, two_threads):
     assert len(alone) == 3 * 12
 
 
-def test_writes_masks_and_summary(tmp_path, run):
+def test_writes_masks_and_summary(tmp_path: Path, run: Callable[..., int]) -> None:
     assert run() == 0
     out = tmp_path / "out"
     assert files_of(out) == expected(range(3), MASKS) | {"summary.csv", "summary.json"}
-    rows = rows_of(out)
+    rows = read_csv(out / "summary.csv")
     assert [row["name"] for row in rows] == ["face_00", "face_01", "face_02"]
     plain = json.loads((out / "summary.json").read_text())
     for row, values in zip(rows, plain):
@@ -87,7 +89,7 @@ def test_writes_masks_and_summary(tmp_path, run):
         assert str(values["occlusion_iou"]) == row["occlusion_iou"]
 
 
-def test_pictures_and_page(tmp_path, run):
+def test_pictures_and_page(tmp_path: Path, run: Callable[..., int]) -> None:
     assert run("--save_vis") == 0
     out = tmp_path / "out"
     assert expected(range(3), PICTURES) | {"index.html"} <= files_of(out)
@@ -95,7 +97,9 @@ def test_pictures_and_page(tmp_path, run):
 
 
 @pytest.mark.slow
-def test_same_bytes_with_and_without_cache(tmp_path, data, run):
+def test_same_bytes_with_and_without_cache(
+    tmp_path: Path, data: Path, run: Callable[..., int]
+) -> None:
     assert run("--save_vis") == 0
     first = contents(tmp_path / "out")
     assert list((data / ".s3pot_cache").rglob("*.feat"))
@@ -106,7 +110,9 @@ def test_same_bytes_with_and_without_cache(tmp_path, data, run):
 
 
 @pytest.mark.slow
-def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, monkeypatch):
+def test_finished_faces_are_kept_until_something_differs(
+    tmp_path: Path, data: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run() == 0
     done, write = [], engine.write_result
     monkeypatch.setattr(
@@ -117,9 +123,9 @@ def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, mo
             write(out, result, *a, **k),
         )[1],
     )
-    rows = rows_of(tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "summary.csv")
     assert run() == 0
-    assert done == [] and rows_of(tmp_path / "out") == rows
+    assert done == [] and read_csv(tmp_path / "out" / "summary.csv") == rows
     (tmp_path / "out" / "face_01_face.png").unlink()
     assert run() == 0
     assert done == ["face_01"]
@@ -132,10 +138,12 @@ def test_finished_faces_are_kept_until_something_differs(tmp_path, data, run, mo
     assert len(done) == 8
 
 
-def test_interrupted_run_goes_on(tmp_path, run, monkeypatch):
+def test_interrupted_run_goes_on(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     compute = InferenceJob.compute
 
-    def interrupt(self, inputs):
+    def interrupt(self: InferenceJob, inputs: Sequence[FaceInput]) -> Sequence[FaceOutput]:
         if inputs[0].face.name == "face_01":
             raise KeyboardInterrupt
         return compute(self, inputs)
@@ -144,19 +152,21 @@ def test_interrupted_run_goes_on(tmp_path, run, monkeypatch):
     assert run() == 130
     out = tmp_path / "out"
     assert files_of(out) == expected([0], MASKS) | {"summary.csv", "summary.json"}
-    assert [row["name"] for row in rows_of(out)] == ["face_00"]
+    assert [row["name"] for row in read_csv(out / "summary.csv")] == ["face_00"]
     stamp = (out / "face_00_occlusion.png").stat().st_mtime_ns
     monkeypatch.setattr(InferenceJob, "compute", compute)
     assert run() == 0
-    assert len(rows_of(out)) == 3
+    assert len(read_csv(out / "summary.csv")) == 3
     assert (out / "face_00_occlusion.png").stat().st_mtime_ns == stamp
 
 
-def test_bad_faces_are_named_and_the_rest_is_done(tmp_path, data, run, caplog):
+def test_bad_faces_are_named_and_the_rest_is_done(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     (data / "face_00_ref.png").unlink()
     write_npy(data / "face_01_parsing_mask.npy", np.full((4, 4), 77, np.uint8))
     assert run() == 1
-    assert [row["name"] for row in rows_of(tmp_path / "out")] == ["face_02"]
+    assert [row["name"] for row in read_csv(tmp_path / "out" / "summary.csv")] == ["face_02"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [item["name"] for item in summary] == ["face_00", "face_01", "face_02"]
     assert [item.get("failed", {}).get("stage") for item in summary] == ["read", "read", None]
@@ -166,7 +176,7 @@ def test_bad_faces_are_named_and_the_rest_is_done(tmp_path, data, run, caplog):
 
 
 @pytest.mark.slow
-def test_failed_faces_are_tried_again(tmp_path, data, run):
+def test_failed_faces_are_tried_again(tmp_path: Path, data: Path, run: Callable[..., int]) -> None:
     reference = (data / "face_01_ref.png").read_bytes()
     (data / "face_01_ref.png").unlink()
     (data / "face_02_ref.png").unlink()
@@ -176,7 +186,7 @@ def test_failed_faces_are_tried_again(tmp_path, data, run):
     (data / "face_01_ref.png").write_bytes(reference)
     assert run("--retry_failed", "--overwrite", "--save_vis") == 1
     assert (out / "face_00_occlusion.png").stat().st_mtime_ns == stamp
-    assert [row["name"] for row in rows_of(out)] == ["face_00", "face_01"]
+    assert [row["name"] for row in read_csv(out / "summary.csv")] == ["face_00", "face_01"]
     page = (out / "index.html").read_text()
     assert "face_00_overlay.png" in page and "face_01_overlay.png" in page
     (failure,) = [
@@ -185,26 +195,30 @@ def test_failed_faces_are_tried_again(tmp_path, data, run):
     assert failure["name"] == "face_02"
 
 
-def test_a_summary_covers_the_faces_of_other_runs(tmp_path, data, run, processed_folder):
+def test_a_summary_covers_the_faces_of_other_runs(
+    tmp_path: Path, data: Path, run: Callable[..., int], processed_folder: Callable[..., Path]
+) -> None:
     other = processed_folder(1, name="other")
     for path in other.glob("face_00*"):
         path.rename(path.with_name(path.name.replace("face_00", "guest")))
     assert run("--limit", "2") == 0
     out = tmp_path / "out"
-    assert [row["name"] for row in rows_of(out)] == ["face_00", "face_01"]
+    assert [row["name"] for row in read_csv(out / "summary.csv")] == ["face_00", "face_01"]
     assert run("--datapath", str(other), "--save_vis") == 0
-    assert [row["name"] for row in rows_of(out)] == ["face_00", "face_01", "guest"]
+    assert [row["name"] for row in read_csv(out / "summary.csv")] == ["face_00", "face_01", "guest"]
     assert "guest_overlay.png" in (out / "index.html").read_text()
 
 
 @pytest.mark.slow
-def test_faces_without_region_or_points(tmp_path, data, run, caplog):
+def test_faces_without_region_or_points(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     write_npy(data / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
     speck = np.zeros((64, 64), np.uint8)
     speck[0, 0] = 6  # inside the region, but not at a token's center
     write_npy(data / "face_01_parsing_mask.npy", speck)
     assert run("--save_vis") == 0
-    rows = rows_of(tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "summary.csv")
     assert [row["occluded"] for row in rows[:2]] == ["no", "no"]
     assert [row["region_pixels"] for row in rows[:2]] == ["0", "1"]
     for name in ("face_00", "face_01"):
@@ -214,21 +228,25 @@ def test_faces_without_region_or_points(tmp_path, data, run, caplog):
 
 
 @pytest.mark.slow
-def test_only_negative_points_are_no_crash(tmp_path, data, run, monkeypatch):
-    compute = engine.PromptStore.compute
+def test_only_negative_points_are_no_crash(
+    tmp_path: Path, data: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = PromptStore.compute
 
-    def covered(self, sources):
+    def covered(self: PromptStore, sources: Sequence[PromptSource]) -> list[Prompts]:
         return [
             replace(prompts, point_labels=prompts.point_labels * 0)
             for prompts in compute(self, sources)
         ]
 
-    monkeypatch.setattr(engine.PromptStore, "compute", covered)
+    monkeypatch.setattr(PromptStore, "compute", covered)
     assert run("--save_vis") == 0
-    assert all(row["positive_points"] == "0" for row in rows_of(tmp_path / "out"))
+    assert all(row["positive_points"] == "0" for row in read_csv(tmp_path / "out" / "summary.csv"))
 
 
-def test_what_stops_everything_is_one_line(tmp_path, run, caplog):
+def test_what_stops_everything_is_one_line(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     assert run("--datapath", str(tmp_path / "none")) == 2
     assert run("--checkpoint", str(tmp_path / "none.pth")) == 2
     assert run("--to_photo") == 2  # every face lacks its alignment
@@ -236,7 +254,9 @@ def test_what_stops_everything_is_one_line(tmp_path, run, caplog):
     assert len(errors) == 3
 
 
-def test_official_models_need_weights_and_a_checkpoint(tmp_path, data, caplog, monkeypatch):
+def test_official_models_need_weights_and_a_checkpoint(
+    tmp_path: Path, data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", str(tmp_path))
     arguments = ["--datapath", str(data), "--output_dir", str(tmp_path / "out")]
     entry = weight_files()["sam_vit_h"]
@@ -253,19 +273,23 @@ def test_official_models_need_weights_and_a_checkpoint(tmp_path, data, caplog, m
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unusable_truth_costs_the_score_not_the_mask(tmp_path, data, run, caplog):
+def test_an_unusable_truth_costs_the_score_not_the_mask(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     (data / "face_01_occlusion.png").write_text("no picture")
     assert run() == 0
-    rows = rows_of(tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "summary.csv")
     assert [row["occlusion_iou"] == "" for row in rows] == [False, True, False]
     assert any(m.startswith("face_01: no score") for m in caplog.messages)
     assert (tmp_path / "out" / "face_01_occlusion.png").is_file()
 
 
-def test_a_doubtful_face_is_marked_and_with_strict_it_fails(tmp_path, data, run, caplog):
+def test_a_doubtful_face_is_marked_and_with_strict_it_fails(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     write_png(data / "face_01.png", np.zeros((64, 64, 3), np.uint8))
     assert run() == 0
-    qualities = [row["quality"] for row in rows_of(tmp_path / "out")]
+    qualities = [row["quality"] for row in read_csv(tmp_path / "out" / "summary.csv")]
     assert "nothing is visible in the face region" in qualities[1]
     assert all("nothing is visible" not in quality for quality in (qualities[0], qualities[2]))
     assert "face_01: the result is doubtful: " in caplog.text
@@ -274,7 +298,9 @@ def test_a_doubtful_face_is_marked_and_with_strict_it_fails(tmp_path, data, run,
     assert "--strict" in caplog.text
 
 
-def test_what_is_known_of_the_alignment_counts(tmp_path, data, run, caplog):
+def test_what_is_known_of_the_alignment_counts(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
     values = Alignment(as_quad(image_corners((64, 64))), (64, 64), (64, 64)).to_dict()
     records = {
         "face_00": {**values, "provenance": {"models": {"detector": "aa"}}},
@@ -285,14 +311,17 @@ def test_what_is_known_of_the_alignment_counts(tmp_path, data, run, caplog):
         write_json(data / f"{name}_align.json", record)
     assert run() == 0
     not_found = [
-        "no face found in the photo" in row["quality"] for row in rows_of(tmp_path / "out")
+        "no face found in the photo" in row["quality"]
+        for row in read_csv(tmp_path / "out" / "summary.csv")
     ]
     assert not_found == [True, False, False]
     assert "face_02: its alignment is not known" in caplog.text
 
 
 @pytest.mark.slow
-def test_processes_share_the_faces_and_a_last_call_sums_up(tmp_path, data, run, monkeypatch):
+def test_processes_share_the_faces_and_a_last_call_sums_up(
+    tmp_path: Path, data: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run() == 0
     alone, shared = tmp_path / "out", tmp_path / "shared"
     assert run("--output_dir", str(shared), "--shard", "0/2") == 0
@@ -307,5 +336,9 @@ def test_processes_share_the_faces_and_a_last_call_sums_up(tmp_path, data, run, 
     assert run("--output_dir", str(shared)) == 0
     assert {path: path.stat().st_mtime_ns for path in shared.glob("face_*")} == stamps
     assert contents(shared) == contents(alone)
-    assert [row["name"] for row in rows_of(shared)] == ["face_00", "face_01", "face_02"]
+    assert [row["name"] for row in read_csv(shared / "summary.csv")] == [
+        "face_00",
+        "face_01",
+        "face_02",
+    ]
     assert run("--shard", "2/2") == 2

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from s3pot.training.history import MeanLosses
 from s3pot.training.output_folder import LOCK
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
+from tests.builders import read_csv
 
 Make = Callable[..., Path]
 ROOT = Path(train_general.__file__).parent
@@ -66,8 +66,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def history(output: Path) -> list[dict[str, str]]:
-    with (output / "history.csv").open() as file:
-        return list(csv.DictReader(file))
+    return read_csv(output / "history.csv")
 
 
 @pytest.mark.slow
@@ -98,7 +97,10 @@ def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_pat
 
 @pytest.mark.slow
 def test_a_folder_that_another_process_trains_into_is_refused(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "out"
     output.mkdir()
@@ -138,7 +140,11 @@ def test_same_bytes_on_one_core_and_on_two(
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["disk", "memory"])
 def test_the_second_epoch_touches_no_image_encoder(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, mode: str, monkeypatch
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    mode: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[int] = []
     plain, epoch = MiniImageEncoder.forward, AdapterTrainer.train_epoch
@@ -185,7 +191,7 @@ def test_a_killed_run_resumes_byte_equal(
 
 @pytest.mark.slow
 def test_resume_without_a_checkpoint_starts_anew_and_with_all_done_ends(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     assert run(folder, output, mini_options, "--resume", epochs=1) == 0
@@ -206,7 +212,7 @@ def test_resume_with_other_settings_is_refused(
     tmp_path: Path,
     change: list[str],
     named: str,
-    capsys,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     assert run(folder, output, mini_options, epochs=1) == 0
@@ -216,7 +222,7 @@ def test_resume_with_other_settings_is_refused(
 
 @pytest.mark.slow
 def test_interrupted_keeps_the_last_epoch(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     plain, calls = AdapterTrainer.train_epoch, []
@@ -236,7 +242,10 @@ def test_interrupted_keeps_the_last_epoch(
 
 @pytest.mark.slow
 def test_faces_without_points_are_skipped_with_a_warning(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = processed_folder(5)
     background = np.zeros((64, 64), np.uint8)
@@ -252,7 +261,10 @@ def test_faces_without_points_are_skipped_with_a_warning(
 
 @pytest.mark.slow
 def test_bad_faces_are_named_and_the_rest_is_done(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = processed_folder(5)
     (folder / "face_03_ref.png").write_bytes(b"no picture")
@@ -263,7 +275,10 @@ def test_bad_faces_are_named_and_the_rest_is_done(
 
 @pytest.mark.slow
 def test_a_start_from_weights_that_are_no_numbers_is_refused(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     assert run(folder, output, mini_options, epochs=1) == 0
@@ -278,7 +293,11 @@ def test_a_start_from_weights_that_are_no_numbers_is_refused(
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_and_names_the_image(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     plain, calls = PromptStore.load, []
@@ -325,7 +344,11 @@ def test_how_many_checkpoints_stay(
 
 
 def test_tensorboard_that_is_not_installed_is_named(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     options = [*mini_options, "train.tensorboard=true"]
@@ -357,7 +380,10 @@ def test_tensorboard_gets_the_columns_of_the_history(
 
 @pytest.mark.slow
 def test_every_epoch_is_told(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "out"
     assert run(processed_folder(3), output, mini_options) == 0
@@ -381,7 +407,10 @@ def test_every_epoch_is_told(
 
 @pytest.mark.slow
 def test_a_folder_that_holds_another_run_is_refused(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     assert run(folder, output, mini_options, epochs=3) == 0
@@ -400,7 +429,7 @@ def test_a_folder_that_holds_another_run_is_refused(
 
 @pytest.mark.slow
 def test_a_run_that_cannot_begin_leaves_the_earlier_one(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     assert run(folder, output, mini_options, epochs=1) == 0
@@ -410,7 +439,7 @@ def test_a_run_that_cannot_begin_leaves_the_earlier_one(
     assert (output / "last.pth").is_file()
 
 
-def test_resume_and_overwrite_exclude_each_other(capsys) -> None:
+def test_resume_and_overwrite_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train_general.main(["--datapath", "x", "--resume", "--overwrite"])
     assert "not allowed with" in capsys.readouterr().err
@@ -435,7 +464,7 @@ def test_features_that_do_not_fit_into_memory_give_the_same_run(
 
 @pytest.mark.slow
 def test_only_the_adapter_is_trained(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainers: list[AdapterTrainer] = []
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any, Callable
@@ -19,6 +18,7 @@ from s3pot.runs import train_per_image as per_image
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.training.history import MeanLosses
 from s3pot.training.trainer import AdapterTrainer
+from tests.builders import read_csv
 
 Make = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -48,8 +48,7 @@ def test_one_face_by_its_files(
     assert {"summary.csv", "summary.json", "index.html", "config.yaml"} <= names
     content = torch.load(output / "face_00_adapter.pth", weights_only=True)
     assert content["kind"] == "s3pot-adapter"
-    with (output / "face_00_history.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(output / "face_00_history.csv")
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     (row,) = json.loads((output / "summary.json").read_text())
     assert row["sha256_adapter"]
@@ -86,7 +85,7 @@ def test_a_face_does_not_depend_on_those_before_it(
 
 @pytest.mark.slow
 def test_resume_keeps_what_is_finished(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     plain, fitted = per_image.fit_adapter, []
@@ -111,7 +110,10 @@ def test_resume_keeps_what_is_finished(
 
 @pytest.mark.slow
 def test_bad_and_empty_faces(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = processed_folder(3)
     write_npy(folder / "face_00_parsing_mask.npy", np.zeros((64, 64), np.uint8))
@@ -138,29 +140,33 @@ def test_nothing_could_be_done(
 @pytest.mark.parametrize(
     "given", [[], ["--target_img", "a.png"], ["--target_img", "a", "--datapath", "b"]]
 )
-def test_files_or_a_folder(given: list[str], mini_options: list[str], capsys) -> None:
+def test_files_or_a_folder(
+    given: list[str], mini_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train_per_image.main([*given, *mini_options]) == 2
     assert "--parsing_mask, or --datapath" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_before_and_after_beside_each_other(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, mini_dir: Path, capsys
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    mini_dir: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = processed_folder(2), tmp_path / "out"
     (folder / "face_01_occlusion.png").unlink()
     assert run(folder, output, mini_options, "--lr", "1e-2") == 0
     text = capsys.readouterr().err
-    with (output / "adapters.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(output / "adapters.csv")
     assert [(row["name"], row["adapter"]) for row in rows] == [
         (name, adapter)
         for name in ("face_00", "face_01")
         for adapter in ("fresh", "general", "fitted")
     ]
     fresh, _, fitted, *without_truth = rows
-    with (output / "face_00_history.csv").open() as file:
-        losses = [float(row["total"]) for row in csv.DictReader(file)]
+    losses = [float(row["total"]) for row in read_csv(output / "face_00_history.csv")]
     assert float(fresh["loss"]) == pytest.approx(losses[0], abs=1e-6)
     assert float(fitted["loss"]) == min(losses)
     (summary, _) = json.loads((output / "summary.json").read_text())
@@ -178,8 +184,7 @@ def test_before_and_after_beside_each_other(
     # Starting from the general adapter: the same three, and "before" is the general one.
     start = ["--init_checkpoint", str(mini_dir / "adapter.safetensors"), "--lr", "0"]
     assert run(folder, tmp_path / "general", mini_options, *start) == 0
-    with (tmp_path / "general" / "adapters.csv").open() as file:
-        again = list(csv.DictReader(file))
+    again = read_csv(tmp_path / "general" / "adapters.csv")
     for column in ("loss", "occluded_share", "occlusion_iou"):  # nothing was learned
         assert float(again[1][column]) == pytest.approx(float(again[2][column]), abs=1e-6)
 
@@ -207,8 +212,7 @@ def test_a_run_of_some_faces_leaves_the_others_in_summary_and_table(
     assert run(folder, output, mini_options) == 1
     (folder / "face_01_ref.png").write_bytes(reference)
     assert run(folder, output, mini_options, "--retry_failed") == 0
-    with (output / "adapters.csv").open(encoding="utf-8", newline="") as file:
-        assert {row["name"] for row in csv.DictReader(file)} == {"face_00", "face_01"}
+    assert {row["name"] for row in read_csv(output / "adapters.csv")} == {"face_00", "face_01"}
     items = json.loads((output / "summary.json").read_text())
     assert [item["name"] for item in items if "failed" not in item] == ["face_00", "face_01"]
 
@@ -223,8 +227,7 @@ def test_start_from_a_general_adapter(
     assert run(folder, tmp_path / "fresh", mini_options) == 0
     first = []
     for name in ("general", "fresh"):
-        with (tmp_path / name / "face_00_history.csv").open() as file:
-            first.append(next(csv.DictReader(file))["total"])
+        first.append(read_csv(tmp_path / name / "face_00_history.csv")[0]["total"])
     assert first[0] != first[1]
     broken = ["--init_checkpoint", str(mini_dir / "parser.safetensors")]
     assert run(folder, tmp_path / "broken", mini_options, *broken) == 2
@@ -267,7 +270,11 @@ def test_the_loss_falls_and_its_lowest_weights_stay(fit: Callable[..., Any]) -> 
     ],
 )
 def test_early_stop(
-    fit: Callable[..., Any], monkeypatch, losses: list[float], patience: int, epochs: int | None
+    fit: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    losses: list[float],
+    patience: int,
+    epochs: int | None,
 ) -> None:
     left = iter(losses)
 
@@ -283,7 +290,7 @@ def test_early_stop(
 
 @pytest.mark.slow
 def test_a_record_names_all_files_of_its_face(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch
+    processed_folder: Make, mini_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, output = processed_folder(2), tmp_path / "out"
     assert run(folder, output, mini_options) == 0

@@ -55,7 +55,9 @@ def test_no_entry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [0, 40, -1])
-def test_a_damaged_entry_is_not_trusted(tmp_path: Path, where: int, caplog) -> None:
+def test_a_damaged_entry_is_not_trusted(
+    tmp_path: Path, where: int, caplog: pytest.LogCaptureFixture
+) -> None:
     store = FeatureCache(tmp_path, 1 << 30)
     store.write(KEY, prompts())
     path = tmp_path / f"{KEY}.feat"
@@ -78,7 +80,9 @@ def test_cut_off_and_foreign_entries_are_not_trusted(tmp_path: Path) -> None:
         assert store.read(KEY, "face") is None
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_write_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def cut(self: Path, target: Path) -> Path:
         raise KeyboardInterrupt
 
@@ -113,7 +117,9 @@ def test_the_newest_entry_stays_however_small_the_limit(tmp_path: Path) -> None:
     assert [path.stem for path in tmp_path.iterdir()] == ["b" * 64]
 
 
-def test_key_follows_bytes_and_settings(processed_folder: Make, monkeypatch) -> None:
+def test_key_follows_bytes_and_settings(
+    processed_folder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = processed_folder(2)
     write_png(folder / "face_01_clean.png", np.full((64, 64, 3), 9, np.uint8))
     face, other = find_faces(folder)

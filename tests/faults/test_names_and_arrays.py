@@ -6,7 +6,6 @@ ProtoMotions #11, Pytorch-UNet #364 (arrays).
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import logging
@@ -29,6 +28,7 @@ from s3pot.data.image import write_png
 from s3pot.io import BadFile, atomic_path, read_json, read_npy, read_yaml, write_csv, write_json
 from s3pot.io import write_npy as write_array
 from s3pot.report.summary import read_summary
+from tests.builders import read_csv
 
 ODD_NAMES = [
     "m\udce9lange",
@@ -58,8 +58,7 @@ def test_other_escapes_are_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_names_that_are_no_text_survive_csv(tmp_path: Path, name: str) -> None:
     write_csv(tmp_path / "a.csv", [{"name": name, "value": 1}, {"name": "b", "more": None}])
-    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_csv(tmp_path / "a.csv")
     assert rows[0]["name"] == name.encode("utf-8", "backslashreplace").decode("utf-8")
     assert rows[1] == {"name": "b", "value": "", "more": ""}
 

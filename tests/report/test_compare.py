@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from s3pot.io import write_json
 from s3pot.report.compare import compare_runs, read_run
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
+from tests.builders import read_csv
 
 FACES = 8
 
@@ -82,8 +82,7 @@ def test_the_page_tells_what_differs(
 
 def test_the_table_has_a_line_for_each_face(tmp_path: Path, runs: tuple[Path, Path]) -> None:
     compare_runs(read_run(runs[0]), read_run(runs[1]), tmp_path / "out")
-    with (tmp_path / "out" / "compare.csv").open(encoding="utf-8", newline="") as file:
-        rows = {line["name"]: line for line in csv.DictReader(file)}
+    rows = {line["name"]: line for line in read_csv(tmp_path / "out" / "compare.csv")}
     assert set(rows) == {"bare", *(f"face {index}" for index in range(FACES))}
     assert float(rows["bare"]["difference"]) == 1
     assert {line["agreement"] for line in rows.values()} == {"0.5"}

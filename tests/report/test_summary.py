@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from s3pot.report.summary import (
     write_summary_files,
 )
 from s3pot.types import S3potError
+from tests.builders import read_csv
 
 ROWS = [{"name": "c", "occluded": "yes"}, {"name": "a", "occluded": "no"}]
 FAILURES = [Failure("b", "read", "it is cut off"), Failure("m\udce9lange", "write", "denied")]
@@ -25,10 +25,8 @@ def test_one_list_holds_what_is_finished_and_what_failed(tmp_path: Path) -> None
     items = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert [item["name"] for item in items] == ["a", "b", "c", "m\udce9lange"]
     assert items[1] == {"name": "b", "failed": {"stage": "read", "reason": "it is cut off"}}
-    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == ["a", "c"]
-    with (tmp_path / "failures.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["stage"] for row in csv.DictReader(file)] == ["read", "write"]
+    assert [row["name"] for row in read_csv(tmp_path / "summary.csv")] == ["a", "c"]
+    assert [row["stage"] for row in read_csv(tmp_path / "failures.csv")] == ["read", "write"]
     summary = read_summary(tmp_path)
     assert list(summary.rows) == [ROWS[1], ROWS[0]]
     assert list(summary.failures) == FAILURES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ from s3pot.report.plots import Bar, plot_intervals
 from s3pot.report.rows import Evaluation, FaceScore, Provenance, TableRow, cell_values, make_row
 from s3pot.report.tables import markdown, plot_rows, save, save_plot
 from s3pot.statistics import paired_difference
+from tests.builders import read_csv
 
 PDFLATEX = shutil.which("pdflatex")
 HOSTILE = "S³POT → a_b & 50 % {x} #1 $ ~ ^ \\ < | é"
@@ -69,8 +69,7 @@ def test_a_row_is_compared_on_the_occluded_faces_of_both(rows: list[TableRow]) -
 
 def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
     save(tmp_path, Evaluation(rows, scored("main", [0.4, 0.6])))
-    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = read_csv(tmp_path / "table.csv")
     assert list(lines[0]) == list(cell_values(rows[0]))
     assert (lines[0]["occlusion_iou"], lines[0]["pooled_iou"]) == ("0.6", "0.6")
     assert (lines[0]["clean_faces"], lines[0]["false_alarms"]) == ("2", "0.5")
@@ -78,8 +77,7 @@ def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
     assert lines[1]["difference"] == "0.1333" and lines[1]["difference_p"] == "0.5"
     assert lines[0]["difference"] == lines[0]["difference_p"] == ""
     assert (lines[0]["seed"], lines[0]["commit"]) == ("321", "abc123")
-    with (tmp_path / "per_image.csv").open(encoding="utf-8", newline="") as file:
-        faces = list(csv.DictReader(file))
+    faces = read_csv(tmp_path / "per_image.csv")
     assert [face["face"] for face in faces] == ["face 0", "face 1"]
     assert (faces[0]["row"], faces[0]["iou"], faces[0]["region_pixels"]) == ("main", "0.4", "100")
 

@@ -40,11 +40,11 @@ COLOR_BLINDNESS = {
 }
 
 
-def gray(height=64, width=64):
+def gray(height: int = 64, width: int = 64) -> np.ndarray:
     return np.full((height, width, 3), 90, np.uint8)
 
 
-def lab_as_seen(color, matrix):
+def lab_as_seen(color: tuple[int, ...], matrix: np.ndarray) -> np.ndarray:
     """CIELAB of an sRGB color as an eye with this matrix sees it."""
     srgb = np.array(color) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
@@ -54,7 +54,7 @@ def lab_as_seen(color, matrix):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (33, 20), (300, 200)])
-def test_every_picture_keeps_size_and_kind_and_its_input(size):
+def test_every_picture_keeps_size_and_kind_and_its_input(size: tuple[int, int]) -> None:
     picture, rng = gray(*size), np.random.default_rng(0)
     points, labels = rng.random((9, 2)), rng.integers(0, 2, 9)
     mask = rng.random(size) < 0.5
@@ -70,12 +70,12 @@ def test_every_picture_keeps_size_and_kind_and_its_input(size):
     assert (picture == 90).all()
 
 
-def test_labels_take_their_colors():
+def test_labels_take_their_colors() -> None:
     painted = vis.color_labels(np.array([[0, OCCLUSION]], np.uint8))
     np.testing.assert_array_equal(painted[0], COLORS[[0, OCCLUSION]])
 
 
-def test_overlay_tints_the_mask_and_leaves_the_rest():
+def test_overlay_tints_the_mask_and_leaves_the_rest() -> None:
     mask = np.zeros((64, 64), bool)
     mask[16:48, 16:48] = True
     tinted = vis.overlay(gray(), mask, (255, 0, 0), share=0.5)
@@ -86,7 +86,7 @@ def test_overlay_tints_the_mask_and_leaves_the_rest():
 
 
 @pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (224, 172, 140), vis.OCCLUSION])
-def test_an_outline_shows_on_any_background(background):
+def test_an_outline_shows_on_any_background(background: tuple[int, int, int]) -> None:
     picture = np.full((64, 64, 3), background, np.uint8)
     mask = np.zeros((64, 64), bool)
     mask[16:48, :48] = True  # cut off by the picture's left edge
@@ -98,7 +98,7 @@ def test_an_outline_shows_on_any_background(background):
     assert not difference[~mask].any() and not difference[20:44, 4:44].any()
 
 
-def test_error_map_marks_hit_miss_and_false_alarm():
+def test_error_map_marks_hit_miss_and_false_alarm() -> None:
     truth = np.zeros((60, 60), bool)
     prediction = np.zeros((60, 60), bool)
     truth[10:50, 10:30] = True
@@ -118,7 +118,7 @@ def test_error_map_marks_hit_miss_and_false_alarm():
     assert len(set(painted[5, 5].tolist())) == 1  # gray elsewhere
 
 
-def test_error_map_brings_the_masks_to_the_size_of_the_picture():
+def test_error_map_brings_the_masks_to_the_size_of_the_picture() -> None:
     truth = np.zeros((20, 20), bool)
     truth[:10] = True
     large = vis.error_map(gray(80, 80), truth, truth)
@@ -128,7 +128,7 @@ def test_error_map_brings_the_masks_to_the_size_of_the_picture():
 
 
 @pytest.mark.parametrize("eye", COLOR_BLINDNESS)
-def test_a_color_blind_eye_tells_the_errors_apart(eye):
+def test_a_color_blind_eye_tells_the_errors_apart(eye: str) -> None:
     seen = [
         lab_as_seen(color, COLOR_BLINDNESS[eye]) for color in (vis.HIT, vis.MISS, vis.FALSE_ALARM)
     ]
@@ -136,7 +136,7 @@ def test_a_color_blind_eye_tells_the_errors_apart(eye):
         assert np.linalg.norm(first - second) > 30
 
 
-def test_points_lie_where_they_should_in_their_colors():
+def test_points_lie_where_they_should_in_their_colors() -> None:
     points = np.array([[0.25, 0.75], [0.75, 0.25]])
     drawn = vis.draw_points(gray(), points, np.array([1, 0]))
     assert tuple(drawn[48, 16]) == vis.FACE
@@ -146,14 +146,14 @@ def test_points_lie_where_they_should_in_their_colors():
     assert tuple(ringed[224, 75]) == vis.FIRST
 
 
-def test_occlusion_points_have_corners_and_face_points_have_none():
+def test_occlusion_points_have_corners_and_face_points_have_none() -> None:
     points = np.array([[0.25, 0.5], [0.75, 0.5]])
     drawn = vis.draw_points(gray(600, 600), points, np.array([1, 0]))
     assert tuple(drawn[296, 146]) == GRAY  # 3.5 pixels up and left of the center of a disc
     assert tuple(drawn[297, 447]) == vis.OCCLUSION
 
 
-def test_heavier_points_are_larger_and_brighter():
+def test_heavier_points_are_larger_and_brighter() -> None:
     points = np.array([[0.25, 0.5], [0.75, 0.5]])
     attention = np.array([[0.0, 0.5, 0.5], [0.1, 0.2, 0.7], [0.0, 0.2, 0.8]])  # columns 0.1, 0.9
     drawn = vis.draw_attention(np.zeros((220, 220, 3), np.uint8), points, attention).sum(axis=2)
@@ -163,20 +163,20 @@ def test_heavier_points_are_larger_and_brighter():
     assert vis.draw_attention(gray(), points[:1], pad_only).shape == (64, 64, 3)
 
 
-def test_attention_colors_brighten():
+def test_attention_colors_brighten() -> None:
     colors = vis.attention_colors(np.linspace(0, 1, 9))
     assert (np.diff(colors.sum(axis=1).astype(int)) > 0).all()
     assert vis.attention_colors(np.zeros(0)).shape == (0, 3)
 
 
-def test_side_by_side_leaves_a_gap():
+def test_side_by_side_leaves_a_gap() -> None:
     joined = vis.side_by_side(gray(20, 30), gray(20, 10), gap=2)
     assert joined.shape == (20, 30 + 2 + 10, 3)
     assert (joined[:, 30:32] == 255).all()
     assert (joined[:, 32:] == 90).all()
 
 
-def test_enlarged_is_a_whole_factor_and_leaves_large_pictures():
+def test_enlarged_is_a_whole_factor_and_leaves_large_pictures() -> None:
     assert vis.enlarged(gray(100, 200), 512).shape == (300, 600, 3)
     large = np.random.default_rng(0).integers(0, 256, (600, 20, 3)).astype(np.uint8)
     assert (vis.enlarged(large, 512) == large).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from s3pot.labels import REGION_CLASSES
 from s3pot.pipeline import split_region
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.types import AlignedFace, Prediction, Prompts, SegmentedFace
+from tests.builders import read_csv
 
 
 def prompts_of(points: int = 6, size: int = 32) -> Prompts:
@@ -174,14 +174,13 @@ def test_masks_go_back_to_the_photo(tmp_path: Path) -> None:
     assert photo.sum() == working.sum()
 
 
-def test_summary_files(tmp_path):
+def test_summary_files(tmp_path: Path) -> None:
     rows = [{"name": "a,b", "x": None}, {"name": "ü", "x": 0.5, "y": 1}]
     write_csv(tmp_path / "t.csv", rows)
-    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
-        assert list(csv.DictReader(file)) == [
-            {"name": "a,b", "x": "", "y": ""},
-            {"name": "ü", "x": "0.5", "y": "1"},
-        ]
+    assert read_csv(tmp_path / "t.csv") == [
+        {"name": "a,b", "x": "", "y": ""},
+        {"name": "ü", "x": "0.5", "y": "1"},
+    ]
     rows = [{"name": "a", "x": None}]
     write_summary(tmp_path, rows, gallery=False)
     assert json.loads((tmp_path / "summary.json").read_text()) == rows

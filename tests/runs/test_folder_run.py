@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import threading
@@ -22,6 +21,7 @@ from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance, hash_inputs
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
+from tests.builders import read_csv
 
 
 class SquareJob(FolderJob[int, int, "tuple[int, int]"]):
@@ -290,8 +290,7 @@ def test_failures_as_a_file(tmp_path: Path) -> None:
     job = SquareJob(tmp_path)
     job.bad = {("read", 1): ValueError("odd, very\nodd")}
     write_failures(tmp_path, run_folder(job, range(3)).failures)
-    with (tmp_path / "failures.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / "failures.csv")
     assert rows == [{"name": "n1", "stage": "read", "reason": "ValueError: odd, very\nodd"}]
     write_failures(tmp_path, [])
     assert not (tmp_path / "failures.csv").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SUITES = sorted(PAPER.glob("*.yaml"))
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a file for every published model, sufficient for a dry run."""
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -60,7 +61,9 @@ def as_authors(folder: Path, target: Path) -> None:
 
 
 @pytest.fixture
-def faces(tmp_path, monkeypatch, processed_folder):
+def faces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processed_folder: Callable[..., Path]
+) -> None:
     """The data folders that the suites name, below the working directory."""
     monkeypatch.chdir(tmp_path)
     source = processed_folder(2)
@@ -72,7 +75,9 @@ def faces(tmp_path, monkeypatch, processed_folder):
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
-def test_dry_run_with_everything_there(path, faces, weights, capsys):
+def test_dry_run_with_everything_there(
+    path: Path, faces: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["--suite", str(path), "--dry_run", "--config", "paper"]
     assert evaluate.main([*command, f"model.weights_dir={weights}"]) == 0
     printed = capsys.readouterr().out
@@ -83,7 +88,9 @@ def test_dry_run_with_everything_there(path, faces, weights, capsys):
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
-def test_dry_run_with_nothing_there(path, tmp_path, monkeypatch, capsys):
+def test_dry_run_with_nothing_there(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["--suite", str(path), "--dry_run", "--config", "paper"]
     assert evaluate.main([*command, "model.weights_dir=nowhere"]) == 1
@@ -94,7 +101,7 @@ def test_dry_run_with_nothing_there(path, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
-def test_no_row_uses_what_nobody_has(path):
+def test_no_row_uses_what_nobody_has(path: Path) -> None:
     suite = read_suite(path)
     assert all(row.threshold == 0 for row in suite.rows)  # none is tuned
     assert all(
@@ -106,7 +113,9 @@ def test_no_row_uses_what_nobody_has(path):
 
 
 @pytest.mark.slow
-def test_a_paper_suite_runs_with_tiny_models(faces, mini_options, tmp_path):
+def test_a_paper_suite_runs_with_tiny_models(
+    faces: Path, mini_options: list[str], tmp_path: Path
+) -> None:
     path = PAPER / "authors.yaml"
     short = ["train.epochs=1", "per_image.epochs=1"]
     assert evaluate.main(["--suite", str(path), "--output_dir", "out", *mini_options, *short]) == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +30,8 @@ ROWS = [
 
 
 @pytest.fixture
-def suite(tmp_path, processed_folder):
-    def write(rows, **more):
+def suite(tmp_path: Path, processed_folder: Callable[..., Path]) -> Callable[..., Path]:
+    def write(rows: list[Any], **more: Any) -> Path:
         head = {"datapath": str(tmp_path / "data"), "train": str(tmp_path / "train"), **more}
         path = tmp_path / "suite.yaml"
         path.write_text(yaml.safe_dump({**head, "rows": rows}))
@@ -41,15 +43,17 @@ def suite(tmp_path, processed_folder):
 
 
 @pytest.fixture
-def plan(suite, mini_options):
-    def make(rows, *overrides, **more) -> SuitePlan:
+def plan(suite: Callable[..., Path], mini_options: list[str]) -> Callable[..., SuitePlan]:
+    def make(rows: list[Any], *overrides: str, **more: Any) -> SuitePlan:
         config = load_config(None, [*mini_options, *overrides])
         return plan_suite(config, read_suite(suite(rows, **more)))
 
     return make
 
 
-def test_costs_are_those_of_the_rates_and_shared_work_counts_once(plan):
+def test_costs_are_those_of_the_rates_and_shared_work_counts_once(
+    plan: Callable[..., SuitePlan],
+) -> None:
     result = plan(ROWS, "train.epochs=2", "per_image.epochs=5")
     assert result.missing == []
     rates = MINI_CPU
@@ -73,7 +77,7 @@ def test_costs_are_those_of_the_rates_and_shared_work_counts_once(plan):
     assert text.count("\n| ") == len(ROWS) + 2 and "nothing is missing" in text
 
 
-def test_the_encoders_size_counts_for_the_encoder_only():
+def test_the_encoders_size_counts_for_the_encoder_only() -> None:
     work = Work(pairs=2, decodes=3, steps=5)
     high, low = (cost_of(work, load_config(None, [f"model.sam=vit_{s}"])) for s in "hb")
     rest = 3 * VIT_H_CPU.decode + 5 * VIT_H_CPU.step
@@ -83,7 +87,12 @@ def test_the_encoders_size_counts_for_the_encoder_only():
     assert cost_of(work, load_config("mini")).gpu is None
 
 
-def test_all_that_is_missing_is_in_one_block(tmp_path, suite, mini_options, capsys):
+def test_all_that_is_missing_is_in_one_block(
+    tmp_path: Path,
+    suite: Callable[..., Path],
+    mini_options: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     data = tmp_path / "data"
     (data / "face_00_ref.png").unlink()
     (data / "face_01_clean.png").unlink()
@@ -115,13 +124,20 @@ def test_all_that_is_missing_is_in_one_block(tmp_path, suite, mini_options, caps
     assert not list(tmp_path.glob("results*")) and not Path("results/suite").exists()
 
 
-def test_a_mistyped_override_is_an_error(suite, mini_options, caplog):
+def test_a_mistyped_override_is_an_error(
+    suite: Callable[..., Path], mini_options: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [{"name": "typo", "overrides": {"prompt.feature": "encoder"}}]
     assert evaluate.main(["--suite", str(suite(rows)), "--dry_run", *mini_options]) == 2
     assert "row 'typo': unknown config key prompt.feature" in caplog.text
 
 
-def test_missing_folders_name_what_makes_them(tmp_path, suite, mini_options, capsys):
+def test_missing_folders_name_what_makes_them(
+    tmp_path: Path,
+    suite: Callable[..., Path],
+    mini_options: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = suite(ROWS[:4], datapath="no/data", train="no/train")
     assert evaluate.main(["--suite", str(path), "--dry_run", *mini_options]) == 1
     out = capsys.readouterr().out
@@ -130,14 +146,18 @@ def test_missing_folders_name_what_makes_them(tmp_path, suite, mini_options, cap
     assert "mini detector" in out  # which generate_reference.py needs; the tiny set has none
 
 
-def test_a_complete_suite_ends_with_zero_and_the_option_needs_a_suite(suite, mini_options, caplog):
+def test_a_complete_suite_ends_with_zero_and_the_option_needs_a_suite(
+    suite: Callable[..., Path], mini_options: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     assert evaluate.main(["--suite", str(suite(ROWS)), "--dry_run", *mini_options]) == 0
     assert evaluate.main(["--dry_run", *mini_options]) == 2
     assert "give --suite as well" in caplog.text
 
 
 @pytest.mark.slow
-def test_the_suites_of_the_mini_models_lack_only_their_faces(tmp_path, processed_folder):
+def test_the_suites_of_the_mini_models_lack_only_their_faces(
+    tmp_path: Path, processed_folder: Callable[..., Path]
+) -> None:
     processed_folder(64)
     processed_folder(48, "train")
     for name in ("main", "modules", "losses", "sensitivity", "sam"):

@@ -111,7 +111,9 @@ def test_a_pickle_that_wants_code_is_refused(adapter: PromptAdapter, tmp_path: P
         restore_adapter(adapter, tmp_path / "x.pth", "")
 
 
-def test_another_sam_is_a_warning(adapter: PromptAdapter, tmp_path: Path, caplog) -> None:
+def test_another_sam_is_a_warning(
+    adapter: PromptAdapter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save_checkpoint(tmp_path / "x.pth", adapter, sam="a" * 64)
     restore_adapter(adapter, tmp_path / "x.pth", "a" * 64)
     assert not caplog.records
@@ -120,7 +122,7 @@ def test_another_sam_is_a_warning(adapter: PromptAdapter, tmp_path: Path, caplog
 
 
 def test_a_cut_off_write_keeps_the_old_file(
-    adapter: PromptAdapter, tmp_path: Path, monkeypatch
+    adapter: PromptAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.pth"
     save_checkpoint(path, adapter, epoch=1)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from PIL import Image
 
 from s3pot.training.curve import draw_curve, write_curve
 from s3pot.training.history import EpochRecord, FitRecord, MeanLosses, write_history
+from tests.builders import read_csv
 
 
 def losses(total: float) -> MeanLosses:
@@ -24,8 +24,7 @@ GENERAL = [
 
 def test_columns_of_general_training(tmp_path: Path) -> None:
     write_history(GENERAL, f"{tmp_path}/")
-    with (tmp_path / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / "history.csv")
     terms = ("face", "occlusion", "hinge", "total")
     columns = [f"{part}_{term}" for part in ("train", "val") for term in terms]
     assert list(rows[0]) == ["epoch", "lr", *columns]

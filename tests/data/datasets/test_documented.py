@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shlex
@@ -14,6 +13,7 @@ import evaluate
 import generate_reference
 from s3pot.__main__ import main
 from s3pot.data.datasets.formats import READERS
+from tests.builders import read_csv
 from tests.data.datasets.layouts import LAYOUTS, make
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -123,10 +123,8 @@ def test_the_way_to_a_table(
     short = ["train.epochs=1", "per_image.epochs=1"]
     assert SCRIPTS[table[1]]([*table[2:], *mini_options, *short]) == 0
     output = tmp_path / table[table.index("--output_dir") + 1]
-    with (output / "table.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(output / "table.csv")
     assert len(rows) == 12
-    with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
-        faces = {row["face"] for row in csv.DictReader(file)}
+    faces = {row["face"] for row in read_csv(output / "per_image.csv")}
     assert faces == set(layout.truth)
     assert all(row["truth"].startswith("parsed region minus true visible face") for row in rows)

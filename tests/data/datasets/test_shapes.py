@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ sides = st.integers(1, 12)
 masks = st.tuples(sides, sides).flatmap(lambda size: arrays(np.bool_, size))
 
 
-def coco_mask(mask: np.ndarray):  # type: ignore[no-untyped-def]
+def coco_mask(mask: np.ndarray) -> dict[str, Any]:  # type: ignore[no-untyped-def]
     tools = pytest.importorskip("pycocotools.mask")
     return tools.encode(np.asfortranarray(mask.astype(np.uint8)))
 
