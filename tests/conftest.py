@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, BinaryIO, Callable
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.tiny import TINY_SAM, tiny_options, write_face, write_tiny_set
 from s3pot.sam.frozen import FrozenSam
@@ -18,6 +20,26 @@ from s3pot.sam.mini import build_mini_sam
 def one_thread() -> None:
     """Compute sums in the same order in every run, and do not compete for cores."""
     torch.set_num_threads(1)
+
+
+class Sketch:
+    """Takes the place of a figure: its file depends on the plotted values, but is not drawn."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def savefig(self, target: Path | BinaryIO, format: str, **_: Any) -> None:
+        """Write a picture of 8 x 4 pixels, the hash of the values, in any format."""
+        digest = hashlib.sha256(repr(self.values).encode("utf-8")).digest()
+        Image.frombytes("L", (8, 4), digest).save(target, "png")
+
+
+@pytest.fixture(autouse=True)
+def sketched_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not draw curves and plots, which takes most of a tiny run, unless marked ``figures``."""
+    if request.node.get_closest_marker("figures") is None:
+        monkeypatch.setattr("s3pot.training.curve.draw_curve", Sketch)
+        monkeypatch.setattr("s3pot.report.tables.plot_rows", Sketch)
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ def with_few_epochs(text: str) -> str:
     return text
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_the_five_commands_run_on_drawn_faces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from s3pot.io import atomic_path
 from s3pot.labels import CLASSES, COLORS
@@ -120,17 +121,9 @@ class Swatch:
 
 def write_page(path: Path, page: Page) -> None:
     """Write a page atomically."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     shown = {key for card in page.cards for key in card.pictures}
     sortable = {key for card in page.cards for key in card.order}
-    text = environment.get_template("page.html.jinja").render(
+    text = _page_template().render(
         page=page,
         views=[view for view in page.views if view.key in shown],
         sorts=[sort for sort in page.sorts if sort.key in sortable],
@@ -143,6 +136,20 @@ def write_page(path: Path, page: Page) -> None:
     )
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+@cache
+def _page_template() -> Template:
+    """Compile the template, which texts from files can only enter escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.jinja")
 
 
 def relative_link(file: Path, page_folder: Path) -> str:

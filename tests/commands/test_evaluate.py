@@ -40,6 +40,7 @@ def run(data: Path, results: Path) -> Callable[..., int]:
     return call
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_table(results: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0

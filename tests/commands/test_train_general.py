@@ -69,6 +69,7 @@ def history(output: Path) -> list[dict[str, str]]:
     return read_csv(output / "history.csv")
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_files_of_a_run(processed_folder: Make, mini_options: list[str], tmp_path: Path) -> None:
     output = tmp_path / "out"

@@ -29,6 +29,7 @@ def run(folder: Path, output: Path, options: list[str], *more: str) -> int:
     return train_per_image.main([*where, *more, *options])
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_one_face_by_its_files(
     processed_folder: Make, mini_options: list[str], tmp_path: Path
@@ -54,6 +55,7 @@ def test_one_face_by_its_files(
     assert row["sha256_adapter"]
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_same_bytes_on_one_core_and_on_two(
     processed_folder: Make, mini_options: list[str], tmp_path: Path, two_threads: None

@@ -172,6 +172,7 @@ def compile_latex(document: str, tmp_path: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_the_picture_shows_every_row(tmp_path: Path, rows: list[TableRow]) -> None:
     save_plot(tmp_path, Evaluation(rows, []))

@@ -54,6 +54,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_every_method(
     tmp_path: Path, data: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]

@@ -50,6 +50,7 @@ def test_validation_decides_if_there_is_any() -> None:
     assert EpochRecord(4, 0.1, losses(0.25)).selection_loss == 0.25
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_the_curve_holds_every_term_and_marks_the_best_epoch(tmp_path: Path) -> None:
     figure = draw_curve([record.as_row() for record in GENERAL])
