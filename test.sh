@@ -23,7 +23,7 @@ check() {
 check ruff check .
 check ruff format --check .
 check mypy
-check pytest -n auto --maxprocesses 8 --dist loadfile
+check pytest -n auto --maxprocesses 8 --dist worksteal
 if [ "${#failed[@]}" -gt 0 ]; then
     echo "failed: ${failed[*]}" >&2
     exit 1

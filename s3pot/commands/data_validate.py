@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
 
     def body(config: Config) -> int:
-        from s3pot.runs.validate_dataset import report_text, validate_dataset
+        from s3pot.runs.dataset_report import report_text
+        from s3pot.runs.validate_dataset import validate_dataset
 
         report = validate_dataset(
             args.folder,

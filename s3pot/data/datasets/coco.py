@@ -1,4 +1,4 @@
-"""Reading and writing COCO instance JSON, with a category for each kind of label.
+"""Reading COCO instance JSON; ``coco_writer.py`` writes it.
 
 The categories ``visible_face`` and ``ignore`` mean what their names say; of the others, those that
 are occluders according to the label policy form the occlusion. Polygons are drawn by pycocotools,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.data.datasets import run_lengths
-from s3pot.data.datasets.edge_polygons import edge_polygons
+from s3pot.data.datasets.coco_writer import IGNORE
 from s3pot.data.datasets.image_mask_folders import OCCLUSION, POLARITIES, VISIBLE_FACE
 from s3pot.data.datasets.item import (
     DatasetAdapter,
@@ -29,12 +29,10 @@ from s3pot.data.datasets.item import (
 )
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme_shapes import check_work
-from s3pot.io import BadFile, file_sha256, read_json, write_json
+from s3pot.io import BadFile, file_sha256, read_json
 from s3pot.types import S3potError
 from s3pot.wording import brief
 
-IGNORE = "ignore"
-CATEGORIES = (OCCLUSION, VISIBLE_FACE, IGNORE)  # the written categories, numbered from 1
 _POLYGON_NUMBERS = 6  # at least three points span an area
 _OUTLINE_PER_PIXEL = 4  # a polygon whose outline is longer than this is damaged, or an attack
 
@@ -289,66 +287,6 @@ def _mask_tools() -> Any:
             'Install it: pip install "s3pot[coco]" or pip install pycocotools.'
         ) from error
     return mask
-
-
-def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]]:
-    """Convert the labels of an image to COCO instances, one for each kind of label.
-
-    Args:
-        labels: The labels of the image.
-        as_polygons: Write polygons if they reproduce the mask exactly, otherwise run lengths.
-
-    Returns:
-        Instances without ``id`` and ``image_id``.
-    """
-    masks = {OCCLUSION: labels.occlusion, VISIBLE_FACE: labels.visible_face, IGNORE: labels.ignored}
-    instances = []
-    for category, mask in masks.items():
-        if mask is None or not mask.any():
-            continue
-        rows = np.flatnonzero(mask.any(axis=1))
-        columns = np.flatnonzero(mask.any(axis=0))
-        left = int(columns[0])
-        top = int(rows[0])
-        polygons = edge_polygons(mask) if as_polygons else None
-        instances.append(
-            {
-                "category_id": 1 + CATEGORIES.index(category),
-                "iscrowd": int(category == IGNORE),  # excluded from COCO's own scores
-                "area": int(mask.sum()),
-                "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
-                "segmentation": _segmentation(mask, polygons),
-            }
-        )
-    return instances
-
-
-def _segmentation(mask: np.ndarray, polygons: list[np.ndarray] | None) -> Any:
-    if polygons:
-        return [polygon.ravel().tolist() for polygon in polygons]
-    return {"size": list(mask.shape), "counts": run_lengths.to_text(run_lengths.encode(mask))}
-
-
-def write_coco(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
-    """Write a COCO file.
-
-    Args:
-        path: The JSON file.
-        images: For each image ``file_name``, ``width``, ``height`` and ``instances``, as
-            ``coco_instances`` returns them.
-    """
-    entries: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, image in enumerate(images, 1):
-        entry = {key: image[key] for key in ("file_name", "width", "height")}
-        entries.append({"id": image_id, **entry})
-        for instance in image["instances"]:
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **instance})
-    categories = [
-        {"id": number, "name": name, "supercategory": "face"}
-        for number, name in enumerate(CATEGORIES, 1)
-    ]
-    write_json(path, {"images": entries, "annotations": annotations, "categories": categories})
 
 
 def find_annotations(root: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from s3pot.data.datasets.coco import coco_instances, write_coco
+from s3pot.data.datasets.coco_writer import coco_instances, write_coco
 from s3pot.data.datasets.converted_folder import RAW_IMAGES, SPLITS, TRUTH
 from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from s3pot.data.datasets import run_lengths
-from s3pot.data.datasets.coco import coco_instances, instance_mask
+from s3pot.data.datasets.coco import instance_mask
+from s3pot.data.datasets.coco_writer import coco_instances
 from s3pot.data.datasets.edge_polygons import edge_polygons
 from s3pot.data.datasets.item import DatasetError, ItemLabels
 from s3pot.data.labelme import read_labelme
