@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,37 +17,46 @@ from s3pot.commands.dispatch import Command, dispatch
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "torchvision", "segment_anything", "matplotlib", "cv2")
 
-# Runs a command that ends with its help or an error, then prints the heavy modules it imported.
+CALLS = {
+    "--help": ["--help"],
+    **{f"{name} --help": [name, "--help"] for name in COMMANDS},
+    "a wrong option": ["train-general", "--no_such_option"],
+}
+# Runs commands that end with their help or an error, and prints for each the heavy modules that it
+# imported, as JSON in the last line.
 REPORT = f"""
+import json
 import sys
 from s3pot.__main__ import main
-try:
-    main(sys.argv[1:])
-except SystemExit:
-    pass
-print("HEAVY", *(name for name in {HEAVY!r} if name in sys.modules))
+imported = {{}}
+for name, arguments in json.loads(sys.argv[1]).items():
+    before = set(sys.modules)
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+    imported[name] = sorted((set(sys.modules) - before) & set({HEAVY!r}))
+print(json.dumps(imported))
 """
 
 
-def heavy_imports(*arguments: str) -> list[str]:
+@pytest.fixture(scope="module")
+def heavy_imports() -> dict[str, list[str]]:
+    """The heavy modules that each of ``CALLS`` imports, one after the other in a fresh Python."""
     done = subprocess.run(
-        [sys.executable, "-c", REPORT, *arguments], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", REPORT, json.dumps(CALLS)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    words = done.stdout.splitlines()[-1].split()
-    assert words[0] == "HEAVY"
-    return words[1:]
+    imported: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return imported
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    assert heavy_imports(*arguments, "--help") == []
-
-
-@pytest.mark.slow
-def test_a_wrong_argument_imports_nothing_heavy() -> None:
-    assert heavy_imports("train-general", "--no_such_option") == []
+@pytest.mark.parametrize("call", CALLS)
+def test_help_and_errors_import_nothing_heavy(
+    call: str, heavy_imports: dict[str, list[str]]
+) -> None:
+    assert heavy_imports[call] == []
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,6 +124,7 @@ def timeless(value: Any) -> Any:
     return value
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_write_what_one_writes_even_if_one_is_killed(

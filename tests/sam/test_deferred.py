@@ -2,57 +2,75 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# All questions to a fresh Python, in this order: later ones load more.
+PROGRAM = """
+import json, sys
 
-def output_of(program: str) -> str:
+import s3pot.api, s3pot.build, s3pot.runs.inference
+found = {"heavy": sorted({"torchvision", "torch._dynamo", "matplotlib"} & set(sys.modules))}
+
+import segment_anything
+found["dunder"] = hasattr(segment_anything, "__nothing__")
+import segment_anything.modeling as modeling
+from segment_anything import SamPredictor, sam_model_registry
+sams = (segment_anything.modeling.Sam, modeling.Sam, s3pot.sam.frozen.Sam)
+found["different"] = len(set(sams)) - 1
+found["predictor"] = SamPredictor.__name__
+found["registry"] = "default" in sam_model_registry
+found["name"] = hasattr(segment_anything, "nothing")
+print(json.dumps(found))
+"""
+# The other way around: the package comes first.
+PACKAGE_FIRST = """
+import json, sys
+
+import segment_anything
+before = segment_anything
+import s3pot.sam.frozen
+same = sys.modules["segment_anything"] is before
+print(json.dumps({"same": same, "predictor": hasattr(before, "SamPredictor")}))
+"""
+
+
+def output_of(program: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    return output_of(PROGRAM)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["s3pot.runs.inference", "s3pot.build", "s3pot.api"])
-def test_no_command_loads_torchvision_or_the_compiler(module: str) -> None:
-    program = (
-        f"import sys, {module}; "
-        "print(*sorted({'torchvision', 'torch._dynamo', 'matplotlib'} & set(sys.modules)))"
-    )
-    assert output_of(program) == ""
+def test_no_command_loads_torchvision_or_the_compiler(found: dict[str, Any]) -> None:
+    assert found["heavy"] == []
 
 
 @pytest.mark.slow
-def test_the_whole_package_is_there_for_who_asks() -> None:
-    program = (
-        "import s3pot.sam.frozen, segment_anything.modeling as modeling; "
-        "from segment_anything import SamPredictor, sam_model_registry; "
-        "import segment_anything; "
-        "print(segment_anything.modeling.Sam is modeling.Sam is s3pot.sam.frozen.Sam, "
-        "SamPredictor.__name__, sorted(sam_model_registry)[0])"
-    )
-    assert output_of(program) == "True SamPredictor default"
+def test_the_whole_package_is_there_for_who_asks(found: dict[str, Any]) -> None:
+    assert found["different"] == 0
+    assert found["predictor"] == "SamPredictor" and found["registry"]
+
+
+@pytest.mark.slow
+def test_names_that_are_nowhere_are_missing_as_ever(found: dict[str, Any]) -> None:
+    assert not found["dunder"] and not found["name"]
 
 
 @pytest.mark.slow
 def test_a_package_that_is_loaded_stays_as_it_is() -> None:
-    program = (
-        "import segment_anything; before = segment_anything; import s3pot.sam.frozen, sys; "
-        "print(sys.modules['segment_anything'] is before, hasattr(before, 'SamPredictor'))"
-    )
-    assert output_of(program) == "True True"
-
-
-@pytest.mark.slow
-def test_names_that_are_nowhere_are_missing_as_ever() -> None:
-    program = (
-        "import s3pot.sam.frozen, segment_anything; "
-        "print(hasattr(segment_anything, '__nothing__'), hasattr(segment_anything, 'nothing'))"
-    )
-    assert output_of(program) == "False False"
+    assert output_of(PACKAGE_FIRST) == {"same": True, "predictor": True}
