@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*options: str) -> str:
     command = [sys.executable, "-m", "benchmarks.reliability", "--quick", *options]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     if ended.returncode != 0:
         pytest.fail(ended.stdout + ended.stderr, pytrace=False)
     return ended.stdout

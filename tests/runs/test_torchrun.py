@@ -16,6 +16,7 @@ import yaml
 from s3pot.data.image import read_rgb, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 900  # seconds within which torchrun must end, on a busy machine
 
 # What each torchrun process runs. A rank in DEADLY kills itself, like `kill -9`, when it is about
 # to finish its second item.
@@ -62,7 +63,7 @@ class Command:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DEADLY": deadly},
             capture_output=True,
-            timeout=300,
+            timeout=LONGEST,
         )
         return done.returncode
 
