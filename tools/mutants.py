@@ -40,7 +40,7 @@ CAUGHT, TIMED_OUT, SURVIVED, EXPLAINED = "caught", "timed out", "survived", "exp
 TESTS: dict[str, Sequence[str]] = {
     "s3pot/ps/greedy.py": ["tests/ps/test_greedy.py", "tests/parity/test_greedy.py"],
     "s3pot/ps/contrast.py": ["tests/ps/test_contrast.py", "tests/ps/test_select.py"],
-    "s3pot/ps/select.py": ["tests/ps/test_select.py", "tests/parity/test_fe_ps.py"],
+    "s3pot/ps/select.py": ["tests/ps/test_select.py", "tests/ps/test_contrast.py"],
     "s3pot/fe.py": ["tests/test_fe.py", "tests/parity/test_fe_ps.py"],
     "s3pot/losses.py": ["tests/test_losses.py", "tests/test_pipeline.py"],
     "s3pot/adapter.py": ["tests/test_adapter.py", "tests/parity/test_adapter.py"],

@@ -422,3 +422,83 @@ def test_names_of_masks_in_either_case() -> None:
     names = list(mask_names("a.b"))
     assert names[:2] == ["a.b.png", "a.b.PNG"]
     assert len(names) == len(set(names)) == 2 * len(MASK_SUFFIXES)
+
+
+@pytest.mark.parametrize(("outside", "is_mask"), [(31, True), (32, False)])
+def test_how_dark_a_color_has_to_be_to_count_as_black(outside: int, is_mask: bool) -> None:
+    image = colored((255, 0, 0), (outside, 0, 0))
+    if is_mask:
+        assert np.array_equal(read_mask(image, "x"), HOLE)
+    else:
+        with pytest.raises(BadMask, match="neither is black"):
+            read_mask(image, "x")
+
+
+@pytest.mark.parametrize(("blue", "is_gray"), [(176, True), (175, False)])
+def test_how_much_the_channels_of_a_gray_may_differ(blue: int, is_gray: bool) -> None:
+    image = colored((200, 200, blue), (100, 100, 100))
+    if is_gray:
+        assert np.array_equal(read_mask(image, "x"), HOLE)
+    else:
+        with pytest.raises(BadMask, match="neither is black"):
+            read_mask(image, "x")
+
+
+@pytest.mark.parametrize(("high", "is_mask"), [(124, True), (123, False)])
+def test_how_far_apart_two_noisy_values_have_to_be(high: int, is_mask: bool) -> None:
+    pixels = np.where(HOLE, high, 100).astype(np.uint8)
+    pixels[2, 2], pixels[2, 9] = 99, 101  # the mean of the lower values stays 100
+    if is_mask:
+        assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), HOLE)
+    else:
+        with pytest.raises(BadMask, match="4 values"):
+            read_mask(Image.fromarray(pixels), "x")
+
+
+@pytest.mark.parametrize("often_high", [False, True])
+def test_a_value_halfway_between_counts_as_the_more_frequent_one(often_high: bool) -> None:
+    wanted = HOLE != often_high
+    pixels = np.where(wanted, 254, 0).astype(np.uint8)
+    pixels[2, 2:12] = 127
+    pixels[2, 20] = 253 if often_high else 1  # three values would be three classes
+    assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), wanted)
+
+
+def test_a_further_value_in_an_array_is_no_noise() -> None:
+    pixels = BITS * np.uint8(255)
+    pixels[2, 2] = 1
+    assert np.array_equal(read_mask(Image.fromarray(pixels), "x"), HOLE)
+    with pytest.raises(BadMask, match=r"3 values \(0, 1, 255\)"):
+        as_mask(pixels, "x")
+
+
+def test_a_palette_of_two_grays_counts_by_its_grays() -> None:
+    assert np.array_equal(read_mask(palette(1, [200] * 3 + [60] * 3), "x"), ~HOLE)
+
+
+def test_a_further_index_of_a_palette_is_a_class_and_no_noise() -> None:
+    image = palette(200, np.random.default_rng(0).integers(0, 256, 768).tolist())
+    image.putpixel((2, 2), 201)
+    with pytest.raises(BadMask, match=r"3 values \(0, 200, 201\)"):
+        read_mask(image, "x")
+
+
+def test_arrays_of_one_pixel_and_of_none() -> None:
+    assert np.array_equal(as_mask(np.ones((1, 1)), "x"), [[True]])
+    with pytest.raises(BadMask, match=r"x is empty: its shape is \(0, 5\)"):
+        as_mask(np.zeros((0, 5)), "x")
+
+
+def test_one_color_everywhere_is_neither_full_nor_empty() -> None:
+    with pytest.raises(BadMask, match=r"the one value \(255, 0, 0\) everywhere"):
+        read_mask(Image.new("RGB", (5, 4), (255, 0, 0)), "x")
+
+
+@pytest.mark.parametrize(("high", "is_faint"), [(7, True), (8, False), (255, False)])
+def test_only_faint_masks_are_suspected_of_damage(
+    high: int, is_faint: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocks = np.zeros((96, 128), np.uint8)
+    blocks[32:64, 40:88] = high  # JPEG keeps blocks of 8 x 8 pixels as they are
+    read_mask(saved(Image.fromarray(blocks)), "x")
+    assert ("damaged by JPEG" in caplog.text) is is_faint

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from s3pot.grid import Grid
+from s3pot.ps.contrast import face_cells, near_similarity
 from s3pot.ps.select import match_scores, select_points, unit_tokens
 
 GRID = Grid(size=48, side=6)
@@ -70,3 +71,21 @@ def test_scores_are_cosines_and_survive_empty_tokens() -> None:
     assert float(scores.abs().max()) <= 1 + 1e-6
     assert not scores[:, 0].any()
     torch.testing.assert_close(unit_tokens(ref).norm(dim=1), torch.ones(36))
+
+
+def test_contrast_divides_the_cells_of_the_region() -> None:
+    raw, ref, region_sam = case(4)
+    ref[:, :3] = raw[:, :3]
+    region = GRID.on_grid(region_sam)
+    is_face = face_cells(near_similarity(raw, ref, region)[region])
+    assert is_face.any() and not is_face.all() and not region.all()
+    points, labels = select_points(raw, ref, region_sam, GRID, "contrast")
+    cells = region.nonzero()
+    in_order = torch.cat((cells[is_face], cells[~is_face]))
+    assert torch.equal(points, 8.0 * in_order.flip(1) + 4)
+    assert labels.tolist() == [1] * int(is_face.sum()) + [0] * int((~is_face).sum())
+
+
+def test_an_unknown_selection_is_refused() -> None:
+    with pytest.raises(ValueError, match="selection is 'best'; it must be greedy or contrast"):
+        select_points(*case(5), GRID, "best")

@@ -220,6 +220,25 @@ def test_a_photo_is_turned_if_that_makes_the_detector_surer(
     assert said == (turn != 0) == ("rotated" in caplog.text)
 
 
+def test_the_second_look_shows_the_aligned_crop_in_a_gray_margin() -> None:
+    seen: list[np.ndarray] = []
+
+    class Recorder(TurningDetector):
+        def detect(self, image: np.ndarray) -> list[Face]:
+            seen.append(image.copy())
+            return super().detect(image)
+
+    photo = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    find_alignments(photo, Recorder(0.9), 64, "reflect")
+    (given, again) = seen
+    np.testing.assert_array_equal(given, photo)
+    landmarks = turned(FFHQ, 0, 100, (200, 150))
+    inner = crop(photo, from_landmarks(landmarks, (300, 400), 256))
+    np.testing.assert_array_equal(
+        again, np.pad(inner, ((72, 72), (72, 72), (0, 0)), constant_values=128)
+    )
+
+
 def test_landmarks_in_one_point_are_no_sure_face() -> None:
     """Such a face is not examined a second time, so a rotated photo with a likely one wins."""
 
