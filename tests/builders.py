@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
 import torch
 
 import inference
+from s3pot.data.image import write_png
+from s3pot.rg.detect import Face
 from s3pot.types import Prompts
 
 
@@ -53,3 +56,21 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Read the rows of a table, by column."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (48, 48)) -> np.ndarray:
+    """Write a photo of noise as PNG; returns its pixels, uint8 (H, W, 3)."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+    write_png(path, pixels)
+    return pixels
+
+
+class TwoFaces:
+    """A detector that finds a large and a small face in every photo, in any orientation."""
+
+    sure_score = 0.0
+    likely_score = 1.0
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        near = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], float)
+        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]

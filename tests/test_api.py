@@ -24,8 +24,8 @@ from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.detect import Face
 from s3pot.types import AlignedFace
+from tests.builders import TwoFaces
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,18 +178,6 @@ def test_strict_refuses_what_is_doubtful(
     config = replace(model.config, quality=replace(model.config.quality, strict=True))
     with pytest.raises(s3pot.S3potError, match="doubtful"):
         replace(model, config=config).segment(pixels)
-
-
-class TwoFaces:
-    """A detector that finds a large and a small face in every photo."""
-
-    sure_score = 0.5
-    likely_score = 0.5
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        near = np.array([[30, 30], [50, 30], [40, 42], [32, 52], [48, 52]], float)
-        far = near / 2 + 60
-        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, far)]
 
 
 @pytest.mark.slow

@@ -17,17 +17,10 @@ from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.pipeline import ReferenceGenerator
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.detect import Face
 from s3pot.types import AlignedFace
-from tests.builders import read_csv
+from tests.builders import TwoFaces, read_csv, write_photo
 
 SUFFIXES = (".png", "_ref.png", "_parsing_mask.npy", "_align.json")
-
-
-def photo(path: Path, seed: int = 0, size: tuple[int, int] = (48, 48)) -> np.ndarray:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
-    write_png(path, pixels)
-    return pixels
 
 
 @pytest.fixture
@@ -51,8 +44,8 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 def test_writes_the_folder_contract(tmp_path: Path, run: Callable[..., int]) -> None:
-    pixels = photo(tmp_path / "in" / "a.png", size=(40, 56))
-    photo(tmp_path / "in" / "sub" / "b.jpg.png", 1)
+    pixels = write_photo(tmp_path / "in" / "a.png", size=(40, 56))
+    write_photo(tmp_path / "in" / "sub" / "b.jpg.png", 1)
     assert run() == 0
     out = tmp_path / "out"
     assert files_of(out) == {f"{stem}{end}" for stem in ("a", "sub/b.jpg") for end in SUFFIXES}
@@ -72,7 +65,7 @@ def test_same_bytes_on_one_core_and_on_two(
     tmp_path: Path, run: Callable[..., int], two_threads: None, noise: str
 ) -> None:
     for index in range(5):
-        photo(tmp_path / "in" / f"{index}.png", index)
+        write_photo(tmp_path / "in" / f"{index}.png", index)
     written = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -89,7 +82,7 @@ def test_same_bytes_again_whatever_else_is_done(
     tmp_path: Path, run: Callable[..., int], noise: str
 ) -> None:
     for index, name in enumerate("ab"):
-        photo(tmp_path / "in" / f"{name}.png", index)
+        write_photo(tmp_path / "in" / f"{name}.png", index)
     out, noise = tmp_path / "out", f"reference.noise={noise}"
     assert run(noise) == 0
     first = {name: (out / name).read_bytes() for name in files_of(out)}
@@ -103,8 +96,8 @@ def test_same_bytes_again_whatever_else_is_done(
 def test_finished_photos_are_skipped_until_something_differs(
     tmp_path: Path, run: Callable[..., int]
 ) -> None:
-    photo(tmp_path / "in" / "a.png")
-    photo(tmp_path / "in" / "b.png", 1)
+    write_photo(tmp_path / "in" / "a.png")
+    write_photo(tmp_path / "in" / "b.png", 1)
     assert run() == 0
     out = tmp_path / "out"
     before = stamps(out)
@@ -118,7 +111,7 @@ def test_finished_photos_are_skipped_until_something_differs(
     assert run("reference.seed=7") == 0
     assert all(stamp != before[name] for name, stamp in stamps(out).items())
     before = stamps(out)
-    photo(tmp_path / "in" / "b.png", 2)
+    write_photo(tmp_path / "in" / "b.png", 2)
     assert run("reference.seed=7") == 0
     changed = {name for name, stamp in stamps(out).items() if stamp != before[name]}
     assert changed == {f"b{end}" for end in SUFFIXES}
@@ -129,7 +122,7 @@ def test_interrupted_photo_is_done_again(
     tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index, name in enumerate("abc"):
-        photo(tmp_path / "in" / f"{name}.png", index)
+        write_photo(tmp_path / "in" / f"{name}.png", index)
     generate, calls = ReferenceGenerator.generate, []
 
     def interrupt(self: ReferenceGenerator, image: np.ndarray, name: str) -> AlignedFace:
@@ -155,7 +148,7 @@ def test_bad_photos_are_named_and_the_rest_is_done(
     tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "in"
-    photo(folder / "good.png")
+    write_photo(folder / "good.png")
     (folder / "text.png").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:3000])
     (folder / ".hidden").write_text("skipped")
@@ -179,11 +172,11 @@ def test_bad_photos_are_named_and_the_rest_is_done(
 
 
 def test_failed_photos_are_tried_again(tmp_path: Path, run: Callable[..., int]) -> None:
-    photo(tmp_path / "in" / "good.png")
+    write_photo(tmp_path / "in" / "good.png")
     (tmp_path / "in" / "late.png").write_text("not fetched yet")
     assert run() == 1
-    photo(tmp_path / "in" / "late.png", 1)
-    photo(tmp_path / "in" / "new.png", 2)
+    write_photo(tmp_path / "in" / "late.png", 1)
+    write_photo(tmp_path / "in" / "new.png", 2)
     before = stamps(tmp_path / "out")
     assert run("--retry_failed", "--overwrite") == 0
     after = stamps(tmp_path / "out")
@@ -196,7 +189,7 @@ def test_failed_photos_are_tried_again(tmp_path: Path, run: Callable[..., int]) 
 def test_doubtful_faces_are_recorded_and_with_strict_they_fail(
     tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    photo(tmp_path / "in" / "wide.png", size=(40, 56))
+    write_photo(tmp_path / "in" / "wide.png", size=(40, 56))
     assert run() == 0
     record = json.loads((tmp_path / "out" / "wide_align.json").read_text())
     assert record["quality"].startswith("doubtful: ")
@@ -208,9 +201,9 @@ def test_doubtful_faces_are_recorded_and_with_strict_they_fail(
 def test_photos_that_would_overwrite_each_other(
     tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = photo(tmp_path / "in" / "a.bmp.png", 0)
+    first = write_photo(tmp_path / "in" / "a.bmp.png", 0)
     Image.fromarray(first).save(tmp_path / "in" / "a.bmp.tif")
-    photo(tmp_path / "in" / "a.bmp_ref.png", 2)
+    write_photo(tmp_path / "in" / "a.bmp_ref.png", 2)
     assert run() == 1
     found = files_of(tmp_path / "out")
     assert found == {f"a.bmp{end}" for end in SUFFIXES} | {"failures.csv"}
@@ -222,8 +215,8 @@ def test_photos_that_would_overwrite_each_other(
 def test_any_kind_of_picture(tmp_path: Path, run: Callable[..., int]) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"
-    photo(folder / "one_pixel.png", size=(1, 1))
-    photo(folder / "narrow.png", size=(3, 200))
+    write_photo(folder / "one_pixel.png", size=(1, 1))
+    write_photo(folder / "narrow.png", size=(3, 200))
     Image.fromarray(rng.integers(0, 65535, (20, 30), dtype=np.uint16)).save(folder / "deep.png")
     Image.fromarray(rng.integers(0, 255, (20, 30, 4), dtype=np.uint8)).save(folder / "alpha.png")
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).convert("CMYK").save(folder / "cmyk.jpg")
@@ -237,8 +230,8 @@ def test_any_kind_of_picture(tmp_path: Path, run: Callable[..., int]) -> None:
 def test_truth_is_carried_along(
     tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    pixels = photo(tmp_path / "in" / "val" / "a.png")
-    photo(tmp_path / "in" / "b.png", 1)
+    pixels = write_photo(tmp_path / "in" / "val" / "a.png")
+    write_photo(tmp_path / "in" / "b.png", 1)
     truth = np.zeros((48, 48), bool)
     truth[10:20, 5:9] = True
     write_png(tmp_path / "truth" / "val" / "a_occlusion.png", truth)
@@ -252,17 +245,6 @@ def test_truth_is_carried_along(
     assert run("--truth_dir", str(tmp_path / "truth")) == 1
 
 
-class TwoFaces:
-    """A detector that reports two small faces, where the real model would find none."""
-
-    sure_score = 0.0
-    likely_score = 1.0
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        near = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], float)
-        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("may_be_aligned", [True, False])
 def test_alignment_and_all_faces(
@@ -270,7 +252,7 @@ def test_alignment_and_all_faces(
 ) -> None:
     aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned)
     monkeypatch.setattr(engine, "build_aligner", lambda config: aligner)
-    photo(tmp_path / "in" / "a.png", size=(100, 140))
+    write_photo(tmp_path / "in" / "a.png", size=(100, 140))
     truth = np.zeros((100, 140), bool)
     truth[35:45, 25:35] = True
     write_png(tmp_path / "truth" / "a_occlusion.png", truth)
@@ -297,7 +279,7 @@ def test_nothing_to_do_is_an_error(
     assert run() == 2
     (tmp_path / "in").mkdir()
     assert run() == 2
-    photo(tmp_path / "in" / "a.png")
+    write_photo(tmp_path / "in" / "a.png")
     assert run("--truth_dir", str(tmp_path / "none")) == 2
     assert run("--output_dir", str(tmp_path / "in")) == 2
     assert run("align.mode=sometimes") == 2
@@ -305,7 +287,7 @@ def test_nothing_to_do_is_an_error(
 
 
 def test_output_inside_the_input_is_left_out(tmp_path: Path, run: Callable[..., int]) -> None:
-    photo(tmp_path / "in" / "a.png")
+    write_photo(tmp_path / "in" / "a.png")
     out = str(tmp_path / "in" / "processed")
     assert run("--output_dir", out) == 0
     assert run("--output_dir", out) == 0
@@ -315,6 +297,6 @@ def test_output_inside_the_input_is_left_out(tmp_path: Path, run: Callable[..., 
 def test_missing_detector_says_what_to_do(
     tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    photo(tmp_path / "in" / "a.png")
+    write_photo(tmp_path / "in" / "a.png")
     assert run("align.mode=auto") == 2
     assert "mini detector: the file" in caplog.text

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, Callable
 
-import numpy as np
 import pytest
 
 import generate_reference
@@ -14,32 +13,14 @@ import inference
 import s3pot.runs.generate_reference as reference_run
 from s3pot.commands import segment
 from s3pot.data.face_folder import find_faces
-from s3pot.data.image import read_rgb, write_png
+from s3pot.data.image import read_rgb
 from s3pot.report.vis import overlay
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.detect import Face
+from tests.builders import TwoFaces, write_photo
 
 MASKS = ("occlusion.png", "face.png", "occlusion_photo.png", "face_photo.png")
 FILES = (*MASKS, "parsing.npy", "overlay_photo.png", "result.json")
 Run = Callable[..., int]
-
-
-class TwoFaces:
-    """A detector that finds a large and a small face in every photo."""
-
-    sure_score = 0.5
-    likely_score = 0.5
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        near = np.array([[30, 30], [50, 30], [40, 42], [32, 52], [48, 52]], float)
-        far = near / 2 + 60
-        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, far)]
-
-
-def photo(path: Path, seed: int = 0, size: tuple[int, int] = (48, 48)) -> np.ndarray:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
-    write_png(path, pixels)
-    return pixels
 
 
 def summary_of(folder: Path) -> list[dict[str, Any]]:
@@ -60,7 +41,9 @@ def test_the_same_masks_as_by_two_commands(
     tmp_path: Path, run: Run, mini_options: list[str]
 ) -> None:
     photos, data, results = tmp_path / "in", tmp_path / "data", tmp_path / "results"
-    pixels = {name: photo(photos / f"{name}.png", seed) for seed, name in enumerate(("a", "sub/b"))}
+    pixels = {
+        name: write_photo(photos / f"{name}.png", seed) for seed, name in enumerate(("a", "sub/b"))
+    }
     folders = ["--input_dir", str(photos), "--output_dir", str(data)]
     assert generate_reference.main([*folders, *mini_options]) == 0
     folders = ["--datapath", str(data), "--output_dir", str(results), "--to_photo"]
@@ -82,7 +65,7 @@ def test_the_same_masks_as_by_two_commands(
 
 @pytest.mark.slow
 def test_finished_photos_are_kept_and_failed_ones_named(tmp_path: Path, run: Run) -> None:
-    photo(tmp_path / "a.png")
+    write_photo(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("no picture")
     names = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     assert run(*names, "--save_vis") == 1
@@ -91,7 +74,7 @@ def test_finished_photos_are_kept_and_failed_ones_named(tmp_path: Path, run: Run
     (failure,) = [item for item in summary_of(out) if "failed" in item]
     assert Path(failure["name"]).name == "b.png" and failure["failed"]["stage"] == "read"
     stamp = (out / "a_face.png").stat().st_mtime_ns
-    photo(tmp_path / "b.png", 1)
+    write_photo(tmp_path / "b.png", 1)
     assert run(*names, "--save_vis", "--retry_failed") == 0
     assert (out / "a_face.png").stat().st_mtime_ns == stamp
     assert [row["name"] for row in summary_of(out)] == ["a", "b"]
@@ -106,7 +89,7 @@ def test_all_faces_of_a_photo(
 ) -> None:
     aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False)
     monkeypatch.setattr(reference_run, "build_aligner", lambda config: aligner)
-    photo(tmp_path / "group.png", size=(100, 140))
+    write_photo(tmp_path / "group.png", size=(100, 140))
     assert run(str(tmp_path / "group.png")) == 0
     assert any("group.png: 2 faces; the largest is used" in text for text in caplog.messages)
     out = tmp_path / "out"
@@ -125,7 +108,7 @@ def test_all_faces_of_a_photo(
 @pytest.mark.slow
 def test_patterns_and_several_inputs(tmp_path: Path, run: Run) -> None:
     for seed, name in enumerate(("x/a.png", "x/deep/b.png", "y/a.png")):
-        photo(tmp_path / name, seed)
+        write_photo(tmp_path / name, seed)
     inputs = [str(tmp_path / "x" / "**" / "*.png"), str(tmp_path / "y" / "a.png")]
     assert run(*inputs) == 0
     assert [row["name"] for row in summary_of(tmp_path / "out")] == ["x/a", "x/deep/b", "y/a"]
@@ -134,7 +117,7 @@ def test_patterns_and_several_inputs(tmp_path: Path, run: Run) -> None:
 @pytest.mark.slow
 def test_photos_of_several_places_have_short_names(tmp_path: Path, run: Run) -> None:
     for seed, name in enumerate(("deep/down/a.png", "other/b.png", "folder/sub/c.png")):
-        photo(tmp_path / name, seed)
+        write_photo(tmp_path / name, seed)
     inputs = [tmp_path / "deep" / "down" / "a.png", tmp_path / "other" / "b.png"]
     assert run(*map(str, inputs), str(tmp_path / "folder")) == 0
     assert [row["name"] for row in summary_of(tmp_path / "out")] == ["a", "b", "sub/c"]
@@ -158,7 +141,7 @@ def test_what_cannot_begin_is_one_line(
 
 @pytest.mark.slow
 def test_doubtful_photos_fail_with_strict(tmp_path: Path, run: Run) -> None:
-    photo(tmp_path / "wide.png", size=(40, 80))
+    write_photo(tmp_path / "wide.png", size=(40, 80))
     assert run(str(tmp_path / "wide.png")) == 0
     (row,) = summary_of(tmp_path / "out")
     assert row["quality"].startswith("doubtful: ")

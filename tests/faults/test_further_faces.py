@@ -16,18 +16,7 @@ import generate_reference
 import s3pot.runs.generate_reference as engine
 from s3pot.data.image import write_png
 from s3pot.rg.align import FaceAligner
-from s3pot.rg.detect import Face
-
-
-class TwoFaces:
-    """A detector that reports two small faces."""
-
-    sure_score = 0.0
-    likely_score = 1.0
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        near = np.array([[30, 40], [50, 40], [40, 50], [33, 60], [47, 60]], float)
-        return [Face((20, 20, 40, 60), 0.9, near), Face((80, 20, 20, 30), 0.8, near / 2 + 60)]
+from tests.builders import TwoFaces
 
 
 @pytest.mark.slow
