@@ -238,11 +238,11 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
 
 def packaged_configs() -> dict[str, Path]:
     """The configs that come with the package, by name (``mini``, ``paper``, ``authors_code``)."""
-    found: dict[str, Path] = {}
+    configs: dict[str, Path] = {}
     for folder in CONFIG_FOLDERS:
         for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+            configs.setdefault(path.stem, path)
+    return configs
 
 
 def find_config(name: Path | str) -> Path:

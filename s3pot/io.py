@@ -106,7 +106,7 @@ def write_json(path: str | Path, value: Any) -> None:
     text (lone surrogates) are written as escapes, which readers turn back into the same name.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    text = _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    text = _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
     write_bytes(path, (text + "\n").encode("utf-8"))
 
 
@@ -231,17 +231,17 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
         raise BadFile(f"{path} is not a YAML file: {error}") from error
 
 
-def _expanded_size(node: yaml.Node, known: dict[int, int]) -> int:
+def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Count the values below a node; an alias counts as often as it is used."""
-    if id(node) not in known:
+    if id(node) not in sizes:
         size = 1
         if isinstance(node, yaml.SequenceNode):
-            size += sum(_expanded_size(value, known) for value in node.value)
+            size += sum(_expanded_size(value, sizes) for value in node.value)
         elif isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                size += _expanded_size(key, known) + _expanded_size(value, known)
-        known[id(node)] = size
-    return known[id(node)]
+                size += _expanded_size(key, sizes) + _expanded_size(value, sizes)
+        sizes[id(node)] = size
+    return sizes[id(node)]
 
 
 def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:

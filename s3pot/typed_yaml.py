@@ -142,11 +142,11 @@ def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
     return cls(**values)
 
 
-def _suggestion(key: Any, known: Mapping[str, Any], prefix: str) -> str:
-    close = difflib.get_close_matches(str(key), known, n=1)
+def _suggestion(key: Any, fields: Mapping[str, Any], prefix: str) -> str:
+    close = difflib.get_close_matches(str(key), fields, n=1)
     if close:
         return f"did you mean {prefix}{close[0]}?"
-    return f"known: {', '.join(known)}"
+    return f"known: {', '.join(fields)}"
 
 
 def _convert(name: str, value: Any, wanted: type) -> Any:

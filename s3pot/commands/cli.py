@@ -239,7 +239,7 @@ def _message(error: Exception) -> str:
 
 def printable(text: str) -> str:
     """Escape control characters; file names may contain terminal commands."""
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 class _Printable(logging.Formatter):

@@ -155,8 +155,8 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
     tree = walk(datapath)
     for folder in tree.folders:
         where = folder.relative_to(datapath)
-        found = _authors_face(folder, where) or _contract_faces(folder, where)
-        faces.update({face.name: face for face in found})
+        faces_here = _authors_face(folder, where) or _contract_faces(folder, where)
+        faces.update({face.name: face for face in faces_here})
     if tree.dead_links:
         links = ", ".join(str(link) for link in tree.dead_links[:4])
         broken = counted(len(tree.dead_links), "broken link")
@@ -204,9 +204,9 @@ def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
 def _first(folder: Path, *patterns: str) -> Path:
     """Return the first file of the first pattern that matches, or a path that names the gap."""
     for pattern in patterns:
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found[0]
+        matches = sorted(folder.glob(pattern))
+        if matches:
+            return matches[0]
     return folder / patterns[0]
 
 

@@ -334,12 +334,12 @@ def _log_summary(
     dead_links: Sequence[Path],
 ) -> None:
     """Log the files that are not photos, one line for each kind."""
-    known = {*photos, *replaced}
-    others = [path for path in files if path not in known]
+    images = {*photos, *replaced}
+    others = [path for path in files if path not in images]
     if others:
         logger.info("skipped because they are not photos: %s", brief(others))
     if replaced:
         logger.info("another image of the same name is read instead of: %s", brief(replaced))
-    dead = [path for path in dead_links if path not in known]
+    dead = [path for path in dead_links if path not in images]
     if dead:
         logger.warning("broken links are skipped: %s", brief(dead))

@@ -110,12 +110,12 @@ def find_further_truths(truth_dir: Path, name: str) -> Mapping[str, Path]:
         The files that exist of ``VISIBLE_FACE``, ``IGNORE`` and ``TRUE_PARSING``, by these endings.
         Masks may be of any format that ``masks`` reads.
     """
-    found = {}
+    truths = {}
     for ending in (VISIBLE_FACE, IGNORE):
         path = find_mask(truth_dir / f"{name}{Path(ending).stem}")
         if path is not None:
-            found[ending] = path
+            truths[ending] = path
     parsing = truth_dir / f"{name}{TRUE_PARSING}"
     if parsing.is_file():
-        found[TRUE_PARSING] = parsing
-    return found
+        truths[TRUE_PARSING] = parsing
+    return truths

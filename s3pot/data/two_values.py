@@ -147,15 +147,15 @@ def _split_noisy(values: np.ndarray, distinct: np.ndarray, lossy: bool, name: st
 
 def _two_levels(levels: np.ndarray) -> tuple[float, float]:
     """Find the two levels near most values, the lower one first: 2-means from the modes."""
-    found, counts = np.unique(levels, return_counts=True)
-    first = found[counts.argmax()]
-    distance = np.abs(found - first)
+    distinct, counts = np.unique(levels, return_counts=True)
+    first = distinct[counts.argmax()]
+    distance = np.abs(distinct - first)
     is_far = distance > distance.max() / 2
-    second = found[is_far][counts[is_far].argmax()]
+    second = distinct[is_far][counts[is_far].argmax()]
     for _ in range(3):
-        nearer = np.abs(found - first) <= np.abs(found - second)
-        first = np.average(found[nearer], weights=counts[nearer])
-        second = np.average(found[~nearer], weights=counts[~nearer])
+        nearer = np.abs(distinct - first) <= np.abs(distinct - second)
+        first = np.average(distinct[nearer], weights=counts[nearer])
+        second = np.average(distinct[~nearer], weights=counts[~nearer])
     return min(float(first), float(second)), max(float(first), float(second))
 
 
@@ -174,8 +174,8 @@ def _has_third_class(values: np.ndarray, count: int, lossy: bool) -> bool:
         flat &= cv2.erode(channel, kernel) == cv2.dilate(channel, kernel)
     if not flat.any():
         return False
-    found, counts = np.unique(channels[flat], axis=0, return_counts=True)
-    by_size = found[counts.argsort()[::-1]]
+    distinct, counts = np.unique(channels[flat], axis=0, return_counts=True)
+    by_size = distinct[counts.argsort()[::-1]]
     is_far = np.abs(by_size - by_size[0]).max(axis=1) > NEAR
     main = np.concatenate([by_size[:1], by_size[is_far][:1]])
     for value in by_size:

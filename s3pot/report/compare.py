@@ -233,14 +233,14 @@ def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
 
 def _hashes(run: Run) -> dict[str, str]:
     """Return the hashes of the models, if they are the same for all faces."""
-    found: dict[str, set[str]] = {}
+    hashes: dict[str, set[str]] = {}
     for row in run.rows.values():
         for key, value in row.items():
             if key.startswith("sha256_"):
-                found.setdefault(key, set()).add(str(value))
+                hashes.setdefault(key, set()).add(str(value))
     return {
         key: min(values)[:12] if len(values) == 1 else f"{len(values)} different"
-        for key, values in found.items()
+        for key, values in hashes.items()
     }
 
 

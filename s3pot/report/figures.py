@@ -181,9 +181,9 @@ def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
     figure, axes = _single_axes(xlabel="occluded share of the face", ylabel="occlusion IoU")
     with publication_style():
         for (label, faces), color in zip(runs.items(), _colors(len(runs))):
-            known = [face for face in faces if face.true_share is not None]
-            shares = np.array([face.true_share for face in known], dtype=float)
-            ious = np.array([face.iou for face in known])
+            faces_with_share = [face for face in faces if face.true_share is not None]
+            shares = np.array([face.true_share for face in faces_with_share], dtype=float)
+            ious = np.array([face.iou for face in faces_with_share])
             axes.plot(shares, ious, ".", color=color, markersize=2.5, alpha=0.35)
             centers, means, lows, highs = [], [], [], []
             for low, high in zip(SHARE_BINS[:-1], SHARE_BINS[1:]):

@@ -130,11 +130,11 @@ class FaceDetector:
         filtering = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(image, (new_width, new_height), interpolation=filtering)
         self._network.setInputSize((new_width, new_height))
-        _, found = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
-        if found is None:
+        _, detections = self._network.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+        if detections is None:
             return []
         # A row holds x, y, width, height, five landmarks x, y, and the score.
-        rows = np.asarray(found, dtype=np.float64)
+        rows = np.asarray(detections, dtype=np.float64)
         rows = rows[np.isfinite(rows).all(axis=1)]
         rows[:, :14] *= np.tile([width / new_width, height / new_height], 7)
         return [

@@ -74,9 +74,9 @@ def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
     """
     latent = checkpoint.get("latent_avg")
     if not isinstance(latent, Tensor) or latent.shape != net.latent_avg.shape:
-        found = tuple(latent.shape) if isinstance(latent, Tensor) else "none"
+        shape = tuple(latent.shape) if isinstance(latent, Tensor) else "none"
         raise WeightMismatch(
-            f"{source}: latent_avg is {found}, expected {tuple(net.latent_avg.shape)}, as in the "
+            f"{source}: latent_avg is {shape}, expected {tuple(net.latent_avg.shape)}, as in the "
             "whole E4S checkpoint."
         )
     refuse_non_finite({"latent_avg": latent}, source)

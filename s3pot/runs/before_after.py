@@ -75,9 +75,9 @@ def table(results: Sequence[AdapterResult]) -> str:
         "|---|---|---|---|---|",
     ]
     for adapter in (FRESH, GENERAL, FITTED):
-        own = [result for result in results if result.adapter == adapter]
-        if own:
-            lines.append(_line(adapter, own))
+        results_of_adapter = [result for result in results if result.adapter == adapter]
+        if results_of_adapter:
+            lines.append(_line(adapter, results_of_adapter))
     return "\n".join(lines)
 
 

@@ -230,11 +230,11 @@ def _class_shares(facts: Sequence[ImageFacts]) -> dict[str, dict[str, float]]:
 
 def _histogram(shares: Iterable[float | None]) -> dict[str, int]:
     """Count shares of the image by bin; empty if none is known."""
-    known = [share for share in shares if share is not None]
-    if not known:
+    known_shares = [share for share in shares if share is not None]
+    if not known_shares:
         return {}
-    bins = {"nothing": sum(share == 0 for share in known)}
+    bins = {"nothing": sum(share == 0 for share in known_shares)}
     for low, high in zip(_SHARES, _SHARES[1:]):
         label = f"to {high:.0%}"
-        bins[label] = sum(low < share <= high for share in known)
+        bins[label] = sum(low < share <= high for share in known_shares)
     return bins

@@ -157,12 +157,12 @@ def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
     Raises:
         S3potError: No face of the run has logits and ground truth, or they do not match.
     """
-    found = False
+    has_logits = False
     for files in faces_with_truth(datapath):
         path = run.folder / f"{files.name}_logits.npy"
         if not path.is_file():
             continue
-        found = True
+        has_logits = True
         truth = require_truth(files)
         logits = read_npy(path)
         if logits.shape != truth.occlusion.shape:
@@ -172,7 +172,7 @@ def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
             )
         counted = np.ones_like(truth.region) if truth.ignored is None else ~truth.ignored
         yield LogitFace(logits, truth.region & counted, truth.occlusion & counted)
-    if not found:
+    if not has_logits:
         raise S3potError(
             f"{run.folder} has no logits of a scored face; run inference.py --save_logits"
         )

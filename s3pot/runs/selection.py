@@ -109,12 +109,12 @@ def with_other_records(
         ending: The ending of the records' names, such as ``_result.json``.
         row_of: Converts a record's content to a row.
     """
-    known = {str(row["name"]) for row in summary.rows}
-    known |= {failure.name for failure in summary.failures}
+    names_in_summary = {str(row["name"]) for row in summary.rows}
+    names_in_summary |= {failure.name for failure in summary.failures}
     others = []
     for path in sorted(folder.rglob(f"*{ending}")):
         name = path.relative_to(folder).as_posix()[: -len(ending)]
-        if name not in known:
+        if name not in names_in_summary:
             row = _row_of_record(path, row_of)
             if row is not None and row["name"] == name:
                 others.append(row)

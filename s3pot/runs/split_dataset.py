@@ -139,17 +139,19 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
     """
     if (root / RAW_IMAGES).is_dir():
         adapter = ConvertedFolder(root, LabelPolicy())
-        items = adapter.items()
-        found = {item.name: [item.image, *adapter.label_files(item).values()] for item in items}
+        files_by_name = {
+            item.name: [item.image, *adapter.label_files(item).values()] for item in adapter.items()
+        }
     elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):
-        found = {face.name: _members(face) for face in find_faces(root)}
+        files_by_name = {face.name: _members(face) for face in find_faces(root)}
     else:
-        found = {item.name: [item.image] for item in list_images(root) if item.problem is None}
-    if not found:
+        readable = [item for item in list_images(root) if item.problem is None]
+        files_by_name = {item.name: [item.image] for item in readable}
+    if not files_by_name:
         raise S3potError(f"{root} holds no images to split.")
     return {
         name: {path.relative_to(root).as_posix(): path for path in paths}
-        for name, paths in found.items()
+        for name, paths in files_by_name.items()
     }
 
 
@@ -209,8 +211,8 @@ def _make_room(options: SplitOptions, plan: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     earlier = read_json(path)
-    known = {key: value for key, value in plan.items() if key != "s3pot"}
-    if isinstance(earlier, dict) and all(earlier.get(key) == known[key] for key in known):
+    settings = {key: value for key, value in plan.items() if key != "s3pot"}
+    if isinstance(earlier, dict) and all(earlier.get(key) == settings[key] for key in settings):
         return
     if not options.overwrite:
         raise S3potError(

@@ -69,8 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=("list", "download", "verify"))
-    known = ", ".join(registry.weight_files())
-    parser.add_argument("names", nargs="*", help=f"any of: {known}")
+    names = ", ".join(registry.weight_files())
+    parser.add_argument("names", nargs="*", help=f"any of: {names}")
     parser.add_argument("--weights_dir", type=Path, help="default: S3POT_WEIGHTS_DIR or ./weights")
     return parser
 

@@ -168,8 +168,10 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tenso
             if isinstance(value, Tensor) and key != "latent_avg":
                 state[key] = value
     if not state:
-        found = ", ".join(str(key) for key in list(checkpoint)[:6]) or "nothing"
-        raise CheckpointError(f"{source} holds no weights, only: {found}; expected a state dict.")
+        contents = ", ".join(str(key) for key in list(checkpoint)[:6]) or "nothing"
+        raise CheckpointError(
+            f"{source} holds no weights, only: {contents}; expected a state dict."
+        )
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
@@ -249,8 +251,9 @@ def _differences(
 
 def _mixed_up(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
     """Name the model that a file belongs to, if it is known and not the requested one."""
-    found = recognize(given)
-    asked = recognize(wanted)
-    if found is None or found == asked:
+    given_model = recognize(given)
+    wanted_model = recognize(wanted)
+    if given_model is None or given_model == wanted_model:
         return ""
-    return f" this is a {found}, you asked for a {asked}" if asked else f" this is a {found}"
+    wish = f", you asked for a {wanted_model}" if wanted_model else ""
+    return f" this is a {given_model}{wish}"

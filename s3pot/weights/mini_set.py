@@ -40,10 +40,12 @@ def read_mini(name: str, folder: Path | None = None) -> dict[str, Any]:
     path = mini_path(name, folder)
     _check_sum(path)
     content = read_checkpoint(path)
-    found = (content.get("format"), content.get("model"))
+    format_and_model = (content.get("format"), content.get("model"))
     expected = (FORMAT, f"mini-{name}")
-    if found != expected:
-        raise CheckpointError(f"{path} has format and model {found}, expected {expected}. {_CURE}")
+    if format_and_model != expected:
+        raise CheckpointError(
+            f"{path} has format and model {format_and_model}, expected {expected}. {_CURE}"
+        )
     if not isinstance(content.get("size"), dict) or not _is_bounded(content["size"]):
         raise CheckpointError(f"{path} does not name a valid network size. {_CURE}")
     return content

@@ -160,10 +160,10 @@ class CocoJson(DatasetAdapter):
 
     @override
     def damage(self) -> Sequence[str]:
-        known = {_hashable(image.get("id")) for image in self.images}
+        image_ids = {_hashable(image.get("id")) for image in self.images}
         problems = []
         for image_id, instances in self.instances.items():
-            if image_id not in known:
+            if image_id not in image_ids:
                 ids = brief([str(instance.get("id")) for instance in instances])
                 problems.append(
                     f"{self.annotations}: image_id {image_id!r} of annotation {ids} is not "
@@ -296,11 +296,11 @@ def find_annotations(root: Path) -> Path:
         DatasetError: There is none, or there are several.
     """
     files = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
-    found = [path for path in files if is_coco(path)] if len(files) > 1 else files
-    if len(found) == 1:
-        return found[0]
-    names = brief([path.name for path in found])
-    what = f"several COCO files: {names}" if found else "no COCO file"
+    coco_files = [path for path in files if is_coco(path)] if len(files) > 1 else files
+    if len(coco_files) == 1:
+        return coco_files[0]
+    names = brief([path.name for path in coco_files])
+    what = f"several COCO files: {names}" if coco_files else "no COCO file"
     raise DatasetError(f"{root} holds {what}; specify it with --annotations.")
 
 

@@ -171,8 +171,8 @@ class LabelMeWriter(DatasetWriter):
         }
         folder = self.folder / "images"
         path = folder / f"{image.item.name}.json"
-        known = {label: mask for label, mask in masks.items() if mask is not None}
-        write_labelme(path, Path(image.file_name).name, image.size, known)
+        given_masks = {label: mask for label, mask in masks.items() if mask is not None}
+        write_labelme(path, Path(image.file_name).name, image.size, given_masks)
         return WrittenImage([copy_image(image, folder), path])
 
 
