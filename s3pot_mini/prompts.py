@@ -59,11 +59,20 @@ def point_count() -> int:
 
 def around(target: Tensor, grid: Grid) -> Tensor:
     """Return cells in and around each target or, half of the time, all cells, bool (B, T)."""
-    cells = grid.on_grid(target > 0.5)[:, None].float()
-    reach = 2 * int(torch.randint(1, 9, ())) + 1
-    near = F.max_pool2d(cells, reach, stride=1, padding=reach // 2)[:, 0] > 0
+    cells = grid.on_grid(target > 0.5).float()
+    near = largest_nearby(cells, 2 * int(torch.randint(1, 9, ())) + 1) > 0
     everywhere = torch.rand(len(target), 1, 1, device=target.device) < 0.35
     return (near | everywhere).flatten(1)
+
+
+def largest_nearby(maps: Tensor, window: int) -> Tensor:
+    """Return the maximum of maps (B, S, S) in a square window of odd side around each pixel.
+
+    It is computed along columns and then along rows, which takes far fewer comparisons.
+    """
+    reach = window // 2
+    columns = F.max_pool2d(maps[:, None], (window, 1), stride=1, padding=(reach, 0))
+    return F.max_pool2d(columns, (1, window), stride=1, padding=(0, reach))[:, 0]
 
 
 def dense_points(grid: Grid, target: Tensor, allowed: Tensor, count: int) -> PointPrompts:
@@ -111,7 +120,7 @@ def clicks(target: Tensor, count: int) -> PointPrompts:
         count: The number of clicks per picture.
     """
     inside = target > 0.5
-    near = F.max_pool2d(target[:, None], 31, stride=1, padding=15)[:, 0] > 0.5
+    near = largest_nearby(target, 31) > 0.5
     points = []
     for number in range(count):
         positive = torch.rand(len(target), 1, 1, device=target.device) < 0.6
@@ -169,9 +178,12 @@ def token_scores(raw: Tensor, ref: Tensor) -> Tensor:
         (B, T of the reference, T of the photo).
     """
     with torch.autocast(raw.device.type, enabled=False):
-        unit_raw = F.normalize(raw.float().flatten(2), dim=1)
-        unit_ref = F.normalize(ref.float().flatten(2), dim=1)
-        return unit_ref.transpose(1, 2) @ unit_raw
+        return unit_tokens(ref).transpose(1, 2) @ unit_tokens(raw)
+
+
+def unit_tokens(tokens: Tensor) -> Tensor:
+    """Scale tokens to length 1, in full precision: (B, C, G, G) to (B, C, T)."""
+    return F.normalize(tokens.float().flatten(2), dim=1)
 
 
 @torch.no_grad()
@@ -189,15 +201,14 @@ def matched_tokens(raw: Tensor, ref: Tensor, region: Tensor) -> Tensor:
     Returns:
         The photo tokens that hold an offer after MATCHING_ROUNDS, bool (B, T).
     """
-    scores = token_scores(raw, ref)
+    inside = region.flatten(1)
+    scores = token_scores(raw, ref).masked_fill_(~inside[:, :, None], -3.0)
     hold = scores.new_full((len(scores), scores.shape[2]), -2.0)
-    free = region.flatten(1)
+    free = inside
     for _ in range(MATCHING_ROUNDS):
-        welcome = scores.masked_fill(scores <= hold[:, None], -3.0)
-        welcome = welcome.masked_fill(~free[:, :, None], -3.0)
-        offer, place = welcome.max(dim=2)
+        is_welcome = (scores > hold[:, None]) & free[:, :, None]
+        offer, place = scores.masked_fill(~is_welcome, -3.0).max(dim=2)
         hold = hold.scatter_reduce(1, place, offer, "amax")
         # The holder of a token: its offer is the token's best, now or from an earlier round.
-        best = scores.masked_fill(~region.flatten(1)[:, :, None], -3.0) == hold[:, None]
-        free = region.flatten(1) & ~best.any(2)
+        free = inside & ~(scores == hold[:, None]).any(2)
     return hold > -2

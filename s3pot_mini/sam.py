@@ -35,6 +35,7 @@ from s3pot_mini.prompts import (
     matched_tokens,
     point_count,
     token_scores,
+    unit_tokens,
 )
 from s3pot_mini.tasks import faces_as_scenes, obey_losses, prompt_loss, training_scenes
 from s3pot_mini.trainee import Trainee
@@ -169,23 +170,44 @@ def pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tenso
     Returns:
         Scalar.
     """
-    scores = token_scores(raw, ref)
-    same = scores.diagonal(dim1=1, dim2=2)
     near = F.max_pool2d(hidden[:, None].float(), 3, stride=1, padding=1)[:, 0]
     inside, covered = region.flatten(1), hidden.flatten(1)
     visible, occluded = inside & ~covered, inside & covered
     beyond = ~inside & ~covered
+    with torch.no_grad():
+        scores = token_scores(raw, ref)
+    with torch.autocast(raw.device.type, enabled=False):
+        unit_raw, unit_ref = unit_tokens(raw), unit_tokens(ref)
+        same = (unit_ref * unit_raw).sum(1)
+        # Only the best rivals have a gradient: each is found first, and only its cosine computed.
+        outside = _best(unit_ref, unit_raw, scores, beyond[:, None])
+        best_hidden = _best(unit_raw, unit_ref, scores.mT, occluded[:, None])
+        like = _best(unit_raw, unit_ref, scores.mT, inside[:, None])
+        share = inside.float() / inside.sum(1, keepdim=True).clamp_min(1)
+        mean = ((unit_ref @ share[:, :, None]) * unit_raw).sum(1)
     weight = (1 + (EDGE_WEIGHT - 1) * near.flatten(1)) * visible
     disagree = _mean(F.relu(AGREEMENT - same), weight)
-    outside = scores.masked_fill(~beyond[:, None], -1).amax(2)  # best outside photo token per ref
-    best_hidden = scores.masked_fill(~occluded[:, :, None], -1).amax(1)  # best hidden ref per token
     rival = _mean(F.relu(RIVAL_MARGIN + torch.maximum(outside, best_hidden) - same), weight)
-    like = scores.masked_fill(~inside[:, :, None], -1).amax(1)
     alike = _mean(F.relu(like + 0.1), occluded.float())
-    share = inside.float() / inside.sum(1, keepdim=True).clamp_min(1)
-    mean = (scores * share[:, :, None]).sum(1)
     calm = _mean(F.relu((mean - 0.2).abs() - 0.1), beyond.float())
     return (disagree + rival + alike + 0.5 * calm).mean()
+
+
+def _best(tokens: Tensor, others: Tensor, scores: Tensor, allowed: Tensor) -> Tensor:
+    """Compute the cosine of each token with the most similar of the allowed other tokens.
+
+    Args:
+        tokens: Tokens of length 1, (B, C, T).
+        others: The other tokens of length 1, (B, C, T).
+        scores: Their cosines without a gradient, (B, T of ``tokens``, T of ``others``).
+        allowed: The other tokens to choose from, bool (B, 1, T).
+
+    Returns:
+        (B, T); -1, the lowest cosine, without a gradient, if none is allowed.
+    """
+    index = scores.masked_fill(~allowed, -2.0).argmax(2)
+    chosen = others.gather(2, index[:, None].expand_as(tokens))
+    return torch.where(allowed.any(2), (tokens * chosen).sum(1), -1.0)
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

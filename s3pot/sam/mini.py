@@ -9,6 +9,8 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s3pot.sam.attention import attend_to
+
 
 @dataclass(frozen=True)
 class MiniSamSize:
@@ -65,7 +67,7 @@ class AttentionBlock(nn.Module):
         batch, count, width = x.shape
         qkv = self.qkv(self.norm(x)).view(batch, count, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = attend_to(q, k, v)
         x = x + self.out(mixed.transpose(1, 2).reshape(batch, count, width))
         return x + self.mlp(x)
 

@@ -103,6 +103,13 @@ def test_boxes_enclose_the_target() -> None:
     assert boxes.tolist() == [[low, low, high, high]] * 3
 
 
+@pytest.mark.parametrize("window", [1, 3, 31])
+def test_the_largest_value_nearby_is_that_of_the_whole_window(window: int) -> None:
+    maps = torch.randn(2, 40, 40)
+    largest = F.max_pool2d(maps[:, None], window, stride=1, padding=window // 2)[:, 0]
+    assert prompts.largest_nearby(maps, window).equal(largest)
+
+
 def test_matching_on_a_batch_is_the_greedy_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompts, "MATCHING_ROUNDS", 64)  # until nothing changes
     raw, ref = torch.randn(3, 16, 8, 8), torch.randn(3, 16, 8, 8)
@@ -227,6 +234,44 @@ def test_the_pair_loss_has_a_gradient_without_anything_hidden() -> None:
     assert raw.grad is not None
     assert torch.isfinite(raw.grad).all()
     assert raw.grad.abs().max() > 0
+
+
+def dense_pair_loss(raw: Tensor, ref: Tensor, region: Tensor, hidden: Tensor) -> Tensor:
+    """Compute the pair loss with gradients through the cosines of all pairs of tokens."""
+    scores = prompts.token_scores(raw, ref)
+    same = scores.diagonal(dim1=1, dim2=2)
+    near = F.max_pool2d(hidden[:, None].float(), 3, stride=1, padding=1)[:, 0].flatten(1)
+    inside, covered = region.flatten(1), hidden.flatten(1)
+    beyond, occluded = ~inside & ~covered, inside & covered
+    weight = (1 + (sam.EDGE_WEIGHT - 1) * near) * (inside & ~covered)
+    outside = scores.masked_fill(~beyond[:, None], -1).amax(2)
+    best_hidden = scores.masked_fill(~occluded[:, :, None], -1).amax(1)
+    like = scores.masked_fill(~inside[:, :, None], -1).amax(1)
+    mean = (scores * inside[:, :, None]).sum(1) / inside.sum(1, keepdim=True).clamp_min(1)
+    terms = [
+        (F.relu(sam.AGREEMENT - same), weight),
+        (F.relu(sam.RIVAL_MARGIN + torch.maximum(outside, best_hidden) - same), weight),
+        (F.relu(like + 0.1), occluded.float()),
+        (0.5 * F.relu((mean - 0.2).abs() - 0.1), beyond.float()),
+    ]
+    return sum((v * w).sum(1) / w.sum(1).clamp_min(1) for v, w in terms).mean()
+
+
+@pytest.mark.parametrize("is_all_visible", [False, True])
+def test_the_pair_loss_and_its_gradients_are_those_over_all_pairs(is_all_visible: bool) -> None:
+    region = torch.zeros(3, 8, 8, dtype=torch.bool)
+    region[:2, 1:7, 2:6] = True  # the third image has no region
+    hidden = torch.rand(3, 8, 8) < (0.0 if is_all_visible else 0.4)
+    tokens = torch.randn(3, 16, 8, 8)
+    others = tokens + 0.7 * torch.randn(3, 16, 8, 8)
+    results = []
+    for loss in (sam.pair_loss, dense_pair_loss):
+        raw, ref = tokens.clone().requires_grad_(), others.clone().requires_grad_()
+        value = loss(raw, ref, region, hidden)
+        results.append((value, *torch.autograd.grad(value, (raw, ref))))
+    for got, want in zip(*results):
+        assert torch.allclose(got, want, atol=1e-6)
+    assert results[0][1].abs().max() > 0
 
 
 def test_a_place_is_found_again_in_its_own_view() -> None:

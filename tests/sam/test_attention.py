@@ -11,6 +11,7 @@ from torch import nn
 
 from s3pot.sam.attention import (
     FusedEncoderAttention,
+    attend_to,
     fuse_image_encoder,
     relative_table,
     two_way,
@@ -129,3 +130,17 @@ def test_heads_taken_some_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPat
         for cells in (1, 2 * 16**2, 5 * 16**2, 9 * 64**2):
             monkeypatch.setattr("s3pot.sam.attention.CPU_MASK_CELLS", cells)
             assert relative_error(encoder(picture), want) < 1e-5
+
+
+def test_training_in_bfloat16_on_a_cpu_attends_in_float32() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 9, 8, dtype=torch.bfloat16) for _ in range(3))
+    want = nn.functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    q.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attend_to(q, k, v)
+    assert mixed.dtype == torch.bfloat16
+    assert mixed.equal(want.bfloat16())
+    mixed.sum().backward()
+    assert q.grad is not None
+    assert q.grad.dtype == torch.bfloat16
