@@ -169,7 +169,10 @@ def _log(path: Path, row: dict[str, float]) -> None:
 
 
 def plot(log: Path) -> None:
-    """Plot all curves of a log of ``fit`` as a PNG file beside it."""
+    """Plot all curves of a log of ``fit`` as a PNG file beside it, unless it is up to date."""
+    picture = log.with_suffix(".png")
+    if picture.exists() and picture.stat().st_mtime_ns >= log.stat().st_mtime_ns:
+        return
     import matplotlib
 
     matplotlib.use("Agg")
@@ -190,7 +193,7 @@ def plot(log: Path) -> None:
     for axis in axes.flat[len(keys) :]:
         axis.set_axis_off()
     figure.tight_layout()
-    figure.savefig(log.with_suffix(".png"), dpi=80)
+    figure.savefig(picture, dpi=80)
     plt.close(figure)
 
 

@@ -25,7 +25,7 @@ def bundled() -> MiniFaceDetector:
 
 @pytest.fixture(scope="module")
 def portraits() -> list[FaceSample]:
-    return [draw_face(index, size=256, split="bench") for index in range(20)]
+    return [draw_face(index, size=256, split="bench") for index in range(10)]
 
 
 def test_bundled_file_is_small() -> None:
@@ -39,7 +39,7 @@ def test_drawn_portraits_are_found(bundled: MiniFaceDetector, portraits: list[Fa
         faces = bundled.detect(sample.clean)
         if faces:
             errors.append(np.linalg.norm(faces[0].landmarks - sample.landmarks, axis=1).mean())
-    assert len(errors) >= 19
+    assert len(errors) >= 9
     assert np.mean(errors) < 0.04 * 256 and np.max(errors) < 0.1 * 256
 
 
@@ -51,7 +51,7 @@ def test_scenes_with_several_faces(bundled: MiniFaceDetector) -> None:
     stacked = {name: np.stack([person[name] for person in people]) for name in names}
     bank = Bank(places=np.stack(places), **stacked)
     wanted = hits = 0
-    for index in range(12):
+    for index in range(8):
         scene = draw_crowd(np.random.default_rng([9, index]), bank, 320)
         found = [face.landmarks for face in bundled.detect(scene.image)]
         for box, truth in zip(scene.boxes, scene.landmarks):
@@ -60,16 +60,16 @@ def test_scenes_with_several_faces(bundled: MiniFaceDetector) -> None:
             wanted += 1
             near = [np.linalg.norm(points - truth, axis=1).mean() for points in found]
             hits += bool(near) and min(near) < 0.15 * box[2:].max()
-    assert wanted >= 12 and hits >= 0.75 * wanted
+    assert wanted >= 8 and hits >= 0.75 * wanted
 
 
 @pytest.mark.slow
 def test_there_is_no_face_where_there_is_none(bundled: MiniFaceDetector) -> None:
     for value in (0, 128, 255):
         assert bundled.detect(np.full((300, 300, 3), value, np.uint8)) == []
-    places = [draw_background(np.random.default_rng([3, index]), 300) for index in range(15)]
+    places = [draw_background(np.random.default_rng([3, index]), 300) for index in range(8)]
     sure = [[face for face in bundled.detect(p) if face.score >= MIN_SCORE] for p in places]
-    assert sum(bool(faces) for faces in sure) <= 1
+    assert not any(sure)
 
 
 @pytest.mark.slow
@@ -89,13 +89,13 @@ def test_drawn_portraits_are_taken_as_they_are(
     aligner: FaceAligner, portraits: list[FaceSample]
 ) -> None:
     ways = [aligner.align(sample.raw)[0] for sample in portraits]
-    assert sum(way.is_whole for way in ways) >= 18
+    assert sum(way.is_whole for way in ways) >= 9
 
 
 @pytest.mark.slow
 def test_a_face_in_a_photo_is_cropped(aligner: FaceAligner, portraits: list[FaceSample]) -> None:
     errors = []
-    for index, sample in enumerate(portraits[:8]):
+    for index, sample in enumerate(portraits[:5]):
         photo = draw_background(np.random.default_rng([8, index]), 640)[:520]
         place = np.array([200 + 20 * index, 100 + 10 * index])
         matte = sample.person[..., None] / 255
@@ -115,12 +115,12 @@ def test_photos_on_their_side_are_righted(
     aligner: FaceAligner, portraits: list[FaceSample]
 ) -> None:
     righted = []
-    for sample in portraits[:3]:
+    for sample in portraits[:2]:
         for turn in TURNS:
             (way,) = aligner.align(np.ascontiguousarray(np.rot90(sample.clean, -turn // 90)))
             righted.append(way.turn == turn)
     assert all(righted[::4])  # upright ones stay as they are
-    assert sum(righted) >= 9  # of 12
+    assert sum(righted) >= 6  # of 8
 
 
 def test_a_black_square_has_no_face(aligner: FaceAligner) -> None:

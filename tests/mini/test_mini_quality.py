@@ -66,7 +66,7 @@ def test_noise_is_no_face(generator: ReferenceGenerator, segmenter: OcclusionSeg
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(2))
 def test_a_drawn_face_is_believed(
     index: int, generator: ReferenceGenerator, segmenter: OcclusionSegmenter
 ) -> None:

@@ -165,9 +165,12 @@ def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
     assert kinds == ["faces", "faces", "faces", "scene", "scene"]
     drawn = {path: path.stat().st_mtime_ns for path in shards}
     weights = {path: path.read_bytes() for path in (trained / "weights").iterdir()}
+    curves = {path: path.stat().st_mtime_ns for path in (trained / "work").glob("*.png")}
+    assert {path.stem for path in curves} == {*TRAINED, "detector"}
     assert main(["all", *options(trained), "--faces", "24", "--workers", "0"]) == 0
     assert {path: path.stat().st_mtime_ns for path in shards} == drawn
     assert {path: path.read_bytes() for path in (trained / "weights").iterdir()} == weights
+    assert {path: path.stat().st_mtime_ns for path in curves} == curves
     for name in TRAINED:
         assert rows_of(trained / "work", name)[-1]["step"] == SCHEDULE.steps
 
