@@ -36,8 +36,7 @@ def adapter_step(bench: Bench) -> None:
     def step(count: int) -> None:
         batch = batch_prompts(faces[:count])
         optimizer.zero_grad()
-        low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
-        point_logits = segmenter.logits_at_points(low_res_logits, batch)
+        point_logits = segmenter.predict_point_logits(adapter, batch)
         point_losses(point_logits, batch.point_labels).total.mean().backward()
         optimizer.step()
 

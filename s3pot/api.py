@@ -260,7 +260,7 @@ class FaceSegmenter:
         return [self._result(face, entry.alignment) for face, entry in zip(faces, crops)]
 
     def _result(self, result: SegmentedFace, alignment: Alignment) -> Segmentation:
-        size = result.face.image.shape[:2]
+        size = result.face.size
         prompts = result.prompts.to("cpu")
         side = self.pipeline.segmenter.sam.grid.size
         points = (prompts.points_sam + 0.5) * torch.tensor(size[::-1]) / side - 0.5

@@ -47,8 +47,7 @@ class Case:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the working image, and therefore of the mask."""
-        height, width = self.face.image.shape[:2]
-        return height, width
+        return self.face.size
 
     @property
     def region(self) -> np.ndarray:

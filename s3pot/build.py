@@ -18,7 +18,7 @@ from s3pot.data.truth import TruthPolicy
 from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
-from s3pot.pipeline import OcclusionSegmenter, PipelineSettings, ReferenceGenerator
+from s3pot.pipeline import Encodings, OcclusionSegmenter, PipelineSettings, ReferenceGenerator
 from s3pot.quality import QualityLimits
 from s3pot.rg.align import FFHQ_FRAMING, MINI_FRAMING, FaceAligner, Refine
 from s3pot.rg.detect import Detector, FaceDetector
@@ -82,15 +82,23 @@ def build_reference_generator(config: Config, device: torch.device) -> Reference
     return ReferenceGenerator(parser, inverter, noise_seed=config.reference.seed)
 
 
-def build_segmenter(config: Config, device: torch.device) -> OcclusionSegmenter:
+def build_segmenter(
+    config: Config, device: torch.device, encodings: Encodings | None = None
+) -> OcclusionSegmenter:
     """Build FE, PS and mask prediction with SAM's weights, frozen.
 
     A CPU encodes images one by one: it gains nothing from batches, which need more memory.
+
+    Args:
+        config: Names the models, and has their settings.
+        device: Where they compute.
+        encodings: See ``OcclusionSegmenter``.
     """
     return OcclusionSegmenter(
         build_sam(config, device),
         pipeline_settings(config),
         images_at_once=1 if device.type == "cpu" else config.sam.batch,
+        encodings=encodings,
     )
 
 

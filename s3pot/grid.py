@@ -31,6 +31,11 @@ class Grid:
         """P, pixels per token."""
         return self.size // self.side
 
+    @property
+    def low_res_side(self) -> int:
+        """4G, side of the mask decoder's logits."""
+        return 4 * self.side
+
     def on_grid(self, mask_sam: Tensor) -> Tensor:
         """Sample a mask at the token centers.
 

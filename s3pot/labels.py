@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # Name and color (R, G, B) of each class in overlays, contact sheets and legends.
@@ -94,12 +96,27 @@ def region_of(labels: np.ndarray) -> np.ndarray:
     """Find the region in which occlusions are searched for.
 
     Args:
-        labels: 12-class map, (..., H, W), values 0..11.
+        labels: 12-class map, integers 0..11, (..., H, W).
 
     Returns:
         bool, same shape.
     """
-    return np.isin(labels, REGION_CLASSES)
+    return pixels_of(labels, REGION_CLASSES)
+
+
+def pixels_of(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Find the pixels of some classes.
+
+    Args:
+        labels: Class map of any shape, uint8.
+        classes: Their numbers.
+
+    Returns:
+        bool, the shape of ``labels``.
+    """
+    is_wanted = np.zeros(256, dtype=bool)
+    is_wanted[list(classes)] = True
+    return is_wanted[labels]
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -1,8 +1,7 @@
 """The three objectives, at the prompt points only, without occlusion labels (paper section 3.4).
 
-Only the points enter the losses, so the low-resolution logits are sampled only at the points. This
-gives the same numbers as upsampling the whole mask to the sam frame first, without storing it for
-the gradient.
+Only the points enter the losses, so only the low-resolution logits around each point are computed.
+This gives the same numbers as upsampling the whole mask to the sam frame first.
 """
 
 from __future__ import annotations
@@ -33,41 +32,58 @@ class PointLosses:
     total: Tensor
 
 
-def sample_logits(low_logits: Tensor, points_sam: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Sample low-resolution logits at pixels of the sam frame by bilinear interpolation.
+@dataclass(frozen=True)
+class Neighbors:
+    """The four low-resolution logits around each point, and its place between them.
+
+    Attributes:
+        places: Flat row-major indices into the logits of an image, int64 (B, N, 4): upper left,
+            upper right, lower left, lower right.
+        column_share: Distance from the left ones, in [0, 1], as a share of a cell, (B, N).
+        row_share: Distance from the upper ones, the same way.
+    """
+
+    places: Tensor
+    column_share: Tensor
+    row_share: Tensor
+
+    def interpolate(self, logits: Tensor) -> Tensor:
+        """Interpolate bilinearly between logits at ``places``, (B, N, 4), at the points, (B, N)."""
+        upper_left, upper_right, lower_left, lower_right = logits.unbind(dim=2)
+        upper = torch.lerp(upper_left, upper_right, self.column_share)
+        lower = torch.lerp(lower_left, lower_right, self.column_share)
+        return torch.lerp(upper, lower, self.row_share)
+
+
+def neighbors_of(points_sam: Tensor, size: int, low_side: int, align_corners: bool) -> Neighbors:
+    """Find the low-resolution logits between which points of the sam frame lie.
 
     Args:
-        low_logits: Mask logits of each image, (B, h, w).
         points_sam: Integer pixels x, y of the sam frame, (B, N, 2).
         size: S, side of the sam frame in pixels.
+        low_side: Side of the low-resolution logits.
         align_corners: As of ``torch.nn.functional.interpolate``.
 
     Returns:
-        (B, N): the values that ``interpolate`` to (S, S) would have at the points.
+        Neighbors whose interpolation equals ``interpolate`` to (S, S) at the points.
     """
-    batch, height, width = low_logits.shape
-    columns, column_share = _source(points_sam[..., 0], size, width, align_corners)
-    rows, row_share = _source(points_sam[..., 1], size, height, align_corners)
-    right = (columns + 1).clamp_max(width - 1)
-    below = (rows + 1).clamp_max(height - 1)
-    image = torch.arange(batch, device=low_logits.device)[:, None]
-    upper = torch.lerp(
-        low_logits[image, rows, columns], low_logits[image, rows, right], column_share
-    )
-    lower = torch.lerp(
-        low_logits[image, below, columns], low_logits[image, below, right], column_share
-    )
-    return torch.lerp(upper, lower, row_share)
+    columns, column_share = _source(points_sam[..., 0], size, low_side, align_corners)
+    rows, row_share = _source(points_sam[..., 1], size, low_side, align_corners)
+    right = (columns + 1).clamp_max(low_side - 1)
+    below = (rows + 1).clamp_max(low_side - 1)
+    corners = ((rows, columns), (rows, right), (below, columns), (below, right))
+    places = torch.stack([row * low_side + column for row, column in corners], dim=2)
+    return Neighbors(places, column_share, row_share)
 
 
-def _source(pixels: Tensor, size: int, low_size: int, align_corners: bool) -> tuple[Tensor, Tensor]:
+def _source(pixels: Tensor, size: int, low_side: int, align_corners: bool) -> tuple[Tensor, Tensor]:
     """Find the low-resolution cell at or before each pixel, and the fraction to the next one."""
     pixels = pixels.float()
     if align_corners:
-        place = pixels * ((low_size - 1) / max(size - 1, 1))
+        place = pixels * ((low_side - 1) / max(size - 1, 1))
     else:
-        place = ((pixels + 0.5) * (low_size / size) - 0.5).clamp_min(0)
-    cell = place.long().clamp_max(low_size - 1)
+        place = ((pixels + 0.5) * (low_side / size) - 0.5).clamp_min(0)
+    cell = place.long().clamp_max(low_side - 1)
     return cell, place - cell
 
 
@@ -84,7 +100,7 @@ def point_losses(
     """Compute face recall, occlusion rejection and face hinge of one image or of a batch.
 
     Args:
-        point_logits: Visible-face logits at the points, (..., N); see ``sample_logits``.
+        point_logits: Visible-face logits at the points, (..., N).
         labels: 1 visible face, 0 occlusion, ``PADDING_LABEL`` for points that do not count,
             (..., N).
         sharpness: p = sigmoid(sharpness * logit).

@@ -169,6 +169,16 @@ def mask_scores(
     )
 
 
+def mask_iou(prediction: np.ndarray, truth: np.ndarray, ignored: np.ndarray | None = None) -> float:
+    """Compute only the IoU of ``mask_scores``, for masks that are known to be bool (H, W)."""
+    either = prediction | truth
+    both = prediction & truth
+    if ignored is not None:
+        either &= ~ignored
+        both &= ~ignored
+    return _share(int(both.sum()), int(either.sum()))
+
+
 def summarize(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:
     """Summarize the scores of any number of images.
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from s3pot.labels import CLASSES
+from s3pot.labels import CLASSES, pixels_of
 
 # Parts of the face and their classes; ears, hair and neck do not belong to the region.
 PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -132,7 +132,7 @@ def occluded_share_by_part(occlusion: np.ndarray, parsing: np.ndarray) -> dict[s
     """
     shares: dict[str, float | None] = {}
     for part, names in PARTS.items():
-        pixels = np.isin(parsing, [CLASSES.index(name) for name in names])
+        pixels = pixels_of(parsing, [CLASSES.index(name) for name in names])
         shares[part] = occluded_share(occlusion, pixels) if pixels.any() else None
     return shares
 

@@ -25,6 +25,7 @@ loops around these classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,9 +42,10 @@ from s3pot.adapter import PromptAdapter
 from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
 from s3pot.labels import OCCLUSION, region_of, resize_labels
-from s3pot.losses import PADDING_LABEL, sample_logits
+from s3pot.losses import PADDING_LABEL, neighbors_of
 from s3pot.occlusion_decision import OcclusionDecision, decide
 from s3pot.ps.select import select_points
+from s3pot.read_once import ReadOnce
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.parser import Parser
 from s3pot.sam.frozen import FrozenSam
@@ -61,6 +63,8 @@ from s3pot.types import (
 
 # An adapter, plain or wrapped for several processes; None leaves the prompts unchanged.
 Adapter = Union[PromptAdapter, nn.Module, None]
+# SAM's encodings of recent images, (C, G, G) each, by the SHA-256 of their pixels.
+Encodings = ReadOnce[bytes, Tensor]
 
 
 class ReferenceGenerator:
@@ -161,14 +165,21 @@ class OcclusionSegmenter:
         settings: Settings of the method; by default those of the paper.
         images_at_once: Batch size of SAM's encoder. A batch of one needs the least memory; on a CPU
             larger ones are not faster.
+        encodings: Remembers images, which are then encoded one by one. This pays if they are used
+            again, with other settings of the method.
     """
 
     def __init__(
-        self, sam: FrozenSam, settings: PipelineSettings | None = None, images_at_once: int = 1
+        self,
+        sam: FrozenSam,
+        settings: PipelineSettings | None = None,
+        images_at_once: int = 1,
+        encodings: Encodings | None = None,
     ) -> None:
         self.sam = sam
         self.settings = settings or PipelineSettings()
         self.images_at_once = images_at_once
+        self.encodings = encodings
 
     @property
     def device(self) -> torch.device:
@@ -177,7 +188,7 @@ class OcclusionSegmenter:
 
     def with_settings(self, settings: PipelineSettings) -> OcclusionSegmenter:
         """Return a segmenter with the same SAM and other settings of the method."""
-        return OcclusionSegmenter(self.sam, settings, self.images_at_once)
+        return OcclusionSegmenter(self.sam, settings, self.images_at_once, self.encodings)
 
     # Frozen: from a face to its prompts. No gradient; a pure function of the face, hence cacheable.
 
@@ -208,8 +219,15 @@ class OcclusionSegmenter:
 
     def _encode(self, images: Sequence[Tensor]) -> Tensor:
         """Apply SAM's image encoder: (3, S, S) each to (number of images, C, G, G)."""
+        if self.encodings is not None:
+            return torch.stack([self._encode_once(image, self.encodings) for image in images])
         batches = torch.stack(list(images)).split(self.images_at_once)
         return torch.cat([self.sam.encode(batch.to(self.device)) for batch in batches])
+
+    def _encode_once(self, image: Tensor, encodings: Encodings) -> Tensor:
+        """Encode an image (3, S, S), unless it is one of those remembered: (C, G, G)."""
+        key = hashlib.sha256(image.cpu().numpy().tobytes()).digest()
+        return encodings.get(key, lambda: self.sam.encode(image[None].to(self.device))[0])
 
     def _prompts(
         self, face: SamInputs, image_embedding: Tensor, reference_embedding: Tensor
@@ -306,11 +324,24 @@ class OcclusionSegmenter:
         prompt_tokens, _ = self.refine_prompts(adapter, batch)
         return self.decode(batch, prompt_tokens)
 
-    def logits_at_points(self, low_res_logits: Tensor, batch: PromptBatch) -> Tensor:
-        """Sample logits (B, 4G, 4G) at the prompts' points, (B, N): all that the losses need."""
-        return sample_logits(
-            low_res_logits, batch.points_sam, self.sam.grid.size, self.settings.align_corners
+    def predict_point_logits(self, adapter: Adapter, batch: PromptBatch) -> Tensor:
+        """Predict the visible face at the prompts' points only: all that the losses need.
+
+        Returns:
+            Logits, (B, N): the values at the points of those from ``predict_visible_face``.
+        """
+        prompt_tokens, _ = self.refine_prompts(adapter, batch)
+        grid = self.sam.grid
+        neighbors = neighbors_of(
+            batch.points_sam, grid.size, grid.low_res_side, self.settings.align_corners
         )
+        logits = self.sam.decode_at(
+            batch.image_embeddings,
+            prompt_tokens,
+            neighbors.places.flatten(1),
+            batch.prompt_mask,
+        )
+        return neighbors.interpolate(logits.unflatten(1, (-1, 4)))
 
     def enlarge_logits(self, low_res_logits: Tensor) -> Tensor:
         """Upsample logits (B, 4G, 4G) bilinearly to the sam frame, (B, S, S)."""
@@ -455,7 +486,5 @@ class S3POT:
         prediction = None
         if prompts.has_points:
             prediction = self.segmenter.predict_visible_face(self.adapter, prompts)
-        masks = split_region(
-            prediction, face.parsing, face.image.shape[:2], self.segmenter.settings.decision
-        )
+        masks = split_region(prediction, face.parsing, face.size, self.segmenter.settings.decision)
         return SegmentedFace(face=face, prompts=prompts, prediction=prediction, masks=masks)

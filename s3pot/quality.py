@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from s3pot.geometry import Alignment
-from s3pot.labels import CLASSES, region_of, resize_labels
+from s3pot.labels import CLASSES, pixels_of, region_of, resize_labels
 from s3pot.types import AlignedFace, S3potError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,8 @@ def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
     doubts += _region_doubts(region)
     if not region.any():
         return doubts
-    if not np.isin(evidence.face.parsing, [CLASSES.index(name) for name in _FEATURES]).any():
+    features = [CLASSES.index(name) for name in _FEATURES]
+    if not pixels_of(evidence.face.parsing, features).any():
         doubts.append("no eyes, nose or mouth")
     if _contrast(evidence.face.image, region) < MIN_CONTRAST:
         doubts.append("nothing is visible in the face region")

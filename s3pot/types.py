@@ -44,6 +44,12 @@ class AlignedFace:
     parsing: np.ndarray
     reference: np.ndarray
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the working image, and therefore of the masks."""
+        height, width = self.image.shape[:2]
+        return height, width
+
 
 @dataclass(frozen=True)
 class SamInputs:

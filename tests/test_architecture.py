@@ -32,6 +32,7 @@ LAYERS = (
         "occlusion_decision",
         "io",
         "locks",
+        "read_once",
         "stored_zip",
         "typed_yaml",
         "config",

@@ -137,7 +137,7 @@ def test_masked_decode_and_adapter_step(tiny_sam: FrozenSam) -> None:
         batch = batch_prompts([face.to(device) for face in faces])
         segmenter = OcclusionSegmenter(sam)
         low_res_logits = segmenter.predict_low_res_logits(trained, batch)
-        logits = segmenter.logits_at_points(low_res_logits, batch)
+        logits = segmenter.predict_point_logits(trained, batch)
         point_losses(logits, batch.point_labels).total.sum().backward()
         gradients = [parameter.grad for parameter in trained.parameters()]
         results.append([low_res_logits.detach(), logits.detach(), *gradients])

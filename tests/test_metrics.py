@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from s3pot.metrics import BOUNDARY_TOLERANCE, mask_scores, summarize
+from s3pot.metrics import BOUNDARY_TOLERANCE, mask_iou, mask_scores, summarize
 
 
 def slow_counts(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray) -> list[int]:
@@ -152,3 +152,12 @@ def test_the_interval_is_that_of_seed_0_unless_told_otherwise() -> None:
     masks = random.random((40, 2, 9, 9)) > 0.5
     scores = [mask_scores(prediction, truth) for prediction, truth in masks]
     assert summarize(scores) == summarize(scores, seed=0) != summarize(scores, seed=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_iou_alone_equals_that_of_all_scores(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    prediction, truth, ignored = random.random((3, 20, 30)) < 0.2 * seed
+    assert mask_iou(prediction, truth) == mask_scores(prediction, truth).iou
+    with_ignored = mask_scores(prediction, truth, ignored=ignored).iou
+    assert mask_iou(prediction, truth, ignored) == with_ignored

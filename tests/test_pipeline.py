@@ -212,8 +212,7 @@ def test_losses_and_gradients_equal_those_of_whole_masks_one_by_one(
     want_gradients = torch.autograd.grad(want.sum(), list(adapter.parameters()))
 
     batch = batch_prompts(prompts)
-    low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
-    point_logits = segmenter.logits_at_points(low_res_logits, batch)
+    point_logits = segmenter.predict_point_logits(adapter, batch)
     got = point_losses(point_logits, batch.point_labels).total
     gradients = torch.autograd.grad(got.sum(), list(adapter.parameters()))
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)

@@ -183,7 +183,7 @@ def draw_faces(
         with torch.no_grad():
             prediction = store.segmenter.predict_visible_face(adapter, store.get(face))
         decision = store.segmenter.settings.decision
-        masks = split_region(prediction, aligned.parsing, aligned.image.shape[:2], decision)
+        masks = split_region(prediction, aligned.parsing, aligned.size, decision)
         pictures[face.name] = overlay(aligned.image, masks.occlusion)
     return pictures
 

@@ -76,17 +76,15 @@ class FaceTruth:
     ignored: np.ndarray | None = None
 
 
-def require_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth:
-    """Read the ground truth of a face that must have one.
-
-    Args:
-        face: Its files.
-        policy: What counts; None for the default.
+def require_truth(
+    face: FaceFiles, policy: TruthPolicy | None = None, size: tuple[int, int] | None = None
+) -> FaceTruth:
+    """Read the ground truth of a face that must have one; see ``load_face_truth``.
 
     Raises:
         S3potError: The face has no ground truth, or one of its files is damaged or does not match.
     """
-    truth = load_face_truth(face, policy)
+    truth = load_face_truth(face, policy, size)
     if truth is None:
         raise BadFace(
             f"{face.name} has no ground truth: <stem>_occlusion.png, LabelMe <stem>.json or "
@@ -105,12 +103,15 @@ def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> np.ndarray
     return None if truth is None else truth.occlusion
 
 
-def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
+def load_face_truth(
+    face: FaceFiles, policy: TruthPolicy | None = None, size: tuple[int, int] | None = None
+) -> FaceTruth | None:
     """Read the ground truth of a face, if it has one.
 
     Args:
         face: Its files.
         policy: What counts; None for the default.
+        size: Height and width of the raw face, if it has been read; None reads it.
 
     Returns:
         The truth at the size of the raw face; None if there is none.
@@ -122,8 +123,9 @@ def load_face_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceT
     path = truth_file(face)
     if path is None:
         return None
-    height, width = read_rgb(face.raw).shape[:2]
-    size = (height, width)
+    if size is None:
+        height, width = read_rgb(face.raw).shape[:2]
+        size = (height, width)
     parsing = resize_labels(load_labels_of_image(face.parsing, size), size)
     region = region_of(parsing)
     ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
@@ -231,14 +233,21 @@ def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXEL
     return mask
 
 
-def try_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> FaceTruth | None:
+def try_truth(
+    face: FaceFiles, policy: TruthPolicy | None = None, size: tuple[int, int] | None = None
+) -> FaceTruth | None:
     """Read the ground truth of a face if it can be used; a mask is useful even without a score.
+
+    Args:
+        face: Its files.
+        policy: See ``load_face_truth``.
+        size: See ``load_face_truth``.
 
     Returns:
         The truth; None if there is none or, with a warning, if it cannot be used.
     """
     try:
-        return load_face_truth(face, policy)
+        return load_face_truth(face, policy, size)
     except S3potError as error:
         logger.warning("%s: no score, because its truth cannot be used: %s", face.name, error)
         return None

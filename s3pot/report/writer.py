@@ -14,7 +14,7 @@ from s3pot.data.truth import FaceTruth
 from s3pot.geometry import Alignment
 from s3pot.io import write_npy
 from s3pot.labels import resize_labels
-from s3pot.metrics import mask_scores
+from s3pot.metrics import mask_iou
 from s3pot.occlusion_decision import occluded_share_by_part
 from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
@@ -139,7 +139,7 @@ def result_row(
 
 def truth_iou(masks: Masks, truth: FaceTruth) -> float:
     """Compute the IoU of an occlusion mask with the true occlusion."""
-    return mask_scores(masks.occlusion, truth.occlusion, ignored=truth.ignored).iou
+    return mask_iou(masks.occlusion, truth.occlusion, truth.ignored)
 
 
 def _true_share(masks: Masks, truth: FaceTruth) -> float:

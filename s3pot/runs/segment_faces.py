@@ -212,7 +212,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             files=item,
             face=face,
             source=source,
-            truth=try_truth(item, self.truth_policy),
+            truth=try_truth(item, self.truth_policy, face.size),
             alignment=alignment,
             looked_for_face=looked_for_face,
             seconds=seconds,
@@ -241,7 +241,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         masks = split_region(
             prediction,
             entry.face.parsing,
-            entry.face.image.shape[:2],
+            entry.face.size,
             self.segmenter.settings.decision,
         )
         seconds_segment = time.perf_counter() - start

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from typing_extensions import override
 
 from s3pot.data.face_folder import FaceFiles
 from s3pot.io import file_sha256
 from s3pot.metrics import MaskScores, mask_scores
+from s3pot.read_once import ReadOnce
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import AHEAD
 from s3pot.runs.records import ItemProvenance, code_sha256
 from s3pot.runs.suite_rows import FaceData, LoadedRow
 from s3pot.types import Prompts
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -37,22 +32,51 @@ class RowFace:
 
 
 def plan_items(rows: Sequence[LoadedRow], faces: Sequence[FaceFiles]) -> list[list[RowFace]]:
-    """List every row's faces, with one list for all rows that share prompts and reference.
+    """List every row's faces, with one list for all rows whose images the same SAM encodes.
 
-    In a list, the rows of one face are adjacent, so that the face has to be prepared only once.
+    In a list, the rows of one face are adjacent, and among them those that share prompts, so that
+    images are encoded and prompts selected only once.
     """
+    plan = []
+    for of_encoder in _grouped(rows, lambda loaded: loaded.encoder):
+        groups = _grouped(of_encoder, lambda loaded: loaded.group)
+        files_of_groups = [group[0].files_of(faces) for group in groups]
+        blocks = []
+        for position in range(len(faces)):
+            for group, files in zip(groups, files_of_groups):
+                block = [
+                    RowFace(loaded, files[position])
+                    for loaded in group
+                    if loaded.row.faces == 0 or position < loaded.row.faces
+                ]
+                blocks.append(block)
+        plan.append(_with_first_ones_ahead(blocks))
+    return plan
+
+
+def _grouped(
+    rows: Sequence[LoadedRow], key: Callable[[LoadedRow], Hashable]
+) -> list[list[LoadedRow]]:
+    """Group rows with equal keys, in the order of their first rows."""
     groups: dict[Hashable, list[LoadedRow]] = {}
     for loaded in rows:
-        groups.setdefault(loaded.group, []).append(loaded)
-    plan = []
-    for group in groups.values():
-        items = []
-        for position, files in enumerate(group[0].files_of(faces)):
-            for loaded in group:
-                if loaded.row.faces == 0 or position < loaded.row.faces:
-                    items.append(RowFace(loaded, files))
-        plan.append(items)
-    return plan
+        groups.setdefault(key(loaded), []).append(loaded)
+    return list(groups.values())
+
+
+def _with_first_ones_ahead(blocks: Iterable[Sequence[RowFace]]) -> list[RowFace]:
+    """Join blocks of items that share prompts, each block's first item one block early.
+
+    While one thread selects the prompts for it, the others use those of the block before, instead
+    of waiting.
+    """
+    items: list[RowFace] = []
+    others: Sequence[RowFace] = ()
+    for block in blocks:
+        items += block[:1]
+        items += others
+        others = block[1:]
+    return [*items, *others]
 
 
 @dataclass(frozen=True)
@@ -88,7 +112,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
         self.code_sha256 = code_sha256()
         self._hashes: dict[Path, str] = {}
         self._faces: ReadOnce[Any, FaceData] = ReadOnce(2 * (AHEAD + workers))
-        self._prompts: ReadOnce[Any, Prompts | None] = ReadOnce(workers)
+        self._prompts: ReadOnce[Any, Prompts | None] = ReadOnce(workers + 2)
 
     @override
     def name(self, item: RowFace) -> str:
@@ -158,32 +182,3 @@ def row_folder(name: str) -> str:
     """Return the folder name for a row's records: readable, and unique for each row name."""
     readable = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
     return f"{readable}-{hashlib.sha256(name.encode('utf-8')).hexdigest()[:8]}"
-
-
-class ReadOnce(Generic[Key, Value]):
-    """Caches the most recent values; threads that ask for the same value wait for the first.
-
-    Args:
-        size: The number of cached values.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._lock = threading.Lock()
-        self._values: OrderedDict[Key, Future[Value]] = OrderedDict()
-
-    def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key; an error in ``make`` is raised in all threads that ask."""
-        with self._lock:
-            is_first = key not in self._values
-            if is_first:
-                self._values[key] = Future()
-                if len(self._values) > self.size:
-                    self._values.popitem(last=False)
-            future = self._values[key]
-        if is_first:
-            try:
-                future.set_result(make())
-            except BaseException as error:
-                future.set_exception(error)
-        return future.result()

@@ -10,7 +10,7 @@ from s3pot.config import Config, ConfigError, config_from_dict, config_to_dict
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
-from s3pot.pipeline import OcclusionSegmenter
+from s3pot.pipeline import Encodings, OcclusionSegmenter
 from s3pot.ps.variants import PointVariant
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.shard import local_rank
@@ -20,6 +20,9 @@ from s3pot.runs.suite_rows import FolderRow, LoadedRow, MethodRow
 from s3pot.runs.suite_training import SuiteTraining, train_adapter
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import S3potError
+
+# Rows with other prompts or references need some of the same images of a face again.
+IMAGES_REMEMBERED = 8
 
 
 def load_rows(config: Config, suite: Suite, output_dir: Path) -> list[LoadedRow]:
@@ -73,7 +76,8 @@ class _Loader:
         key = _sam_key(config)
         if key not in self.segmenters:
             device = pick_device(config.run.device, local_rank())
-            self.segmenters[key] = build_segmenter(config, device)
+            encodings = Encodings(IMAGES_REMEMBERED)
+            self.segmenters[key] = build_segmenter(config, device, encodings)
         return self.segmenters[key].with_settings(pipeline_settings(config))
 
     def _store(

@@ -89,6 +89,11 @@ class LoadedRow(ABC):
 
     @property
     @abstractmethod
+    def encoder(self) -> Hashable:
+        """A key that is equal for rows whose images the same SAM encodes."""
+
+    @property
+    @abstractmethod
     def group(self) -> Hashable:
         """A key that is equal for rows that share the data and the prompts of their faces."""
 
@@ -140,6 +145,11 @@ class MethodRow(LoadedRow):
 
     @property
     @override
+    def encoder(self) -> Hashable:
+        return id(self.segmenter.sam)
+
+    @property
+    @override
     def group(self) -> Hashable:
         return id(self.store), self.row.reference, self.truth_policy
 
@@ -176,8 +186,8 @@ class MethodRow(LoadedRow):
 
     @override
     def read(self, files: FaceFiles) -> FaceData:
-        truth = require_truth(files, self.truth_policy)
         face = self.store.aligned_face(files, self.row.is_oracle)
+        truth = require_truth(files, self.truth_policy, face.size)
         source: PromptSource | None = self.store.find(files, self.row.is_oracle)
         if source is None:
             source = self.segmenter.prepare(face)
@@ -219,7 +229,7 @@ class MethodRow(LoadedRow):
             with torch.no_grad():
                 prediction = self.segmenter.predict_visible_face(adapter, prompts)
         decision = self.segmenter.settings.decision
-        return split_region(prediction, face.parsing, face.image.shape[:2], decision).occlusion
+        return split_region(prediction, face.parsing, face.size, decision).occlusion
 
 
 @dataclass(frozen=True)
@@ -236,6 +246,11 @@ class FolderRow(LoadedRow):
     @override
     def is_timed(self) -> bool:
         return False
+
+    @property
+    @override
+    def encoder(self) -> Hashable:
+        return None
 
     @property
     @override

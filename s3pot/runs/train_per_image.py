@@ -173,7 +173,7 @@ class PerImageJob(SegmentFaces):
             masks = split_region(
                 other.prediction,
                 face.parsing,
-                face.image.shape[:2],
+                face.size,
                 self.segmenter.settings.decision,
             )
             results.append(result_of(other.name, other.loss, masks, truth))

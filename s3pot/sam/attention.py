@@ -2,7 +2,8 @@
 
 pip's ``segment-anything`` multiplies, adds its relative positions, takes the softmax and multiplies
 again, with a tokens x tokens matrix in memory after every step. The functions here compute the same
-result with ``scaled_dot_product_attention``.
+result with ``scaled_dot_product_attention``. For a few tokens, as in FE, they project these tokens
+instead of the image, because a product of matrices may be computed in any order.
 
 The image encoder's blocks add a decomposed relative position to each score: query i and key j get
 ``q_i . Rh[row_j] + q_i . Rw[column_j]``. There are two exact ways to pass this to a fused kernel:
@@ -106,20 +107,20 @@ def decoder_attention(
     Returns:
         (B, N, C).
     """
-
-    def heads(x: Tensor) -> Tensor:
-        return x.unflatten(2, (module.num_heads, -1)).transpose(1, 2)
-
-    queries, keys, values = (
-        heads(module.q_proj(q)),
-        heads(module.k_proj(k)),
-        heads(module.v_proj(v)),
-    )
+    if mask is None and _are_few(module, q, k):
+        return _attend_from_few(module, q, k, v)
+    if mask is None and _are_few(module, k, q):
+        return _attend_to_few(module, q, k, v)
+    queries = _by_head(module, module.q_proj(q))
+    keys = _by_head(module, module.k_proj(k))
+    values = _by_head(module, module.v_proj(v))
     mixed = attend_to(queries, keys, values, mask)
     return module.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
-def attend_to(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def attend_to(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
     """Compute PyTorch's fused attention: in float32 on a CPU if gradients are needed.
 
     There, the backward pass of the fused kernel takes 2 to 5 times as long in bfloat16.
@@ -129,16 +130,66 @@ def attend_to(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
         k: (B, heads, M, D).
         v: (B, heads, M, D).
         mask: bool, broadcastable to (B, heads, N, M), True where a key is attended to.
+        scale: Factor of the scores; None for the inverse of the square root of D.
 
     Returns:
         (B, heads, N, D).
     """
     is_slow = q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.requires_grad
     if not is_slow:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     with torch.autocast("cpu", enabled=False):
-        mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(
+            q.float(), k.float(), v.float(), attn_mask=mask, scale=scale
+        )
     return mixed.to(q.dtype)
+
+
+def _by_head(module: DecoderAttention, x: Tensor) -> Tensor:
+    """Split projected tokens (B, N, heads * D) into heads, (B, heads, N, D)."""
+    return x.unflatten(2, (module.num_heads, -1)).transpose(1, 2)
+
+
+def _are_few(module: DecoderAttention, tokens: Tensor, others: Tensor) -> bool:
+    """Whether there are so few tokens that projecting them for the others is less work."""
+    few = module.num_heads * tokens.shape[1]
+    return 2 * few < module.internal_dim and few < others.shape[1]
+
+
+def _attend_from_few(module: DecoderAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Compute ``decoder_attention`` for few queries: ``(q Wq) (k Wk)' = (q Wq Wk') k'``.
+
+    The bias of the keys adds the same number to all scores of a query and so changes nothing; that
+    of the values is added once, because the weights of a query sum to 1.
+    """
+    heads = (module.num_heads, -1)
+    key_weight = module.k_proj.weight.unflatten(0, heads)  # (heads, D, C)
+    value_weight = module.v_proj.weight.unflatten(0, heads)
+    queries = _by_head(module, module.q_proj(q)) @ key_weight
+    scale = key_weight.shape[1] ** -0.5
+    # All heads see the same keys and values: to the kernel, they are more queries of one head.
+    mixed = attend_to(queries.flatten(1, 2)[:, None], k[:, None], v[:, None], scale=scale)
+    mixed = mixed.view_as(queries) @ value_weight.transpose(1, 2)
+    return module.out_proj(mixed.transpose(1, 2).flatten(2) + module.v_proj.bias)
+
+
+def _attend_to_few(module: DecoderAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Compute ``decoder_attention`` for few keys: ``(q Wq) (k Wk)' = q (k Wk Wq')'``.
+
+    The bias of the result is added to the values, because the weights of a query sum to 1.
+    """
+    heads = (module.num_heads, -1)
+    query_weight = module.q_proj.weight.unflatten(0, heads)  # (heads, D, C)
+    query_bias = module.q_proj.bias.unflatten(0, heads)[..., None]  # (heads, D, 1)
+    out_weight = module.out_proj.weight.unflatten(1, heads).permute(1, 2, 0)  # (heads, D, C)
+    keys = _by_head(module, module.k_proj(k)) * query_weight.shape[1] ** -0.5
+    values = _by_head(module, module.v_proj(v)) @ out_weight
+    values = values + module.out_proj.bias / module.num_heads
+    scores = (keys @ query_weight).flatten(1, 2) @ q.transpose(1, 2)  # (B, heads * M, N)
+    offset = (keys @ query_bias).flatten(1, 2)
+    # The softmax over few numbers is faster if these are not adjacent in memory.
+    weights = (scores + offset).unflatten(1, (module.num_heads, -1)).softmax(dim=2)
+    return weights.flatten(1, 2).transpose(1, 2) @ values.flatten(1, 2)
 
 
 class ContiguousPatchEmbed(PatchEmbed):

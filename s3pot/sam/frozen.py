@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from s3pot.grid import Grid
 from s3pot.sam.attention import fuse_image_encoder, two_way, two_way_layers
 from s3pot.sam.speed import prepare_encoder, tensor_float32
-from s3pot.sam.upscaling import mask_logits
+from s3pot.sam.upscaling import mask_logits, mask_logits_at
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -75,8 +75,8 @@ def attend(
         prompt_mask = F.pad(prompt_mask, (output_count, 0), value=True)
     outputs, keys = two_way(
         decoder.transformer,
-        (image + dense).flatten(2).transpose(1, 2),
-        image_position.flatten(2).transpose(1, 2),
+        (image + dense).flatten(2).transpose(1, 2).contiguous(),
+        image_position.flatten(2).transpose(1, 2).contiguous(),
         _with_output_tokens(decoder, prompts),
         prompt_mask,
         tokens_wanted=output_count,
@@ -90,8 +90,8 @@ def attend_image(
     """Compute only the image tokens of ``attend``, with less work; FE needs nothing else."""
     _, keys = two_way_layers(
         decoder.transformer,
-        (image + dense).flatten(2).transpose(1, 2),
-        image_position.flatten(2).transpose(1, 2),
+        (image + dense).flatten(2).transpose(1, 2).contiguous(),
+        image_position.flatten(2).transpose(1, 2).contiguous(),
         _with_output_tokens(decoder, prompts),
     )
     return keys.transpose(1, 2).unflatten(2, image.shape[-2:])
@@ -105,10 +105,22 @@ def _with_output_tokens(decoder: MaskDecoder, prompts: Tensor) -> Tensor:
 
 def mask_from(decoder: MaskDecoder, attended: Attended) -> Decoded:
     """Apply the upscaling and the single-mask hypernetwork to attended tokens."""
-    kernel = decoder.output_hypernetworks_mlps[0](attended.outputs[:, 1])
+    kernel = _mask_kernel(decoder, attended)
     logits = mask_logits(decoder.output_upscaling, attended.image, kernel).unsqueeze(1)
     iou = decoder.iou_prediction_head(attended.outputs[:, 0])[:, :1]
     return Decoded(logits, iou, attended)
+
+
+def mask_logits_from(decoder: MaskDecoder, attended: Attended, places: Tensor) -> Tensor:
+    """Compute only some of the logits of ``mask_from``, see ``mask_logits_at``: (B, K)."""
+    kernel = _mask_kernel(decoder, attended)
+    return mask_logits_at(decoder.output_upscaling, attended.image, kernel, places)
+
+
+def _mask_kernel(decoder: MaskDecoder, attended: Attended) -> Tensor:
+    """Compute the weights of the upscaled channels for the single mask, (B, C / 8)."""
+    kernel: Tensor = decoder.output_hypernetworks_mlps[0](attended.outputs[:, 1])
+    return kernel
 
 
 def freeze(module: Module) -> Module:
@@ -242,3 +254,26 @@ class FrozenSam(nn.Module):
         with self._precision():
             decoded = mask_from(self.sam.mask_decoder, attended)
         return Decoded(decoded.logits.float(), decoded.iou.float(), attended)
+
+    def decode_at(
+        self,
+        image_tokens: Tensor,
+        prompt_tokens: Tensor,
+        places: Tensor,
+        prompt_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Compute only some logits of ``decode``, with less work.
+
+        Args:
+            image_tokens: (B, C, G, G).
+            prompt_tokens: (B, N, C).
+            places: Flat row-major indices into the logits of an image, int64 (B, K).
+            prompt_mask: See ``attend``.
+
+        Returns:
+            (B, K).
+        """
+        attended = self.attend(image_tokens, prompt_tokens, prompt_mask)
+        with self._precision():
+            logits = mask_logits_from(self.sam.mask_decoder, attended, places)
+        return logits.float()

@@ -258,10 +258,8 @@ class AdapterTrainer:
     def _losses(self, prompts: Sequence[Prompts], adapter: nn.Module) -> PointLosses:
         """Compute the losses of each image, (B,), decoded together."""
         batch = batch_prompts(prompts)
-        low_res_logits = self.segmenter.predict_low_res_logits(adapter, batch)
-        point_logits = self.segmenter.logits_at_points(low_res_logits, batch)
         return point_losses(
-            point_logits,
+            self.segmenter.predict_point_logits(adapter, batch),
             batch.point_labels,
             sharpness=self.config.loss.sharpness,
             hinge_margin=self.config.loss.hinge_margin,

@@ -46,7 +46,7 @@ def test_plain_training_step_equals_the_packages() -> None:
     want = [parameter.grad.clone() for parameter in adapter.parameters()]
     adapter.zero_grad()
     segmenter, batch = OcclusionSegmenter(sam), batch_prompts(faces)
-    logits = segmenter.logits_at_points(segmenter.predict_low_res_logits(adapter, batch), batch)
+    logits = segmenter.predict_point_logits(adapter, batch)
     total = point_losses(logits, batch.point_labels).total.mean()
     total.backward()
     assert float(total.detach()) == pytest.approx(loss, rel=1e-4)

@@ -118,6 +118,16 @@ def test_the_default_is_that_of_the_config() -> None:
     assert truth_policy(TruthConfig()) == TruthPolicy()
 
 
+def test_an_image_of_known_size_is_not_read_again(face: FaceFiles) -> None:
+    write_mask(face.visible_face_truth, slice(0, 10))
+    known = found(face)
+    want = require_truth(known)
+    face.raw.write_bytes(b"damaged")
+    truth = require_truth(known, size=SIZE)
+    np.testing.assert_array_equal(truth.occlusion, want.occlusion)
+    np.testing.assert_array_equal(truth.region, want.region)
+
+
 def test_an_occlusion_mask_goes_before_a_visible_face(face: FaceFiles) -> None:
     write_mask(face.visible_face_truth, slice(0, 10))
     occlusion = write_mask(face.occlusion_truth, slice(0, 5))

@@ -183,8 +183,7 @@ def test_step_7_mask(case: Case, want: dict, logits: Tensor) -> None:
 
 def _losses(case: Case, adapter: nn.Module) -> PointLosses:
     segmenter, batch = OcclusionSegmenter(case.sam, RELEASE), batch_prompts([case.prompts])
-    low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
-    logits = segmenter.logits_at_points(low_res_logits, batch)
+    logits = segmenter.predict_point_logits(adapter, batch)
     return point_losses(logits[0], case.prompts.point_labels)
 
 

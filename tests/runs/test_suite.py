@@ -14,6 +14,7 @@ from s3pot.data.image import read_rgb, write_png
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.runs.suite_file import FOLDER, METHODS
 from s3pot.runs.suite_rows import FaceData, MethodRow
+from s3pot.sam.frozen import FrozenSam
 from s3pot.types import Prompts, SamInputs
 from tests.builders import read_csv
 
@@ -203,14 +204,14 @@ def test_an_interrupted_suite_goes_on_and_never_shrinks_its_table(
 
         monkeypatch.setattr(MethodRow, "predict", interrupted)
 
-    interrupt_at(9)  # in the oracle row, which comes last
+    interrupt_at(9)  # while two rows lack the last face
     assert run(ROWS) == 130
-    assert names() == ["none", "bundled", "two"]
+    assert names() == ["none", "two"]
     predicted.clear()
     interrupt_at(99)
     assert run(ROWS) == 0
     assert names() == ["none", "bundled", "two", "oracle"]
-    assert predicted == [("oracle", "face_01"), ("oracle", "face_02")]
+    assert predicted == [("oracle", "face_02"), ("bundled", "face_02")]
     predicted.clear()
     interrupt_at(1)
     more = [{"name": "region", "method": "region"}, *ROWS]
@@ -230,6 +231,27 @@ def test_each_face_is_encoded_once_for_all_rows_with_its_prompts(
     rows.append({"name": "without FE", "overrides": {"prompt.features": "encoder"}})
     assert run(rows, "cache.mode=off") == 0
     assert encoded == ["face_00", "face_01", "face_02"]
+
+
+@pytest.mark.slow
+def test_each_image_is_encoded_once_for_all_kinds_of_prompts(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    encode = FrozenSam.encode
+
+    def counted(self: FrozenSam, images: torch.Tensor) -> torch.Tensor:
+        shapes.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(FrozenSam, "encode", counted)
+    rows = [
+        {"name": "with FE", "adapter": "bundled"},
+        {"name": "without FE", "adapter": "none", "overrides": {"prompt.features": "encoder"}},
+        {"name": "oracle", "adapter": "bundled", "reference": "oracle"},
+    ]
+    assert run(rows, "cache.mode=off") == 0
+    assert shapes == [1] * 6  # image and reference of three faces; the oracle is the reference
 
 
 @pytest.mark.slow

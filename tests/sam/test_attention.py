@@ -7,11 +7,13 @@ import copy
 import pytest
 import torch
 from segment_anything.modeling import ImageEncoderViT, TwoWayTransformer
+from segment_anything.modeling.transformer import Attention as DecoderAttention
 from torch import nn
 
 from s3pot.sam.attention import (
     FusedEncoderAttention,
     attend_to,
+    decoder_attention,
     fuse_image_encoder,
     relative_table,
     two_way,
@@ -106,6 +108,25 @@ def test_two_way_transformer_equals_pips(count: int) -> None:
     assert first.shape == (2, 1, 64)
     assert relative_error(first, want[0][:, :1]) < 1e-4
     assert relative_error(keys, want[1]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys"), [(1, 90), (3, 90), (90, 1), (90, 3), (3, 3), (90, 60)]
+)
+def test_attention_of_few_tokens_equals_pips(queries: int, keys: int) -> None:
+    attention = random_weights(DecoderAttention(64, num_heads=4, downsample_rate=2)).double()
+    random = torch.Generator().manual_seed(queries + keys)
+    counts = (queries, keys, keys)
+    q, k, v = (
+        torch.randn(2, count, 64, generator=random, dtype=torch.float64, requires_grad=True)
+        for count in counts
+    )
+    got, want = decoder_attention(attention, q, k, v), attention(q, k, v)
+    torch.testing.assert_close(got, want)
+    weights = torch.randn(want.shape, generator=random, dtype=torch.float64)
+    wanted = torch.autograd.grad((want * weights).sum(), (q, k, v))
+    for gradient, expected in zip(torch.autograd.grad((got * weights).sum(), (q, k, v)), wanted):
+        torch.testing.assert_close(gradient, expected)
 
 
 def test_masked_tokens_change_nothing() -> None:

@@ -67,9 +67,9 @@ def test_fast_training_goes_the_same_way(faces: list[AlignedFace]) -> None:
         if not totals:
             prompts = segmenter.select_prompts([segmenter.prepare(face) for face in faces[:2]])
         batch = batch_prompts(prompts)
-        low_res_logits = segmenter.predict_low_res_logits(adapter, batch)
-        assert low_res_logits.dtype == torch.float32
-        point_logits = segmenter.logits_at_points(low_res_logits, batch)
+        assert segmenter.predict_low_res_logits(adapter, batch).dtype == torch.float32
+        point_logits = segmenter.predict_point_logits(adapter, batch)
+        assert point_logits.dtype == torch.float32
         total = point_losses(point_logits, batch.point_labels).total.mean()
         total.backward()
         totals.append(float(total.detach()))
