@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
-from s3pot.io import SECONDS_OF_LONGEST_WRITE, atomic_path, write_bytes
+import numpy as np
+import pytest
+
+from s3pot.io import (
+    SECONDS_OF_LONGEST_WRITE,
+    atomic_path,
+    write_bytes,
+    write_json,
+    write_npy,
+)
 
 
 def test_a_temporary_file_that_is_older_than_any_write_goes(tmp_path: Path) -> None:
@@ -26,3 +36,28 @@ def test_the_temporary_file_lies_beside_its_place(tmp_path: Path) -> None:
         temporary.write_bytes(b"x")
         assert list((tmp_path / "a").iterdir()) == [temporary]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["n" * 255]
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
+
+
+def test_write_npy_and_json(tmp_path: Path) -> None:
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write_npy(tmp_path / "a_mask.npy", labels)
+    np.testing.assert_array_equal(np.load(tmp_path / "a_mask.npy", allow_pickle=False), labels)
+    write_json(tmp_path / "a.json", {"naïve": [1, 2.5, None]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"naïve": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", float("nan"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a_mask.npy"]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from s3pot.data.image import BadImage, read_rgb, write_png
-from s3pot.data.pixels import to_tensor, to_uint8
-from s3pot.io import atomic_path, write_json, write_npy
 
 
 def picture(height: int = 20, width: int = 30, seed: int = 0) -> np.ndarray:
@@ -194,38 +190,3 @@ def test_masks_are_written_as_0_and_255(tmp_path: Path) -> None:
     write_png(tmp_path / "deep" / "er" / "m.png", mask)
     with Image.open(tmp_path / "deep" / "er" / "m.png") as image:
         assert image.mode == "L" and np.asarray(image).tolist() == [[255, 0]]
-
-
-def test_write_npy_and_json(tmp_path: Path) -> None:
-    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    write_npy(tmp_path / "a_mask.npy", labels)
-    np.testing.assert_array_equal(np.load(tmp_path / "a_mask.npy", allow_pickle=False), labels)
-    write_json(tmp_path / "a.json", {"naïve": [1, 2.5, None]})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"naïve": [1, 2.5, None]}
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "b.json", float("nan"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a_mask.npy"]
-
-
-def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert target.read_text() == "old"
-    with atomic_path(target) as temporary:
-        temporary.write_text("new")
-        assert target.read_text() == "old"
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
-
-
-def test_tensor_round_trip_is_exact() -> None:
-    want = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    tensor = to_tensor(want)
-    assert tensor.shape == (3, 16, 16) and tensor.dtype == torch.float32
-    assert tensor.min() == 0 and tensor.max() == 1 and tensor[0, 0, 1] == np.float32(1) / 255
-    np.testing.assert_array_equal(to_uint8(tensor), want)
-    np.testing.assert_array_equal(to_uint8(to_tensor(want[::-1, ::-1])), want[::-1, ::-1])
-    assert to_uint8(torch.tensor([-1.0, 0.5, 2.0]).reshape(3, 1, 1)).tolist() == [[[0, 128, 255]]]

@@ -1,4 +1,4 @@
-"""The resize filters against slow, obvious versions of themselves."""
+"""Conversions are exact, and the resize filters equal slow, obvious versions of themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from s3pot.data.pixels import bicubic_reduce, pil_bilinear
+from s3pot.data.pixels import bicubic_reduce, pil_bilinear, to_tensor, to_uint8
 
 
 def test_halving_equals_a_strided_convolution() -> None:
@@ -56,3 +56,13 @@ def test_pil_bilinear_is_pillow() -> None:
         want = np.asarray(Image.fromarray(source).resize((32, 32), Image.Resampling.BILINEAR))
         assert np.array_equal(one.mul(255).round().byte().permute(1, 2, 0).numpy(), want)
     assert pil_bilinear(got, 32) is got
+
+
+def test_tensor_round_trip_is_exact() -> None:
+    want = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    tensor = to_tensor(want)
+    assert tensor.shape == (3, 16, 16) and tensor.dtype == torch.float32
+    assert tensor.min() == 0 and tensor.max() == 1 and tensor[0, 0, 1] == np.float32(1) / 255
+    np.testing.assert_array_equal(to_uint8(tensor), want)
+    np.testing.assert_array_equal(to_uint8(to_tensor(want[::-1, ::-1])), want[::-1, ::-1])
+    assert to_uint8(torch.tensor([-1.0, 0.5, 2.0]).reshape(3, 1, 1)).tolist() == [[[0, 128, 255]]]
