@@ -12,6 +12,7 @@ from pathlib import Path
 
 from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
 from s3pot.types import S3potError
+from s3pot.wording import counted
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class OutputFiles:
             return
         strangers = [path for name in names for path in self._strangers(name)]
         if strangers:
-            others = f" (and {len(strangers) - 1} other files)" if strangers[1:] else ""
+            further = len(strangers) - 1
+            others = f" (and {counted(further, 'other file')})" if further else ""
             raise S3potError(
                 f"{strangers[0]}{others} would be replaced, but is not a result of s3pot: there is "
                 f"no *{self.marks[0]} with it. Is it a photo or a ground truth? Choose another "

@@ -167,7 +167,7 @@ class FrozenSam(nn.Module):
         """
         size = self.grid.size
         if images.shape[-2:] != (size, size):
-            raise ValueError(f"pictures are {tuple(images.shape[-2:])}; SAM takes {size} x {size}")
+            raise ValueError(f"images are {tuple(images.shape[-2:])}; SAM takes {size} x {size}")
         if self.normalize:
             images = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
         with self._precision():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from s3pot.locks import exclusive
 from s3pot.types import S3potError
+from s3pot.wording import brief
 
 LOCK = ".training.lock"
 LAST = "last.pth"
@@ -37,10 +38,10 @@ def refuse_another_run(output_dir: Path) -> None:
     """
     files = files_of_a_run(output_dir)
     if files:
+        names = brief([path.name for path in files])
         raise S3potError(
-            f"--output_dir {output_dir} holds another run ({files[0].name} and {len(files) - 1} "
-            "more files). Pass --resume to continue it, --overwrite to replace it, or choose "
-            "another folder."
+            f"--output_dir {output_dir} holds another run ({names}). "
+            "Pass --resume to continue it, --overwrite to replace it, or choose another folder."
         )
 
 
