@@ -28,6 +28,7 @@ from s3pot.report.figures import (
 from s3pot.report.plots import save_figure
 from s3pot.runs.evaluate_results import read_kinds
 from s3pot.types import S3potError
+from s3pot.wording import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +120,7 @@ def _faces(options: FigureOptions, run: Run, scored: Sequence[ScoredFace]) -> Fi
     names = list(options.faces) or choose_faces(scored, options.each)
     missing = [name for name in names if name not in run.rows]
     if missing:
-        raise S3potError(f"{run.folder} has no face {missing[0]!r}; it has {', '.join(run.rows)}")
+        raise S3potError(f"{run.folder} has no face {missing[0]!r}; it has {brief(list(run.rows))}")
     ious = {face.name: f"IoU {face.iou:.2f}" for face in scored}
     return faces_figure(run.folder, names, options.columns, ious)
 
