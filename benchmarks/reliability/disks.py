@@ -27,7 +27,12 @@ from benchmarks.reliability.faults import (
     full_disk_at_write,
     stop_the_clock,
 )
-from benchmarks.reliability.folders import differences, snapshot, temporaries
+from benchmarks.reliability.folders import (
+    differences,
+    result_differences,
+    snapshot,
+    temporaries,
+)
 from benchmarks.reliability.kills import Baseline
 from benchmarks.reliability.report import Trial
 from benchmarks.reliability.workplace import calls, fresh
@@ -109,7 +114,7 @@ def _again(folder: Path, base: Baseline, what: str, faults: list[str]) -> Trial:
     ended = run(calls(resumed=True)[base.name], folder, stop_the_clock)
     if ended.code != 0:
         faults.append(f"the re-run ended with {ended.code}: {ended.output[-800:]}")
-    faults += differences(snapshot(folder), base.files)
+    faults += result_differences(snapshot(folder), base.files)
     return Trial(base.name, what, tuple(faults))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from s3pot.data.face_folder import CACHE
+
 TEMPORARY = ".tmp"  # ending of the partial files that a kill leaves; nothing reads them
 
 
@@ -29,3 +31,15 @@ def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
         f"differs: {name}" for name in found if name in wanted and found[name] != wanted[name]
     ]
     return lines
+
+
+def result_differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
+    """List how two snapshots differ, except for missing features in the cache.
+
+    A run that cannot write its cache keeps the features in memory. A rerun does not need those of
+    finished items, so it does not write them either.
+    """
+    return differences(
+        found,
+        {name: content for name, content in wanted.items() if name in found or CACHE not in name},
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.reliability import long_run, mutate
 from benchmarks.reliability.children import Call, Ended
-from benchmarks.reliability.folders import differences, snapshot
+from benchmarks.reliability.folders import differences, result_differences, snapshot
 from benchmarks.reliability.long_run import Look
 from benchmarks.reliability.report import Report, Trial
 
@@ -108,6 +108,15 @@ def test_differences_are_found(tmp_path: Path) -> None:
     assert differences(snapshot(tmp_path / "two"), wanted) == ["surplus: new", "differs: a/x"]
     (tmp_path / "two" / "a" / "x").unlink()
     assert "missing: a/x" in differences(snapshot(tmp_path / "two"), wanted)
+
+
+def test_features_may_be_missing_but_nothing_else() -> None:
+    wanted = {"data/.s3pot_cache/a.feat": b"1", "out/a_result.json": b"2"}
+    assert result_differences({"out/a_result.json": b"2"}, wanted) == []
+    assert result_differences({"data/.s3pot_cache/a.feat": b"3"}, wanted) == [
+        "missing: out/a_result.json",
+        "differs: data/.s3pot_cache/a.feat",
+    ]
 
 
 def test_faults_are_counted_and_shown(tmp_path: Path, capsys) -> None:
