@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,10 +60,32 @@ def processes(device_name: str) -> Iterator[Process]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    with _ended_by_signals():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     if rank:
         logging.getLogger("s3pot").setLevel(logging.ERROR)
     try:
         yield Process(device, rank, world_size)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end this process at once, unless they are ignored.
+
+    PyTorch waits outside Python for the other processes to start, by default for half an hour.
+    Handlers written in Python run only after that, for example if the first process has died.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}  # only the main thread may change them
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Callable
 
 import pytest
 import torch
+from torch import distributed
 
 import train_general
+from s3pot.distributed import processes
 
 ROOT = Path(train_general.__file__).parent
 # Seconds. The test took 7 on idle cores and up to 167 on a core with twelve other processes.
@@ -61,3 +67,71 @@ def test_two_processes_equal_one(
     assert sorted(path.name for path in one.iterdir()) == sorted(
         path.name for path in two.iterdir()
     )
+
+
+# A process that joins another one which never starts.
+JOINING = """
+import signal
+from torch import distributed
+from s3pot.distributed import processes
+join = distributed.init_process_group
+def say_and_join(backend):
+    print("joining", flush=True)
+    join(backend)
+distributed.init_process_group = say_and_join
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the commands do
+with processes("cpu"):
+    pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_waits_for_the_others_can_be_ended(number: signal.Signals) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    process = subprocess.Popen(
+        [sys.executable, "-c", JOINING],
+        cwd=ROOT,
+        env={**os.environ, **place},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"joining\n"
+            time.sleep(1)  # until it waits
+            process.send_signal(number)
+            assert process.wait(60) == -number
+        finally:
+            process.kill()
+
+
+def test_handlers_of_signals_are_back_after_the_others_have_been_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def handler(number: int, frame: object) -> None:
+        pass
+
+    during = []
+
+    def join(backend: str) -> None:
+        during.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
+
+    monkeypatch.setattr(distributed, "init_process_group", join)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    before = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, handler)]
+    try:
+        with processes("cpu"):
+            after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+    assert during == [signal.SIG_IGN, signal.SIG_DFL]
+    assert after == [signal.SIG_IGN, handler]
