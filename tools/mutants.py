@@ -2,7 +2,7 @@
 
     bash test.sh --mutants                              # 200 mutants, about half an hour
     bash test.sh --mutants --files s3pot/losses.py --count 20
-        bash test.sh --mutants --out mutants.json           # resumes an interrupted run
+    bash test.sh --mutants --out mutants.json           # resumes an interrupted run
 
 A mutant changes one operator, constant or condition in one line. It is caught if a test of its file
 fails or does not finish. Mutants that survive are printed; those that change nothing observable are
