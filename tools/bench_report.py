@@ -26,7 +26,8 @@ from s3pot_synthetic.occluders import BENCH_KINDS
 logger = logging.getLogger("s3pot.tools.bench_report")
 
 GRADES = ("easy", "medium", "hard")
-COMMON, HELD_OUT = "common kinds only", "a held-out kind"
+COMMON = "common kinds only"
+HELD_OUT = "a held-out kind"
 MIN_FACES = 5  # an interval over fewer faces would be meaningless
 
 Scores = dict[str, dict[str, float]]  # row → face → occlusion IoU, of faces with an occlusion
@@ -68,11 +69,12 @@ def read_scores(path: Path) -> tuple[Scores, int]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
-                own, face = scores.setdefault(line["row"], {}), line["face"]
-                if face in own:
+                face = line["face"]
+                row_scores = scores.setdefault(line["row"], {})
+                if face in row_scores:
                     raise S3potError(f"{path}: {face} is twice in row {line['row']!r}; rename one")
                 if int(line["true_positive"]) + int(line["false_negative"]):
-                    own[face] = float(line["iou"])
+                    row_scores[face] = float(line["iou"])
                 else:
                     clean.add(face)
     except (OSError, LookupError, TypeError, ValueError) as error:
@@ -96,7 +98,7 @@ def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
     """
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-        known = {line["stem"]: (line["difficulty"], set(line["kinds"])) for line in lines}
+        drawn = {line["stem"]: (line["difficulty"], set(line["kinds"])) for line in lines}
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise S3potError(
             f"{path} is not a meta.jsonl of drawn faces ({reason_of(error)})"
@@ -104,11 +106,12 @@ def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
     general = ("all", *GRADES, COMMON, HELD_OUT)
     groups: Groups = {name: set() for name in general}
     for face in faces:
-        if Path(face).name not in known:
+        stem = Path(face).name
+        if stem not in drawn:
             raise S3potError(f"{path} does not contain {face}; pass the --meta of its own set")
-        grade, kinds = known[Path(face).name]
-        rare = HELD_OUT if kinds & set(BENCH_KINDS) else COMMON
-        for name in ("all", grade, rare, *kinds):
+        grade, kinds_of_face = drawn[stem]
+        rarity = HELD_OUT if kinds_of_face & set(BENCH_KINDS) else COMMON
+        for name in ("all", grade, rarity, *kinds_of_face):
             groups.setdefault(name, set()).add(face)
     return groups, sorted(groups.keys() - general, key=lambda kind: (-len(groups[kind]), kind))
 
@@ -117,9 +120,10 @@ def estimate(
     scores: Scores, faces: set[str], group: str, row: str, minus: str = "", seed: int = 0
 ) -> Estimate:
     """Mean over the faces of a group that the row, and the other row, were run on."""
-    own = scores[row]
-    other = scores[minus] if minus else dict.fromkeys(own, 0.0)
-    values = [own[face] - other[face] for face in sorted(faces & own.keys() & other.keys())]
+    row_scores = scores[row]
+    other_scores = scores[minus] if minus else dict.fromkeys(row_scores, 0.0)
+    common = faces & row_scores.keys() & other_scores.keys()
+    values = [row_scores[face] - other_scores[face] for face in sorted(common)]
     mean = sum(values) / len(values) if values else None
     interval = bootstrap_interval(values, seed) if len(values) >= MIN_FACES else None
     low = None if interval is None else interval.low
@@ -134,17 +138,18 @@ def make_report(scores: Path, meta: Path, pairs: Sequence[tuple[str, str]], seed
         S3potError: A file cannot be used, or a pair names an unknown row.
     """
     table, clean = read_scores(scores)
-    for name in (name for pair in pairs for name in pair):
-        if name not in table:
-            raise S3potError(f"there is no row {name!r} in {scores}; it has {', '.join(table)}")
+    for pair in pairs:
+        for name in pair:
+            if name not in table:
+                raise S3potError(f"there is no row {name!r} in {scores}; it has {', '.join(table)}")
     groups, kinds = read_groups(meta, {face for row in table.values() for face in row})
-    wanted = [*((row, "") for row in table), *pairs]
-    found = {
+    rows_and_pairs = [*((row, "") for row in table), *pairs]
+    estimates = {
         (group, row, minus): estimate(table, faces, group, row, minus, seed)
         for group, faces in groups.items()
-        for row, minus in wanted
+        for row, minus in rows_and_pairs
     }
-    return Report(found, [COMMON, HELD_OUT, *kinds], pairs, clean)
+    return Report(estimates, [COMMON, HELD_OUT, *kinds], pairs, clean)
 
 
 def markdown(report: Report, columns: Sequence[str] = ()) -> str:
@@ -154,48 +159,50 @@ def markdown(report: Report, columns: Sequence[str] = ()) -> str:
         if name not in rows:
             raise S3potError(f"there is no row {name!r}; --columns takes {', '.join(rows)}")
     groups = ("all", *GRADES)
-    count = {group: _count(report, group) for group in (*groups, *report.kinds)}
-    head = [f"{group} ({count[group]})" for group in groups]
-    grades = [[row, *(_cell(report, g, row, "", count[g]) for g in groups)] for row in rows]
+    head = [f"{group} ({_count(report, group)})" for group in groups]
+    by_grade = [[row, *(_cell(report, group, row) for group in groups)] for row in rows]
     differences = [
-        [f"{a} − {b}", *(_cell(report, g, a, b, count[g]) for g in groups)] for a, b in report.pairs
+        [f"{row} − {minus}", *(_cell(report, group, row, minus) for group in groups)]
+        for row, minus in report.pairs
     ]
     shown = list(columns) or rows
-    kinds = [
-        [f"{_label(g)} ({count[g]})", *(_cell(report, g, row, "", count[g]) for row in shown)]
-        for g in report.kinds
+    by_kind = [
+        [f"{_label(kind)} ({_count(report, kind)})", *(_cell(report, kind, row) for row in shown)]
+        for kind in report.kinds
     ]
     parts = [
         "Mean occlusion IoU and its 95 % bootstrap interval. The number of faces is in brackets, "
         f"or after n if a row has fewer; there is no interval below {MIN_FACES} faces. "
         f"Left out: {report.clean} faces without an occlusion.\n",
-        "## By grade\n\n" + _table(["row", *head], grades),
+        "## By grade\n\n" + _table(["row", *head], by_grade),
     ]
     if differences:
         text = "## Differences, face by face\n\nMean of the first row's IoU minus the second's.\n\n"
         parts.append(text + _table(["rows", *head], differences))
     note = "Kinds with a star are drawn in `bench` only. A face with two kinds counts in both.\n\n"
-    parts.append("## By occluder kind\n\n" + note + _table(["kind", *shown], kinds))
+    parts.append("## By occluder kind\n\n" + note + _table(["kind", *shown], by_kind))
     return "\n".join(parts)
 
 
 def _count(report: Report, group: str) -> int:
-    return max(e.faces for (own, _, minus), e in report.estimates.items() if own == group)
+    """Return the number of faces of a group."""
+    return max(entry.faces for entry in report.estimates.values() if entry.group == group)
 
 
 def _label(kind: str) -> str:
     return kind + "*" if kind in BENCH_KINDS else kind
 
 
-def _cell(report: Report, group: str, row: str, minus: str, usual: int) -> str:
-    found = report.estimates[group, row, minus]
-    if found.mean is None:
+def _cell(report: Report, group: str, row: str, minus: str = "") -> str:
+    """Format an estimate, with its number of faces if the group has more."""
+    entry = report.estimates[group, row, minus]
+    if entry.mean is None:
         return "-"
     form = "{:+.3f}" if minus else "{:.3f}"
-    text = form.format(found.mean)
-    if found.low is not None and found.high is not None:
-        text += f" ({form.format(found.low)} to {form.format(found.high)})"
-    return text if found.faces == usual else f"{text}, n {found.faces}"
+    text = form.format(entry.mean)
+    if entry.low is not None and entry.high is not None:
+        text += f" ({form.format(entry.low)} to {form.format(entry.high)})"
+    return text if entry.faces == _count(report, group) else f"{text}, n {entry.faces}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -225,7 +232,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         report = make_report(args.scores, args.meta, [(a, b) for a, b in args.pair], args.seed)
-        text, folder = markdown(report, args.columns), args.output_dir or args.scores.parent
+        text = markdown(report, args.columns)
+        folder = args.output_dir or args.scores.parent
         folder.mkdir(parents=True, exist_ok=True)
         write_csv(folder / "report.csv", [entry._asdict() for entry in report.estimates.values()])
         with atomic_path(folder / "report.md") as temporary:
