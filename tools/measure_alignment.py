@@ -74,7 +74,8 @@ def measure(
     if again is not None:
         found = (again.landmarks[EYES_AND_MOUTH] + 0.5) / aligned.shape[0]
     rows, columns = face_window(face, way.photo_size)
-    before, after = photo[rows, columns], to_photo(aligned, way)[rows, columns]
+    before = photo[rows, columns]
+    after = to_photo(aligned, way)[rows, columns]
     change = float(np.abs(before.astype(int) - after).mean())
     return [
         100 * distance(found, FFHQ_PLACES),
@@ -94,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     detector = FaceDetector(options.detector)
     sys.stdout.write("".join(f"{name:>14}" for name in COLUMNS) + "\n")
-    table, failed = [], 0
+    table = []
+    failed = 0
     for path in sorted(p for p in options.photos.rglob("*") if p.is_file()):
         try:
             photo = read_rgb(path)

@@ -60,10 +60,11 @@ def _ious(
     contrast: np.ndarray, truth: np.ndarray, region: np.ndarray, thresholds: np.ndarray
 ) -> np.ndarray:
     """Compute the IoU at every threshold by counting sorted contrasts."""
-    hits, candidates = np.sort(contrast[region & truth]), np.sort(contrast[region])
-    hit = len(hits) - np.searchsorted(hits, thresholds, side="right")
+    occluded = np.sort(contrast[region & truth])
+    candidates = np.sort(contrast[region])
+    hits = len(occluded) - np.searchsorted(occluded, thresholds, side="right")
     predicted = len(candidates) - np.searchsorted(candidates, thresholds, side="right")
-    return np.asarray(hit / (truth.sum() + predicted - hit))
+    return np.asarray(hits / (truth.sum() + predicted - hits))
 
 
 def tune(config: Config, datapath: Path) -> Iterator[str]:
@@ -80,15 +81,16 @@ def tune(config: Config, datapath: Path) -> Iterator[str]:
     for oracle in (False, True):
         if oracle and any(face.clean is None for face in faces):
             continue
-        pixel, token = [], []
+        pixel_contrasts = []
+        token_contrasts = []
         for face in tqdm(faces, desc="oracle" if oracle else "generated", disable=None):
             truth = require_truth(face)
             occlusion = truth.occlusion
             pixels = pixel_contrast(load_aligned_face(face, oracle))
             tokens = token_contrast(store.get(face, oracle), occlusion.shape)
-            pixel.append((pixels, occlusion, truth.region))
-            token.append((tokens, occlusion, truth.region))
-        for name, contrasts in (("pixel", pixel), ("token", token)):
+            pixel_contrasts.append((pixels, occlusion, truth.region))
+            token_contrasts.append((tokens, occlusion, truth.region))
+        for name, contrasts in (("pixel", pixel_contrasts), ("token", token_contrasts)):
             threshold, iou = best_threshold(contrasts)
             kind = "oracle" if oracle else "generated"
             yield f"{name:5} {kind:9} threshold {threshold:.4f} mean IoU {iou:.4f}\n"

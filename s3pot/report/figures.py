@@ -185,16 +185,18 @@ def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
             shares = np.array([face.true_share for face in faces_with_share], dtype=float)
             ious = np.array([face.iou for face in faces_with_share])
             axes.plot(shares, ious, ".", color=color, markersize=2.5, alpha=0.35)
-            centers, means, lows, highs = [], [], [], []
+            centers = []
+            intervals = []
             for low, high in zip(SHARE_BINS[:-1], SHARE_BINS[1:]):
                 inside = (shares > low) & (shares <= high)
                 interval = bootstrap_interval(ious[inside].tolist())
                 if interval is not None:
                     centers.append(float(shares[inside].mean()))
-                    means.append(interval.mean)
-                    lows.append(interval.low)
-                    highs.append(interval.high)
+                    intervals.append(interval)
+            means = [interval.mean for interval in intervals]
             axes.plot(centers, means, "o-", color=color, markersize=3, label=_plain(label))
+            lows = [interval.low for interval in intervals]
+            highs = [interval.high for interval in intervals]
             axes.vlines(centers, lows, highs, color=color, linewidth=0.8)
         axes.set_ylim(0, 1)
         axes.set_xlim(left=0)

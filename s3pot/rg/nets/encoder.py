@@ -74,7 +74,8 @@ class RegionEncoder(nn.Module):
         self, widths: Sequence[int], units: Sequence[int], regions: int, size: int
     ) -> None:
         super().__init__()
-        self.regions, self.size = regions, size
+        self.regions = regions
+        self.size = size
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, widths[0], 3, 1, 1, bias=False),
             nn.InstanceNorm2d(widths[0]),
