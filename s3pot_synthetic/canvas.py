@@ -177,7 +177,8 @@ class Frame:
         box = mask_box(mask, round(3.5 * sigma) + 1)
         if box is None:
             return mask
-        step, part = 4 if sigma > 6 else 2 if sigma > 2.5 else 1, mask[box]
+        step = 4 if sigma > 6 else 2 if sigma > 2.5 else 1
+        part = mask[box]
         size = part.shape[1], part.shape[0]
         if step > 1:
             reduced = max(1, size[0] // step), max(1, size[1] // step)

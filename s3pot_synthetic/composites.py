@@ -28,12 +28,16 @@ def _any_surface(rng: np.random.Generator, face: Face, split: str) -> Array:
 
 def blob(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Paste blobs, polygons, bars or circles of any texture: composites with hard edges."""
-    frame, layers = face.head.frame, []
+    frame = face.head.frame
+    layers = []
     for _ in range(int(rng.choice((1, 1, 1, 2, 4)))):
-        place, radius = target(rng, face), math.exp(rng.uniform(math.log(10), math.log(58)))
-        angle, kind = rng.uniform(0, math.pi), rng.random()
+        place = target(rng, face)
+        radius = math.exp(rng.uniform(math.log(10), math.log(58)))
+        angle = rng.uniform(0, math.pi)
+        kind = rng.random()
         if kind < 0.3:
-            flat, power = rng.uniform(0.3, 1.0), pick(rng, (2.0, 2.0, 4.0, 30.0))
+            flat = rng.uniform(0.3, 1.0)
+            power = pick(rng, (2.0, 2.0, 4.0, 30.0))
             outline = ellipse(place, (radius, radius * flat), angle, 40, power)
         elif kind < 0.75:
             corners = int(rng.integers(3, 11))
@@ -56,10 +60,13 @@ def blob(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def doughnut(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Lay something flat on the face: a doughnut, a slice, a sticker, an adhesive bandage."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     spot = (rng.uniform(-0.45, 0.45), rng.uniform(-0.75, 0.4))
-    place, angle = head.turn([spot], 0.05)[0], rng.uniform(0, 2 * math.pi)
-    radius, flat = rng.uniform(13, 36), rng.uniform(0.75, 1.0)
+    place = head.turn([spot], 0.05)[0]
+    angle = rng.uniform(0, 2 * math.pi)
+    radius = rng.uniform(13, 36)
+    flat = rng.uniform(0.75, 1.0)
     picture = _any_surface(rng, face, split)
     body = frame.fill(ellipse(place, (radius, radius * flat), angle, 48))
     kind = pick(rng, ("doughnut", "doughnut", "slice", "sticker", "strip"))
@@ -89,7 +96,8 @@ def doughnut(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     crumb = np.clip(dough + rng.normal(0, 0.02, 3), 0, 1)
     layers = [Layer(ring, crumb, radius * 0.2), Layer(icing, picture, radius * 0.16)]
     for _ in range(int(rng.integers(0, 22))):
-        turn, far = rng.uniform(0, 2 * math.pi), rng.uniform(0.52, 0.8) * radius
+        turn = rng.uniform(0, 2 * math.pi)
+        far = rng.uniform(0.52, 0.8) * radius
         middle = place + far * np.array([math.cos(turn), math.sin(turn) * flat])
         crumb_shape = ellipse(middle, (radius * 0.08, radius * 0.03), rng.uniform(0, 3), 8)
         layers.append(Layer(cv2.min(frame.fill(crumb_shape), icing), rng.random(3), 0.5))
@@ -98,10 +106,12 @@ def doughnut(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def cutlery(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold a fork, a spoon, a knife, chopsticks, a pen or a brush before the face."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     kind = pick(rng, ("fork", "fork", "spoon", "knife", "sticks", "pen"))
     tip = head.turn([(rng.uniform(-0.5, 0.5), head.mouth_y + rng.uniform(-0.6, 0.3))], 0.2)[0]
-    angle, size = rng.uniform(-0.3, math.pi + 0.3), rng.uniform(7, 14)
+    angle = rng.uniform(-0.3, math.pi + 0.3)
+    size = rng.uniform(7, 14)
 
     def at(points: list[tuple[float, float]] | Array) -> Array:
         """Place tool coordinates: x along the handle away from the tip, y across."""
@@ -116,7 +126,8 @@ def cutlery(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     handle = ribbon(at([(2.4, 0), (6, 0), (long, 0)]), size * np.array([0.7, 1.0, 2.2]) * thick)
     layers = [Layer(frame.fill(handle), metal, size * 0.12)]
     if kind == "fork":
-        teeth, outline = int(rng.integers(3, 5)), [(2.6, 0.25), (1.6, 1.0)]
+        teeth = int(rng.integers(3, 5))
+        outline = [(2.6, 0.25), (1.6, 1.0)]
         pitch = 2.0 / teeth
         for i in range(teeth):
             y = 1.0 - pitch * (i + 0.5)
@@ -149,9 +160,11 @@ def cutlery(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def pane(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold something clear before the face: a glass, a bottle, a film with streaks of light."""
-    frame, place = face.head.frame, target(rng, face)
+    frame = face.head.frame
+    place = target(rng, face)
     radii = (rng.uniform(18, 48), rng.uniform(24, 70))
-    angle, power = rng.normal(0, 0.5), rng.uniform(2, 14)
+    angle = rng.normal(0, 0.5)
+    power = rng.uniform(2, 14)
     outline = ellipse(place, radii, angle, 48, power)
     mask = frame.fill(outline)
     # A clear object shows what is behind it, refracted and tinted; it still hides it.

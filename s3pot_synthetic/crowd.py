@@ -86,7 +86,8 @@ def draw_crowd(rng: np.random.Generator, bank: Bank, size: int) -> CrowdScene:
 
 
 def _finish(rng: np.random.Generator, image: Array, people: list[_Person], size: int) -> CrowdScene:
-    faces, ignored = [], []
+    faces = []
+    ignored = []
     for number, person in enumerate(people):
         if not person.is_face:
             continue
@@ -231,7 +232,8 @@ def _light(rng: np.random.Generator, part: Array, box: Array) -> Array:
         x = np.arange(width, dtype=np.float32) - np.float32(width / 2)
         y = np.arange(height, dtype=np.float32)[:, None] - np.float32(height / 2)
         offset = (x * np.float32(direction[0]) + y * np.float32(direction[1])) / np.float32(reach)
-        dark, bright = rng.uniform(0.2, 0.9), rng.uniform(0.95, 1.5)
+        dark = rng.uniform(0.2, 0.9)
+        bright = rng.uniform(0.95, 1.5)
         shade = dark + (bright - dark) / (1 + np.exp(-np.clip(offset, -20, 20)))
         shade = shade.astype(np.float32)
         lit = np.clip(lit * cv2.merge([shade, shade, shade]), 0, 255).astype(np.uint8)
@@ -263,7 +265,8 @@ def _add_person(
     center = _find_center(rng, people, side, size)
     if center is None:
         return []
-    upside_down, faceless = rng.random() < _UPSIDE_DOWN, rng.random() < _FACELESS
+    upside_down = rng.random() < _UPSIDE_DOWN
+    faceless = rng.random() < _FACELESS
     angle = math.pi + rng.normal(0, 0.4) if upside_down else _angle(rng)
     outline = bank.outlines[index].astype(np.float64)
     motion = _motion(rng, outline, side, center, angle)
@@ -293,7 +296,8 @@ def _add_person(
 
 def _without_face(rng: np.random.Generator, source: Array, outline: Array) -> Array:
     """Erase a face: (S, S, C) uint8; the result has the shape of a head but no features."""
-    middle, half = outline.mean(axis=0), np.ptp(outline, axis=0) / 2
+    middle = outline.mean(axis=0)
+    half = np.ptp(outline, axis=0) / 2
     shape = ellipse(middle, half * rng.uniform(0.85, 1.05), 0.0, 40)
     mask = np.zeros(source.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(shape).astype(np.int32)], 255)
@@ -415,7 +419,8 @@ def _distract(rng: np.random.Generator, bank: Bank, image: Array) -> None:
 
 def _camera(rng: np.random.Generator, image: Array) -> Array:
     """Apply the effects of lens, sensor and file format to a scene: (S, S, 3) uint8."""
-    size, camera = image.shape[0], draw_camera(rng)
+    size = image.shape[0]
+    camera = draw_camera(rng)
     image = cv2.LUT(image, camera.table)
     chance = rng.random()
     if chance < 0.2:

@@ -86,7 +86,8 @@ def _texture(rng: np.random.Generator, frame: Frame) -> Array:
 
 def _leaf_shape(rng: np.random.Generator, radius: float) -> Array:
     """Draw the outline of one leaf, (N, 2) units."""
-    center, angle = rng.uniform(-20, 276, 2), rng.uniform(0, np.pi)
+    center = rng.uniform(-20, 276, 2)
+    angle = rng.uniform(0, np.pi)
     stretch = math.exp(rng.normal(0, 0.5))
     radii = (radius * stretch, radius / stretch)
     kind = int(rng.integers(4))
@@ -146,7 +147,8 @@ def _room(rng: np.random.Generator, frame: Frame) -> Array:
         weight = spread(mask[box].astype(np.float32) / np.float32(255))
         picture[box] += weight * (color.astype(np.float32) - picture[box])
     for _ in range(int(rng.integers(0, 25))):
-        start, angle = rng.uniform(0, 256, 2), pick(rng, (0.0, np.pi / 2)) + rng.normal(0, 0.1)
+        start = rng.uniform(0, 256, 2)
+        angle = pick(rng, (0.0, np.pi / 2)) + rng.normal(0, 0.1)
         step = np.array([math.cos(angle), math.sin(angle)]) * rng.uniform(20, 260)
         mask = frame.stroke(np.stack([start, start + step]), rng.uniform(0.6, 4))
         weight = spread(mask.astype(np.float32) / np.float32(255))

@@ -94,7 +94,10 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
 
 
 def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids: _Lids) -> None:
-    frame, x0, y0, opened = canvas.frame, side * head.eye_x, head.eye_y, lids.opened
+    frame = canvas.frame
+    x0 = side * head.eye_x
+    y0 = head.eye_y
+    opened = lids.opened
     t = np.linspace(0, np.pi, 14)
     across = x0 - side * lids.wide * np.cos(t)  # from the inner to the outer corner
     tilt = lids.slant * np.cos(t)
@@ -137,8 +140,11 @@ def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids:
 
 def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, clip: Array) -> None:
     """Draw the eyebrows as tapered bands of short hairs."""
-    arch, thick, lift = rng.uniform(0.0, 0.05), rng.uniform(0.03, 0.075), rng.uniform(0.095, 0.15)
-    angle, alpha = rng.normal(-0.005, 0.015), rng.uniform(0.55, 0.95)
+    arch = rng.uniform(0.0, 0.05)
+    thick = rng.uniform(0.03, 0.075)
+    lift = rng.uniform(0.095, 0.15)
+    angle = rng.normal(-0.005, 0.015)
+    alpha = rng.uniform(0.55, 0.95)
     soft = rng.uniform(0.8, 1.6)
     cocked = np.clip(rng.normal(0, 0.012), -0.03, 0.03)  # one brow is raised above the other
     color = np.minimum(head.hair * rng.uniform(0.55, 0.95), head.skin * 0.7)
@@ -159,8 +165,11 @@ def brows(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, cl
 
 def nose(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     """Draw the wings and nostrils of the nose; its shape comes from the light."""
-    wide, low, top = head.nose_x, head.nose_y, head.eye_y + 0.06
-    frame, tip = canvas.frame, NOSE_LIFT
+    wide = head.nose_x
+    low = head.nose_y
+    top = head.eye_y + 0.06
+    frame = canvas.frame
+    tip = NOSE_LIFT
 
     def bend(points: list[tuple[float, float]] | Array) -> Array:
         """Lift points by more the lower they lie on the nose."""
@@ -209,7 +218,9 @@ def mouth(
     rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, made_up: bool
 ) -> None:
     """Draw lips, closed or open over teeth and tongue."""
-    frame, y0, wide = canvas.frame, head.mouth_y, head.mouth_x
+    frame = canvas.frame
+    y0 = head.mouth_y
+    wide = head.mouth_x
     kind = rng.random()
     if head.smile > 0.04:  # a grin shows teeth more often than not
         gape = 0.0 if kind < 0.2 else rng.uniform(0.05, 0.12)
@@ -219,7 +230,8 @@ def mouth(
         gape = rng.uniform(0.02, 0.1) if kind < 0.9 else rng.uniform(0.1, 0.26)
     upper, lower = rng.uniform(0.02, 0.042), rng.uniform(0.03, 0.058)
     t = np.linspace(-1, 1, 17)
-    x, arc = t * wide, 1 - t**2
+    x = t * wide
+    arc = 1 - t**2
     bow = 1 - 0.3 * np.exp(-((t / 0.14) ** 2)) - 0.25 * (np.abs(t) > 0.75) * (np.abs(t) - 0.75) * 4
     middle = y0 - head.smile * t**2 * (1 + head.crooked * t)
     top_in, low_in = middle - gape * 0.3 * arc, middle + gape * 0.7 * arc

@@ -41,7 +41,8 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     """Draw camera effects at random."""
     cast = rng.normal(0, 0.11 if rng.random() < 0.1 else 0.03, 3)
     gain = rng.uniform(0.85, 1.12) * np.clip(1 + cast, 0.78, 1.22)
-    gamma, lift = rng.uniform(0.82, 1.22), rng.uniform(0.0, 0.06)
+    gamma = rng.uniform(0.82, 1.22)
+    lift = rng.uniform(0.0, 0.06)
     level = np.clip(np.linspace(0, 1, 256)[:, None] ** gamma * gain, 0, 1)
     contrast = rng.uniform(-0.1, 0.65)  # an S-shaped curve deepens shadows and lifts highlights
     level = level + contrast * (level**2 * (3 - 2 * level) - level)

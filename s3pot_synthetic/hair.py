@@ -75,7 +75,8 @@ def _strands(rng: np.random.Generator, head: Head) -> tuple[Array, Array]:
     wave = curl * 5 * np.sin(along * np.float32(rng.uniform(5, 14)) + 2 * angle)
     wave = wave + np.float32(3 + 7 * curl) * noise(rng, Frame(_COARSE), "cloud")
     size = (head.frame.size, head.frame.size)
-    bank, shift = noise_banks()["grain"], rng.uniform(0, 512, 4).astype(np.float32)
+    bank = noise_banks()["grain"]
+    shift = rng.uniform(0, 512, 4).astype(np.float32)
     strands = np.zeros(size, np.float32)
     fine = rng.uniform(170, 300)
     for choice, density, share in ((1, fine, 0.55), (2, fine * 0.45, 0.6), (3, fine * 0.3, 0.7)):
@@ -126,7 +127,8 @@ def back_hair(
         return
     if is_long(style):
         length = rng.uniform(0.62, 0.85) if style == "bob" else rng.uniform(0.9, 1.9)
-        wide, flare = rng.uniform(1.08, 1.34), rng.uniform(0.85, 1.12)
+        wide = rng.uniform(1.08, 1.34)
+        flare = rng.uniform(0.85, 1.12)
         half = [(0.8, -1.02), (wide, -0.25), (wide * flare, length), (0.4, length * 1.05)]
         ring = np.array([(0, -1.2), *half, *((-x, y) for x, y in half[::-1])])
         shape = spline(head.place(ring + rng.normal(0, 0.025, ring.shape)))
@@ -154,7 +156,8 @@ def front_hair(
     """Draw the hair above and beside the face, and loose locks of the hairstyle."""
     if style == "bald":
         return
-    frame, fringe = canvas.frame, style.endswith("fringe")
+    frame = canvas.frame
+    fringe = style.endswith("fringe")
     mask, line = _cap(rng, head, frame, style)
     if fringe:
         mask = cv2.max(mask, _fringe_ends(rng, head, canvas, line))
@@ -176,7 +179,8 @@ def _cap(rng: np.random.Generator, head: Head, frame: Frame, style: str) -> tupl
     outer = [(-1.05, side), (-1.07, side), (-1.07, -0.5), (-0.8, -top + 0.17), (0, -top)]
     outer += [(0.8, -top + 0.17), (1.07, -0.5), (1.07, side), (1.05, side)]
     wobble = rng.normal(0, 0.035, 7)
-    temple, receding = rng.uniform(0.78, 0.9), max(0.0, rng.normal(0, 0.08))
+    temple = rng.uniform(0.78, 0.9)
+    receding = max(0.0, rng.normal(0, 0.08))
     inner = np.array([
         (0.96, side * 0.95), (0.97, 0.3 * side - 0.12), (temple, -0.28 + wobble[5]),
         (temple - 0.04, line * 0.72 + wobble[0]), (0.5, line - receding + wobble[1]),
@@ -185,7 +189,8 @@ def _cap(rng: np.random.Generator, head: Head, frame: Frame, style: str) -> tupl
         (-0.97, 0.3 * side - 0.12), (-0.96, side * 0.95),
     ])  # fmt: skip
     if is_long(style):  # it hangs over ears and cheeks, often parted like a curtain
-        low, near = rng.uniform(0.5, 1.1), rng.uniform(0.66, 0.92)
+        low = rng.uniform(0.5, 1.1)
+        near = rng.uniform(0.66, 0.92)
         outer[0] = outer[1] = (-1.07, low)
         outer[-1] = outer[-2] = (1.07, low)
         curtain = rng.random() < 0.6 and not fringe
@@ -205,7 +210,9 @@ def _cap(rng: np.random.Generator, head: Head, frame: Frame, style: str) -> tupl
 def _fringe_ends(rng: np.random.Generator, head: Head, canvas: Canvas, line: float) -> Array:
     """Break the hairline into tufts of uneven length; returns a mask."""
     mask = canvas.frame.empty()
-    slant, sweep, ragged = rng.normal(0, 0.15), rng.normal(0, 0.1), rng.uniform(0.02, 0.12)
+    slant = rng.normal(0, 0.15)
+    sweep = rng.normal(0, 0.1)
+    ragged = rng.uniform(0.02, 0.12)
     for x in np.linspace(-0.85, 0.85, int(rng.integers(16, 34))):
         x = x + rng.normal(0, 0.03)
         low = line + rng.normal(0.02, ragged) + 0.1 * x * x + sweep * x
@@ -220,7 +227,8 @@ def _loose_locks(rng: np.random.Generator, head: Head, canvas: Canvas, surface: 
     """Draw a few strands over forehead and temples; they are hair, not an occluder."""
     frame = canvas.frame
     for _ in range(int(rng.integers(1, 7))):
-        x, far = rng.uniform(-0.95, 0.95), rng.uniform(-0.5, 0.25)
+        x = rng.uniform(-0.95, 0.95)
+        far = rng.uniform(-0.5, 0.25)
         far = max(far, -0.45) if abs(x) > 0.6 else min(far, -0.2)
         lock = [(x, -0.85), (x + rng.normal(0, 0.1), -0.55), (x + rng.normal(0, 0.15), far)]
         curve = spline(head.turn(np.clip(lock, -1, 1)), 6, closed=False)
@@ -233,7 +241,8 @@ def _loose_locks(rng: np.random.Generator, head: Head, canvas: Canvas, surface: 
 
 def lock_line(rng: np.random.Generator, head: Head) -> Array:
     """Draw the path of a lock that falls into the face: (N, 2) units."""
-    x, sway = rng.uniform(-0.8, 0.8), pick(rng, (-1.0, 1.0)) * rng.uniform(0.05, 0.35)
+    x = rng.uniform(-0.8, 0.8)
+    sway = pick(rng, (-1.0, 1.0)) * rng.uniform(0.05, 0.35)
     points = [
         (x * 0.8, -1.05),
         (x + sway * 0.3, -0.5),

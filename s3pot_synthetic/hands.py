@@ -59,7 +59,8 @@ def hand_surface(rng: np.random.Generator, face: Face) -> tuple[Array, Array]:
 def _finger(rng: np.random.Generator, hand: _Hand, base: tuple[float, float], lean: float,
             length: float, width: float, nail: bool) -> list[Layer]:  # fmt: skip
     """Draw one finger with two joints: body, creases, nail."""
-    points, angle = [np.array(base)], lean
+    points = [np.array(base)]
+    angle = lean
     for share in (0.45, 0.3, 0.25):
         points.append(points[-1] + length * share * np.array([math.cos(angle), math.sin(angle)]))
         angle += rng.normal(0, 0.07)
@@ -107,7 +108,8 @@ def draw_hand(rng: np.random.Generator, face: Face, center: Array, angle: float,
     """
     skin, surface = hand_surface(rng, face)
     hand = _Hand(face.head.frame, center, angle, size, pick(rng, (-1.0, 1.0)), skin, surface)
-    drift, nail = rng.normal(0, 1.2), bool(rng.random() < 0.65)
+    drift = rng.normal(0, 1.2)
+    nail = bool(rng.random() < 0.65)
     arm = spline([(-0.7, 0.0), (-1.8, 0.1 * drift), (-9.0, drift)], 6, closed=False)
     layers = [hand.body(ribbon(arm, np.linspace(1.25, 2.1, len(arm))), 0.4)]
     palm = [

@@ -180,7 +180,8 @@ def draw_head(rng: np.random.Generator, frame: Frame) -> Head:
 def outline(head: Head) -> Array:
     """Return the outline of the head without hair, closed, in units."""
     jaw, chin = head.jaw
-    lean, far = 0.16 * math.sin(head.yaw), 0.25 * math.sin(head.yaw)
+    lean = 0.16 * math.sin(head.yaw)
+    far = 0.25 * math.sin(head.yaw)
     points = []
     for side in (1, -1):
         narrow = 1 - 0.25 * max(0.0, -side * far)

@@ -61,7 +61,8 @@ def compose(rng: np.random.Generator, face: Face, layers: Sequence[Layer]) -> Ar
     canvas = Canvas(frame, face.image.copy())
     lamp = face.head.light.toward
     if rng.random() < 0.75:
-        far, sigma = rng.uniform(2, 13), rng.uniform(1.2, 6)
+        far = rng.uniform(2, 13)
+        sigma = rng.uniform(1.2, 6)
         shift = np.array([-lamp[0] * far, -lamp[1] * far + 1.0], np.float32) * frame.scale
         move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
         shadow = frame.soften(coverage(layers), sigma)
@@ -81,7 +82,8 @@ def _light_before(rng: np.random.Generator, face: Face) -> Array:
 
     Usually it is the light of the face without its relief; composites have their own light.
     """
-    light, size = face.head.light, face.head.frame.size
+    light = face.head.light
+    size = face.head.frame.size
     if rng.random() < 0.2:
         return np.full((size, size, 3), rng.uniform(0.7, 1.15), np.float32)
     coarse = cv2.resize(face.light, (6, 6), interpolation=cv2.INTER_AREA)

@@ -73,17 +73,28 @@ def draw_light(rng: np.random.Generator) -> Light:
     """Draw the light of a scene: flash, window, half-dark, sun from above, or several lamps."""
     kind = pick(rng, ("flash", "soft", "soft", "window", "half", "sun", "several"))
     others: list[Lamp] = []
-    lean, ambient, hard, above = rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8), 0.15, 0.9
+    lean = rng.uniform(0.3, 0.8)
+    ambient = rng.uniform(0.3, 0.8)
+    hard = 0.15
+    above = 0.9
     if kind == "flash":
-        lean, ambient, hard = rng.uniform(0.02, 0.3), rng.uniform(0.1, 0.5), rng.uniform(0.5, 1)
+        lean = rng.uniform(0.02, 0.3)
+        ambient = rng.uniform(0.1, 0.5)
+        hard = rng.uniform(0.5, 1)
     elif kind == "window":
-        lean, ambient, hard = rng.uniform(0.8, 1.4), rng.uniform(0.12, 0.4), rng.uniform(0, 0.4)
+        lean = rng.uniform(0.8, 1.4)
+        ambient = rng.uniform(0.12, 0.4)
+        hard = rng.uniform(0, 0.4)
         above = 0.75
     elif kind == "half":
-        lean, ambient, hard = rng.uniform(1.1, 1.75), rng.uniform(0.02, 0.2), rng.uniform(0.2, 1)
+        lean = rng.uniform(1.1, 1.75)
+        ambient = rng.uniform(0.02, 0.2)
+        hard = rng.uniform(0.2, 1)
         above = 0.7
     elif kind == "sun":
-        lean, ambient, hard = rng.uniform(0.5, 1.2), rng.uniform(0.12, 0.4), rng.uniform(0.6, 1)
+        lean = rng.uniform(0.5, 1.2)
+        ambient = rng.uniform(0.12, 0.4)
+        hard = rng.uniform(0.6, 1)
         above = 1.0
     elif kind == "several":
         for _ in range(int(rng.integers(1, 3))):

@@ -66,7 +66,8 @@ def _crows_feet(rng: np.random.Generator, head: Head, canvas: Canvas, face: Arra
 
 
 def _tattoo(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -> None:
-    ink, place = canvas.frame.empty(), rng.uniform((-0.6, -0.5), (0.6, 0.6))
+    ink = canvas.frame.empty()
+    place = rng.uniform((-0.6, -0.5), (0.6, 0.6))
     for _ in range(int(rng.integers(1, 4))):
         curve = spline(head.turn(place + rng.normal(0, 0.1, (4, 2))), 6, bool(rng.random() < 0.5))
         ink = cv2.max(ink, canvas.frame.stroke(curve, rng.uniform(1.2, 2.6)))
@@ -76,7 +77,8 @@ def _tattoo(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array) -
 def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, surface: Array) -> str:
     """Draw stubble, a mustache, a goatee or a full beard; returns its name."""
     name = pick(rng, ("full", "stubble", "stubble", "goatee", "moustache"))
-    low, y = head.nose_y + 0.085, head.mouth_y
+    low = head.nose_y + 0.085
+    y = head.mouth_y
     lip = [
         (-0.38, y),
         (-0.2, low + 0.03),
@@ -108,7 +110,8 @@ def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, sur
         )
     frame = canvas.frame
     mask = frame.soften(frame.fill(spline(shape)), rng.uniform(2.0, 6.0))
-    coarse, depth = pick(rng, (0, 0, 1)), rng.uniform(0.1, 0.45)
+    coarse = pick(rng, (0, 0, 1))
+    depth = rng.uniform(0.1, 0.45)
     speckle = np.clip(0.8 + depth * noise(rng, frame, "grain", coarse), 0, 1)
     mask = cv2.min((mask * speckle).astype(np.uint8), face)
     if name == "goatee":  # shaped beards are dense
@@ -127,7 +130,9 @@ def beard(rng: np.random.Generator, head: Head, canvas: Canvas, face: Array, sur
 
 def _hang(rng: np.random.Generator, head: Head, canvas: Canvas, hairs: Array) -> None:
     """Let a long beard hang below the chin."""
-    x, wide, low = 0.4 * head.shift[0], rng.uniform(0.25, 0.75), rng.uniform(1.1, 1.5)
+    x = 0.4 * head.shift[0]
+    wide = rng.uniform(0.25, 0.75)
+    low = rng.uniform(1.1, 1.5)
     shape = [(x - wide, 0.7), (x, 0.6), (x + wide, 0.7), (x + 0.7 * wide, low - 0.1), (x, low)]
     shape.append((x - 0.7 * wide, low - 0.1))
     mask = canvas.frame.fill(spline(head.place(np.array(shape) + rng.normal(0, 0.03, (6, 2)))))
@@ -142,7 +147,8 @@ def thrown_light(rng: np.random.Generator, canvas: Canvas) -> str:
     """
     frame = canvas.frame
     kind = pick(rng, ("edge", "blinds", "leaves", "patch"))
-    mask, angle = frame.empty(), rng.uniform(0, np.pi)
+    mask = frame.empty()
+    angle = rng.uniform(0, np.pi)
     if kind == "edge":
         mask = frame.fill(
             ellipse(rng.uniform(-40, 296, 2), (260, rng.uniform(60, 120)), angle, 24, 12)

@@ -66,7 +66,8 @@ def _scribble(rng: np.random.Generator) -> Array:
     """Draw letters, lines and squiggles on a plain background."""
     field = np.full((BANK_SIDE, BANK_SIDE), 230, np.uint8)
     for _ in range(int(rng.integers(30, 80))):
-        shade, thick = int(rng.integers(0, 200)), int(rng.integers(1, 7))
+        shade = int(rng.integers(0, 200))
+        thick = int(rng.integers(1, 7))
         place = rng.integers(0, BANK_SIDE, 2)
         if rng.random() < 0.5:
             word = "".join(chr(int(c)) for c in rng.integers(65, 123, int(rng.integers(2, 9))))
@@ -126,7 +127,8 @@ def gray_field(rng: np.random.Generator, height: int, width: int, kind: str | No
         kind: Name of a bank, at random when None.
     """
     field = pick(rng, banks()[pick(rng, _KINDS) if kind is None else kind])
-    angle, zoom = rng.uniform(0, 2 * math.pi), math.exp(rng.uniform(math.log(0.5), math.log(3)))
+    angle = rng.uniform(0, 2 * math.pi)
+    zoom = math.exp(rng.uniform(math.log(0.5), math.log(3)))
     cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
     start = rng.uniform(0, BANK_SIDE, 2)
     move = np.array([[cos, -sin, start[0]], [sin, cos, start[1]]])

@@ -16,9 +16,12 @@ from s3pot_synthetic.textures import any_color, noise, texture
 
 def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold a phone, cup, book, ball or card in front of the face, often with a visible hand."""
-    frame, place, angle = face.head.frame, target(rng, face), rng.normal(0, 0.35)
+    frame = face.head.frame
+    place = target(rng, face)
+    angle = rng.normal(0, 0.35)
     kind = pick(rng, ("phone", "cup", "book", "ball", "card"))
-    cloth, layers = texture(rng, frame, split, any_color(rng)), []
+    cloth = texture(rng, frame, split, any_color(rng))
+    layers = []
 
     def box(offset: tuple[float, float], radii: tuple[float, float], power: float = 14.0) -> Array:
         return ellipse(place + rotate(np.array([offset]), angle)[0], radii, angle, 56, power)
@@ -70,7 +73,8 @@ def held_thing(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def cloth(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hang a piece of cloth or paper in front of the face: irregular outline, folds."""
-    frame, place = face.head.frame, target(rng, face)
+    frame = face.head.frame
+    place = target(rng, face)
     turns = np.sort(rng.random(9)) * 2 * math.pi
     radius = rng.uniform(24, 58) * np.clip(1 + rng.normal(0, 0.28, 9), 0.4, 1.7)
     outline = place + np.stack(
@@ -90,8 +94,10 @@ def cloth(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Press something shapeless and skin-colored against the face: a shoulder, another cheek."""
-    surface, frame = hand_surface(rng, face)[1], face.head.frame
-    angle, size = rng.uniform(0, 2 * math.pi), rng.uniform(20, 44)
+    surface = hand_surface(rng, face)[1]
+    frame = face.head.frame
+    angle = rng.uniform(0, 2 * math.pi)
+    size = rng.uniform(20, 44)
     along = np.array([math.cos(angle), math.sin(angle)])
     place = target(rng, face)
     body = spline([place + rotate(np.array([p]), angle)[0] for p in (
@@ -106,7 +112,8 @@ def skin_patch(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def veil(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hang something semi-transparent in front of the face: gauze, tinted film, smoked glass."""
-    frame, place = face.head.frame, target(rng, face)
+    frame = face.head.frame
+    place = target(rng, face)
     radii = rng.uniform(30, 75), rng.uniform(22, 60)
     shape = ellipse(place, radii, rng.normal(0, 0.7), 48, rng.uniform(2, 12))
     if rng.random() < 0.5:
@@ -122,9 +129,12 @@ def veil(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def tumbler(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Drink from a glass: cloudy glass, colored drink, bright edges."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     place = head.turn([(rng.normal(0, 0.2), head.mouth_y + rng.uniform(-0.05, 0.25))], 0.2)[0]
-    wide, tall, angle = rng.uniform(18, 30), rng.uniform(30, 48), rng.normal(0, 0.25)
+    wide = rng.uniform(18, 30)
+    tall = rng.uniform(30, 48)
+    angle = rng.normal(0, 0.25)
 
     def at(points: list[tuple[float, float]]) -> Array:
         return rotate(np.array(points) * (wide, tall), angle) + place

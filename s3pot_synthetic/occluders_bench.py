@@ -16,8 +16,11 @@ from s3pot_synthetic.textures import any_color, noise, texture
 
 def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Open a folding fan in front of a part of the face."""
-    frame, place = face.head.frame, target(rng, face)
-    lean, size, opened = rng.normal(0, 0.6), rng.uniform(70, 110), rng.uniform(0.8, 1.2)
+    frame = face.head.frame
+    place = target(rng, face)
+    lean = rng.normal(0, 0.6)
+    size = rng.uniform(70, 110)
+    opened = rng.uniform(0.8, 1.2)
     pivot = place + rotate(np.array([[0.0, size * 0.8]]), lean)[0]
     t = np.linspace(-opened, opened, 28) + lean - math.pi / 2
     ray = np.stack([np.cos(t), np.sin(t)], 1)
@@ -38,11 +41,10 @@ def fan(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def scarf(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Wind a scarf around the lower or upper face: soft folds, one hanging end."""
-    head, frame = face.head, face.head.frame
-    level, thick = (
-        pick(rng, (rng.uniform(0.2, 0.7), rng.uniform(-0.4, -0.1))),
-        rng.uniform(0.3, 0.55),
-    )
+    head = face.head
+    frame = face.head.frame
+    level = pick(rng, (rng.uniform(0.2, 0.7), rng.uniform(-0.4, -0.1)))
+    thick = rng.uniform(0.3, 0.55)
     x = np.linspace(-1.2, 1.2, 9)
     sag = 0.14 * (1 - x**2) + rng.normal(0, 0.02, 9)
     band = ribbon(
@@ -69,9 +71,11 @@ def scarf(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def ice_cream(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Eat an ice cream: waffle cone, one to three scoops."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     place = head.turn([(rng.normal(0, 0.2), head.mouth_y + rng.uniform(0.0, 0.25))], 0.2)[0]
-    size, angle = rng.uniform(17, 27), rng.normal(0, 0.3)
+    size = rng.uniform(17, 27)
+    angle = rng.normal(0, 0.3)
 
     def at(points: list[tuple[float, float]]) -> np.ndarray:
         return rotate(np.array(points) * size, angle) + place
@@ -95,7 +99,9 @@ def ice_cream(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Stick adhesive bandages on the face or wind gauze around the head, mostly skin-colored."""
-    head, frame, layers = face.head, face.head.frame, []
+    head = face.head
+    frame = face.head.frame
+    layers = []
     skin_like = np.clip(
         head.skin * 0.9 + np.array([0.09, 0.06, 0.04]) + rng.normal(0, 0.03, 3), 0, 1
     )
@@ -104,11 +110,9 @@ def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     ]
     if rng.random() < 0.4:
         for _ in range(int(rng.integers(2, 5))):
-            level, tilt, x = (
-                rng.uniform(-0.45, 0.5),
-                rng.normal(0, 0.2),
-                np.linspace(-1.05, 1.05, 7),
-            )
+            level = rng.uniform(-0.45, 0.5)
+            tilt = rng.normal(0, 0.2)
+            x = np.linspace(-1.05, 1.05, 7)
             line = head.place(np.stack([x, level + tilt * x + 0.06 * (1 - x**2)], 1))
             layers.append(
                 Layer(
@@ -120,7 +124,9 @@ def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         return layers
     color = skin_like if rng.random() < 0.7 else any_color(rng)
     for _ in range(int(rng.integers(2, 5))):
-        place, angle, wide = target(rng, face), rng.uniform(0, math.pi), rng.uniform(8, 13)
+        place = target(rng, face)
+        angle = rng.uniform(0, math.pi)
+        wide = rng.uniform(8, 13)
         strip = ellipse(place, (wide * rng.uniform(2.4, 3.6), wide), angle, 48, 5)
         layers.append(Layer(frame.fill(strip), np.clip(weave * color, 0, 1), 1.6))
         pad = ellipse(place, (wide * 0.9, wide * 0.8), angle, 24, 6)
@@ -130,12 +136,14 @@ def bandage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def crossed_arms(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Lay bare or sleeved forearms across the face, one or two."""
-    frame, layers = face.head.frame, []
+    frame = face.head.frame
+    layers = []
     skin, surface = hand_surface(rng, face)
     bare = rng.random() < 0.65
     cover = surface if bare else texture(rng, frame, split, any_color(rng))
     for turn in (1, -1)[: 2 if rng.random() < 0.5 else 1]:
-        place, angle = target(rng, face), turn * rng.uniform(0.1, 0.9)
+        place = target(rng, face)
+        angle = turn * rng.uniform(0.1, 0.9)
         along = np.array([math.cos(angle), math.sin(angle)])
         line = place + np.linspace(-200, 200, 9)[:, None] * along
         width = rng.uniform(34, 52) * np.linspace(0.72, 1.28, 9)[:: pick(rng, (-1, 1))]
@@ -152,7 +160,9 @@ def crossed_arms(rng: np.random.Generator, face: Face, split: str) -> list[Layer
 
 def bouquet(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold a bunch of flowers up to the face."""
-    frame, place, layers = face.head.frame, target(rng, face), []
+    frame = face.head.frame
+    place = target(rng, face)
+    layers = []
     fist = place + (rng.normal(0, 8), rng.uniform(60, 85))
     spots = place + rng.normal(0, 21, (int(rng.integers(6, 13)), 2))
     for spot in spots:
@@ -162,7 +172,9 @@ def bouquet(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     )
     palette = [any_color(rng, 0.9) for _ in range(2)]
     for spot in spots:
-        color, size, count = pick(rng, palette), rng.uniform(9, 16), int(rng.integers(5, 9))
+        color = pick(rng, palette)
+        size = rng.uniform(9, 16)
+        count = int(rng.integers(5, 9))
         for turn in np.arange(count) * 2 * math.pi / count + rng.random():
             middle = spot + 0.6 * size * np.array([math.cos(turn), math.sin(turn)])
             petal = ellipse(middle, (size * 0.6, size * 0.36), turn, 18)

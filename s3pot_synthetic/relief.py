@@ -66,7 +66,9 @@ def sample_map(field: Array, u: Array, v: Array) -> Array:
 def draw_relief(rng: np.random.Generator, head: Head) -> Array:
     """Draw the relief of one face: (MAP_SIDE, MAP_SIDE) float32."""
     eye_x, eye_y, nose_y, mouth_y = head.eye_x, head.eye_y, head.nose_y, head.mouth_y
-    wing, tip, age = head.nose_x * 0.72, head.nose_tip, head.age
+    wing = head.nose_x * 0.72
+    tip = head.nose_tip
+    age = head.age
     middle = (eye_y + nose_y) / 2
     centered = [
         (0.0, eye_y, 0.075, 0.09, 0.12, 0.35 * tip),  # root of the nose

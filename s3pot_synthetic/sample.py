@@ -99,7 +99,8 @@ def draw_scene(index: int, size: int = 256, split: str = "train", *, seed: int =
 
     face = draw_clean(stream(0), size, split)
     kinds, layers = _choose(stream(1), face, split)
-    frame, camera = face.head.frame, draw_camera(stream(2))
+    frame = face.head.frame
+    camera = draw_camera(stream(2))
     raw = compose(stream(3), face, layers) if layers else face.image
     occluder = coverage(layers) > 127 if layers else np.zeros((size, size), bool)
     clean = take(stream(4), frame, camera, face.image)
@@ -144,7 +145,8 @@ def _check(index: int, size: int, split: str, seed: int) -> None:
 
 def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str], list[Layer]]:
     """Draw occluders until they hide a suitable share of the face; 8 % of samples have none."""
-    nothing, several = rng.random() < 0.08, rng.random() < 0.18
+    nothing = rng.random() < 0.08
+    several = rng.random() < 0.18
     if nothing and rng.random() < 0.5:
         return [], []
     region = region_of(face.labels)
@@ -195,7 +197,8 @@ def difficulty(
     skin = ((labels == SKIN) | (labels == NOSE)) & ~occlusion
     if not skin.any():
         skin = ~occlusion
-    own, hidden = clean[skin].mean(0), raw[occlusion].mean(0)
+    own = clean[skin].mean(0)
+    hidden = raw[occlusion].mean(0)
     distance = float(np.linalg.norm(own - hidden) / 255)
     opacity = min(layer.alpha for layer in layers if layer.alpha >= SOLID)
     width = 2 * round(3 * labels.shape[0] / 256) + 1

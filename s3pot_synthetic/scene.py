@@ -63,7 +63,8 @@ def background(rng: np.random.Generator, frame: Frame, split: str) -> tuple[Arra
 
 def _clutter(rng: np.random.Generator, frame: Frame, split: str, picture: Array) -> Array:
     """Add one object to the background, in place; returns its mask, (S, S) uint8."""
-    center, kind = rng.uniform(-20, 276, 2), int(rng.integers(4))
+    center = rng.uniform(-20, 276, 2)
+    kind = int(rng.integers(4))
     if kind == 0:  # a piece of furniture, a window, a book
         shape = ellipse(center, rng.uniform(15, 90, 2), rng.normal(0, 0.1), 40, 12)
     elif kind == 1:  # something round, or a light far away
@@ -92,7 +93,8 @@ def neck_and_clothes(
         column_light: Factors that light an upright column, (S, S, 3).
         split: Decides the textures.
     """
-    width, lean = rng.uniform(0.52, 0.7), head.shift[0] * 0.25
+    width = rng.uniform(0.52, 0.7)
+    lean = head.shift[0] * 0.25
     column = [(lean - width, 0.3), (lean + width, 0.3), (width * 1.05, 1.15), (width * 1.7, 1.7)]
     column += [(-width * 1.7, 1.7), (-width * 1.05, 1.15)]
     neck = canvas.frame.fill(head.place(column))
@@ -104,7 +106,8 @@ def neck_and_clothes(
     chin = canvas.frame.fill(head.place(ellipse((sideways, 0.8 + drop), (0.85, 0.34))))
     dark = rng.uniform(0.45, 0.75) + 0.25 * head.light.ambient
     canvas.tint(canvas.frame.soften(chin, 3 + 4 * (1 - head.light.hard)), min(dark, 0.95), neck)
-    drop, scoop = rng.uniform(1.12, 1.35), rng.uniform(0, 0.3)
+    drop = rng.uniform(1.12, 1.35)
+    scoop = rng.uniform(0, 0.3)
     collar = [(-2.4, 2.3), (-2.1, 1.5), (-width * 1.2, drop - 0.08), (-width * 0.5, drop + scoop)]
     collar += [(-x, y) for x, y in collar[::-1]]
     shirt = canvas.frame.fill(spline(head.place(collar), 5))
@@ -118,7 +121,8 @@ def neck_and_clothes(
 
 def hat(rng: np.random.Generator, head: Head, canvas: Canvas, split: str) -> None:
     """Draw a beanie, a cap or a headband; like cloth, it is background in the parsing."""
-    low, frame = -rng.uniform(0.42, 0.6), canvas.frame
+    low = -rng.uniform(0.42, 0.6)
+    frame = canvas.frame
     cloth = texture(rng, frame, split, any_color(rng))
     crown = [(-1.08, low + 0.1), (-1.08, -0.75), (-0.75, -1.2), (0, -1.33), (0.75, -1.2)]
     crown += [

@@ -66,7 +66,8 @@ def texture_scene(rng: np.random.Generator, size: int = 256) -> tuple[Array, Arr
     if rng.random() < 0.6:
         image = _uneven_light(rng, image)
     if rng.random() < 0.8:
-        frame, camera = Frame(size), draw_camera(rng)
+        frame = Frame(size)
+        camera = draw_camera(rng)
         image = take(rng, frame, camera, image.astype(np.float32) * np.float32(1 / 255))
     return image, ids
 
@@ -81,7 +82,8 @@ def draw_scene_segments(
     """
     scene = draw_scene(index, size, split, seed=seed)
     labels = scene.sample.labels
-    parts, things = scene.face.segments.copy(), scene.face.segments.copy()
+    parts = scene.face.segments.copy()
+    things = scene.face.segments.copy()
     next_thing = int(things.max()) + 1
     for where in (region_of(labels), labels == HAIR, labels == NECK):
         things[where] = next_thing
@@ -134,7 +136,8 @@ def _comb(rng: np.random.Generator, teeth: int, radius: float, wide: float) -> A
     pitch = 2 * radius / teeth
     points = [(-radius, radius * 0.9), (-radius, 0.0)]
     for i in range(teeth):
-        x, tall = -radius + pitch * (i + 0.5), -radius * rng.uniform(0.5, 1.2)
+        x = -radius + pitch * (i + 0.5)
+        tall = -radius * rng.uniform(0.5, 1.2)
         points += [(x - wide / 2, 0.0), (x - wide / 2.4, tall), (x + wide / 2.4, tall)]
         points.append((x + wide / 2, 0.0))
     return np.array([*points, (radius, 0.0), (radius, radius * 0.9)])

@@ -28,7 +28,8 @@ _FONTS = (
 
 def surgical_mask(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Draw a mask over nose and mouth, or pulled below the nose, with pleats and ear loops."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     top = rng.uniform(-0.02, 0.2) if rng.random() < 0.85 else rng.uniform(0.28, 0.36)
     color = np.array(pick(rng, _MASK_COLORS) if rng.random() < 0.7 else any_color(rng), np.float32)
     cloth = texture(rng, frame, split, color) if rng.random() < 0.3 else None
@@ -65,10 +66,12 @@ def surgical_mask(rng: np.random.Generator, face: Face, split: str) -> list[Laye
 
 def sunglasses(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Draw dark glasses: an occluder, as the eyes cannot be seen (clear glasses are class 10)."""
-    frame, rims = face.head.frame, lens_outlines(rng, face.head)
+    frame = face.head.frame
+    rims = lens_outlines(rng, face.head)
     growth = rng.uniform(1.0, 1.3)
     rims = [(shape - shape.mean(0)) * growth + shape.mean(0) for shape in rims]
-    lens, rim = frame.empty(), frame.empty()
+    lens = frame.empty()
+    rim = frame.empty()
     for shape in rims:
         lens = cv2.max(lens, frame.fill(shape))
         rim = cv2.max(rim, frame.stroke(shape, rng.uniform(2, 4.5), closed=True))
@@ -91,7 +94,8 @@ def hair_strands(rng: np.random.Generator, face: Face, split: str) -> list[Layer
     surface = face.hair if rng.random() < 0.8 else face.hair * np.float32(0.5)
     mask = face.head.frame.empty()
     for _ in range(int(rng.integers(2, 6))):
-        line, width = lock_line(rng, face.head), rng.uniform(3, 15)
+        line = lock_line(rng, face.head)
+        width = rng.uniform(3, 15)
         for _ in range(int(rng.integers(1, 4))):
             strand = (
                 line
@@ -105,13 +109,12 @@ def hair_strands(rng: np.random.Generator, face: Face, split: str) -> list[Layer
 
 def food(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold an apple, a banana, a burger or a cookie to the mouth."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     place = head.turn([(rng.uniform(-0.35, 0.35), head.mouth_y + rng.uniform(-0.25, 0.3))], 0.2)[0]
-    kind, size, angle = (
-        pick(rng, ("fruit", "banana", "burger", "biscuit")),
-        rng.uniform(22, 42),
-        rng.normal(0, 0.4),
-    )
+    kind = pick(rng, ("fruit", "banana", "burger", "biscuit"))
+    size = rng.uniform(22, 42)
+    angle = rng.normal(0, 0.4)
     speckle = noise(rng, frame, "grain", 2)
     if kind == "fruit":
         color = np.array(
@@ -177,9 +180,11 @@ def food(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def microphone(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hold a microphone to the mouth, with the handle downward and a mesh or foam head."""
-    head, frame = face.head, face.head.frame
+    head = face.head
+    frame = face.head.frame
     tip = head.turn([(rng.normal(0, 0.15), head.mouth_y + rng.uniform(0.0, 0.25))], 0.2)[0]
-    angle, size = rng.uniform(0.4, 2.7), rng.uniform(15, 27)
+    angle = rng.uniform(0.4, 2.7)
+    size = rng.uniform(15, 27)
     along = np.array([math.cos(angle), math.sin(angle)])
     handle = ribbon(
         np.stack([tip + along * size * 0.6, tip + along * 90, tip + along * 190]),
@@ -206,17 +211,17 @@ def microphone(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def text(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Print letters over the picture, sometimes on a bar, like captions and watermarks."""
-    frame, layers = face.head.frame, []
+    frame = face.head.frame
+    layers = []
     for _ in range(int(rng.integers(1, 4))):
         word = "".join(
             pick(rng, string.ascii_uppercase + string.digits)
             for _ in range(int(rng.integers(3, 9)))
         )
-        place, mask = target(rng, face), frame.empty()
-        size, weight = (
-            rng.uniform(1.0, 2.4) * frame.scale,
-            max(1, round(rng.uniform(3, 9) * frame.scale)),
-        )
+        place = target(rng, face)
+        mask = frame.empty()
+        size = rng.uniform(1.0, 2.4) * frame.scale
+        weight = max(1, round(rng.uniform(3, 9) * frame.scale))
         corner = (round((place[0] - 70) * frame.scale), round((place[1] + 12) * frame.scale))
         cv2.putText(mask, word, corner, pick(rng, _FONTS), size, 255, weight, cv2.LINE_AA)
         if rng.random() < 0.3:
@@ -230,7 +235,8 @@ def text(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
 
 def foliage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     """Hang twigs with leaves, grass or petals in front of the face."""
-    frame, layers = face.head.frame, []
+    frame = face.head.frame
+    layers = []
     green = np.array([rng.uniform(0.08, 0.5), rng.uniform(0.3, 0.62), rng.uniform(0.04, 0.25)])
     color = green if rng.random() < 0.8 else any_color(rng, 0.8)
     surface = np.clip(1 + 0.12 * noise(rng, frame, "cloud") + 0.05 * noise(rng, frame), 0.4, 1.6)
@@ -238,11 +244,13 @@ def foliage(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
         np.clip(color * share * surface[..., None], 0, 1) for share in rng.uniform(0.65, 1.3, 3)
     ]
     for _ in range(int(rng.integers(1, 4))):
-        end, heading = target(rng, face), rng.uniform(-math.pi, math.pi)
+        end = target(rng, face)
+        heading = rng.uniform(-math.pi, math.pi)
         start = end - 170 * np.array([math.cos(heading), math.sin(heading)])
         twig = spline(np.stack([start, (start + end) / 2 + rng.normal(0, 16, 2), end]), 8, False)
         layers.append(Layer(frame.stroke(twig, rng.uniform(1.5, 4)), (0.3, 0.21, 0.12), 1.0))
-        long, wide = rng.uniform(9, 24), rng.uniform(0.18, 0.45)
+        long = rng.uniform(9, 24)
+        wide = rng.uniform(0.18, 0.45)
         for i, point in enumerate(twig[3:]):
             for side in (-1, 1):
                 lean = heading + side * rng.uniform(0.5, 1.2)

@@ -32,7 +32,8 @@ _METALS = (
 def lens_outlines(rng: np.random.Generator, head: Head) -> list[Array]:
     """Draw the rims of a pair of glasses: two outlines in units, (40, 2) each."""
     radii = rng.uniform(0.27, head.eye_x - 0.08), rng.uniform(0.13, 0.19)
-    power, drop = rng.uniform(2, 4.5), rng.uniform(0.0, 0.04)
+    power = rng.uniform(2, 4.5)
+    drop = rng.uniform(0.0, 0.04)
     return [
         head.turn(ellipse((side * head.eye_x, head.eye_y + drop), radii, 0.0, 40, power), 0.06)
         for side in (-1, 1)
@@ -54,8 +55,11 @@ def glasses_lines(head: Head, rims: list[Array]) -> list[Array]:
 
 def glasses(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
     """Draw clear glasses with their shadow and a reflection; lenses and rims are `eye_glass`."""
-    frame, rims = canvas.frame, lens_outlines(rng, head)
-    lens, rim, width = frame.empty(), frame.empty(), rng.uniform(1.3, 4.2)
+    frame = canvas.frame
+    rims = lens_outlines(rng, head)
+    lens = frame.empty()
+    rim = frame.empty()
+    width = rng.uniform(1.3, 4.2)
     for shape in rims:
         lens = cv2.max(lens, frame.fill(shape))
         rim = cv2.max(rim, frame.stroke(shape, width, closed=True))
@@ -77,11 +81,14 @@ def glasses(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
 def _reflect(rng: np.random.Generator, canvas: Canvas, rims: list[Array], lens: Array) -> None:
     """Let both lenses reflect a lamp, a window or a bright area; they stay part of the face."""
     frame = canvas.frame
-    kind, strength = pick(rng, ("streak", "window", "place")), rng.uniform(0.1, 0.75)
-    offset, lean = rng.uniform(-0.3, 0.3, 2), rng.uniform(-0.8, 0.8)
+    kind = pick(rng, ("streak", "window", "place"))
+    strength = rng.uniform(0.1, 0.75)
+    offset = rng.uniform(-0.3, 0.3, 2)
+    lean = rng.uniform(-0.8, 0.8)
     cool = np.array((0.92, 0.96, 1.0)) * rng.uniform(0.7, 1.0)
     for shape in rims:
-        center, size = shape.mean(0), np.ptp(shape, axis=0)
+        center = shape.mean(0)
+        size = np.ptp(shape, axis=0)
         if kind == "place":
             seen = surface(rng, frame.size, frame.size, cool).astype(np.float32) / np.float32(255)
             canvas.paint(lens, seen, None, 0.5 * strength, frame.fill(shape))
@@ -94,8 +101,10 @@ def _reflect(rng: np.random.Generator, canvas: Canvas, rims: list[Array], lens: 
 
 def earrings(rng: np.random.Generator, head: Head, canvas: Canvas, lobes: list[Array]) -> None:
     """Hang studs, drops or rings on the lobes."""
-    frame, color = canvas.frame, np.array(pick(rng, _METALS))
-    kind, size = pick(rng, ("stud", "drop", "ring")), rng.uniform(3, 7)
+    frame = canvas.frame
+    color = np.array(pick(rng, _METALS))
+    kind = pick(rng, ("stud", "drop", "ring"))
+    size = rng.uniform(3, 7)
     for lobe in lobes:
         point = head.place([lobe])[0]
         if kind == "ring":

@@ -73,7 +73,8 @@ def _draw_and_write(
 
 def read_meta(out: Path) -> dict[str, dict[str, object]]:
     """Read the metadata of a folder by stem; a line truncated by a kill is left out."""
-    path, found = out / META_NAME, {}
+    path = out / META_NAME
+    found = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
