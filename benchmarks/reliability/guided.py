@@ -41,6 +41,7 @@ MODULES = (
     "s3pot.data.masks",
     "s3pot.data.two_values",
     "s3pot.data.image",
+    "s3pot.data.image_formats",
     "s3pot.geometry",
 )
 # The modules are imported here first, because atheris instruments modules as they are imported.

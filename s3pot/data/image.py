@@ -1,6 +1,7 @@
 """Image files: reading any kind as upright 8-bit RGB, and writing PNG.
 
-``pixels.py`` converts and resizes images in memory; its functions can be imported from here too.
+``image_formats.py`` lists the formats, and ``pixels.py`` converts and resizes images in memory; the
+names of both can be imported from here too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from s3pot.data.image_formats import (  # noqa: F401
+    FORMATS,
+    IMAGE_SUFFIXES,
+    RAW_SUFFIXES,
+    BadImage,
+    known_formats,
+)
 from s3pot.data.pixels import (  # noqa: F401
     as_array,
     bicubic_reduce,
@@ -27,47 +35,18 @@ from s3pot.data.pixels import (  # noqa: F401
     to_uint8,
 )
 from s3pot.io import atomic_path, refuse_special
-from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
 ImageSource = Union[str, Path, BinaryIO, Image.Image, np.ndarray]
 
-# Pillow can decode more formats, but the others are old, rare or run programs.
-FORMATS = (
-    "PNG",
-    "JPEG",  # and MPO, which several cameras write
-    "WEBP",
-    "BMP",
-    "TIFF",
-    "GIF",
-    "PPM",
-    "JPEG2000",
-    "AVIF",
-    "HEIF",
-)
-# File name extensions of these formats, and of camera RAW, which Pillow cannot decode.
-IMAGE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .mpo .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .j2k "
-    ".jpx .avif .heic .heif .hif".split()
-)
-RAW_SUFFIXES = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
-    ".raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
-)
 MAX_PIXELS = 179_000_000  # of one image, by default (run.max_megapixels)
 
 MAX_STREAM_BYTES = 1 << 30  # of an image read from a network stream
 
 EXIF_ORIENTATION = 0x0112
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_AVIF_BRANDS = (b"avif", b"avis")
 _SAMPLE_BITS = (8, 10, 12, 14, 16)  # depths that sensors and microscopes store in 16-bit files
 _pillow_limit = threading.Lock()
-
-
-class BadImage(S3potError):
-    """An image cannot be read; the message names the file and the reason."""
 
 
 def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -230,7 +209,7 @@ def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
             f"An image cannot be read from a {type(source).__name__}; expected a path, an open "
             f"binary file, a PIL image or a uint8 array (H, W, 3): {cure}."
         )
-    formats = _known_formats(_head_of(source), name)
+    formats = known_formats(_head_of(source), name)
     with _pillow_limit:  # Pillow's limit is a global variable; ours is explicit and can be set
         limit_before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -259,39 +238,6 @@ def _head_of(source: Any) -> bytes:
     head: bytes = source.read(16)
     source.seek(place)
     return head
-
-
-def _known_formats(head: bytes, name: str) -> list[str]:
-    """List the ``FORMATS`` that this Pillow supports; BadImage with advice for the others."""
-    if Path(name).suffix.lower() in RAW_SUFFIXES:
-        raise BadImage(
-            f"{name} is a camera RAW file, which s3pot cannot read. "
-            "Export it from your photo program as JPEG, PNG or TIFF."
-        )
-    Image.init()
-    brand = head[8:12] if head[4:8] == b"ftyp" else b""
-    if brand in _HEIC_BRANDS and not _has_heif():
-        raise BadImage(
-            f"{name} is a HEIC photo, a format of phones. To read it: pip install pillow-heif"
-        )
-    if brand in _AVIF_BRANDS and "AVIF" not in Image.OPEN:
-        raise BadImage(
-            f"{name} is an AVIF image, which this Pillow cannot read. "
-            "To read it: pip install --upgrade pillow"
-        )
-    return [form for form in FORMATS if form in Image.OPEN]
-
-
-def _has_heif() -> bool:
-    """Register HEIC in Pillow if pillow-heif is installed."""
-    if "HEIF" in Image.OPEN:
-        return True
-    try:
-        from pillow_heif import register_heif_opener  # noqa: PLC0415
-    except ImportError:
-        return False
-    register_heif_opener()
-    return "HEIF" in Image.OPEN
 
 
 def orientation_of(image: Image.Image, name: str) -> int:
