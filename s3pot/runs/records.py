@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ class ItemProvenance:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, in the form in which JSON returns them."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        parts = {"inputs": self.inputs, "models": self.models, "settings": self.settings}
+        values: dict[str, Any] = json.loads(json.dumps(parts))
         return values
 
 
@@ -49,8 +51,9 @@ def hash_inputs(paths: Mapping[str, Path | None]) -> dict[str, str]:
     }
 
 
-def code_sha256(parts: Sequence[str] = ()) -> str:
-    """Hash the program: the Python files of this package, by their names.
+@cache
+def code_sha256(parts: tuple[str, ...] = ()) -> str:
+    """Hash the program, once per process: the Python files of this package, by their names.
 
     Args:
         parts: Only these files and folders of the package (``losses.py``, ``training``); empty for

@@ -109,7 +109,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
     def __init__(self, folder: Path, workers: int = 1) -> None:
         self.folder = folder
         self.workers = workers
-        self.code_sha256 = code_sha256()
+        self._settings: dict[str, dict[str, Any]] = {}  # by row, for all of its faces
         self._hashes: dict[Path, str] = {}
         self._faces: ReadOnce[Any, FaceData] = ReadOnce(2 * (AHEAD + workers))
         self._prompts: ReadOnce[Any, Prompts | None] = ReadOnce(workers + 2)
@@ -129,7 +129,7 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
         return ItemProvenance(
             inputs={role: self._hash(path) for role, path in loaded.inputs(files).items()},
             models=loaded.hashes,
-            settings={"code": self.code_sha256, **loaded.settings()},
+            settings=self._settings_of(loaded),
         )
 
     @override
@@ -168,6 +168,13 @@ class SuiteJob(FolderJob[RowFace, RowFaceInput, RowFaceOutput]):
             "scores": asdict(output.scores),
         }
         return Written(content=content)
+
+    def _settings_of(self, loaded: LoadedRow) -> dict[str, Any]:
+        """Return what the numbers of a row depend on besides files and models."""
+        name = loaded.row.name
+        if name not in self._settings:
+            self._settings[name] = {"code": code_sha256(), **loaded.settings()}
+        return self._settings[name]
 
     def _hash(self, path: Path | None) -> str:
         """Hash a file once, however many rows use it; empty if it does not exist."""

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from s3pot.adapter import PromptAdapter
@@ -23,6 +22,7 @@ from s3pot.distributed import Process
 from s3pot.losses import PointLosses, point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.training.history import MeanLosses
+from s3pot.training.optimizer import PlainAdamW
 from s3pot.types import Prompts, S3potError
 from s3pot.weights.load import CheckpointError
 
@@ -60,7 +60,7 @@ class AdapterTrainer:
         self.wrapped: Any = adapter
         if process.world_size > 1:
             self.wrapped = DistributedDataParallel(adapter)
-        self.optimizer = AdamW(
+        self.optimizer = PlainAdamW(
             adapter.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
         )
         self.schedule = CosineAnnealingLR(self.optimizer, T_max=epochs)
