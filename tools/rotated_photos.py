@@ -16,7 +16,8 @@ import argparse
 import logging
 import math
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,18 +55,19 @@ class KnownFace:
     landmarks: np.ndarray
 
 
-def drawn_portraits(count: int) -> Iterator[KnownFace]:
+def drawn_portraits(numbers: range) -> Iterator[KnownFace]:
     """Draw portraits of the train split."""
-    for index in range(count):
+    for index in numbers:
         face = draw_face(index, PORTRAIT, "train", seed=SEED)
         yield KnownFace(face.raw, face.landmarks)
 
 
-def drawn_photos(count: int) -> Iterator[KnownFace]:
-    """Draw unoccluded faces of the train split on larger backgrounds."""
-    for index in range(count):
-        photo = draw_photo(2 * index, SEED)
-        yield KnownFace(photo.image, photo.landmarks)
+def drawn_photos(numbers: range) -> Iterator[KnownFace]:
+    """Draw unoccluded faces of the train split, those with even numbers, on larger backgrounds."""
+    for index in numbers:
+        if index % 2 == 0:
+            photo = draw_photo(index, SEED)
+            yield KnownFace(photo.image, photo.landmarks)
 
 
 def landmarks_of(photo: LabeledFace) -> np.ndarray:
@@ -76,13 +78,14 @@ def landmarks_of(photo: LabeledFace) -> np.ndarray:
     return np.stack([*place.eyes, nose, *corners])
 
 
-def placed_photos(photos: list[LabeledFace]) -> Iterator[KnownFace]:
+def placed_photos(photos: Sequence[LabeledFace]) -> Iterator[KnownFace]:
     """Place labeled photos on drawn backgrounds, as ``tools.photo_scenes`` does."""
     nothing = np.zeros((SIZE, SIZE), bool)
-    for number, photo in enumerate(photos):
+    for photo in photos:
         matte = np.where(photo.parts != PARTS.index("background"), 255, 0).astype(np.uint8)
         person = Person(photo, photo.picture, nothing, matte)
-        canvas, (place,) = draw_canvas(np.random.default_rng([SEED, number]), [person])
+        rng = np.random.default_rng([SEED, zlib.crc32(photo.name.encode())])
+        canvas, (place,) = draw_canvas(rng, [person])
         motion = place.motion
         yield KnownFace(canvas, landmarks_of(photo) @ motion[:, :2].T + motion[:, 2])
 
@@ -109,20 +112,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--photos", type=Path, help="folder of labeled photos (none)")
-    add("--count", type=int, default=40, help="drawn portraits; half as many photos (40)")
+    add("--first", type=int, default=0, help="number of the first face of each kind (0)")
+    add("--count", type=int, default=40, help="faces of each kind; half of the drawn photos (40)")
     return parser
 
 
 def measure(config: Config, args: argparse.Namespace) -> int:
     """Rotate all photos, crop them, and print the table; returns 0."""
     aligner = build_aligner(config)
+    numbers = range(args.first, args.first + args.count)
     groups = {
-        "drawn portraits": list(drawn_portraits(args.count)),
-        "drawn photos, unoccluded": list(drawn_photos(args.count // 2)),
+        "drawn portraits": list(drawn_portraits(numbers)),
+        "drawn photos, unoccluded": list(drawn_photos(numbers)),
     }
     if args.photos is not None:
         files = find_photos(args.photos)
-        photos = [read_face(name, *files[name], SIZE, None) for name in files]
+        names = list(files)[numbers.start : numbers.stop]
+        photos = [read_face(name, *files[name], SIZE, None) for name in names]
         whole = [KnownFace(photo.picture, landmarks_of(photo)) for photo in photos]
         groups["photos, whole"] = whole
         groups["photos, placed"] = list(placed_photos(photos))

@@ -37,7 +37,7 @@ logger = logging.getLogger("s3pot.tools.square_images")
 
 SEED = 4444  # of all images; the bundled models were trained on faces of seed 0
 SIDE = 256  # in pixels
-WINDOW = 0.4  # side of a window of a photo, relative to the photo's
+WINDOW = 0.25  # side of a window of a photo, relative to the photo's
 WINDOWS = 2  # windows of each photo
 TRIES = 200  # random windows, of which the first without any of the face is used
 VERDICTS = ("pass", "doubtful", "no face")
@@ -56,16 +56,14 @@ def draw_plain(rng: np.random.Generator, number: int) -> np.ndarray:
     return np.round(first + amount * (second - first)).astype(np.uint8)
 
 
-def drawn_images(count: int) -> dict[str, list[np.ndarray]]:
-    """Draw all groups that need no photos, with ``count`` images each (half of it if plain)."""
-    rngs = [np.random.default_rng([SEED, number]) for number in range(count)]
+def drawn_images(numbers: range) -> dict[str, list[np.ndarray]]:
+    """Draw the images with these numbers of all groups that need no photos."""
+    rngs = [np.random.default_rng([SEED, number]) for number in numbers]
     return {
-        "drawn portraits": [
-            draw_face(index, SIDE, "train", seed=SEED).raw for index in range(count)
-        ],
+        "drawn portraits": [draw_face(index, SIDE, "train", seed=SEED).raw for index in numbers],
         "drawn backgrounds": [draw_background(rng, SIDE) for rng in rngs],
         "shapes with textures": [texture_scene(rng, SIDE)[0] for rng in rngs],
-        "plain": [draw_plain(rng, number) for number, rng in enumerate(rngs[: count // 2])],
+        "plain": [draw_plain(rng, number) for number, rng in zip(numbers, rngs)],
     }
 
 
@@ -81,16 +79,17 @@ def window_without_face(rng: np.random.Generator, photo: LabeledFace) -> np.ndar
     return None
 
 
-def photo_images(photos: Sequence[LabeledFace]) -> dict[str, list[np.ndarray]]:
-    """Prepare the groups made from labeled photos."""
+def photo_images(photos: Sequence[LabeledFace], numbers: range) -> dict[str, list[np.ndarray]]:
+    """Prepare the groups made from the labeled photos with these numbers."""
+    chosen = photos[numbers.start : numbers.stop]
     pasted, windows = [], []
-    for number, photo in enumerate(photos):
+    for number, photo in zip(numbers, chosen):
         others = [other for other in photos if other is not photo]
         pasted.append(paste(photo, others, number, SEED))
         rng = np.random.default_rng([SEED, number])
         windows += [window_without_face(rng, photo) for _ in range(WINDOWS)]
     return {
-        "photos": [photo.picture for photo in photos],
+        "photos": [photo.picture for photo in chosen],
         "photos with an occluder": [entry.picture for entry in pasted if entry is not None],
         "windows of photos": [window for window in windows if window is not None],
     }
@@ -110,17 +109,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--photos", type=Path, help="folder of labeled photos (none)")
-    add("--count", type=int, default=40, help="images of each drawn group (40)")
+    add("--first", type=int, default=0, help="number of the first image of each group (0)")
+    add("--count", type=int, default=40, help="images of each group (40)")
     return parser
 
 
 def measure(config: Config, args: argparse.Namespace) -> int:
     """Segment all images and print the table; returns 0."""
     model = load_from_config(config)
-    groups = drawn_images(args.count)
+    numbers = range(args.first, args.first + args.count)
+    groups = drawn_images(numbers)
     if args.photos is not None:
         files = find_photos(args.photos)
-        groups.update(photo_images([read_face(name, *files[name], SIDE, None) for name in files]))
+        photos = [read_face(name, *files[name], SIDE, None) for name in files]
+        groups.update(photo_images(photos, numbers))
     sys.stdout.write(f"{'':26}images" + "".join(f"{name:>10}" for name in VERDICTS) + "\n")
     for name, images in groups.items():
         verdicts = [verdict(model, image) for image in images]

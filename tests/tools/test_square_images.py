@@ -52,4 +52,4 @@ def test_the_whole_tool(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["images", "pass", "doubtful", "no", "face"]
     counts = [[int(word) for word in line[26:].split()] for line in lines[1:]]
-    assert [sum(row[1:]) for row in counts] == [row[0] for row in counts] == [1, 1, 1, 0]
+    assert [sum(row[1:]) for row in counts] == [row[0] for row in counts] == [1, 1, 1, 1]
