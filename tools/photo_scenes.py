@@ -7,7 +7,8 @@ r"""Measure the loss of accuracy on whole photos, where faces must be found, aga
 DIR and the occluders are those of ``tools.real_photos``. Each occluded person is cut out and placed
 on a drawn background, small or large and tilted, alone or together with others. The configuration
 detects and crops all faces of such a canvas by itself. Every mask is compared with the truth on the
-canvas; for reference, so is the mask of the same face on a given crop, the original studio photo.
+canvas; for reference, so are the masks of the same face on a given crop, the original studio photo,
+and in the canvas's crop by the photo's labels, which shows what a perfect detector would reach.
 
 Writes ``faces.csv`` (a row for each face) and contact sheets, and prints means with 95 % bootstrap
 intervals.
@@ -32,7 +33,9 @@ from s3pot.config import Config
 from s3pot.io import write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report import vis
+from s3pot.rg.align import from_landmarks
 from s3pot.rg.detect import NoFace
+from s3pot.rg.warp import crop, to_photo
 from s3pot.runs.each import run_each
 from s3pot.types import S3potError
 from s3pot_synthetic.crowd_backgrounds import draw_background
@@ -52,6 +55,7 @@ TILE = 480
 MEASURES = {  # columns of faces.csv
     "found": "faces found",
     "given_iou": "occlusion IoU on given crops",
+    "labeled_iou": "occlusion IoU in crops by the labels",
     "scene_iou": "occlusion IoU on whole photos",
     "difference": "difference",
 }
@@ -95,6 +99,12 @@ class Placed:
         """The center between eyes and mouth, x, y."""
         place = self.person.photo.place
         return np.asarray(self.motion @ [*(place.middle + place.down / 2), 1.0])
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """Five landmarks of the face by its labels, (5, 2)."""
+        points = self.person.photo.place.landmarks
+        return np.asarray(points @ self.motion[:, :2].T + self.motion[:, 2])
 
     @property
     def face_side(self) -> float:
@@ -162,6 +172,14 @@ def given_iou(model: FaceSegmenter, person: Person) -> float:
     return mask_scores(model.segment(small).occlusion & judged, truth).iou
 
 
+def labeled_iou(model: FaceSegmenter, canvas: np.ndarray, place: Placed) -> float:
+    """Compute the occlusion IoU of a face on a canvas in its crop by the labels."""
+    size = (canvas.shape[0], canvas.shape[1])
+    alignment = from_landmarks(place.landmarks, size, GIVEN)
+    occlusion = to_photo(model.segment(crop(canvas, alignment)).occlusion, alignment)
+    return mask_scores(occlusion & place.judged, place.occlusion).iou
+
+
 def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
     """Return the result whose crop contains a face; None if there is none."""
     middles = [result.alignment.corners.mean(axis=0) for result in results]
@@ -171,7 +189,7 @@ def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
     return results[int(np.argmin(away))]
 
 
-def score(place: Placed, masks: PhotoMasks | None, given: float) -> Row:
+def score(place: Placed, masks: PhotoMasks | None, given: float, labeled: float) -> Row:
     """Build the row of one face; a face that is not found has no mask and scores 0."""
     iou = 0.0
     if masks is not None:
@@ -181,6 +199,7 @@ def score(place: Placed, masks: PhotoMasks | None, given: float) -> Row:
         "side": round(place.face_side),
         "found": float(masks is not None),
         "given_iou": given,
+        "labeled_iou": labeled,
         "scene_iou": iou,
         "difference": iou - given,
     }
@@ -218,7 +237,8 @@ def measure_scene(
     for place in places:
         result = find(results, place)
         masks.append(None if result is None else result.in_photo())
-        rows.append(score(place, masks[-1], given_iou(taker, place.person)))
+        given = given_iou(taker, place.person)
+        rows.append(score(place, masks[-1], given, labeled_iou(taker, canvas, place)))
     return rows, draw_tile(canvas, places, [entry for entry in masks if entry is not None])
 
 

@@ -48,6 +48,10 @@ EARS_END = -0.35  # above this, skin is forehead and temple
 BROWS = (1.3, -0.85, 0.1)  # largest |x|, and the range of y
 FRINGE = (0.9, -0.5, -0.08)  # in the same form; brows under it cannot be distinguished from it
 
+# Nose and half the width of the mouth, which the labels do not contain: eye-to-mouth distances
+# below the eyes, and eye distances.
+NOSE, MOUTH_HALF = 0.6, 0.4
+
 
 @dataclass(frozen=True)
 class FacePlace:
@@ -71,6 +75,13 @@ class FacePlace:
         """The vector from the eyes to the mouth, orthogonal to ``across``, (2,), in pixels."""
         normal = np.array([-self.across[1], self.across[0]]) / np.linalg.norm(self.across)
         return np.asarray(normal * ((self.mouth - self.middle) @ normal))
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """Five landmarks as in `s3pot.rg.detect.Face`, (5, 2), that imply the face's FFHQ crop."""
+        nose = self.middle + NOSE * self.down
+        corners = self.mouth + MOUTH_HALF * np.outer((-1, 1), self.across)
+        return np.stack([*self.eyes, nose, *corners])
 
     def coordinates(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Return x in eye distances and y in eye-to-mouth distances of all pixels: (S, S) each."""

@@ -39,7 +39,6 @@ logger = logging.getLogger("s3pot.tools.rotated_photos")
 SEED = 4343  # of the faces; the bundled models were trained on faces of seed 0
 PORTRAIT = 256  # side of a drawn portrait in pixels
 ANGLE, FAR = 30.0, 0.3
-MOUTH_HALF = 0.4  # half the width of a mouth, which the labels do not contain, in eye distances
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,6 @@ def drawn_photos(numbers: range) -> Iterator[KnownFace]:
             yield KnownFace(photo.image, photo.landmarks)
 
 
-def landmarks_of(photo: LabeledFace) -> np.ndarray:
-    """Return five landmarks, (5, 2), that imply the FFHQ crop of a labeled photo."""
-    place = photo.place
-    nose = place.middle + 0.6 * place.down
-    corners = place.mouth + MOUTH_HALF * np.outer((-1, 1), place.across)
-    return np.stack([*place.eyes, nose, *corners])
-
-
 def placed_photos(photos: Sequence[LabeledFace]) -> Iterator[KnownFace]:
     """Place labeled photos on drawn backgrounds, as ``tools.photo_scenes`` does."""
     nothing = np.zeros((SIZE, SIZE), bool)
@@ -86,8 +77,7 @@ def placed_photos(photos: Sequence[LabeledFace]) -> Iterator[KnownFace]:
         person = Person(photo, photo.picture, nothing, matte)
         rng = np.random.default_rng([SEED, zlib.crc32(photo.name.encode())])
         canvas, (place,) = draw_canvas(rng, [person])
-        motion = place.motion
-        yield KnownFace(canvas, landmarks_of(photo) @ motion[:, :2].T + motion[:, 2])
+        yield KnownFace(canvas, place.landmarks)
 
 
 def is_cropped_well(aligner: FaceAligner, face: KnownFace, turn: int) -> bool:
@@ -129,7 +119,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
         files = find_photos(args.photos)
         names = list(files)[numbers.start : numbers.stop]
         photos = [read_face(name, *files[name], SIZE, None) for name in names]
-        whole = [KnownFace(photo.picture, landmarks_of(photo)) for photo in photos]
+        whole = [KnownFace(photo.picture, photo.place.landmarks) for photo in photos]
         groups["photos, whole"] = whole
         groups["photos, placed"] = list(placed_photos(photos))
     heads = "".join(f"{turn:8}" for turn in TURNS)

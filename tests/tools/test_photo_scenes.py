@@ -17,7 +17,7 @@ from s3pot.labels import CLASSES
 from s3pot.rg.align import identity
 from s3pot_synthetic import FaceSample, draw_face
 from tools import photo_scenes
-from tools.photo_scenes import SIZE, Person, Placed, draw_canvas, find, put, score
+from tools.photo_scenes import SIZE, Person, Placed, draw_canvas, find, labeled_iou, put, score
 from tools.photo_truth import FASSEG_COLORS, PARTS, judge
 
 PART_OF = {
@@ -84,12 +84,24 @@ def test_a_face_is_found_by_the_nearest_crop(person: Person) -> None:
 
 def test_faces_that_are_not_found_score_nothing(person: Person) -> None:
     _, (place,) = draw_canvas(np.random.default_rng(2), [person])
-    row = score(place, None, 0.7)
+    row = score(place, None, 0.7, 0.6)
     assert (row["found"], row["scene_iou"]) == (0, 0)
     assert row["difference"] == pytest.approx(-0.7)
     exact = place.occlusion | ~place.judged  # ignored pixels do not count
-    row = score(place, PhotoMasks(exact, exact), 0.7)
+    row = score(place, PhotoMasks(exact, exact), 0.7, 0.6)
     assert (row["found"], row["scene_iou"]) == (1, 1)
+
+
+def test_the_crop_by_the_labels_shows_the_face_and_its_mask_comes_back(person: Person) -> None:
+    canvas, (place,) = draw_canvas(np.random.default_rng(2), [person])
+    assert np.abs(place.landmarks.mean(axis=0) - place.middle).max() < 0.1 * place.face_side
+
+    def segment(image: np.ndarray) -> SimpleNamespace:
+        is_red = (image[..., 0] > 200) & (image[..., 1:].max(axis=2) < 60)
+        return SimpleNamespace(occlusion=is_red)
+
+    model = SimpleNamespace(segment=segment)
+    assert labeled_iou(model, canvas, place) > 0.9  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -107,6 +119,7 @@ def test_the_whole_tool(
     with (tmp_path / "out" / "faces.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["photo"] for row in rows] == ["a", "b"]
+    assert all(0 <= float(row["labeled_iou"]) <= 1 for row in rows)
     assert "occlusion IoU on whole photos" in capsys.readouterr().out
     assert (tmp_path / "out" / "sheet_01.png").exists()
     assert photo_scenes.main([*command, "--together", "0"]) == 2

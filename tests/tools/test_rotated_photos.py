@@ -11,8 +11,8 @@ from s3pot.geometry import TURNS, Alignment, rotated_points
 from s3pot.rg.align import FaceAligner, from_landmarks, identity
 from s3pot.rg.detect import NoFace
 from tools import rotated_photos
-from tools.photo_truth import FacePlace, LabeledFace
-from tools.rotated_photos import KnownFace, is_cropped_well, landmarks_of
+from tools.photo_truth import FacePlace
+from tools.rotated_photos import KnownFace, is_cropped_well
 
 FACE = KnownFace(
     np.zeros((120, 100, 3), np.uint8),
@@ -53,12 +53,9 @@ def test_a_crop_beside_the_face_or_on_its_side_is_not_good() -> None:
 
 def test_landmarks_of_labels_imply_a_crop_around_them() -> None:
     place = FacePlace(np.array([[40.0, 50], [60, 50]]), np.array([50.0, 75]))
-    nothing = np.zeros((100, 100), np.uint8)
-    photo = LabeledFace("a", FACE.image, nothing, nothing > 0, nothing > 0, place)
-    points = landmarks_of(photo)
-    assert points[:2].tolist() == place.eyes.tolist()
-    assert points[3:].mean(axis=0).tolist() == [50, 75]
-    assert points[3, 0] < points[4, 0]
+    assert place.landmarks[:2].tolist() == place.eyes.tolist()
+    assert place.landmarks[3:].mean(axis=0).tolist() == [50, 75]
+    assert place.landmarks[3, 0] < place.landmarks[2, 0] < place.landmarks[4, 0]
 
 
 @pytest.mark.slow
