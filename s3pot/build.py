@@ -6,6 +6,7 @@ Missing or mismatching weights raise an S3potError that says how to fix it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import Encodings, OcclusionSegmenter, PipelineSettings, ReferenceGenerator
 from s3pot.quality import QualityLimits
-from s3pot.rg.align import FFHQ_FRAMING, MINI_FRAMING, FaceAligner, Refine
+from s3pot.rg.align import FFHQ_FRAMING, MINI_FRAMING, FaceAligner, Refine, Rescue
 from s3pot.rg.detect import Detector, FaceDetector
 from s3pot.rg.inverter import Inverter, load_e4s
 from s3pot.rg.mini_detector import load_mini_detector
@@ -28,7 +29,7 @@ from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.rg.nets.segnext import SegNeXt
 from s3pot.rg.parser import Parser
-from s3pot.rg.refine import LandmarkRefiner
+from s3pot.rg.refine import LandmarkRefiner, likeliest_face
 from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import MiniSamSize, build_mini_sam
 from s3pot.sam.official import build_official_sam
@@ -54,15 +55,20 @@ GENERATOR_SIZE = 512  # side of the official generator's input
 def build_aligner(config: Config) -> FaceAligner:
     """Build the aligner of photos; its networks are loaded only if the config aligns.
 
-    The mini parser refines the crops of the small detector of the mini set.
+    The mini parser refines the crops of the small detector of the mini set, and confirms its
+    detections of low score if there are no others.
     """
     is_mini = config.model.set == "mini"
     detector: Detector | None = None
     refine: Refine | None = None
+    rescue: Rescue | None = None
     if config.align.mode != "never" and is_mini:
-        detector = load_mini_detector(weights_folder(config), config.align.min_score)
+        mini = load_mini_detector(weights_folder(config), config.align.min_score)
         parser = build_face_parser(config, torch.device("cpu"))
-        refine = LandmarkRefiner(parser, config.align.size).refine
+        refiner = LandmarkRefiner(parser, config.align.size)
+        refine = refiner.refine
+        rescue = partial(likeliest_face, mini, refiner)
+        detector = mini
     elif config.align.mode != "never":
         detector = FaceDetector(weights_path(config, "detector"), config.align.min_score)
     return FaceAligner(
@@ -72,6 +78,7 @@ def build_aligner(config: Config) -> FaceAligner:
         may_be_aligned=config.align.mode == "auto",
         framing=MINI_FRAMING if is_mini else FFHQ_FRAMING,
         refine=refine,
+        rescue=rescue,
     )
 
 

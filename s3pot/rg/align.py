@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Maps a photo, uint8 (H, W, 3), and five landmarks of a face in it, (5, 2), to better landmarks.
 Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Searches a photo, uint8 (H, W, 3), in which the detector is sure of no face, for a likely one.
+Rescue = Callable[[np.ndarray], list[Face]]
 
 # A square image counts as aligned if no corner of the quad computed from its landmarks is farther
 # than this share of the side from the image's own corner. Unoccluded FFHQ faces stay within 0.07;
@@ -184,6 +186,7 @@ def find_alignments(
     may_be_aligned: bool = True,
     framing: Framing = FFHQ_FRAMING,
     refine: Refine | None = None,
+    rescue: Rescue | None = None,
     name: str = "the photo",
 ) -> list[Alignment]:
     """Decide which crops of a photo are processed: the largest face or all.
@@ -202,6 +205,7 @@ def find_alignments(
         framing: What looks aligned, and which faces are sure.
         refine: Refines the landmarks of a face before it is cropped; None uses those of the
             detector.
+        rescue: Searches a photo again that would otherwise be rejected; None rejects it.
         name: What messages call the photo.
 
     Returns:
@@ -216,13 +220,17 @@ def find_alignments(
     if not faces:
         hint = max((face.score for face in view.faces), default=None)
         is_refused = framing.needs_hint and hint is None
-        if height != width or not may_be_aligned or is_refused:
+        if height == width and may_be_aligned and not is_refused:
+            logger.warning("%s: no face found for sure in a square photo: treated as aligned", name)
+            return [identity(photo, hint)]
+        faces = [] if rescue is None else rescue(photo)
+        if not faces:
             raise NoFace(
                 f"no face found in a photo of {width} x {height}; align.mode=never uses any photo "
                 "as it is"
             )
-        logger.warning("%s: no face found for sure in a square photo: treated as aligned", name)
-        return [identity(photo, hint)]
+        logger.warning("%s: no face found for sure; the likeliest one is used", name)
+        view = _View(0, photo, faces, faces[0].score)
     if view.turn:
         logger.info("%s: rotated by %d degrees so that its face is upright", name, view.turn)
     if len(faces) > 1 and not all_faces:
@@ -312,6 +320,7 @@ class FaceAligner:
         framing: What looks aligned, and which faces are sure.
         refine: Refines the landmarks of a face before it is cropped; None uses those of the
             detector.
+        rescue: Searches a photo again that would otherwise be rejected; None rejects it.
     """
 
     detector: Detector | None
@@ -320,6 +329,7 @@ class FaceAligner:
     may_be_aligned: bool
     framing: Framing = FFHQ_FRAMING
     refine: Refine | None = None
+    rescue: Rescue | None = None
 
     def align(
         self, photo: np.ndarray, all_faces: bool = False, name: str = "the photo"
@@ -345,5 +355,6 @@ class FaceAligner:
             may_be_aligned=self.may_be_aligned,
             framing=self.framing,
             refine=self.refine,
+            rescue=self.rescue,
             name=name,
         )

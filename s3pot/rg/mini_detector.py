@@ -91,6 +91,13 @@ class MiniFaceDetector:
                 faces = turned
         return faces
 
+    def hints(self, image: np.ndarray) -> list[Face]:
+        """Return all detections in a photo, uint8 RGB (H, W, 3), highest score first.
+
+        They are not verified, and most of those with a low score are not faces.
+        """
+        return sorted(self._scan(image), key=lambda face: -face.score)
+
     def _scan(self, image: np.ndarray) -> list[Face]:
         """Detect faces and hints at several scales, largest first, in the photo's orientation."""
         longest = max(image.shape[:2])

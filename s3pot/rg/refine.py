@@ -8,13 +8,15 @@ and mouth better, so the crop is computed again from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from s3pot.data.pixels import to_tensor
 from s3pot.labels import CLASSES
 from s3pot.rg.align import from_landmarks, quad_from_landmarks
+from s3pot.rg.detect import Face
 from s3pot.rg.parser import Parser
 from s3pot.rg.warp import crop
 
@@ -30,6 +32,10 @@ FROM_MOUTH = (0.0, -0.0085)
 # side, are not improvements: the parser did not see a face there.
 SIDE_RATIO = (0.6, 1.6)
 FARTHEST = 0.3
+# A detection of low score is confirmed if its landmarks, refined once more, move the corners of the
+# crop by at most this share of its side.
+STEADY = 0.15
+HINTS = 6  # number of detections of low score that are examined
 LEFT, RIGHT = -1, 1  # halves of the face in the image
 
 
@@ -42,6 +48,13 @@ class Part:
 
 
 MOUTH = Part("mouth", 0)  # and lips
+
+
+class HintingDetector(Protocol):
+    """A detector that also returns detections of low score."""
+
+    def hints(self, image: np.ndarray) -> list[Face]:
+        """Return detections of any score in a photo, uint8 (H, W, 3), highest score first."""
 
 
 class LandmarkRefiner:
@@ -67,13 +80,38 @@ class LandmarkRefiner:
             Refined landmarks, (5, 2) float64; the given ones if the parser does not find both eyes
             and the mouth, or finds them at implausible positions.
         """
+        refined = self._refined(photo, landmarks)
+        return landmarks if refined is None else refined
+
+    def confirm(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+        """Examine a detection of low score: the parser has to see the same face in two crops.
+
+        Args:
+            photo: uint8 (H, W, 3).
+            landmarks: (5, 2) in its frame.
+
+        Returns:
+            Landmarks that were refined twice, (5, 2) float64; None if eyes and mouth are not found
+            each time, or if the second refinement still moves the crop by more than STEADY.
+        """
+        once = self._refined(photo, landmarks)
+        twice = None if once is None else self._refined(photo, once)
+        if once is None or twice is None:
+            return None
+        quad = quad_from_landmarks(once)
+        side = np.linalg.norm(quad[3] - quad[0])
+        moved = np.linalg.norm(quad_from_landmarks(twice) - quad, axis=1).max()
+        return twice if moved <= STEADY * side else None
+
+    def _refined(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+        """Refine landmarks, or return None; see ``refine``."""
         alignment = from_landmarks(landmarks, (photo.shape[0], photo.shape[1]), self.size)
         image = to_tensor(crop(photo, alignment))[None]
         device = next(self.parser.parameters()).device
         parsing = self.parser.parse(image.to(device))[0].cpu().numpy()
         places = find_places(parsing)
         if places is None:
-            return landmarks
+            return None
         corner, side = alignment.corners[0], alignment.side
         axes = np.stack(
             [alignment.corners[3] - corner, alignment.corners[1] - corner]
@@ -82,7 +120,23 @@ class LandmarkRefiner:
         after = before.copy()
         after[:2] = places[:2]
         after[3:] += places[2] - before[3:].mean(axis=0)
-        return corner + after @ axes if _is_near(after) else landmarks
+        return corner + after @ axes if _is_near(after) else None
+
+
+def likeliest_face(
+    detector: HintingDetector, refiner: LandmarkRefiner, photo: np.ndarray
+) -> list[Face]:
+    """Find a face in a photo, uint8 (H, W, 3), in which the detector is sure of none.
+
+    Returns:
+        The detection of the highest score that the parser confirms, with refined landmarks; empty
+        if there is none among the first HINTS.
+    """
+    for hint in detector.hints(photo)[:HINTS]:
+        landmarks = refiner.confirm(photo, hint.landmarks)
+        if landmarks is not None:
+            return [replace(hint, landmarks=landmarks)]
+    return []
 
 
 def find_places(parsing: np.ndarray) -> np.ndarray | None:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from s3pot.geometry import Alignment
 from s3pot.rg.align import (
     MINI_FRAMING,
     FaceAligner,
@@ -161,6 +162,33 @@ def test_mini_models_need_a_hint_of_a_face_in_a_square_picture(
     with pytest.raises(NoFace, match="300 x 200"):
         oblong = np.zeros((200, 300, 3), np.uint8)
         find_alignments(oblong, DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING)
+
+
+def test_a_likely_face_saves_a_photo_from_being_rejected(caplog: pytest.LogCaptureFixture) -> None:
+    oblong = np.zeros((200, 300, 3), np.uint8)
+    likely = face_at(turned(FFHQ, 0, 80, (150, 100)), 0.35)
+    searched = []
+
+    def rescue(photo: np.ndarray) -> list[Face]:
+        searched.append(photo)
+        return [likely]
+
+    def ways_of(photo: np.ndarray, *faces: Face) -> list[Alignment]:
+        detector = DrawnDetector(*faces)
+        return find_alignments(photo, detector, 64, "reflect", framing=MINI_FRAMING, rescue=rescue)
+
+    (way,) = ways_of(oblong)
+    assert (way.score, len(searched)) == (0.35, 1)
+    want = quad_from_landmarks(likely.landmarks)
+    np.testing.assert_allclose(way.corners, want, atol=1e-4)
+    assert "the likeliest one is used" in caplog.text
+    ways_of(oblong, face_at(likely.landmarks, 0.9))  # a sure face
+    ways_of(np.zeros((200, 200, 3), np.uint8), likely)  # a square photo that may be a portrait
+    assert len(searched) == 1
+    with pytest.raises(NoFace, match="300 x 200"):
+        find_alignments(
+            oblong, DrawnDetector(), 64, "reflect", framing=MINI_FRAMING, rescue=lambda photo: []
+        )
 
 
 def test_an_unsure_face_is_no_crop_beside_a_sure_one() -> None:

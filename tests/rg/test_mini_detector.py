@@ -298,6 +298,7 @@ def test_hints_are_given_only_without_a_sure_face() -> None:
     photo[25, 40] = 255
     both = detector_with(TwoSpots(0.5))
     assert [round(face.score, 2) for face in both.detect(photo)] == [0.88]
+    assert [round(face.score, 2) for face in both.hints(photo)] == [0.88, 0.38]
     TwoSpots.logits = torch.tensor([[-0.35, -0.1]])
     assert [round(face.score, 2) for face in both.detect(photo)] == [0.68]  # seen again
     TwoSpots.alone = -0.3

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from s3pot.labels import CLASSES
 from s3pot.rg import refine
 from s3pot.rg.align import quad_from_landmarks
-from s3pot.rg.refine import LandmarkRefiner, find_places
+from s3pot.rg.detect import Face
+from s3pot.rg.refine import LandmarkRefiner, find_places, likeliest_face
 
 # Landmarks of a face, as shares of its crop.
 PLACES = np.array([[0.377, 0.471], [0.623, 0.471], [0.5, 0.613], [0.4, 0.725], [0.6, 0.725]])
@@ -101,6 +102,47 @@ def test_landmarks_stay_if_the_parser_sees_no_face() -> None:
     scattered[3:] = truth[0] + ((0, 20), (14, 20))
     scattered[2] = scattered[3:].mean(axis=0) - (0, 5)
     np.testing.assert_array_equal(refiner().refine(painted(scattered), truth), truth)
+
+
+def test_a_face_that_the_parser_sees_twice_is_confirmed() -> None:
+    truth = placed()
+    parser = ColorParser()
+    confirmed = LandmarkRefiner(parser, 256).confirm(painted(truth), placed(8))  # type: ignore[arg-type]
+    assert confirmed is not None
+    assert len(parser.seen) == 2
+    offset = quad_from_landmarks(confirmed) - quad_from_landmarks(truth)
+    assert np.linalg.norm(offset, axis=1).max() < 0.02 * SIDE
+
+
+def test_a_detection_whose_crop_does_not_settle_is_not_confirmed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert refiner().confirm(painted(placed(), "r.gb"), placed()) is None
+    both = iter([placed(), placed(side=1.25 * SIDE)])
+    unsteady = refiner()
+    monkeypatch.setattr(unsteady, "_refined", lambda photo, landmarks: next(both))
+    assert unsteady.confirm(painted(placed()), placed()) is None
+
+
+class Hints:
+    """A detector with weak detections of which only the second is a face."""
+
+    def hints(self, image: np.ndarray) -> list[Face]:
+        elsewhere = placed(side=0.3 * SIDE, shift=0.6)
+        faces = [(0.45, elsewhere), (0.35, placed(6)), (0.31, placed(-6))]
+        return [Face((0.0, 0.0, 1.0, 1.0), score, landmarks) for score, landmarks in faces]
+
+
+def test_the_likeliest_face_is_the_first_that_the_parser_confirms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (face,) = likeliest_face(Hints(), refiner(), painted(placed()))
+    assert face.score == 0.35
+    offset = quad_from_landmarks(face.landmarks) - quad_from_landmarks(placed())
+    assert np.linalg.norm(offset, axis=1).max() < 0.02 * SIDE
+    assert likeliest_face(Hints(), refiner(), np.zeros((300, 400, 3), np.uint8)) == []
+    monkeypatch.setattr(refine, "HINTS", 1)
+    assert likeliest_face(Hints(), refiner(), painted(placed())) == []
 
 
 def dot(parsing: np.ndarray, name: str, x: float, y: float) -> None:
