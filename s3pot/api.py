@@ -11,13 +11,15 @@ The arrays are identical, bit for bit, to those that the commands write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 
 from s3pot.build import (
     build_aligner,
@@ -43,12 +45,15 @@ from s3pot.rg.warp import crop, to_photo
 from s3pot.seeding import use_determinism
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import Masks, S3potError, SegmentedFace
+from s3pot.wording import value_of_type
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+GIVEN = "the given image"  # what messages call a single image without a path
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Segmentation(Masks):
     """A segmented face; all arrays are in the working frame, the image or its aligned crop.
 
@@ -113,11 +118,22 @@ class Segmentation(Masks):
             The paths of the files.
 
         Raises:
-            S3potError: The folder is a file, the name leads outside of it, or one of the masks
-                would replace a file that s3pot did not write, such as a ground truth.
+            S3potError: The folder is a file, the name leads outside of it, a file cannot be
+                written, or one of the masks would replace a file that s3pot did not write, such as
+                a ground truth.
         """
-        stem = _stem_for_results(Path(folder), name)
-        result_files(Path(folder)).require_own([name])
+        try:
+            stem = _stem_for_results(folder, name)
+            return self._write(Path(folder), stem, name)
+        except OSError as error:
+            raise S3potError(
+                f"the results cannot be written to {folder} as {name!r}: "
+                f"{error.strerror or error}; give another folder, or another name of the files"
+            ) from error
+
+    def _write(self, folder: Path, stem: Path, name: str) -> list[Path]:
+        """Write the files of ``save``, whose paths begin with ``stem``."""
+        result_files(folder).require_own([name])
         parsing_path = stem.with_name(f"{stem.name}_parsing.npy")
         write_npy(parsing_path, self.parsing)  # first, by which the others are recognized as ours
         pictures = {"occlusion": self.occlusion, "face": self.face, "overlay": self.overlay()}
@@ -144,16 +160,22 @@ class Segmentation(Masks):
         )
 
 
-def _stem_for_results(folder: Path, name: str) -> Path:
+def _stem_for_results(folder: str | Path, name: str) -> Path:
     """Join the folder and the name of results.
 
     Raises:
         S3potError: No file can be written there, or it would be outside of the folder.
     """
-    if leads_outside(name) or not PurePosixPath(name).name:
+    if not isinstance(folder, (str, Path)) or not isinstance(name, str):
+        raise S3potError(
+            f"the folder is {folder!r:.200} and the name is {name!r:.200}; expected a path and a "
+            "text, such as save('out', 'face')"
+        )
+    folder = Path(folder)
+    if "\0" in f"{folder}{name}" or leads_outside(name) or not PurePosixPath(name).name:
         raise S3potError(
             f"the name {name!r} does not name files in {folder}; give a name such as 'face' or "
-            "'a/face', without '..', and any other folder as the first argument"
+            "'a/face', without '..' and zero bytes, and any other folder as the first argument"
         )
     stem = folder / name
     for place in stem.parents:
@@ -165,7 +187,7 @@ def _stem_for_results(folder: Path, name: str) -> Path:
     return stem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoMasks:
     """The masks of a face in the photo's own frame, bool (H, W).
 
@@ -218,39 +240,47 @@ class FaceSegmenter:
             S3potError: The image cannot be read, there is no face in it, or, with
                 ``quality.strict``, the result is doubtful.
         """
-        return self._segment(self._crops(image, all_faces=False))[0]
+        return self._segment(self._crops(image, GIVEN, all_faces=False))[0]
 
     def segment_all(self, image: ImageSource) -> list[Segmentation]:
         """Segment every face of an image, the largest first; see ``segment``."""
-        return self._segment(self._crops(image, all_faces=True))
+        return self._segment(self._crops(image, GIVEN, all_faces=True))
 
     def segment_batch(self, images: Iterable[ImageSource]) -> list[Segmentation]:
         """Segment the largest face of each image; on a GPU several go through SAM at once.
 
+        Args:
+            images: A list of images, or another iterable of what ``segment`` takes.
+
         Raises:
-            S3potError: As for ``segment``, for the first image that cannot be processed.
+            S3potError: As for ``segment``, for the first image that cannot be processed; or the
+                argument is a single image.
         """
-        if isinstance(images, (str, Path)):
-            raise S3potError(
-                f"segment_batch takes several images, but was given the one path {images}; "
-                "put it into a list, or call segment"
-            )
+        _require_several(images)
+        total = f" of {len(images)}" if isinstance(images, Sized) else ""
         on_cpu = self.pipeline.segmenter.device.type == "cpu"
         batch_size = 1 if on_cpu else max(1, self.config.sam.batch // 2)  # each with its reference
         results: list[Segmentation] = []
         waiting: list[_Crop] = []
-        for image in images:
-            waiting += self._crops(image, all_faces=False)
+        for number, image in enumerate(images, start=1):
+            waiting += self._crops(image, f"image {number}{total}", all_faces=False)
             if len(waiting) == batch_size:
                 results += self._segment(waiting)
                 waiting = []
         return results + self._segment(waiting)
 
-    def _crops(self, image: ImageSource, all_faces: bool) -> list[_Crop]:
-        """Crop the largest face, or all faces, of an image."""
-        name = str(image) if isinstance(image, (str, Path)) else "the given image"
-        photo = read_rgb(image, self.config.run.max_pixels)
-        alignments = self.aligner.align(photo, all_faces, name)
+    def _crops(self, image: ImageSource, name: str, all_faces: bool) -> list[_Crop]:
+        """Crop the largest face, or all faces, of an image; ``name`` is for one without a path."""
+        if isinstance(image, (str, Path)):
+            name = str(image)
+        elif isinstance(image, (list, tuple)):
+            raise S3potError(
+                f"{name} is {value_of_type(image)}; segment takes one image, and segment_batch "
+                "a list of images"
+            )
+        with _naming(name):
+            photo = read_rgb(image, self.config.run.max_pixels)
+            alignments = self.aligner.align(photo, all_faces, name)
         return [_Crop(name, crop(photo, alignment), alignment) for alignment in alignments]
 
     def _segment(self, crops: Sequence[_Crop]) -> list[Segmentation]:
@@ -270,6 +300,8 @@ class FaceSegmenter:
             alignment=alignment,
             looked_for_face=self.aligner.detector is not None,
         )
+        with _naming(result.face.name):
+            quality = judge(evidence, quality_limits(self.config))
         return Segmentation(
             occlusion=result.masks.occlusion,
             face=result.masks.face,
@@ -282,11 +314,46 @@ class FaceSegmenter:
             parts=occluded_share_by_part(
                 result.masks.occlusion, resize_labels(result.face.parsing, size)
             ),
-            quality=judge(evidence, quality_limits(self.config)),
+            quality=quality,
         )
 
 
-@dataclass(frozen=True)
+def _require_several(images: object) -> None:
+    """Refuse whatever is not several images, in particular a single one.
+
+    Raises:
+        S3potError: It is not. An array of one image would be taken for a list of its rows.
+    """
+    if isinstance(images, (str, Path)):
+        given = f"the one path {str(images)!r}"
+    elif isinstance(images, np.ndarray) and images.ndim < 4:
+        given = f"one array {images.shape}"
+    elif isinstance(images, Image.Image):
+        given = "one PIL image"
+    elif hasattr(images, "read"):
+        given = "one open file"
+    elif isinstance(images, (bytes, Mapping)) or not isinstance(images, Iterable):
+        given = value_of_type(images)
+    else:
+        return
+    raise S3potError(
+        f"segment_batch takes several images, but was given {given}; pass a list of images, or use "
+        "segment for one"
+    )
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Let the errors of the block begin with the name of the image, unless it is ``GIVEN``."""
+    try:
+        yield
+    except S3potError as error:
+        if name == GIVEN or str(error).startswith(name):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
 class _Crop:
     """A face cropped from an image: the working image, uint8 (H, W, 3), and its alignment."""
 
@@ -299,7 +366,7 @@ def load(
     name: str | Path = "paper",
     device: str = "auto",
     checkpoint: str | Path | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | None = None,
     **settings: object,
 ) -> FaceSegmenter:
     """Load all models.
@@ -313,20 +380,44 @@ def load(
             config file.
         device: auto, cpu, cuda, cuda:N or mps.
         checkpoint: Adapter trained by ``train_general.py``; None uses the one of the mini set.
-        overrides: Config values in the form the commands accept, ``section.key=value``.
+        overrides: Config values in the form the commands accept, ``section.key=value``; None for
+            none.
         settings: The same, with ``section.key`` as the name of the argument.
 
     Raises:
         S3potError: A weight file is missing, the config or an override is invalid, or there is no
             adapter.
     """
+    _require_path("the name of the models", name, "such as 'mini', 'paper' or a config file")
+    if checkpoint is not None:
+        _require_path("checkpoint", checkpoint, "to a trained adapter, or None")
+    values = [f"{key}={value}" for key, value in settings.items()]
+    config = load_config(name, [f"run.device={device}", *_checked_overrides(overrides), *values])
+    return load_from_config(config, None if checkpoint is None else Path(checkpoint))
+
+
+def _require_path(role: str, value: object, expected: str) -> None:
+    """Raise S3potError if an argument is not a path, or is an empty one."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise S3potError(f"{role} is {value!r:.200}; expected a text or a path, {expected}")
+
+
+def _checked_overrides(overrides: object) -> list[str]:
+    """Return the overrides as a list; S3potError if they are not several texts."""
+    if overrides is None:
+        return []
     if isinstance(overrides, str):
         raise S3potError(
             f"overrides is the one text {overrides!r}; give a list, overrides=[{overrides!r}]"
         )
-    values = [f"{key}={value}" for key, value in settings.items()]
-    config = load_config(name, [f"run.device={device}", *overrides, *values])
-    return load_from_config(config, Path(checkpoint) if checkpoint else None)
+    if isinstance(overrides, Iterable) and not isinstance(overrides, (bytes, Mapping)):
+        texts = list(overrides)
+        if all(isinstance(text, str) for text in texts):
+            return texts
+    raise S3potError(
+        f"overrides is {overrides!r:.200}; expected a list of texts, such as "
+        "overrides=['align.mode=auto']"
+    )
 
 
 def load_from_config(config: Config, checkpoint: Path | None = None) -> FaceSegmenter:

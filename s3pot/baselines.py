@@ -24,7 +24,7 @@ CELLS_PER_POINT = 2  # for SAM's automatic masks: 32 points a side on 64 cells, 
 POINTS_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """The inputs of a baseline.
 

@@ -5,7 +5,8 @@ Missing or mismatching weights raise an S3potError that says how to fix it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,29 @@ SEGNEXT_OUTPUT_SIZE = 1024  # side at which E4S takes the argmax of SegNeXt's lo
 GENERATOR_SIZE = 512  # side of the official generator's input
 
 
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Create networks in float32, whatever default type the caller has set in PyTorch."""
+    type_before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(type_before)
+
+
+@contextmanager
+def networks_for_weights() -> Iterator[None]:
+    """Create networks whose weights come from files, without an effect on the caller.
+
+    Their initial weights are drawn from PyTorch's global random numbers on the CPU, whose state is
+    restored afterwards.
+    """
+    with float32_by_default(), torch.random.fork_rng(devices=[]):
+        yield
+
+
+@networks_for_weights()
 def build_aligner(config: Config) -> FaceAligner:
     """Build the aligner of photos; its networks are loaded only if the config aligns.
 
@@ -125,6 +149,7 @@ def pipeline_settings(config: Config) -> PipelineSettings:
     )
 
 
+@networks_for_weights()
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
     """Build SAM with its weights, frozen."""
     if config.model.set == "mini":
@@ -143,11 +168,13 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
     return frozen.to(device)
 
 
+@float32_by_default()
 def build_adapter(sam: FrozenSam) -> PromptAdapter:
-    """Build a fresh adapter of SAM's width, on SAM's device."""
+    """Build an adapter of SAM's width on SAM's device, drawn from PyTorch's random numbers."""
     return PromptAdapter(sam.sam.prompt_encoder.embed_dim).to(sam.sam.device)
 
 
+@networks_for_weights()
 def build_face_parser(config: Config, device: torch.device) -> Parser:
     """Build the face parser with its weights, frozen."""
     path = weights_path(config, "parser")
@@ -172,6 +199,7 @@ def build_face_parser(config: Config, device: torch.device) -> Parser:
     return freeze(parser).to(device)
 
 
+@networks_for_weights()
 def build_inverter(config: Config, device: torch.device) -> Inverter:
     """Build the reference generator's network with its weights, frozen."""
     path = weights_path(config, "generator")
@@ -226,7 +254,7 @@ def official_name(config: Config, model: str) -> str:
     if model not in names:
         raise S3potError(
             f"the official models have no {model}: train one with train_general.py and pass it as "
-            "--checkpoint, or use the mini models with --config mini"
+            "the checkpoint, or use the mini models (--config mini, or s3pot.load('mini'))"
         )
     return names[model]
 

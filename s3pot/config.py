@@ -203,7 +203,7 @@ class Config:
         if (self.model.sam in MINI_SAMS) != (self.model.set == "mini"):
             raise ConfigError(
                 f"model.sam is {self.model.sam!r}, but model.set is {self.model.set!r}. The mini "
-                "SAMs work only with the mini set; --config configs/mini.yaml sets both."
+                "SAMs work only with the mini set; the config mini (configs/mini.yaml) sets both."
             )
         if self.model.set == "mini" and self.model.parser != "bisenet":
             raise ConfigError(
@@ -256,7 +256,7 @@ def find_config(name: Path | str) -> Path:
         ConfigError: Neither exists.
     """
     path = Path(name).expanduser()
-    if path.exists():
+    if str(name) and path.exists():
         return path
     parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
     for folder in CONFIG_FOLDERS:
@@ -264,7 +264,7 @@ def find_config(name: Path | str) -> Path:
         if not path.is_absolute() and path.suffix in ("", ".yaml") and packaged.is_file():
             return packaged
     raise ConfigError(
-        f"The config {name} does not exist. "
+        f"The config {name or repr(name)} does not exist. "
         f"Give the path of a YAML file, or one of these names: {', '.join(packaged_configs())}."
     )
 

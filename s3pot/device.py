@@ -38,7 +38,7 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     if wanted not in available:
         raise ConfigError(
             f"there is no device {wanted}; this machine has {', '.join(available)}. "
-            "Choose one of them, or --device auto."
+            "Choose one of them, or auto (run.device, --device)."
         )
     return torch.device(wanted)
 

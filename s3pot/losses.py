@@ -14,7 +14,7 @@ from torch import Tensor
 PADDING_LABEL = -1  # of points that only pad a batch; SAM's own label for "not a point"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointLosses:
     """The terms of each image, shape (...,); scalars for a single image.
 
@@ -32,7 +32,7 @@ class PointLosses:
     total: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neighbors:
     """The four low-resolution logits around each point, and its place between them.
 

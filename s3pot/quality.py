@@ -54,7 +54,7 @@ class QualityLimits:
     strict: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The data that a result's quality is judged by.
 
@@ -110,7 +110,7 @@ def judge(evidence: Evidence, limits: QualityLimits, quiet: bool = False) -> str
     if doubts and limits.strict:
         raise S3potError(
             f"the result would be doubtful ({'; '.join(doubts)}), which counts as a failure here; "
-            "without --strict (quality.strict) it is written and marked"
+            "with quality.strict=false (the default) it is only marked"
         )
     if doubts and not quiet:
         logger.warning("%s: the result is doubtful: %s", evidence.face.name, "; ".join(doubts))

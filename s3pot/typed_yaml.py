@@ -17,6 +17,7 @@ import yaml
 
 from s3pot.io import BadFile, read_yaml
 from s3pot.types import S3potError
+from s3pot.wording import value_of_type
 
 
 class ConfigError(S3potError):
@@ -88,7 +89,9 @@ def read_config_tree(path: Path) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is a {type(tree).__name__}; expected sections such as 'train:'.")
+        raise ConfigError(
+            f"{path} holds {value_of_type(tree)}; expected sections such as 'train:'."
+        )
     return tree
 
 

@@ -27,7 +27,7 @@ class S3potError(Exception):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AlignedFace:
     """A face with its clean reference, produced by RG (paper section 3.1); aligned frame.
 
@@ -51,7 +51,7 @@ class AlignedFace:
         return height, width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SamInputs:
     """A face and its reference in the form SAM takes; sam frame.
 
@@ -68,7 +68,7 @@ class SamInputs:
     region_sam: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnhancedTokens:
     """The result of FE for one face (paper section 3.2); grid frame.
 
@@ -86,7 +86,7 @@ class EnhancedTokens:
     reference_tokens: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompts:
     """Everything that the trainable part needs from one face; frozen, and therefore cached.
 
@@ -144,7 +144,7 @@ class Prompts:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptBatch:
     """Prompts of B faces, padded to a common length N.
 
@@ -163,7 +163,7 @@ class PromptBatch:
     prompt_mask: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The prediction of adapter and mask decoder for one face.
 
@@ -182,7 +182,7 @@ class Prediction:
         return Prediction(self.logits_sam.detach().to(where), attention)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Masks:
     """A segmented face; aligned frame.
 

@@ -28,6 +28,11 @@ def brief(names: Sequence[str | Path]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def value_of_type(value: object) -> str:
+    """Name a value by its type, which takes no article: ``a value of type int``."""
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
 def reason_of(error: Exception) -> str:
     """Say, without Python's name of the error, why values that were read cannot be used."""
     if isinstance(error, KeyError):

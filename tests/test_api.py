@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import pickle
+import random
 import re
 import subprocess
 import sys
@@ -20,10 +23,12 @@ import generate_reference
 import inference
 import s3pot
 from s3pot.api import FaceSegmenter
+from s3pot.build import build_aligner
 from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.rg.align import FaceAligner
+from s3pot.rg.detect import Face
 from s3pot.types import AlignedFace
 from tests.builders import TwoFaces
 
@@ -206,7 +211,7 @@ def test_a_batch_is_one_after_the_other(model: FaceSegmenter, pixels: np.ndarray
         assert (one.points == batched.points).all()
         assert (one.occlusion == face.masks.occlusion).all()
     assert model.segment_batch([]) == []
-    with pytest.raises(s3pot.S3potError, match=r"given the one path a\.png; put it into a list"):
+    with pytest.raises(s3pot.S3potError, match=r"given the one path 'a\.png'; pass a list"):
         model.segment_batch("a.png")
 
 
@@ -227,6 +232,35 @@ def test_config_values_as_arguments(config: Path) -> None:
     assert model.config.quality.strict
     with pytest.raises(s3pot.S3potError, match=r"section\.key=value"):
         s3pot.load(config, "cpu", devices="cpu")
+
+
+def test_loading_leaves_all_global_random_numbers_as_they_are(config: Path) -> None:
+    def states() -> list[bytes]:
+        legacy = np.random.get_state()  # noqa: NPY002
+        return [torch.get_rng_state().numpy().tobytes(), pickle.dumps((legacy, random.getstate()))]
+
+    before = states()
+    s3pot.load(config, "cpu")
+    build_aligner(load_config("mini", ["align.mode=always"]))
+    assert states() == before
+
+
+def test_models_are_float32_whatever_the_default_type_is(
+    config: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
+    expected = model.segment(pixels)
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = s3pot.load(config, "cpu")
+        result = loaded.segment(pixels)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    networks = (loaded.pipeline.adapter, loaded.pipeline.segmenter.sam)
+    for network in networks:
+        assert {weight.dtype for weight in network.state_dict().values()} <= {torch.float32}
+    assert (result.parsing == expected.parsing).all()
+    assert (result.reference == expected.reference).all()
 
 
 def test_one_text_is_no_list_of_overrides(config: Path) -> None:
@@ -304,3 +338,93 @@ def test_import_is_light() -> None:
     assert all(hasattr(s3pot, name) for name in s3pot.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         _ = s3pot.nothing
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (np.zeros((4, 5, 3), np.uint8), r"one array \(4, 5, 3\)"),
+        (Image.new("RGB", (4, 4)), "one PIL image"),
+        (io.BytesIO(b"x"), "one open file"),
+        (None, "None"),
+        (b"x", "a value of type bytes"),
+        (3, "a value of type int"),
+    ],
+    ids=["array", "pil", "file", "none", "bytes", "int"],
+)
+def test_a_batch_is_several_images(model: FaceSegmenter, given: Any, named: str) -> None:
+    cure = "pass a list of images, or use segment for one"
+    with pytest.raises(s3pot.S3potError, match=f"given {named}; {cure}"):
+        model.segment_batch(given)
+
+
+def test_one_image_is_no_list(model: FaceSegmenter, pixels: np.ndarray) -> None:
+    with pytest.raises(s3pot.S3potError, match="of type list; .* segment_batch a list of images"):
+        model.segment([pixels])
+
+
+class NoFaces:
+    """A detector that never finds a face."""
+
+    sure_score = 0.0
+    likely_score = 0.0
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        return []
+
+
+def test_errors_name_the_image(tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray) -> None:
+    write_png(tmp_path / "a", pixels)  # a name that occurs in almost every message
+    blind = replace(model, aligner=FaceAligner(NoFaces(), 64, "reflect", may_be_aligned=False))
+    for segment in (blind.segment, blind.segment_all, lambda path: blind.segment_batch([path])):
+        with pytest.raises(s3pot.S3potError, match=f"^{tmp_path / 'a'}: no face found"):
+            segment(tmp_path / "a")
+    with pytest.raises(s3pot.S3potError, match=r"^image 2 of 3: The array is int8"):
+        model.segment_batch([pixels, pixels.view(np.int8), pixels])
+    with pytest.raises(s3pot.S3potError, match=r"^image 1: no face found"):
+        blind.segment_batch(iter([pixels]))
+    with pytest.raises(s3pot.S3potError, match=r"^The array is int8"):
+        model.segment(pixels.view(np.int8))
+    strict = replace(model.config, quality=replace(model.config.quality, strict=True))
+    with pytest.raises(s3pot.S3potError, match="^image 1 of 1: the result would be doubtful"):
+        replace(model, config=strict).segment_batch([pixels])
+
+
+def test_empty_paths_are_refused(model: FaceSegmenter, config: Path) -> None:
+    with pytest.raises(s3pot.S3potError, match="path of the image is empty"):
+        model.segment("")
+    for name in ("", 3):
+        with pytest.raises(s3pot.S3potError, match=f"name of the models is {name!r}; expected"):
+            s3pot.load(name)  # type: ignore[arg-type]
+    for checkpoint in ("", 3):
+        with pytest.raises(s3pot.S3potError, match=f"checkpoint is {checkpoint!r}; expected"):
+            s3pot.load(config, "cpu", checkpoint=checkpoint)  # type: ignore[arg-type]
+
+
+def test_overrides_are_none_or_texts(config: Path) -> None:
+    assert s3pot.load(config, "cpu", overrides=None).config == s3pot.load(config, "cpu").config
+    for overrides in ([3], 3, {"align.mode": "auto"}, b"align.mode=auto"):
+        with pytest.raises(s3pot.S3potError, match="expected a list of texts, such as overrides="):
+            s3pot.load(config, "cpu", overrides=overrides)  # type: ignore[arg-type]
+
+
+def test_names_that_no_file_can_have(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
+    result = model.segment(pixels)
+    for folder, name in ((tmp_path, 5), (5, "face"), (None, "face")):
+        with pytest.raises(s3pot.S3potError, match="expected a path and a text, such as save"):
+            result.save(folder, name)  # type: ignore[arg-type]
+    for folder, name in ((tmp_path, "a\0b"), (f"{tmp_path}\0", "face")):
+        with pytest.raises(s3pot.S3potError, match="does not name files in"):
+            result.save(folder, name)
+    for folder, name in ((tmp_path, "n" * 300), (tmp_path / ("n" * 300), "face")):
+        with pytest.raises(s3pot.S3potError, match="cannot be written to .*too long; give another"):
+            result.save(folder, name)
+
+
+def test_results_are_compared_by_identity(model: FaceSegmenter, pixels: np.ndarray) -> None:
+    result, other = model.segment(pixels), model.segment(pixels)
+    assert result == result and result != other  # noqa: PLR0124
+    assert result in {result, other} and result not in [other]
+    assert result.in_photo() != result.in_photo()

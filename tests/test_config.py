@@ -162,8 +162,8 @@ def test_what_is_empty_is_the_defaults(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- a\n", "is a list; expected sections"),
-        ("42\n", "is a int; expected sections"),
+        ("- a\n", "holds a value of type list; expected sections"),
+        ("42\n", "holds a value of type int; expected sections"),
         ("train: 3\n", "train is 3; expected keys and values"),
         ("train: false\n", "train is False; expected keys and values"),
         ("train: {lr: [\n", "is not a YAML file"),
@@ -192,6 +192,8 @@ def test_a_missing_config_is_called_missing(name: str) -> None:
         load_config(name)
     assert f"The config {name} does not exist." in str(caught.value)
     assert "authors_code, mini, paper" in str(caught.value)
+    with pytest.raises(ConfigError, match="The config '' does not exist"):
+        load_config("")
 
 
 @pytest.mark.parametrize("name", ["mini", "mini.yaml", "configs/mini.yaml", Path("configs/mini")])

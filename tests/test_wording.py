@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from s3pot.types import S3potError
-from s3pot.wording import brief, counted, reason_of, subject
+from s3pot.wording import brief, counted, reason_of, subject, value_of_type
 
 
 def test_numbers_agree_with_their_nouns() -> None:
@@ -23,6 +23,10 @@ def test_verbs_agree_with_what_is_counted() -> None:
 )
 def test_long_lists_are_cut(count: int, text: str) -> None:
     assert brief([str(number) for number in range(count)]) == text
+
+
+def test_types_need_no_article() -> None:
+    assert [value_of_type(value) for value in (3, None)] == ["a value of type int", "None"]
 
 
 @pytest.mark.parametrize(

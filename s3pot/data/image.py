@@ -35,6 +35,7 @@ from s3pot.data.pixels import (  # noqa: F401
     to_uint8,
 )
 from s3pot.io import atomic_path, refuse_special
+from s3pot.wording import value_of_type
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
         BadImage: As for ``read_rgb``; also for errors inside the block.
     """
     name = _name_of(source)
+    if isinstance(source, str) and not source:
+        raise BadImage("The path of the image is empty; give the path of an image file.")
     if isinstance(source, io.TextIOBase):
         raise BadImage(f'{name} is open as text; open it in binary mode, open(path, "rb").')
     try:
@@ -182,7 +185,7 @@ def is_image(path: Path) -> bool:
 
 
 def _name_of(source: object) -> str:
-    return str(source) if isinstance(source, (str, Path)) else f"the given {type(source).__name__}"
+    return str(source) if isinstance(source, (str, Path)) else "the given image"
 
 
 def _image_from_array(array: np.ndarray) -> Image.Image:
@@ -191,14 +194,58 @@ def _image_from_array(array: np.ndarray) -> Image.Image:
     has_channels = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype == np.uint8 and has_channels and array.size > 0:
         return to_pil(array)
-    cure = ""
-    if array.dtype.kind == "f":
-        cure = " Scale it to 0..255 and convert it: (array * 255).round().astype(np.uint8)."
-    elif array.dtype == np.uint16:
-        cure = " Scale it to 8 bits: (array // 257).astype(np.uint8)."
-    elif array.ndim == 3 and array.shape[0] in (1, 3, 4):
-        cure = " Put its channels last: array.transpose(1, 2, 0)."
-    raise BadImage(f"The array is {array.dtype} {array.shape}; expected uint8 (H, W, 3).{cure}")
+    raise BadImage(
+        f"The array is {array.dtype} {array.shape}{_range_of(array)}; expected uint8 (H, W, 3) in "
+        f"0..255.{_cure_of_array(array)}"
+    )
+
+
+def _range_of(array: np.ndarray) -> str:
+    """Describe the values of an array that is not uint8; empty if it has no finite numbers."""
+    if array.dtype == np.uint8 or array.dtype.kind not in "iuf":
+        return ""
+    values = array[np.isfinite(array)]
+    return f" with values {values.min():.6g} to {values.max():.6g}" if values.size else ""
+
+
+def _cure_of_array(array: np.ndarray) -> str:
+    """Say how to turn an array into an image without changing the picture."""
+    if array.size == 0:
+        return " It has no pixels."
+    if array.ndim == 4 and array.shape[0] == 1:
+        return " It is a batch of one image; pass that image: array[0]."
+    if array.ndim == 4:
+        return " It holds several images: pass them to segment_batch in Python, or one of them."
+    if array.ndim not in (2, 3):
+        return " An image has height, width and channels."
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        if array.shape[0] in (1, 3, 4):
+            return " Put its channels last: array.transpose(1, 2, 0)."
+        if array.shape[2] == 2:
+            return " If its channels are gray and alpha, pass the gray ones: array[:, :, 0]."
+        return " Choose three of its channels as red, green and blue: array[:, :, [0, 1, 2]]."
+    return _cure_of_values(array)
+
+
+def _cure_of_values(array: np.ndarray) -> str:
+    """Say how to turn the values of an array, (H, W) or (H, W, C), into 0..255."""
+    if array.dtype.kind == "b":
+        return " Convert it: array.astype(np.uint8) * 255."
+    if array.dtype.kind not in "iuf":
+        return " Convert it to numbers in 0..255, and these with astype(np.uint8)."
+    if not np.isfinite(array).all():
+        return " Some of its values are not finite numbers: replace them first, see np.nan_to_num."
+    lowest, highest = array.min(), array.max()
+    if lowest >= 0 and highest <= 1:
+        return " Scale it and convert it: (array * 255.0).round().astype(np.uint8)."
+    if lowest >= 0 and highest <= 255:
+        return " Convert it: array.round().astype(np.uint8)."
+    if array.dtype.kind == "f" and lowest >= -1 and highest <= 1:
+        return " If it is in -1..1, convert it: ((array + 1) * 127.5).round().astype(np.uint8)."
+    if array.dtype == np.uint16:
+        bits = _bits_of(int(highest))
+        return f" If it has {bits} bits, convert it: (array >> {bits - 8}).astype(np.uint8)."
+    return " Scale its values to 0..255 first, then convert it: array.round().astype(np.uint8)."
 
 
 def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
@@ -206,7 +253,7 @@ def _open(source: object, name: str, max_pixels: int | None) -> Image.Image:
     if not isinstance(source, (str, Path)) and not hasattr(source, "read"):
         cure = "wrap bytes in io.BytesIO" if isinstance(source, bytes) else "convert it"
         raise BadImage(
-            f"An image cannot be read from a {type(source).__name__}; expected a path, an open "
+            f"An image cannot be read from {value_of_type(source)}; expected a path, an open "
             f"binary file, a PIL image or a uint8 array (H, W, 3): {cure}."
         )
     formats = known_formats(_head_of(source), name)
@@ -286,12 +333,16 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 def _to_8_bits(samples: np.ndarray) -> np.ndarray:
     """Convert samples of more than 8 bits, integer or float, of any shape, to uint8."""
     if samples.dtype.kind in "iu":
-        highest = int(samples.max())
-        bits = next((bits for bits in _SAMPLE_BITS if highest < 1 << bits), _SAMPLE_BITS[-1])
+        bits = _bits_of(int(samples.max()))
         return np.asarray(samples.clip(0, 65535) >> (bits - 8), dtype=np.uint8)
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     scale = 255.0 if finite.max() <= 1.0 else 1.0
     return np.asarray((finite * scale).clip(0, 255).round(), dtype=np.uint8)
+
+
+def _bits_of(highest: int) -> int:
+    """Return the depth of samples of which ``highest`` is the largest, one of _SAMPLE_BITS."""
+    return next((bits for bits in _SAMPLE_BITS if highest < 1 << bits), _SAMPLE_BITS[-1])
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:

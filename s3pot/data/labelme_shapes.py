@@ -26,7 +26,7 @@ MOST_DRAWN_PIXELS = 20_000_000_000  # shapes times pixels
 _LARGEST_MASK = 4  # relative to the pixels of the image; masks are about as large as their box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AnnotatedFrame:
     """The mapping from an annotation to the image for which its mask is drawn.
 

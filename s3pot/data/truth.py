@@ -61,7 +61,7 @@ class TruthPolicy:
     min_piece: float = 0.005
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceTruth:
     """The true occlusion of a face, in the working frame.
 

@@ -35,7 +35,7 @@ class BadMask(S3potError, ValueError):
     """Values that do not form a mask; the message lists them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """The values of a mask file.
 

@@ -20,7 +20,7 @@ _LONGEST_CAPTION = 26  # number of characters that fit below a picture
 _IGNORED: vis.Color = (128, 128, 128)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One picture of a sheet.
 

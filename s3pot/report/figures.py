@@ -61,7 +61,7 @@ class ScoredFace:
     kinds: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LogitFace:
     """One face for a precision-recall curve; all arrays (H, W).
 
@@ -76,7 +76,7 @@ class LogitFace:
     truth: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrecisionRecall:
     """Precision and recall over the pixels of all faces, by the threshold on the logits.
 

@@ -21,7 +21,7 @@ HTML_HEIGHT = 192  # height of a picture in a notebook, in CSS pixels
 MOST_EMBEDDED = 512  # longer side in pixels; a notebook stores its pictures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A titled picture, uint8 (H, W, 3), RGB."""
 
@@ -29,7 +29,7 @@ class Picture:
     pixels: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResultView:
     """The displayed data of a segmented face; all arrays are in the working frame.
 

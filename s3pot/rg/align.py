@@ -160,7 +160,7 @@ FFHQ_FRAMING = Framing(looks_aligned, crop_score=0.0, needs_hint=False)
 MINI_FRAMING = Framing(looks_like_portrait, crop_score=0.5, needs_hint=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _View:
     """A photo in one orientation, and the faces detected in it.
 

@@ -24,7 +24,7 @@ class NoFace(S3potError):
     """No face was found in a photo that does not look aligned."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """One detected face, photo frame.
 

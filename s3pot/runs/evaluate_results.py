@@ -94,7 +94,7 @@ def _texts(values: Any) -> set[str]:
     return set(values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaskInput:
     """The data read for a face; the prediction is bool (H, W), within the parsed region."""
 

@@ -101,7 +101,7 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
     return len(outcome.failures)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhotoInput:
     """The data read for a photo.
 

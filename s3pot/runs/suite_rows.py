@@ -40,7 +40,7 @@ from s3pot.training.per_image import fit_adapter
 from s3pot.types import AlignedFace, Prompts, SamInputs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FaceData:
     """The data read for a face in a row.
 

@@ -24,7 +24,7 @@ from s3pot.sam.upscaling import mask_logits, mask_logits_at
 Module = TypeVar("Module", bound=nn.Module)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attended:
     """The output of the two-way transformer.
 
@@ -37,7 +37,7 @@ class Attended:
     image: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoded:
     """The decoder's output for one mask.
 

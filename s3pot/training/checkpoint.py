@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from s3pot.adapter import PromptAdapter, from_authors
-from s3pot.build import build_adapter, model_hashes
+from s3pot.build import build_adapter, model_hashes, networks_for_weights
 from s3pot.config import Config, config_from_dict, config_to_dict
 from s3pot.io import atomic_path
 from s3pot.sam.frozen import FrozenSam
-from s3pot.seeding import seed_everything
+from s3pot.seeding import seed_everything, use_determinism
 from s3pot.training.history import EpochRecord
 from s3pot.types import S3potError
 from s3pot.version import __version__
@@ -42,7 +42,7 @@ DECISIVE_SECTIONS = ("sam", "prompt", "mask", "loss", "train")
 FREE_KEYS = ("batch", "val_faces", "save_every", "keep", "tensorboard")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingState:
     """Everything that a run of general training resumes from.
 
@@ -183,11 +183,17 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
 
 
 def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> PromptAdapter:
-    """Create an adapter for a SAM: that of a checkpoint, or a fresh one drawn from the seed."""
-    seed_everything(config.train.seed, config.run.deterministic)
-    adapter = build_adapter(sam)
-    if path is not None:
-        restore_adapter(adapter, path, model_hashes(config, ("sam",))["sam"])
+    """Create an adapter for a SAM: that of a checkpoint, or a fresh one drawn from the seed.
+
+    Only a fresh one sets PyTorch's global random numbers.
+    """
+    if path is None:
+        seed_everything(config.train.seed, config.run.deterministic)
+        return build_adapter(sam)
+    use_determinism(config.run.deterministic)
+    with networks_for_weights():
+        adapter = build_adapter(sam)
+    restore_adapter(adapter, path, model_hashes(config, ("sam",))["sam"])
     return adapter
 
 

@@ -21,7 +21,7 @@ from s3pot.weights.contents import foreign_kind
 from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
 from s3pot.weights.recognize import recognize
 from s3pot.weights.safe_pickle import check_checkpoint
-from s3pot.wording import brief, counted
+from s3pot.wording import brief, counted, value_of_type
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         return _read_safetensors(path)
     content = _read_pickle(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; expected a dict.")
+        raise CheckpointError(f"{path} holds {value_of_type(content)}; expected a dict.")
     return content
 
 

@@ -131,6 +131,53 @@ def test_array_shapes(shape: tuple[int, ...]) -> None:
     assert read_rgb(np.full(shape, 255, np.uint8)).tolist() == np.full((5, 4, 3), 255).tolist()
 
 
+PIXELS = np.random.default_rng(3).integers(0, 256, (6, 5, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (PIXELS / 255.0, PIXELS),
+        ((PIXELS / 255).astype(np.float16), PIXELS),
+        (PIXELS.astype(np.float32), PIXELS),
+        ((PIXELS / 127.5 - 1).astype(np.float32), PIXELS),
+        (PIXELS.astype(np.uint16), PIXELS),
+        (PIXELS.astype(np.uint16) * 257, PIXELS),
+        (PIXELS.astype(np.uint16) * 16, PIXELS),
+        (PIXELS.astype(np.int64), PIXELS),
+        (PIXELS > 127, (PIXELS > 127) * np.uint8(255)),
+        ((PIXELS > 127).astype(np.int8), (PIXELS > 127) * np.uint8(255)),
+        (PIXELS[None], PIXELS),
+        (PIXELS.transpose(2, 0, 1), PIXELS),
+        (PIXELS[:, :, :2], PIXELS[:, :, 0]),
+        (PIXELS[:, :, [0, 1, 2, 2, 2]], PIXELS),
+    ],
+)
+def test_the_cure_of_an_array_gives_its_picture(array: np.ndarray, expected: np.ndarray) -> None:
+    with pytest.raises(BadImage, match=r"The array is .*; expected uint8 \(H, W, 3\)") as caught:
+        read_rgb(array)
+    advice = str(caught.value).partition(" in 0..255.")[2]
+    cured = eval(advice.partition(": ")[2].rstrip("."), {"array": array, "np": np})
+    assert cured.dtype == np.uint8
+    assert np.abs(cured.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[-300.0, 500.0]]), "values -300 to 500; .* Scale its values to 0..255 first"),
+        (np.array([[np.nan, 1.0]]), "values 1 to 1; .* not finite numbers: replace them"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "It holds several images"),
+        (np.zeros((0, 4, 3), np.uint8), "It has no pixels"),
+        (np.zeros(4, np.uint8), "An image has height, width and channels"),
+        (np.array([[None]]), "Convert it to numbers"),
+    ],
+)
+def test_other_arrays_are_refused_with_advice(array: np.ndarray, message: str) -> None:
+    with pytest.raises(BadImage, match=message):
+        read_rgb(array)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 8192), (8192, 1)])
 def test_extreme_sides(tmp_path: Path, size: tuple[int, int]) -> None:
     want = picture(*size)

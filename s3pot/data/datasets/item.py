@@ -40,7 +40,7 @@ class DatasetItem:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemLabels:
     """Everything that a data set knows about one image; unknown values are None.
 

@@ -38,7 +38,7 @@ class FaceDetectorSize:
     neck: int = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellFaces:
     """What the cells of all grids see, one face each; pixels of the network's input.
 

@@ -36,7 +36,7 @@ class Box:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
     """One rectangle of one region.
 
@@ -51,7 +51,7 @@ class Tile:
     mask: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """The label map at one output size.
 
