@@ -4,9 +4,11 @@ r"""Make figures for a paper from result folders, as PNG and PDF.
     s3pot figure ./results --faces test_01 test_07 --columns raw reference overlay truth error
     s3pot figure ./results/general ./results/fitted --datapath ./dataset/processed_data/val
 
-faces.*: rows of faces, by default the best, the median and the worst (of the first folder; needs
-inference with --save_vis). iou_histogram.*, iou_by_share.*: need a ground truth beside the faces.
-iou_by_kind.*: needs --meta. precision_recall.*: needs --datapath and inference with --save_logits.
+faces.*: rows of faces, by default the best, the median and the worst (of the first folder, which is
+named above them if there are several; needs inference with --save_vis). iou_histogram.*,
+iou_by_share.*: need a ground truth beside the faces; the share is true_share of summary.csv.
+iou_by_kind.*: of the first folder; needs --meta. precision_recall.*: needs --datapath and inference
+with --save_logits.
 A figure that cannot be made is reported with the reason.
 """
 

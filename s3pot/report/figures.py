@@ -40,6 +40,7 @@ FACE_COLUMNS: Mapping[str, str] = {
 DEFAULT_COLUMNS = ("raw", "classes", "reference", "points", "overlay", "truth", "error")
 IOU_BINS = np.linspace(0, 1, 21).tolist()
 SHARE_BINS = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])
+LINE_HEIGHT = 0.18  # of a heading, in inches
 LOGIT_LIMIT = 20.0  # beyond it, a probability is 0 or 1 up to nine digits
 LOGIT_BINS = 4001  # odd, so that no bin edge lies at 0
 
@@ -51,7 +52,7 @@ class ScoredFace:
     Attributes:
         name: The name of the face.
         iou: Occlusion IoU.
-        true_share: The truly occluded share of the face; None if it is not known.
+        true_share: Truly occluded share of the union of region and truth; None if it is not known.
         kinds: Kinds of occluders, if they are known.
     """
 
@@ -112,11 +113,21 @@ def choose_faces(faces: Sequence[ScoredFace], each: int) -> list[str]:
     return list(dict.fromkeys(face.name for face in chosen))
 
 
+def require_columns(columns: Sequence[str]) -> None:
+    """Raise S3potError if a column is not one of ``FACE_COLUMNS``."""
+    unknown = [column for column in columns if column not in FACE_COLUMNS]
+    if unknown:
+        raise S3potError(
+            f"--columns: there is no column {unknown[0]!r}; choose from {', '.join(FACE_COLUMNS)}"
+        )
+
+
 def faces_figure(
     folder: Path,
     names: Sequence[str],
     columns: Sequence[str] = DEFAULT_COLUMNS,
     captions: Mapping[str, str] | None = None,
+    heading: str = "",
 ) -> Figure:
     """Show faces in rows, with a picture in each column.
 
@@ -125,17 +136,14 @@ def faces_figure(
         names: Faces, from the top.
         columns: Keys of ``FACE_COLUMNS``. A column that no face has a picture for is left out.
         captions: Face → text to the left of its row.
+        heading: Line above the columns' headings; empty for none.
 
     Raises:
         S3potError: A column is unknown, or there is no picture at all.
     """
     from matplotlib.figure import Figure
 
-    unknown = [column for column in columns if column not in FACE_COLUMNS]
-    if unknown:
-        raise S3potError(
-            f"there is no column {unknown[0]!r}; choose from {', '.join(FACE_COLUMNS)}"
-        )
+    require_columns(columns)
     files = {(name, key): folder / f"{name}_{key}.png" for name in names for key in columns}
     used = [key for key in columns if any(files[name, key].is_file() for name in names)]
     if not used:
@@ -144,15 +152,18 @@ def faces_figure(
             "run inference with --save_vis"
         )
     side = TEXT_WIDTH / len(used)
+    above = 2 * LINE_HEIGHT if heading else LINE_HEIGHT
     with publication_style():
-        figure = Figure(figsize=(TEXT_WIDTH, side * len(names) + 0.2))
+        figure = Figure(figsize=(TEXT_WIDTH, side * len(names) + above + 0.02))
         grid = figure.subplots(
             len(names),
             len(used),
             squeeze=False,
             gridspec_kw={"wspace": 0.03, "hspace": 0.03, "left": 0.03, "right": 0.999},
         )
-        figure.subplots_adjust(bottom=0.002, top=1 - 0.18 / figure.get_figheight())
+        figure.subplots_adjust(bottom=0.002, top=1 - above / figure.get_figheight())
+        if heading:
+            figure.suptitle(_plain(heading), y=1 - 0.02 / figure.get_figheight(), va="top")
         for row, name in enumerate(names):
             for column, key in enumerate(used):
                 _show_picture(grid[row, column], files[name, key])
@@ -177,8 +188,9 @@ def iou_histogram(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
 
 
 def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
-    """Plot the IoU against the occluded share: faces as dots, means of bins with intervals."""
-    figure, axes = _single_axes(xlabel="occluded share of the face", ylabel="occlusion IoU")
+    """Plot the IoU against ``true_share``: faces as dots, means of bins with intervals."""
+    label = "truly occluded share of region and truth"
+    figure, axes = _single_axes(xlabel=label, ylabel="occlusion IoU")
     with publication_style():
         for (label, faces), color in zip(runs.items(), _colors(len(runs))):
             faces_with_share = [face for face in faces if face.true_share is not None]
@@ -204,8 +216,13 @@ def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
     return figure
 
 
-def iou_by_kind(faces: Sequence[ScoredFace]) -> Figure:
-    """Plot the mean IoU of each kind of occluder with its interval, the best at the top."""
+def iou_by_kind(faces: Sequence[ScoredFace], run: str = "") -> Figure:
+    """Plot the mean IoU of each kind of occluder with its interval, the best at the top.
+
+    Args:
+        faces: The faces of a run.
+        run: The name of the run for the axis; empty to leave it out.
+    """
     bars = []
     for kind in sorted({kind for face in faces for kind in face.kinds}):
         interval = bootstrap_interval([face.iou for face in faces if kind in face.kinds])
@@ -214,7 +231,8 @@ def iou_by_kind(faces: Sequence[ScoredFace]) -> Figure:
             name = f"{kind.replace('_', ' ')} ({count})"
             bars.append(Bar(name, interval.mean, interval.low, interval.high))
     bars.sort(key=lambda bar: -bar.mean)
-    return plot_intervals(bars, "mean occlusion IoU, 95 % interval (number of faces)")
+    label = "mean occlusion IoU, 95 % interval (number of faces)"
+    return plot_intervals(bars, f"{_plain(run)}: {label}" if run else label)
 
 
 def precision_recall(faces: Iterable[LogitFace]) -> PrecisionRecall:

@@ -33,8 +33,8 @@ class Provenance:
 
     Attributes:
         seed: Seed of training and of all other random numbers.
-        commit: Commit of the code in a checkout; with ``+`` if files differ from it.
-        version: Version of the package outside a checkout.
+        commit: Commit of the code that scored, in a checkout; with ``+`` if files differ from it.
+        version: Version of the package that scored, outside a checkout.
         config: Hash of the config.
         weights: Names of the models with the hashes of their files.
         truth: What the faces are scored against, and the rule for glasses.

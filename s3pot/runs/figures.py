@@ -24,6 +24,7 @@ from s3pot.report.figures import (
     iou_histogram,
     precision_recall,
     precision_recall_figure,
+    require_columns,
 )
 from s3pot.report.plots import save_figure
 from s3pot.runs.evaluate_results import read_kinds
@@ -66,20 +67,24 @@ def write_figures(options: FigureOptions) -> list[Path]:
         The paths of the figures, without extension.
 
     Raises:
-        S3potError: A folder is not a result folder, or nothing can be drawn.
+        S3potError: An option cannot be used, a folder is not a result folder, or nothing can be
+            drawn.
     """
     if options.each < 1:
         raise S3potError(f"--each is {options.each}; at least one face is needed")
+    require_columns(options.columns)
     runs = [read_run(folder) for folder in options.results]
+    _require_faces(options.faces, runs[0])
     kinds = {} if options.meta is None else read_kinds(options.meta, options.meta.parent)
     labels = _labels(runs)
     scored = {label: scored_faces(run, kinds) for label, run in zip(labels, runs)}
     first = scored[labels[0]]
+    of_first = labels[0] if len(runs) > 1 else ""  # the figures of only one run say of which
     drawers: dict[str, Callable[[], Figure]] = {
-        "faces": lambda: _faces(options, runs[0], first),
+        "faces": lambda: _faces(options, runs[0], first, of_first),
         "iou_histogram": lambda: iou_histogram(_with_scores(scored)),
         "iou_by_share": lambda: iou_by_share(_with_scores(scored)),
-        "iou_by_kind": lambda: iou_by_kind(_with_kinds(first)),
+        "iou_by_kind": lambda: iou_by_kind(_with_kinds(first), of_first),
         "precision_recall": lambda: _precision_recall(options, runs),
     }
     written = []
@@ -116,13 +121,19 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
-def _faces(options: FigureOptions, run: Run, scored: Sequence[ScoredFace]) -> Figure:
-    names = list(options.faces) or choose_faces(scored, options.each)
+def _require_faces(names: Sequence[str], run: Run) -> None:
+    """Raise S3potError if a run lacks a face that its figure should show."""
     missing = [name for name in names if name not in run.rows]
     if missing:
-        raise S3potError(f"{run.folder} has no face {missing[0]!r}; it has {brief(list(run.rows))}")
+        raise S3potError(
+            f"--faces: {run.folder} has no face {missing[0]!r}; it has {brief(list(run.rows))}"
+        )
+
+
+def _faces(options: FigureOptions, run: Run, scored: Sequence[ScoredFace], heading: str) -> Figure:
+    names = list(options.faces) or choose_faces(scored, options.each)
     ious = {face.name: f"IoU {face.iou:.2f}" for face in scored}
-    return faces_figure(run.folder, names, options.columns, ious)
+    return faces_figure(run.folder, names, options.columns, ious, heading)
 
 
 def _with_scores(scored: Mapping[str, Sequence[ScoredFace]]) -> Mapping[str, Sequence[ScoredFace]]:

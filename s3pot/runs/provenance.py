@@ -30,21 +30,29 @@ def provenance_of(config: Config, weights: Mapping[str, str]) -> Provenance:
         weights: Model → SHA-256 of its file.
     """
     hashes = [f"{model} {sha256[:HASH_DIGITS]}" for model, sha256 in sorted(weights.items())]
-    commit = code_commit()
-    return Provenance(
+    return replace(
+        provenance_of_code(),
         seed=str(config.train.seed),
-        commit=commit or "",
-        version="" if commit else __version__,
         config=config_hash(config),
         weights=" ".join(hashes),
     )
 
 
+def provenance_of_code() -> Provenance:
+    """Describe the running code: its commit in a checkout, elsewhere its version."""
+    commit = code_commit()
+    return Provenance(commit=commit or "", version="" if commit else __version__)
+
+
 def provenance_of_results(results: Path) -> Provenance:
-    """Read the provenance of a result folder, as far as recorded: it does not name the code."""
+    """Describe the scores of a result folder.
+
+    The code is the running one, which scores: a result folder does not name the code that wrote it.
+    Seed, config and weights are those of the results, as far as the folder records them.
+    """
     path = results / "config.yaml"
     if not path.is_file():
-        return Provenance()
+        return provenance_of_code()
     try:
         config = load_config(path)
         rows = read_summary(results).rows
@@ -55,8 +63,8 @@ def provenance_of_results(results: Path) -> Provenance:
         }
     except (S3potError, LookupError, TypeError, AttributeError) as error:
         logger.warning("the table does not state the provenance of %s: %s", results, error)
-        return Provenance()
-    return replace(provenance_of(config, weights), commit="", version="")
+        return provenance_of_code()
+    return provenance_of(config, weights)
 
 
 def config_hash(config: Config) -> str:

@@ -49,7 +49,9 @@ def test_what_cannot_be_drawn_is_named(
     assert "no figure precision_recall: " in caplog.text and "--save_logits" in caplog.text
     assert (tmp_path / "figures" / "faces.pdf").is_file()
     caplog.clear()
-    assert figure.main([str(results), *out, "--faces", "nobody"]) == 0
+    assert figure.main([str(results), *out, "--faces", "nobody"]) == 2
     assert "has no face 'nobody'" in caplog.text
+    assert figure.main([str(results), *out, "--columns", "raw", "oops"]) == 2
+    assert "no column 'oops'; choose from raw, " in caplog.text
     assert figure.main([str(tmp_path), *out]) == 2
     assert figure.main([str(results), *out, "--each", "0"]) == 2

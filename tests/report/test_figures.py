@@ -90,6 +90,9 @@ def test_faces_in_rows(tmp_path: Path) -> None:
     (tmp_path / "b$_^_overlay.png").unlink()
     figure = faces_figure(tmp_path, ["a", "b$_^"], ("raw", "truth", "overlay"), {"a": "IoU $x"})
     assert [axes.get_title() for axes in figure.axes] == ["photo", "occlusion", "", ""]
+    assert figure.get_suptitle() == ""
+    named = faces_figure(tmp_path, ["a"], ("raw", "overlay"), heading="first $run")
+    assert named.get_suptitle() == r"first \$run"
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 0]
     save_figure(figure, tmp_path / "faces")
     pixels = read_rgb(tmp_path / "faces.png")
@@ -114,6 +117,7 @@ def test_distributions_show_every_face(tmp_path: Path) -> None:
     unknown = [ScoredFace("x", 0.5)]
     assert len(iou_by_share({"a": unknown}).axes[0].lines[0].get_xdata()) == 0
     kinds = iou_by_kind(faces)
+    assert iou_by_kind(faces, "first").axes[0].get_xlabel().startswith("first: mean occlusion IoU")
     labels = [label.get_text() for label in kinds.axes[0].get_yticklabels()]
     assert labels == ["cup (3)", "hand (6)"]
     curve = precision_recall(logit_faces())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from s3pot.runs.provenance import (
     code_commit,
     config_hash,
     provenance_of,
+    provenance_of_code,
     provenance_of_results,
 )
 from s3pot.version import __version__
@@ -71,7 +73,10 @@ def test_provenance_of_a_run() -> None:
 
 
 def test_provenance_of_results(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert provenance_of_results(tmp_path) == Provenance()
+    code = provenance_of_code()
+    assert code == Provenance(commit=code_commit() or "", version=code.version)
+    assert bool(code.commit) != bool(code.version)
+    assert provenance_of_results(tmp_path) == code
     config = load_config(overrides=["train.seed=7"])
     save_config(config, tmp_path)
     rows = [
@@ -80,9 +85,9 @@ def test_provenance_of_results(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         {"name": "c", "failed": {"stage": "read", "reason": "it is cut off"}},
     ]
     write_json(tmp_path / "summary.json", rows)
-    assert provenance_of_results(tmp_path) == Provenance(
-        seed="7", config=config_hash(config), weights=f"sam {'b' * 12}"
+    assert provenance_of_results(tmp_path) == replace(
+        code, seed="7", config=config_hash(config), weights=f"sam {'b' * 12}"
     )
     (tmp_path / "config.yaml").write_text("nonsense: {a: 1}")
-    assert provenance_of_results(tmp_path) == Provenance()
+    assert provenance_of_results(tmp_path) == code
     assert "nonsense" in caplog.text

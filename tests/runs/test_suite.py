@@ -122,8 +122,7 @@ def test_bundled_row_equals_inference(
     ours, theirs = read_csv(tmp_path / "out" / "table.csv")[0], read_csv(results / "table.csv")[0]
     assert ours["config"] == theirs["config"] != ""
     assert ours["weights"] == theirs["weights"] and "adapter " in ours["weights"]
-    # Which code made the results is not known: the commit of a checkout, elsewhere the version.
-    drop = ("name", "seconds_per_face", "commit", "version")
+    drop = ("name", "seconds_per_face")
     assert {k: v for k, v in ours.items() if k not in drop} == {
         k: v for k, v in theirs.items() if k not in drop
     }

@@ -137,7 +137,7 @@ def test_no_file_or_no_dict(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="There is no checkpoint"):
             read_checkpoint(path)
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list; expected a dict"):
+    with pytest.raises(CheckpointError, match="holds a value of type list; expected a dict"):
         read_checkpoint(tmp_path / "list.pth")
 
 
