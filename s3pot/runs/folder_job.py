@@ -98,6 +98,8 @@ class Outcome:
     def done(self, noun: str) -> str:
         """Begin a sentence about the finished items of this run: ``2 of 5 faces are``."""
         count = len(self.contents)
+        if not count and not self.failures:
+            return f"no {noun} of this run is"
         return subject(count, noun, total=count + len(self.failures))
 
     def require_some(self, unit: str) -> None:

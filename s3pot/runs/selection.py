@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
+
+logger = logging.getLogger(__name__)
 
 
 def check_count(name: str, count: int, unit: str) -> None:
@@ -66,6 +69,12 @@ def run_selected(
     if selection.only_failed:
         failed = _failed_names(output_dir)
         chosen = [item for item in chosen if job.name(item) in failed]
+        if not chosen:
+            logger.info(
+                "there is nothing to retry: according to %s, none of the %s failed in the last run",
+                output_dir / SUMMARY,
+                job.unit,
+            )
     chosen = chosen[: selection.limit or None]
     positions = {id(item) for item in chosen}
     left_out = [item for item in items if id(item) not in positions]

@@ -90,9 +90,9 @@ def test_faces_in_rows(tmp_path: Path) -> None:
     (tmp_path / "b$_^_overlay.png").unlink()
     figure = faces_figure(tmp_path, ["a", "b$_^"], ("raw", "truth", "overlay"), {"a": "IoU $x"})
     assert [axes.get_title() for axes in figure.axes] == ["photo", "occlusion", "", ""]
-    assert figure.get_suptitle() == ""
+    assert not figure.texts
     named = faces_figure(tmp_path, ["a"], ("raw", "overlay"), heading="first $run")
-    assert named.get_suptitle() == r"first \$run"
+    assert [text.get_text() for text in named.texts] == [r"first \$run"]
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 0]
     save_figure(figure, tmp_path / "faces")
     pixels = read_rgb(tmp_path / "faces.png")

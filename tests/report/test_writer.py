@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,18 @@ from s3pot.geometry import Alignment
 from s3pot.io import write_csv
 from s3pot.labels import REGION_CLASSES
 from s3pot.pipeline import split_region
-from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
+from s3pot.report.writer import ResultOptions, ResultRow, result_row, write_result, write_summary
 from s3pot.types import AlignedFace, Prediction, Prompts, SegmentedFace
 from tests.builders import read_csv
+
+
+def test_every_column_of_the_summary_is_documented() -> None:
+    usage = (Path(__file__).parents[2] / "docs" / "USAGE.md").read_text(encoding="utf-8")
+    table = usage.split("The columns of `summary.csv`")[1].split("\n**Written by")[0]
+    documented = re.findall(r"`([a-z0-9_]+)`", table)
+    for column in dataclasses.fields(ResultRow):
+        ending = column.name.replace("occluded_share", "", 1)
+        assert column.name in documented or ending in documented, column.name
 
 
 def prompts_of(points: int = 6, size: int = 32) -> Prompts:

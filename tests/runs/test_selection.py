@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,16 @@ def test_only_what_failed_is_tried_again(tmp_path: Path) -> None:
     assert run(tmp_path, retry=True) == []
     assert run(tmp_path) == [0]
     assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n3", "n4"], [])
+
+
+def test_a_retry_without_failures_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "s3pot")
+    run(tmp_path)
+    assert "retry" not in caplog.text
+    assert run(tmp_path, retry=True) == []
+    assert "there is nothing to retry: " in caplog.text and "none of the numbers" in caplog.text
+    assert Outcome().done("face") == "no face of this run is"
+    assert Outcome(contents=[{}]).done("face") == "1 of 1 face is"
 
 
 def test_a_retry_needs_a_run_before(tmp_path: Path) -> None:
