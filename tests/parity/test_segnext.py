@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.labels import CELEBAMASKHQ_TO_12
-from s3pot.rg.nets.segnext import SegNeXt
+from s3pot.rg.nets.segnext import SegNeXt, SpatialGate
 from s3pot.rg.parser import Parser
 
 pytestmark = pytest.mark.slow
@@ -79,3 +79,11 @@ def test_parser(net: SegNeXt, photo: Tensor, vectors: Callable) -> None:
     parser = Parser(net, 512, CELEBAMASKHQ_TO_12, native_resize=False, output_size=1024)
     labels = parser.parse(photo)[0, ::2, ::2]
     assert (labels.numpy() == vectors("segnext")["seg12"]).mean() >= 0.999
+
+
+@torch.no_grad()
+def test_a_gate_reads_channels_last_memory() -> None:
+    """PyTorch 2.2 never returned from it."""
+    gate = SpatialGate(16)
+    x = torch.randn(1, 16, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(gate(x.contiguous(memory_format=torch.channels_last)), gate(x))

@@ -57,7 +57,8 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (B, C, H, W)."""
-        local = self.conv0(x)
+        # PyTorch 2.2 never returns from a strip of 21 in channels-last memory (CPUs with AVX-512).
+        local = self.conv0(x).contiguous()
         total = local
         for i in range(len(STRIPS)):
             strip = self.get_submodule(f"conv{i}_1")(local)
