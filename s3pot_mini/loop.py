@@ -183,8 +183,17 @@ def plot(log: Path) -> None:
     keys = [k for k in dict.fromkeys(k for r in rows for k in r) if k not in ("step", "seconds")]
     columns = min(len(keys), 5)
     lines_of_axes = -(-len(keys) // columns)
-    size = (3.2 * columns, 2.4 * lines_of_axes)
-    figure, axes = plt.subplots(lines_of_axes, columns, figsize=size, squeeze=False)
+    width, height = 3.2 * columns, 2.4 * lines_of_axes
+    figure, axes = plt.subplots(lines_of_axes, columns, figsize=(width, height), squeeze=False)
+    # Fixed margins in inches: matplotlib takes longer to find margins than to draw the rest.
+    figure.subplots_adjust(
+        left=0.5 / width,
+        right=1 - 0.1 / width,
+        bottom=0.5 / height,
+        top=1 - 0.35 / height,
+        wspace=0.25,
+        hspace=0.55,
+    )
     for axis, key in zip(axes.flat, keys):
         known = [row for row in rows if key in row]
         axis.plot([row["step"] for row in known], [row[key] for row in known])
@@ -192,7 +201,6 @@ def plot(log: Path) -> None:
         axis.set_xlabel("step")
     for axis in axes.flat[len(keys) :]:
         axis.set_axis_off()
-    figure.tight_layout()
     figure.savefig(picture, dpi=80)
     plt.close(figure)
 
