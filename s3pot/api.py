@@ -388,18 +388,24 @@ def load(
         S3potError: A weight file is missing, the config or an override is invalid, or there is no
             adapter.
     """
-    _require_path("the name of the models", name, "such as 'mini', 'paper' or a config file")
+    _require_path("the name of the models", name, "'mini', 'paper' or the path of a config file")
     if checkpoint is not None:
-        _require_path("checkpoint", checkpoint, "to a trained adapter, or None")
+        _require_path("checkpoint", checkpoint, "the path of a trained adapter, or None")
     values = [f"{key}={value}" for key, value in settings.items()]
-    config = load_config(name, [f"run.device={device}", *_checked_overrides(overrides), *values])
-    return load_from_config(config, None if checkpoint is None else Path(checkpoint))
+    options = [f"run.device={device}", *_checked_overrides(overrides), *values]
+    try:
+        config = load_config(name, options)
+        return load_from_config(config, None if checkpoint is None else Path(checkpoint))
+    except OSError as error:
+        raise S3potError(
+            f"the models cannot be loaded: {error.filename}: {error.strerror or error}"
+        ) from error
 
 
 def _require_path(role: str, value: object, expected: str) -> None:
     """Raise S3potError if an argument is not a path, or is an empty one."""
     if not isinstance(value, (str, Path)) or not str(value):
-        raise S3potError(f"{role} is {value!r:.200}; expected a text or a path, {expected}")
+        raise S3potError(f"{role} is {value!r:.200}; expected {expected}")
 
 
 def _checked_overrides(overrides: object) -> list[str]:

@@ -254,7 +254,8 @@ def official_name(config: Config, model: str) -> str:
     if model not in names:
         raise S3potError(
             f"the official models have no {model}: train one with train_general.py and pass it as "
-            "the checkpoint, or use the mini models (--config mini, or s3pot.load('mini'))"
+            "the checkpoint (--checkpoint), or use the mini models (--config mini, or "
+            "s3pot.load('mini'))"
         )
     return names[model]
 

@@ -37,8 +37,8 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
         wanted = f"cuda:{local_rank}"
     if wanted not in available:
         raise ConfigError(
-            f"there is no device {wanted}; this machine has {', '.join(available)}. "
-            "Choose one of them, or auto (run.device, --device)."
+            f"there is no device {wanted or repr(wanted)}; this machine has "
+            f"{', '.join(available)}. Choose one of them, or auto (run.device, --device)."
         )
     return torch.device(wanted)
 

@@ -399,6 +399,9 @@ def test_empty_paths_are_refused(model: FaceSegmenter, config: Path) -> None:
     for checkpoint in ("", 3):
         with pytest.raises(s3pot.S3potError, match=f"checkpoint is {checkpoint!r}; expected"):
             s3pot.load(config, "cpu", checkpoint=checkpoint)  # type: ignore[arg-type]
+    for arguments in ({"name": "n" * 300}, {"name": config, "checkpoint": "n" * 300}):
+        with pytest.raises(s3pot.S3potError, match="n{300}"):
+            s3pot.load(device="cpu", **arguments)
 
 
 def test_overrides_are_none_or_texts(config: Path) -> None:
