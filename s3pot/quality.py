@@ -110,7 +110,7 @@ def judge(evidence: Evidence, limits: QualityLimits, quiet: bool = False) -> str
     if doubts and limits.strict:
         raise S3potError(
             f"the result would be doubtful ({'; '.join(doubts)}), which counts as a failure here; "
-            "with quality.strict=false (the default) it is only marked"
+            "without quality.strict (--strict) it is written and marked"
         )
     if doubts and not quiet:
         logger.warning("%s: the result is doubtful: %s", evidence.face.name, "; ".join(doubts))
