@@ -4,11 +4,10 @@ Commands:
     python train_per_image.py --target_img ./dataset/processed_data/test_01.png \
         --ref_img ./dataset/processed_data/test_01_ref.png \
         --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100
-    python train_per_image.py --datapath ./dataset/processed_data/val --resume
+    python train_per_image.py --datapath ./dataset/processed_data/val
 
---resume keeps finished faces. The faces of a folder can be divided among several processes
-(torchrun, or --shard i/n in a job array); afterwards the same command without them, with --resume,
-writes the summary.
+Finished faces are kept. The faces of a folder can be divided among several processes (torchrun, or
+--shard i/n in a job array); afterwards the same command without them writes the summary.
 """
 
 from __future__ import annotations
@@ -37,7 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--parsing_mask", type=Path, help="its 12-class map, .npy")
     add("--datapath", type=Path, help="a folder of faces instead of the three files")
     add("--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)")
-    add("--resume", action="store_true", help="keep finished faces")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="keep finished faces: the default")
+    again.add_argument("--overwrite", action="store_true", help="fit to finished faces again")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
     cli.add_strict(parser)
     cli.add_selection(parser, "faces")
@@ -84,6 +85,6 @@ def options_from(args: argparse.Namespace) -> PerImageOptions:
         output_dir=args.output_dir,
         init_checkpoint=args.init_checkpoint,
         results=ResultOptions(save_vis=True, to_photo=args.to_photo),
-        resume=args.resume,
+        overwrite=args.overwrite,
         selection=cli.selection_from(args),
     )

@@ -14,6 +14,30 @@ from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TR
 from s3pot.types import S3potError
 from s3pot.wording import counted
 
+# Everything that is written for a face besides the two files by which results are recognized.
+RESULT_ENDINGS = (
+    OCCLUSION,
+    "_face.png",
+    "_occlusion_photo.png",
+    "_face_photo.png",
+    "_overlay_photo.png",
+    "_raw.png",
+    "_reference.png",
+    "_pair.png",
+    "_classes.png",
+    "_points.png",
+    "_attention.png",
+    "_overlay.png",
+    "_before.png",
+    "_truth.png",
+    "_error.png",
+    "_logits.npy",
+    "_adapter.pth",
+    "_history.csv",
+    "_history.jsonl",
+    "_loss_curve.png",
+)
+
 
 @dataclass(frozen=True)
 class OutputFiles:
@@ -74,7 +98,7 @@ def result_files(folder: Path, record: str | None = None) -> OutputFiles:
         record: The ending of the records there; None if none are written.
     """
     marks = ("_parsing.npy", *(() if record is None else (record,)))
-    return OutputFiles(folder, (OCCLUSION, "_face.png"), marks)
+    return OutputFiles(folder, RESULT_ENDINGS, marks)
 
 
 def refuse_data_folder(output_dir: Path, data_folders: Iterable[Path]) -> None:

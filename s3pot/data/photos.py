@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from s3pot.data.face_folder import CONTRACT_ENDINGS, RAW, contract_names
+from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
 from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage, is_image, read_rgb
 from s3pot.data.output_guard import OutputFiles, is_same_folder, reference_files
@@ -188,10 +188,10 @@ def _find_below(
     """Find the photos of files and folders, named by their paths below ``root``, sorted."""
     files: list[Path] = []
     dead_links: list[Path] = []
+    places = [output_dir, *(output.folder for output in outputs)]
     for path in inputs:
         folder = path.parent if path.is_file() else path
-        places = [output.folder for output in outputs if RAW in output.endings]
-        if is_same_folder(path, output_dir) or any(is_same_folder(folder, at) for at in places):
+        if any(is_same_folder(folder, place) for place in places):
             raise S3potError(
                 f"--output_dir {output_dir} is the input folder {folder}, or its faces go there; "
                 "choose another folder so that results and photos do not mix."

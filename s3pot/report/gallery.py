@@ -35,7 +35,11 @@ SORTS = (
     Sort("doubt", "doubtful first", descending=True),
     Sort("gain", "fitting, gained most first", descending=True),
 )
+PAGE = "index.html"
 ADAPTERS = "adapters.csv"  # written by per-image training: a row for each face and adapter
+TRUTH_VIEWS = ("truth", "error")  # pictures that show the ground truth
+TRUTH_CHANGED = "truth_changed"  # key of a row whose ground truth is not that of its pictures
+ROUNDING = 1e-4
 _FITTED = "fitted"
 
 
@@ -79,7 +83,7 @@ def write_gallery(
             for row in sorted(rows, key=lambda row: str(row["name"]))
         ],
     )
-    write_page(folder / "index.html", page)
+    write_page(folder / PAGE, page)
 
 
 def update_gallery(
@@ -87,12 +91,15 @@ def update_gallery(
 ) -> None:
     """Update a gallery with later scores and kinds; without a gallery, do nothing.
 
+    If a score differs from that of the run that drew the pictures, the ground truth has changed
+    since then, and its pictures are left out.
+
     Args:
         folder: Result folder.
         scores: Face → its scores.
         kinds: Face → kinds of its occluders, if they are known.
     """
-    if not (folder / "index.html").is_file() or not (folder / SUMMARY).is_file():
+    if not (folder / PAGE).is_file() or not (folder / SUMMARY).is_file():
         return
     summary = read_summary(folder)
     rows = []
@@ -101,10 +108,16 @@ def update_gallery(
         updated = {**row, "kinds": " ".join(sorted(kinds.get(name, ())))}
         if name in scores:
             updated["occlusion_iou"] = scores[name].iou
+            updated[TRUTH_CHANGED] = _has_changed(row.get("occlusion_iou"), scores[name].iou)
             if not scores[name].occluded:
                 updated["true_share"] = 0.0
         rows.append(updated)
     write_gallery(folder, rows, summary.failures)
+
+
+def _has_changed(drawn: float | None, score: float) -> bool:
+    """Whether a score is not that of a row; a row without a ground truth has no pictures of it."""
+    return drawn is not None and abs(drawn - score) > ROUNDING
 
 
 def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[Fact]:
@@ -169,7 +182,9 @@ def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterScore]
         name=name,
         facts=facts,
         pictures={
-            key: relative_link(file, folder) for key, file in files.items() if file.is_file()
+            key: relative_link(file, folder)
+            for key, file in files.items()
+            if file.is_file() and not (row.get(TRUTH_CHANGED) and key in TRUTH_VIEWS)
         },
         order=order,
         occluded=is_occluded(row),
@@ -224,6 +239,8 @@ def _facts(row: Mapping[str, Any]) -> list[Fact]:
     ]
     if row.get("occlusion_iou") is not None:
         facts.append(Fact("IoU", f"{row['occlusion_iou']:.3f}"))
+    if row.get(TRUTH_CHANGED):
+        facts.append(Fact("ground truth", "changed after the pictures were drawn"))
     if row.get("positive_points") is not None:
         points = f"{row['positive_points']} face, {row['negative_points']} occlusion"
         facts.append(Fact("points", points))

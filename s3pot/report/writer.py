@@ -18,7 +18,7 @@ from s3pot.metrics import mask_iou
 from s3pot.occlusion_decision import occluded_share_by_part
 from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
-from s3pot.report.gallery import write_gallery
+from s3pot.report.gallery import PAGE, write_gallery
 from s3pot.report.summary import Failure, Summary, write_summary_files
 from s3pot.rg.warp import to_photo
 from s3pot.types import Masks, SegmentedFace
@@ -37,6 +37,10 @@ class ResultOptions:
     save_vis: bool = False
     to_photo: bool = False
     save_logits: bool = False
+
+    def extras(self) -> tuple[str, ...]:
+        """Name the kinds of optional files; see ``ItemProvenance``."""
+        return tuple(kind for kind, is_wanted in asdict(self).items() if is_wanted)
 
 
 @dataclass(frozen=True)
@@ -238,9 +242,10 @@ def write_summary(
     Args:
         output_dir: Result folder.
         rows: Rows of ``ResultRow.to_dict``.
-        gallery: Whether pictures were written.
+        gallery: Whether this run writes pictures. The page of an earlier run is written anew in any
+            case, so that it agrees with the summary.
         failures: Faces without a row.
     """
     write_summary_files(output_dir, Summary(rows, failures))
-    if gallery:
+    if gallery or (output_dir / PAGE).is_file():
         write_gallery(output_dir, rows, failures)

@@ -89,11 +89,13 @@ class Outcome:
             computed now or before.
         failures: In the items' order.
         left_out: Names of the folder's items that this run does not process.
+        outdated: Records and files of earlier results of the failed items.
     """
 
     contents: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     left_out: frozenset[str] = frozenset()
+    outdated: frozenset[Path] = frozenset()
 
     def done(self, noun: str) -> str:
         """Begin a sentence about the finished items of this run: ``2 of 5 faces are``."""

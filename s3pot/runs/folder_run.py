@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -31,7 +32,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s3pot.device import shared_cores
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
-from s3pot.runs.records import ItemProvenance, read_finished, write_record
+from s3pot.runs.records import ItemProvenance, read_finished, read_record, write_record
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
 
@@ -168,7 +169,19 @@ class _Run(Generic[Item, Input, Output]):
         return Outcome(
             contents=[self.contents[position] for position in sorted(self.contents)],
             failures=[self.failures[position] for position in sorted(self.failures)],
+            outdated=frozenset(
+                path for position in self.failures for path in self._files(position)
+            ),
         )
+
+    def _files(self, position: int) -> list[Path]:
+        """List the record of an item's earlier result and the files that it names."""
+        path = self.job.record_path(self.items[position])
+        if path is None:
+            return []
+        record = read_record(path)
+        folder = self.job.files_folder or path.parent
+        return [path, *(folder / name for name in (record.files if record else ()))]
 
     def do_all(self, progress: bool) -> None:
         """Read, compute and write everything."""

@@ -63,7 +63,7 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
             would be replaced.
     """
     faces = find_faces(options.datapath)
-    refuse_to_replace(options.output_dir, options.datapath, faces)
+    refuse_to_replace(options.output_dir, options.datapath, faces, InferenceJob.command)
     job = build_inference_job(config, options)
     save_config(config, options.output_dir)
     outcome = run_selected(
@@ -108,6 +108,8 @@ class InferenceJob(SegmentFaces):
         quality: When a result is marked doubtful.
         truth: Which parts of a ground truth count.
     """
+
+    command = "inference"
 
     def __init__(
         self,

@@ -2,14 +2,16 @@
 
 An item is completed by a JSON record, written last. It lists all of the item's files with their
 hashes, and what they were computed from. A later run skips an item if its record exists, its files
-are unchanged, and it would be computed from the same inputs again.
+are unchanged, and it would be computed from the same inputs again. If it is computed from others,
+the files of the earlier result that the new one lacks are removed: they would pass for its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,8 +19,12 @@ from typing import Any
 
 from s3pot.io import file_sha256, leads_outside, read_json, write_json
 from s3pot.types import S3potError
+from s3pot.wording import brief
+
+logger = logging.getLogger(__name__)
 
 DIGEST = "sha256_of_record"  # key of the hash of all other values
+EXTRAS = "extras"  # key of the kinds of optional files
 
 
 @dataclass(frozen=True)
@@ -30,17 +36,46 @@ class ItemProvenance:
             there is no such file.
         models: SHA-256 of the weights, by model.
         settings: The config values and options that affect the result.
+        extras: The optional files, by kind (``pictures``). They do not affect the others, so a
+            result that has more of them than needed is kept.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    extras: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, in the form in which JSON returns them."""
+        """Return all but the extras as plain values, in the form in which JSON returns them."""
         parts = {"inputs": self.inputs, "models": self.models, "settings": self.settings}
         values: dict[str, Any] = json.loads(json.dumps(parts))
         return values
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record, as it was read.
+
+    Attributes:
+        provenance: See ``ItemProvenance.to_dict``; its values are not checked.
+        extras: See ``ItemProvenance``.
+        files: File, relative to the folder of the files → SHA-256.
+        content: What was passed to ``write_record``.
+    """
+
+    provenance: Mapping[str, Any]
+    extras: frozenset[str]
+    files: Mapping[str, str]
+    content: Mapping[str, Any]
+
+    def is_computed_like(self, provenance: ItemProvenance) -> bool:
+        """Whether inputs, models and settings are the same; the extras may differ."""
+        return self.provenance == provenance.to_dict()
+
+    def unchanged_files(self, folder: Path) -> list[Path]:
+        """List its files that exist with the recorded content."""
+        paths = {folder / name: sha256 for name, sha256 in self.files.items()}
+        return [path for path, sha256 in paths.items() if _sha256_or_none(path) == sha256]
 
 
 def hash_inputs(paths: Mapping[str, Path | None]) -> dict[str, str]:
@@ -77,6 +112,10 @@ def write_record(
 ) -> None:
     """Complete an item, all of whose files have been written.
 
+    Optional files of an earlier result stay if that was computed in the same way, and belong to
+    the item like the new ones. If not, all of its files that the new result lacks are removed,
+    except for those that were changed after they were written.
+
     Args:
         record: JSON file to write.
         provenance: What the item was computed from.
@@ -85,9 +124,45 @@ def write_record(
         folder: The folder to which the files' names are relative; None for the record's folder.
     """
     root = folder or record.parent
-    hashes = {path.relative_to(root).as_posix(): file_sha256(path) for path in files}
-    closed = {**content, "provenance": provenance.to_dict(), "files": hashes}
+    written = list(files)
+    extras = set(provenance.extras)
+    earlier = read_record(record)
+    if earlier is not None:
+        new = set(written)
+        others = [path for path in earlier.unchanged_files(root) if path not in new]
+        if not earlier.is_computed_like(provenance):
+            _remove(others)
+        else:
+            written += others
+            if {root / name for name in earlier.files}.issubset(written):
+                extras |= earlier.extras
+    hashes = {path.relative_to(root).as_posix(): file_sha256(path) for path in written}
+    recorded = {**provenance.to_dict(), EXTRAS: sorted(extras)}
+    closed = {**content, "provenance": recorded, "files": hashes}
     write_json(record, {**closed, DIGEST: _digest(closed)})
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if paths:
+        logger.info("removed because they belong to an earlier result: %s", brief(paths))
+
+
+def read_record(record: Path) -> Record | None:
+    """Read the record of an item; None if it is missing, damaged or not written by s3pot."""
+    try:
+        content = dict(read_json(record))
+        if content.pop(DIGEST) != _digest(content):
+            return None
+        provenance = dict(content.pop("provenance"))
+        extras = frozenset(provenance.pop(EXTRAS))
+        files = dict(content.pop("files"))
+        if any(leads_outside(name) for name in files):
+            return None
+        return Record(provenance, extras, files, content)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
+        return None
 
 
 def read_finished(
@@ -104,19 +179,22 @@ def read_finished(
         The content passed to ``write_record``; None if the item is missing, incomplete, damaged, or
         was computed from something else.
     """
-    root = folder or record.parent
-    try:
-        content = read_json(record)
-        if content.pop(DIGEST) != _digest(content):
-            return None
-        if content.pop("provenance") != provenance.to_dict():
-            return None
-        for name, sha256 in content.pop("files").items():
-            if leads_outside(name) or file_sha256(root / name) != sha256:
-                return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, S3potError):
+    found = read_record(record)
+    if found is None or not found.is_computed_like(provenance):
         return None
-    return dict(content)
+    if not found.extras.issuperset(provenance.extras):
+        return None
+    if len(found.unchanged_files(folder or record.parent)) < len(found.files):
+        return None
+    return dict(found.content)
+
+
+def _sha256_or_none(path: Path) -> str | None:
+    """Hash a file; None if it cannot be read."""
+    try:
+        return file_sha256(path)
+    except (OSError, ValueError, S3potError):
+        return None
 
 
 def _digest(values: Mapping[str, Any]) -> str:

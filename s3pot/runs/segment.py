@@ -32,12 +32,13 @@ from s3pot.runs.generate_reference import (
 )
 from s3pot.runs.inference import InferenceJob, InferenceOptions, build_inference_job
 from s3pot.runs.records import ItemProvenance, write_record
-from s3pot.runs.segment_faces import RECORD, FaceInput, FaceOutput
+from s3pot.runs.segment_faces import RECORD, FaceInput, FaceOutput, refuse_other_commands
 from s3pot.runs.selection import Selection, complete_summary, run_selected
 
 logger = logging.getLogger(__name__)
 
 MOST_TOLD = 20  # with more photos, only the summary reports the results
+COMMAND = "segment"  # by which its results are recognized
 FACES = "faces"  # folder of the aligned faces, inside that of the results
 
 
@@ -80,6 +81,8 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
         reference_files(faces_dir, with_truth=False),
     ]
     photos = find_given_photos(options.inputs, options.output_dir, outputs)
+    names = [photo.name for photo in photos.photos]
+    refuse_other_commands(options.output_dir, names, COMMAND)
     reference_options = ReferenceOptions(
         input_dir=Path(),
         output_dir=faces_dir,
@@ -138,9 +141,14 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
     @override
     def provenance(self, item: Photo) -> ItemProvenance:
         of_reference = self.reference.provenance(item)
-        settings = {"reference": of_reference.settings, "masks": self.inference.settings()}
+        settings = {
+            "command": COMMAND,
+            "reference": of_reference.settings,
+            "masks": self.inference.settings(),
+        }
         models = {**of_reference.models, **self.inference.adapter_provenance().models}
-        return ItemProvenance(of_reference.inputs, models, settings)
+        extras = self.inference.options.extras()
+        return ItemProvenance(of_reference.inputs, models, settings, extras)
 
     @override
     def read(self, item: Photo) -> PhotoInput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from s3pot.quality import Evidence, QualityLimits, judge
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.prompt_store import PromptSource, PromptStore
-from s3pot.runs.records import ItemProvenance, hash_inputs
+from s3pot.runs.records import ItemProvenance, hash_inputs, read_record
 from s3pot.runs.selection import complete_summary
-from s3pot.training.history import FitRecord
+from s3pot.training.per_image import Fit
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
 from s3pot.wording import counted
 
@@ -37,14 +37,35 @@ logger = logging.getLogger(__name__)
 RECORD = "_result.json"
 
 
-def refuse_to_replace(output_dir: Path, datapath: Path, faces: Sequence[FaceFiles]) -> None:
+def refuse_to_replace(
+    output_dir: Path, datapath: Path, faces: Sequence[FaceFiles], command: str
+) -> None:
     """Make sure that the results of faces replace neither ground truths nor files of others.
 
     Raises:
-        S3potError: The result folder is that of the faces, or holds such a file.
+        S3potError: The result folder is that of the faces, or holds such a file or results of
+            another command.
     """
     refuse_data_folder(output_dir, [datapath, *(face.raw.parent for face in faces)])
-    result_files(output_dir, RECORD).require_own(face.name for face in faces)
+    names = [face.name for face in faces]
+    result_files(output_dir, RECORD).require_own(names)
+    refuse_other_commands(output_dir, names, command)
+
+
+def refuse_other_commands(output_dir: Path, names: Iterable[str], command: str) -> None:
+    """Make sure that results do not replace those of another command, such as fitted adapters.
+
+    Raises:
+        S3potError: There are such results.
+    """
+    for name in names:
+        record = read_record(output_dir / f"{name}{RECORD}")
+        settings = {} if record is None else record.provenance.get("settings")
+        if isinstance(settings, dict) and settings.get("command", command) != command:
+            raise S3potError(
+                f"{output_dir} holds results of {settings['command']}, among them those of {name}, "
+                f"which {command} would replace; choose another --output_dir."
+            )
 
 
 @dataclass(frozen=True)
@@ -91,12 +112,12 @@ class FittedAdapter:
 
     Attributes:
         adapter: The adapter.
-        history: The history of the fitting.
+        fit: How it was fitted.
         others: The adapters that it is compared with.
     """
 
     adapter: PromptAdapter
-    history: Sequence[FitRecord]
+    fit: Fit
     others: Sequence[OtherAdapter] = ()
 
 
@@ -136,7 +157,12 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         options: What is written besides the masks.
         quality: When a result is marked doubtful.
         truth: Which parts of a ground truth count.
+
+    Attributes:
+        command: The name of the command, by which its results are recognized.
     """
+
+    command: str
 
     def __init__(
         self,
@@ -186,14 +212,16 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             "alignment": item.align,
         }
         return replace(
-            self.adapter_provenance(), inputs=hash_inputs(paths), settings=self.settings()
+            self.adapter_provenance(),
+            inputs=hash_inputs(paths),
+            settings={"command": self.command, **self.settings()},
+            extras=self.options.extras(),
         )
 
     def settings(self) -> dict[str, Any]:
         """Return what a face's results depend on besides its files and the models."""
         return {
             "prompts": self.store.settings,
-            "options": asdict(self.options),
             "quality": asdict(self.quality),
             "truth": asdict(self.truth),
             **self.adapter_provenance().settings,

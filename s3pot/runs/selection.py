@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,11 +103,15 @@ def complete_summary(
         failures = read_summary(output_dir).failures
         earlier = [failure for failure in failures if failure.name in outcome.left_out]
     summary = Summary(rows, [*outcome.failures, *earlier])
-    return with_other_records(output_dir, summary, record_ending, row_of)
+    return with_other_records(output_dir, summary, record_ending, row_of, outcome.outdated)
 
 
 def with_other_records(
-    folder: Path, summary: Summary, ending: str, row_of: Callable[[Row], Row]
+    folder: Path,
+    summary: Summary,
+    ending: str,
+    row_of: Callable[[Row], Row],
+    outdated: Container[Path] = (),
 ) -> Summary:
     """Add the faces of a folder that the summary lacks because other runs wrote them.
 
@@ -117,13 +121,14 @@ def with_other_records(
         summary: The summary of this run.
         ending: The ending of the records' names, such as ``_result.json``.
         row_of: Converts a record's content to a row.
+        outdated: Records that no longer count.
     """
     names_in_summary = {str(row["name"]) for row in summary.rows}
     names_in_summary |= {failure.name for failure in summary.failures}
     others = []
     for path in sorted(folder.rglob(f"*{ending}")):
         name = path.relative_to(folder).as_posix()[: -len(ending)]
-        if name not in names_in_summary:
+        if name not in names_in_summary and path not in outdated:
             row = _row_of_record(path, row_of)
             if row is not None and row["name"] == name:
                 others.append(row)

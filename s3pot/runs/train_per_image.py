@@ -56,7 +56,7 @@ class PerImageOptions:
         output_dir: Folder for the results.
         init_checkpoint: Adapter to start from; None for a fresh one.
         results: What is written besides the masks.
-        resume: Keep finished faces.
+        overwrite: Also process finished faces again.
         selection: Which items are processed.
     """
 
@@ -65,7 +65,7 @@ class PerImageOptions:
     output_dir: Path
     init_checkpoint: Path | None = None
     results: ResultOptions = field(default_factory=lambda: ResultOptions(save_vis=True))
-    resume: bool = False
+    overwrite: bool = False
     selection: Selection = field(default_factory=Selection)
 
 
@@ -79,7 +79,7 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
         S3potError: Nothing can be done: weights are missing, an adapter does not fit, or ground
             truths would be replaced.
     """
-    refuse_to_replace(options.output_dir, options.datapath, options.faces)
+    refuse_to_replace(options.output_dir, options.datapath, options.faces, PerImageJob.command)
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
     save_config(config, options.output_dir)
@@ -88,7 +88,7 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
         options.faces,
         options.selection,
         output_dir=options.output_dir,
-        keep_finished=options.resume,
+        keep_finished=not options.overwrite,
     )
     return len(outcome.failures)
 
@@ -102,6 +102,8 @@ class PerImageJob(SegmentFaces):
     Raises:
         S3potError: The adapter to start from does not fit.
     """
+
+    command = "train_per_image"
 
     def __init__(self, config: Config, store: PromptStore, options: PerImageOptions) -> None:
         super().__init__(
@@ -136,10 +138,10 @@ class PerImageJob(SegmentFaces):
     def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
         others = [self._try(name, adapter, prompts) for name, adapter in self.adapters.items()]
         adapter = deepcopy(self.adapters[self.start])
-        history = fit_adapter(self.segmenter, prompts, adapter, self.config)
+        fit = fit_adapter(self.segmenter, prompts, adapter, self.config)
         with torch.no_grad():
             prediction = self.segmenter.predict_visible_face(adapter, prompts)
-        return prediction, FittedAdapter(adapter, history, others)
+        return prediction, FittedAdapter(adapter, fit, others)
 
     @torch.no_grad()
     def _try(self, name: str, adapter: PromptAdapter, prompts: Prompts) -> OtherAdapter:
@@ -181,8 +183,7 @@ class PerImageJob(SegmentFaces):
                 path = Path(f"{self.output_dir / face.name}_before.png")
                 write_png(path, overlay(face.image, masks.occlusion))
                 pictures.append(path)
-        loss = min(record.losses.total for record in fitted.history)
-        results.append(result_of(FITTED, loss, output.result.masks, truth))
+        results.append(result_of(FITTED, fitted.fit.loss, output.result.masks, truth))
         return results, pictures
 
     @override
@@ -208,12 +209,12 @@ class PerImageJob(SegmentFaces):
         save_checkpoint(
             adapter_path,
             output.fitted.adapter,
-            epoch=len(output.fitted.history),
+            epoch=len(output.fitted.fit.history),
             config=config_to_dict(self.config),
             sam_sha256=self.store.sam_sha256,
         )
-        write_history(output.fitted.history, prefix)
-        write_curve(output.fitted.history, prefix)
+        write_history(output.fitted.fit.history, prefix)
+        write_curve(output.fitted.fit.history, prefix)
         files = [adapter_path]
         for ending in ("history.csv", "history.jsonl", "loss_curve.png"):
             files.append(Path(prefix + ending))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
 from s3pot.distributed import Process
@@ -12,22 +17,33 @@ from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 
 
+@dataclass(frozen=True)
+class Fit:
+    """The result of fitting an adapter.
+
+    Attributes:
+        history: Epoch, learning rate and losses of each step; the losses are those before the step.
+        loss: Total loss of the weights that were kept.
+    """
+
+    history: Sequence[FitRecord]
+    loss: float
+
+
 def fit_adapter(
     segmenter: OcclusionSegmenter, prompts: Prompts, adapter: PromptAdapter, config: Config
-) -> list[FitRecord]:
+) -> Fit:
     """Fit an adapter to one image, in place; it ends with the weights of the lowest loss.
 
     Training stops after ``per_image.patience`` epochs without an improvement of
-    ``per_image.min_delta``.
+    ``per_image.min_delta``. Both the weights before the first step and those after the last one can
+    be the best.
 
     Args:
         segmenter: The frozen part of the method.
         prompts: The prompts of the image, on SAM's device, with at least one point.
         adapter: The adapter that training starts from.
         config: Its sections ``per_image``, ``train``, ``loss`` and ``mask`` are used.
-
-    Returns:
-        Epoch, learning rate and losses of each step; the losses are those before the step.
 
     Raises:
         S3potError: A loss is not a finite number.
@@ -38,16 +54,22 @@ def fit_adapter(
     best = BestWeights()
     history: list[FitRecord] = []
     for epoch in range(1, epochs + 1):
-        weights = {name: weight.clone() for name, weight in adapter.state_dict().items()}
+        weights = _copied_weights(adapter)
         lr = trainer.learning_rate
         losses = trainer.train_epoch(lambda _: prompts, [0])
         history.append(FitRecord(epoch, lr, losses))
         best.update(losses.total, weights)  # the loss belongs to the weights before the step
         if stopping.should_stop(losses.total):
             break
+    else:  # every step counts, the last one too
+        best.update(trainer.validate(lambda _: prompts, 1).total, _copied_weights(adapter))
     if best.weights is not None:
         adapter.load_state_dict(best.weights)
-    return history
+    return Fit(history, best.loss)
+
+
+def _copied_weights(adapter: PromptAdapter) -> dict[str, Tensor]:
+    return {name: weight.clone() for name, weight in adapter.state_dict().items()}
 
 
 def adapter_loss(

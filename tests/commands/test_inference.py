@@ -97,6 +97,41 @@ def test_pictures_and_page(tmp_path: Path, run: Callable[..., int]) -> None:
 
 
 @pytest.mark.slow
+def test_no_file_of_another_result_stays(
+    tmp_path: Path, data: Path, run: Callable[..., int], mini_dir: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("--save_vis", "--save_logits") == 0
+    everything, page = contents(out), (out / "index.html").read_text()
+    assert run() == 0  # nothing is lost by asking for less
+    assert contents(out) == everything
+    assert (out / "index.html").read_text() == page
+    pixels = read_rgb(data / "face_01.png")
+    write_png(data / "face_01.png", 255 - pixels)
+    assert run() == 0
+    assert files_of(out) == {
+        *expected((0, 2), (*MASKS, *PICTURES, "_raw.png", "_reference.png", "_truth.png")),
+        *expected((0, 2), ("_error.png", "_logits.npy")),
+        *expected([1], MASKS),
+        *("summary.csv", "summary.json", "index.html"),
+    }
+    page = (out / "index.html").read_text()
+    assert "face_00_overlay.png" in page and "face_01_overlay.png" not in page
+    rows = read_csv(out / "summary.csv")
+    assert all(f"{float(row['occluded_share']):.1%}" in page for row in rows)
+
+
+def test_a_face_that_fails_keeps_no_row_of_its_earlier_picture(
+    tmp_path: Path, data: Path, run: Callable[..., int]
+) -> None:
+    assert run() == 0
+    (data / "face_01.png").write_bytes(b"no picture")
+    assert run() == 1
+    rows = read_csv(tmp_path / "out" / "summary.csv")
+    assert [row["name"] for row in rows] == ["face_00", "face_02"]
+
+
+@pytest.mark.slow
 def test_same_bytes_with_and_without_cache(
     tmp_path: Path, data: Path, run: Callable[..., int]
 ) -> None:

@@ -14,6 +14,7 @@ import s3pot.runs.generate_reference as reference_run
 from s3pot.commands import segment
 from s3pot.data.face_folder import find_faces
 from s3pot.data.image import read_rgb
+from s3pot.data.output_guard import RESULT_ENDINGS
 from s3pot.report.vis import overlay
 from s3pot.rg.align import FaceAligner
 from tests.builders import TwoFaces, write_photo
@@ -31,7 +32,7 @@ def summary_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def run(tmp_path: Path, mini_options: list[str]) -> Run:
     def call(*arguments: str) -> int:
-        return segment.main([*arguments, "--output_dir", str(tmp_path / "out"), *mini_options])
+        return segment.main(["--output_dir", str(tmp_path / "out"), *arguments, *mini_options])
 
     return call
 
@@ -146,3 +147,57 @@ def test_doubtful_photos_fail_with_strict(tmp_path: Path, run: Run) -> None:
     (row,) = summary_of(tmp_path / "out")
     assert row["quality"].startswith("doubtful: ")
     assert run(str(tmp_path / "wide.png"), "--strict") == 2
+
+
+@pytest.mark.slow
+def test_a_photo_that_was_replaced_leaves_nothing(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = tmp_path / "a.png", tmp_path / "out"
+    write_photo(photo, size=(100, 140))
+    aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(reference_run, "build_aligner", lambda config: aligner)
+        assert run(str(photo), "--all_faces", "--save_vis") == 0
+    assert [row["name"] for row in summary_of(out)] == ["a", "a_face2"]
+    write_photo(photo, 1)
+    assert run(str(photo), "--all_faces") == 0  # one face now, and no pictures
+    assert [row["name"] for row in summary_of(out)] == ["a"]
+    assert not list(out.rglob("a_face2*"))
+    assert not (out / "a_pair.png").exists()
+    photo.write_bytes(b"no picture")
+    assert run(str(photo)) == 2
+    (failure,) = summary_of(out)
+    assert failure["failed"]["stage"] == "read"
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_results_do_not_go_among_the_photos(
+    tmp_path: Path, mini_options: list[str], given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a", "a_pair"):
+        write_photo(photos / f"{name}.png")
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    source = photos / "a.png" if given == "file" else photos
+    assert segment.main([str(source), "--output_dir", str(photos), *mini_options]) == 2
+    assert "is the input folder" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_every_file_of_a_result_is_guarded(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of the same name that s3pot did not write is never replaced."""
+    write_photo(tmp_path / "a.png")
+    assert run(str(tmp_path / "a.png"), "--save_vis") == 0
+    out = tmp_path / "out"
+    endings = {path.name[1:] for path in out.glob("a_*")}
+    assert endings <= {*RESULT_ENDINGS, "_parsing.npy", "_result.json"}
+    own = tmp_path / "other" / "a_pair.png"
+    write_photo(own)
+    before = own.read_bytes()
+    assert run(str(tmp_path / "a.png"), "--output_dir", str(own.parent)) == 2
+    assert "is not a result of s3pot" in capsys.readouterr().err
+    assert own.read_bytes() == before

@@ -166,6 +166,23 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     assert page.text[page.text.index("failed") + 1] == "1"
 
 
+def test_pictures_of_a_truth_that_changed_are_left_out(tmp_path: Path) -> None:
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    scores = {name: mask_scores(truth, truth) for name in ("same", "changed")}
+    write_json(tmp_path / "summary.json", [row("same", 1.0), row("changed", 0.5)])
+    for name in scores:
+        for key in ("overlay", "truth", "error"):
+            write_png(tmp_path / f"{name}_{key}.png", np.zeros((4, 4, 3), np.uint8))
+    write_gallery(tmp_path, [row("same", 1.0), row("changed", 0.5)])
+    assert "changed_error.png" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    update_gallery(tmp_path, scores, {})
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "same_error.png" in text and "changed_overlay.png" in text
+    assert "changed_error.png" not in text and "changed_truth.png" not in text
+    assert text.count("changed after the pictures were drawn") == 1
+
+
 def test_before_and_after_fitting(tmp_path: Path) -> None:
     rows = [row("a", 0.75), row("b"), row("old run", 0.5)]
     lines = [

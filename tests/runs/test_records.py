@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,72 @@ def test_any_change_of_a_value_is_noticed(record: Path) -> None:
         record.write_bytes(changed)
         found = read_finished(record, PROVENANCE)
         assert found is None or found == CONTENT
+
+
+FILES = ("a.png", "b.png", "c.npy")
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"r.json"}
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """An item of three files with two kinds of extras."""
+    folder = tmp_path / "item"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_bytes(name.encode())
+    provenance = replace(PROVENANCE, extras=("pictures", "logits"))
+    write_record(folder / "r.json", provenance, [folder / name for name in FILES], CONTENT)
+    return folder
+
+
+def test_a_result_with_more_files_than_needed_is_finished(earlier: Path) -> None:
+    record = earlier / "r.json"
+    for extras in ((), ("logits",), ("logits", "pictures")):
+        assert read_finished(record, replace(PROVENANCE, extras=extras)) == CONTENT
+    assert read_finished(record, replace(PROVENANCE, extras=("photo",))) is None
+
+
+def test_files_of_another_result_are_removed(earlier: Path) -> None:
+    record = earlier / "r.json"
+    (earlier / "b.png").write_bytes(b"corrected by hand")
+    (earlier / "stranger.png").write_bytes(b"x")
+    other = ItemProvenance(inputs={"image": "b" * 64})
+    write_record(record, other, [earlier / "a.png"], CONTENT)
+    assert files_in(earlier) == {"a.png", "b.png", "stranger.png"}
+    assert read_finished(record, other) == CONTENT
+
+
+def test_optional_files_of_the_same_result_stay(earlier: Path) -> None:
+    record = earlier / "r.json"
+    again = replace(PROVENANCE, extras=("photo",))
+    (earlier / "a_photo.png").write_bytes(b"x")
+    write_record(record, again, [earlier / "a.png", earlier / "a_photo.png"], CONTENT)
+    assert files_in(earlier) == {*FILES, "a_photo.png"}
+    assert set(json.loads(record.read_text())["files"]) == {*FILES, "a_photo.png"}
+    everything = replace(PROVENANCE, extras=("photo", "logits", "pictures"))
+    assert read_finished(record, everything) == CONTENT
+
+
+def test_extras_with_a_missing_file_are_not_claimed(earlier: Path) -> None:
+    record = earlier / "r.json"
+    (earlier / "b.png").unlink()
+    write_record(record, PROVENANCE, [earlier / "a.png"], CONTENT)
+    assert files_in(earlier) == {"a.png", "c.npy"}
+    assert read_finished(record, PROVENANCE) == CONTENT
+    assert read_finished(record, replace(PROVENANCE, extras=("pictures",))) is None
+
+
+def test_no_file_elsewhere_is_removed(tmp_path: Path, earlier: Path) -> None:
+    """A record may come from anywhere; its names must stay in its folder."""
+    record, victim = earlier / "r.json", tmp_path / "victim.png"
+    victim.write_bytes(b"x")
+    content = json.loads(record.read_text(encoding="utf-8"))
+    del content[records.DIGEST]
+    content["files"] = {"../victim.png": hashlib.sha256(b"x").hexdigest()}
+    content[records.DIGEST] = records._digest(content)
+    record.write_text(json.dumps(content), encoding="utf-8")
+    write_record(record, ItemProvenance(), [], CONTENT)
+    assert victim.is_file()
