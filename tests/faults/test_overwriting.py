@@ -196,18 +196,6 @@ def test_segment_replaces_neither_truths_nor_photos(
         is_refused(segment.main, arguments, "or its faces go there; choose another folder")
 
 
-@pytest.mark.slow
-def test_segment_may_write_beside_the_photo(tmp_path: Path, mini_options: list[str]) -> None:
-    photo(tmp_path / "a.png")
-    before = contents(tmp_path)
-    for _ in range(2):
-        arguments = [str(tmp_path / "a.png"), "--output_dir", str(tmp_path), *mini_options]
-        assert segment.main(arguments) == 0
-    after = contents(tmp_path)
-    assert after["a.png"] == before["a.png"]
-    assert "a_occlusion.png" in after
-
-
 def test_a_truth_is_not_scored_against_itself(
     tmp_path: Path,
     processed_folder: Make,

@@ -75,6 +75,6 @@ def test_forked_workers_answer_as_their_parent_does() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,  # only a hang takes so long
     )
     assert done.stdout.splitlines() == ["equal"], done.stderr
