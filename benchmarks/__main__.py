@@ -22,6 +22,8 @@ import torch
 from benchmarks import commands, stages, training
 from benchmarks.clock import Clock, Report, facts_of
 from benchmarks.models import encoder_operations, new_sam, sizes_of
+from s3pot.device import pick_device
+from s3pot.types import S3potError
 
 Group = Callable[[stages.Bench], None]
 
@@ -49,21 +51,25 @@ def groups_for(device: torch.device) -> list[Group]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; returns 1 if a group of rows failed."""
+    """Print the table; returns 1 if a group of rows failed, 2 if there is no such device."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    add("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     add("--size", choices=("mini", "vit_b", "vit_l", "vit_h"), default="mini", help="size of SAM")
     add("--minutes", type=float, default=5, help="time limit in minutes (default: 5)")
     add("--threads", type=int, default=1, help="number of CPU threads (default: 1)")
     add("--json", type=Path, help="also write the rows to this file")
     add("--only", default="", help="only groups whose name contains this, e.g. encode")
     options = parser.parse_args(argv)
-    device = torch.device(options.device)
+    try:
+        device = pick_device(options.device)
+    except S3potError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)

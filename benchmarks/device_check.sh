@@ -4,13 +4,24 @@
 #   SECONDS_IN_ALL=225   the benchmark gets what the tests leave
 #   TEST_SECONDS=80      of the tests at most
 #   OUT=DIR              where logs and the benchmark's JSON go (default: a new temporary folder)
-# Installs nothing. With DEVICE=cpu the tests are skipped one by one: a rehearsal.
+# Installs nothing. If there is no such device, one sentence says so (exit code 2). With DEVICE=cpu the
+# tests are skipped one by one: a rehearsal.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHONUNBUFFERED=1
 device="${DEVICE:-cuda}" size="${SIZE:-vit_h}" in_all="${SECONDS_IN_ALL:-225}"
 logs="${OUT:-$(mktemp -d)}"
 python="${PYTHON:-python3}"
+
+"$python" -c '
+import sys
+from s3pot.device import pick_device
+from s3pot.types import S3potError
+try:
+    pick_device(sys.argv[1])
+except S3potError as error:
+    sys.exit(str(error))
+' "$device" || exit 2
 
 timeout "${TEST_SECONDS:-80}" "$python" -m pytest -m gpu -q --maxfail=20 --tb=short -p no:cacheprovider \
     --durations=5 tests/ps/test_greedy.py tests/test_gpu.py 2>&1 | tee "$logs/tests.log" | tail -60

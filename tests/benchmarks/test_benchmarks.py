@@ -126,6 +126,13 @@ def test_the_command_prints_a_table_and_writes_it(
 
 
 @pytest.mark.slow
+def test_a_device_that_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--device", "cuda:99"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("there is no device cuda:99")
+
+
 def test_when_the_time_is_over_the_rest_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--minutes", "0"]) == 0
     said = capsys.readouterr().out
