@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,3 +131,26 @@ def test_a_forked_worker_calculates_too() -> None:
         [sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.splitlines() == ["(4, 2)", "[(4, 1)]"], done.stderr
+
+
+FAULTS = """
+import resource, sys, torch
+from s3pot.device import keep_freed_memory
+
+def faults(rounds):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        tensors = [torch.ones(2**19) for _ in range(6)]  # 12 MiB, freed in every round
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(3)
+without = faults(10)
+keep_freed_memory()
+faults(3)
+sys.exit(not faults(10) < without / 10)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems free differently")
+def test_freed_memory_is_used_again_without_page_faults() -> None:
+    assert subprocess.run([sys.executable, "-c", FAULTS], check=False).returncode == 0
