@@ -146,7 +146,7 @@ def faults(rounds):
 faults(3)
 without = faults(10)
 keep_freed_memory()
-faults(3)
+faults(20)
 sys.exit(not faults(10) < without / 10)
 """
 
