@@ -144,3 +144,17 @@ def test_scripts_are_thin(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 30
     assert f"from s3pot.commands.{path.stem} import build_parser, main" in text
+
+
+def test_dataclasses_that_hold_arrays_are_compared_by_identity() -> None:
+    wrong = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            decorator = "".join(ast.unparse(entry) for entry in node.decorator_list)
+            types = [ast.unparse(x.annotation) for x in node.body if isinstance(x, ast.AnnAssign)]
+            holds_arrays = any(text.startswith(("np.ndarray", "Tensor")) for text in types)
+            if "dataclass" in decorator and holds_arrays and "eq=False" not in decorator:
+                wrong.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert not wrong
