@@ -5,8 +5,8 @@ AlignedFace → SamInputs → EnhancedTokens → Prompts → Prediction → Mask
 Frames: *photo* is the original picture in its own pixels; *aligned* is the face crop that all files
 of the folder contract share (the working image); *sam* is SAM's square input; *grid* is the grid of
 SAM's token cells (``grid.py``). Points are (N, 2) in x, y order. S is the side of the sam frame, G
-that of the token grid, and C the number of channels of a token. Values that hold arrays are compared
-by identity (``eq=False``), because the comparison of two arrays is not a single truth value.
+that of the token grid, and C the number of channels of a token. Values that hold arrays are
+compared by identity (``eq=False``), because comparing two arrays gives no single truth value.
 """
 
 from __future__ import annotations
