@@ -9,11 +9,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
 
 from s3pot.device import pick_device
+
+LONGEST_WAIT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,21 @@ def processes(device_name: str) -> Iterator[Process]:
         yield Process(device, rank, world_size)
     finally:
         distributed.destroy_process_group()
+
+
+def wait_for_other_processes() -> None:
+    """Wait at the end of a command until all processes of ``torchrun`` are at its end.
+
+    As soon as one of them reports a failure, ``torchrun`` ends all others. A process with a bad
+    image must therefore not exit while others are still working. It does not wait in vain: if
+    another one dies, ``torchrun`` ends this one.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        return
+    with _ended_by_signals():
+        distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+        distributed.barrier()
+    distributed.destroy_process_group()
 
 
 @contextmanager

@@ -211,15 +211,26 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
     level = logging.DEBUG if args.verbose else logging.INFO
     with _logging_to_stderr(level), _sigterm_interrupts():
         try:
-            _check_output_folder(getattr(args, "output_dir", None))
-            failed = body(config_from(args))
-        except (S3potError, OSError) as error:
-            logger.debug("where it arose:", exc_info=True)
-            logger.error("error: %s", _message(error))
-            return NOTHING_DONE
+            code = _exit_code(args, body)
+            if getattr(args, "shard", "") is None:  # a command whose items processes divide
+                from s3pot.distributed import wait_for_other_processes
+
+                wait_for_other_processes()
         except KeyboardInterrupt:
             logger.error("interrupted; finished items are kept, and the same command resumes")
             return INTERRUPTED
+    return code
+
+
+def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
+    """Run the body of a command; errors become a message and an exit code."""
+    try:
+        _check_output_folder(getattr(args, "output_dir", None))
+        failed = body(config_from(args))
+    except (S3potError, OSError) as error:
+        logger.debug("where it arose:", exc_info=True)
+        logger.error("error: %s", _message(error))
+        return NOTHING_DONE
     return FAILED if failed else 0
 
 

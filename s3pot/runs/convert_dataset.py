@@ -22,7 +22,7 @@ from s3pot.io import write_json
 from s3pot.report.summary import Summary, write_summary_files
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.records import ItemProvenance
-from s3pot.runs.selection import Selection, complete_summary, run_selected
+from s3pot.runs.selection import Selection, complete_summary, run_selected, warn_of_others
 from s3pot.types import S3potError
 from s3pot.version import __version__
 
@@ -197,6 +197,9 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
         }
         write_json(self.options.output_dir / DATASET_FILE, dataset)
         logger.info("%s in %s", outcome.done("image"), self.options.output_dir)
+        done = {content["name"] for content in outcome.contents} | outcome.left_out
+        others = [str(content["name"]) for content in contents if content["name"] not in done]
+        warn_of_others(self.options.output_dir, others, "image")
 
 
 def suspicions_of(labels: ItemLabels) -> list[str]:

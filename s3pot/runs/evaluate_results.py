@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +23,11 @@ from s3pot.report.rows import Evaluation, FaceScore, make_row
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.provenance import provenance_of_results
-from s3pot.runs.records import ItemProvenance
+from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs, read_record
 from s3pot.types import S3potError
-from s3pot.wording import reason_of
+from s3pot.wording import brief, counted, reason_of
+
+logger = logging.getLogger(__name__)
 
 ALL = "all"  # name of the row of all faces
 
@@ -61,6 +64,7 @@ def evaluate_results(
     outcome = run_folder(ScoreJob(results, policy), faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
+    _warn_of_origins(results, datapath, [content["origin"] for content in outcome.contents])
     provenance = replace(provenance_of_results(results), truth=describe_truth(faces, policy))
     rows = [make_row(ALL, scores, provenance=provenance)]
     for kind in sorted(set().union(*kinds.values())):
@@ -94,16 +98,47 @@ def _texts(values: Any) -> set[str]:
     return set(values)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a mask was computed from, as far as its record says.
+
+    Attributes:
+        name: The name of the face.
+        run: Settings and weights of the run; empty without a record.
+        is_outdated: Whether the files of the face are not those that the mask was computed from.
+    """
+
+    name: str
+    run: str
+    is_outdated: bool
+
+
 @dataclass(frozen=True, eq=False)
 class MaskInput:
-    """The data read for a face; the prediction is bool (H, W), within the parsed region."""
+    """The data read for a face.
+
+    Attributes:
+        name: The name of the face.
+        prediction: Its mask, within the parsed region, bool (H, W).
+        truth: Its ground truth.
+        origin: What the mask was computed from.
+    """
 
     name: str
     prediction: np.ndarray
     truth: FaceTruth
+    origin: Origin
 
 
-class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
+@dataclass(frozen=True)
+class MaskOutput:
+    """The score of a mask, and what the mask was computed from."""
+
+    score: FaceScore
+    origin: Origin
+
+
+class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
     """Score the masks of a result folder; nothing is written for a face."""
 
     def __init__(self, results: Path, truth_policy: TruthPolicy) -> None:
@@ -126,17 +161,57 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, FaceScore]):
                 "inference.py on this --datapath"
             )
         # Our masks lie in the region; those of another program are cut, as in a table.
-        return MaskInput(item.name, prediction & truth.region, truth)
+        origin = _origin(self.results / f"{item.name}{RESULT_RECORD}", item)
+        return MaskInput(item.name, prediction & truth.region, truth, origin)
 
     @override
-    def compute(self, inputs: Sequence[MaskInput]) -> list[FaceScore]:
-        return [FaceScore(ALL, entry.name, _scores(entry)) for entry in inputs]
+    def compute(self, inputs: Sequence[MaskInput]) -> list[MaskOutput]:
+        return [
+            MaskOutput(FaceScore(ALL, entry.name, _scores(entry)), entry.origin) for entry in inputs
+        ]
 
     @override
-    def write(self, output: FaceScore, provenance: ItemProvenance) -> Written:
-        return Written(content={"score": output})
+    def write(self, output: MaskOutput, provenance: ItemProvenance) -> Written:
+        return Written(content={"score": output.score, "origin": output.origin})
 
 
 def _scores(entry: MaskInput) -> MaskScores:
     truth = entry.truth
     return mask_scores(entry.prediction, truth.occlusion, truth.region, truth.ignored)
+
+
+def _origin(path: Path, face: FaceFiles) -> Origin:
+    """Read from the record of a mask what it was computed from, and compare it with the face."""
+    record = read_record(path)
+    if record is None:
+        return Origin(face.name, run="", is_outdated=False)
+    files = {"image": face.raw, "reference": face.reference, "parsing": face.parsing}
+    recorded = dict(record.provenance["inputs"])
+    now = hash_inputs({role: file for role, file in files.items() if role in recorded})
+    run = [record.provenance["settings"], record.provenance["models"]]
+    return Origin(
+        name=face.name,
+        run=json.dumps(run, sort_keys=True),
+        is_outdated=any(recorded[role] != sha256 for role, sha256 in now.items()),
+    )
+
+
+def _warn_of_origins(results: Path, datapath: Path, origins: Sequence[Origin]) -> None:
+    """Warn of masks of other files than those in the data folder, and of several runs."""
+    outdated = [origin.name for origin in origins if origin.is_outdated]
+    if outdated:
+        logger.warning(
+            "the files of %s in %s have changed since the masks were computed: %s; run the command "
+            "that wrote the masks again",
+            counted(len(outdated), "face"),
+            datapath,
+            brief(outdated),
+        )
+    runs = {origin.run for origin in origins}
+    if len(runs) > 1:
+        logger.warning(
+            "the masks in %s come from %d runs with different settings or weights; the table "
+            "names the settings of the last one",
+            results,
+            len(runs),
+        )

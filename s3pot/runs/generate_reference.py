@@ -41,7 +41,7 @@ from s3pot.rg.warp import crop
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.photo_truths import PhotoTruths, cropped_truths
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
-from s3pot.runs.selection import Selection, complete_summary, run_selected
+from s3pot.runs.selection import Selection, complete_summary, run_selected, warn_of_others
 from s3pot.runs.shard import local_rank
 from s3pot.seeding import use_determinism
 from s3pot.types import AlignedFace, S3potError
@@ -199,6 +199,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     @override
     def provenance(self, item: Photo) -> ItemProvenance:
+        self.photos.check(item)  # a photo added later may have the name of a finished one
         paths = {"photo": item.path, **self.truths.paths(item)}
         settings = self.settings
         if self.options.all_faces:  # a photo added later may take the name of a further face
@@ -269,6 +270,9 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         summary = complete_summary(self.output_dir, outcome, ALIGN, _summary_row)
         write_summary_files(self.output_dir, summary)
         logger.info("%s in %s", outcome.done("photo"), self.output_dir)
+        known = {photo.path.name for photo in self.photos.photos}
+        others = [str(row["name"]) for row in summary.rows if row["photo"] not in known]
+        warn_of_others(self.output_dir, others, "face")
 
 
 def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:

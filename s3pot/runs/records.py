@@ -24,6 +24,7 @@ from s3pot.wording import brief
 logger = logging.getLogger(__name__)
 
 DIGEST = "sha256_of_record"  # key of the hash of all other values
+RESULT_RECORD = "_result.json"  # ending of the record of a segmented face or photo
 EXTRAS = "extras"  # key of the kinds of optional files
 
 
@@ -57,13 +58,13 @@ class Record:
     """A record, as it was read.
 
     Attributes:
-        provenance: See ``ItemProvenance.to_dict``; its values are not checked.
+        provenance: See ``ItemProvenance.to_dict``.
         extras: See ``ItemProvenance``.
         files: File, relative to the folder of the files → SHA-256.
         content: What was passed to ``write_record``.
     """
 
-    provenance: Mapping[str, Any]
+    provenance: Mapping[str, Mapping[str, Any]]
     extras: frozenset[str]
     files: Mapping[str, str]
     content: Mapping[str, Any]
@@ -155,8 +156,9 @@ def read_record(record: Path) -> Record | None:
         content = dict(read_json(record))
         if content.pop(DIGEST) != _digest(content):
             return None
-        provenance = dict(content.pop("provenance"))
-        extras = frozenset(provenance.pop(EXTRAS))
+        recorded = content.pop("provenance")
+        provenance = {part: dict(recorded[part]) for part in ("inputs", "models", "settings")}
+        extras = frozenset(recorded[EXTRAS])
         files = dict(content.pop("files"))
         if any(leads_outside(name) for name in files):
             return None

@@ -31,8 +31,8 @@ from s3pot.runs.generate_reference import (
     ReferenceOptions,
 )
 from s3pot.runs.inference import InferenceJob, InferenceOptions, build_inference_job
-from s3pot.runs.records import ItemProvenance, write_record
-from s3pot.runs.segment_faces import RECORD, FaceInput, FaceOutput, refuse_other_commands
+from s3pot.runs.records import RESULT_RECORD, ItemProvenance, write_record
+from s3pot.runs.segment_faces import FaceInput, FaceOutput, refuse_other_commands
 from s3pot.runs.selection import Selection, complete_summary, run_selected
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
     """
     faces_dir = options.output_dir / FACES
     outputs = [
-        result_files(options.output_dir, RECORD),
+        result_files(options.output_dir, RESULT_RECORD),
         reference_files(faces_dir, with_truth=False),
     ]
     photos = find_given_photos(options.inputs, options.output_dir, outputs)
@@ -136,7 +136,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
 
     @override
     def record_path(self, item: Photo) -> Path:
-        return self.output_dir / f"{item.name}{RECORD}"
+        return self.output_dir / f"{item.name}{RESULT_RECORD}"
 
     @override
     def provenance(self, item: Photo) -> ItemProvenance:
@@ -193,7 +193,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
             files += written.files
             rows.append(written.content["row"])
             if number > 0:
-                record = self.output_dir / f"{face.result.face.name}{RECORD}"
+                record = self.output_dir / f"{face.result.face.name}{RESULT_RECORD}"
                 write_record(record, provenance, written.files, written.content, self.files_folder)
                 files.append(record)
         return Written(files, content={"row": rows[0], "rows": rows})
@@ -212,7 +212,7 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        summary = complete_summary(self.output_dir, outcome, RECORD, _row_of_record)
+        summary = complete_summary(self.output_dir, outcome, RESULT_RECORD, _row_of_record)
         save_vis = self.inference.options.save_vis
         write_summary(self.output_dir, summary.rows, save_vis, summary.failures)
         logger.info("%s in %s", outcome.done("photo"), self.output_dir)

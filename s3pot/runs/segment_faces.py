@@ -26,15 +26,13 @@ from s3pot.quality import Evidence, QualityLimits, judge
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.prompt_store import PromptSource, PromptStore
-from s3pot.runs.records import ItemProvenance, hash_inputs, read_record
+from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs, read_record
 from s3pot.runs.selection import complete_summary
 from s3pot.training.per_image import Fit
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
 from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
-
-RECORD = "_result.json"
 
 
 def refuse_to_replace(
@@ -48,7 +46,7 @@ def refuse_to_replace(
     """
     refuse_data_folder(output_dir, [datapath, *(face.raw.parent for face in faces)])
     names = [face.name for face in faces]
-    result_files(output_dir, RECORD).require_own(names)
+    result_files(output_dir, RESULT_RECORD).require_own(names)
     refuse_other_commands(output_dir, names, command)
 
 
@@ -59,9 +57,9 @@ def refuse_other_commands(output_dir: Path, names: Iterable[str], command: str) 
         S3potError: There are such results.
     """
     for name in names:
-        record = read_record(output_dir / f"{name}{RECORD}")
-        settings = {} if record is None else record.provenance.get("settings")
-        if isinstance(settings, dict) and settings.get("command", command) != command:
+        record = read_record(output_dir / f"{name}{RESULT_RECORD}")
+        settings = {} if record is None else record.provenance["settings"]
+        if settings.get("command", command) != command:
             raise S3potError(
                 f"{output_dir} holds results of {settings['command']}, among them those of {name}, "
                 f"which {command} would replace; choose another --output_dir."
@@ -200,7 +198,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     @override
     def record_path(self, item: FaceFiles) -> Path:
-        return self.output_dir / f"{item.name}{RECORD}"
+        return self.output_dir / f"{item.name}{RESULT_RECORD}"
 
     @override
     def provenance(self, item: FaceFiles) -> ItemProvenance:
@@ -325,7 +323,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     @override
     def summarize(self, outcome: Outcome) -> None:
         summary = complete_summary(
-            self.output_dir, outcome, RECORD, lambda content: dict(content["row"])
+            self.output_dir, outcome, RESULT_RECORD, lambda content: dict(content["row"])
         )
         write_summary(self.output_dir, summary.rows, self.options.save_vis, summary.failures)
         logger.info("%s in %s", outcome.done("face"), self.output_dir)

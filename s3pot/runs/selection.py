@@ -13,6 +13,7 @@ from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
+from s3pot.wording import brief, counted
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,18 @@ def with_other_records(
             if row is not None and row["name"] == name:
                 others.append(row)
     return Summary([*summary.rows, *others], summary.failures)
+
+
+def warn_of_others(folder: Path, names: Sequence[str], noun: str) -> None:
+    """Warn of items in a result folder whose sources are not, or no longer, in the input folder."""
+    if names:
+        logger.warning(
+            "%s also holds %s that other inputs gave: %s. Delete them if their sources were "
+            "renamed or removed; the next command would use them.",
+            folder,
+            counted(len(names), noun),
+            brief(names),
+        )
 
 
 def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:

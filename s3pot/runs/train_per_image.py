@@ -25,9 +25,8 @@ from s3pot.report.writer import ResultOptions
 from s3pot.runs.before_after import FITTED, FRESH, GENERAL, AdapterResult, result_of, table
 from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.runs.records import ItemProvenance
+from s3pot.runs.records import RESULT_RECORD, ItemProvenance
 from s3pot.runs.segment_faces import (
-    RECORD,
     AdapterFiles,
     FaceOutput,
     FittedAdapter,
@@ -190,7 +189,7 @@ class PerImageJob(SegmentFaces):
     def summarize(self, outcome: Outcome) -> None:
         rows: list[dict[str, Any]] = []
         results: list[AdapterResult] = []
-        summary = complete_summary(self.output_dir, outcome, RECORD, _adapters_of_record)
+        summary = complete_summary(self.output_dir, outcome, RESULT_RECORD, _adapters_of_record)
         for face in sorted(summary.rows, key=lambda face: str(face["name"])):
             for values in face["adapters"]:
                 rows.append({"name": face["name"], **values})

@@ -126,3 +126,25 @@ def test_a_bare_face_counts_alike_everywhere(
     page = (out / "index.html").read_text()
     assert f"<dt>false alarms</dt><dd>{sum(called)}<small>of 4 unoccluded faces" in page
     assert any(called) == (min_share == "0")
+
+
+@pytest.mark.slow
+def test_masks_of_other_files_and_of_several_runs_are_named(
+    tmp_path: Path, data: Path, mini_options: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = ["--datapath", str(data), "--output_dir", str(tmp_path / "masks")]
+    scored = ["--datapath", str(data), "--results", str(tmp_path / "masks")]
+    assert inference.main([*folders, *mini_options]) == 0
+    caplog.clear()
+    assert evaluate.main(scored) == 0
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    pixels = read_rgb(data / "face_01.png")
+    write_png(data / "face_01.png", 255 - pixels)
+    assert evaluate.main(scored) == 0
+    assert "the files of 1 face in" in caplog.text and ": face_01; run the command" in caplog.text
+    assert "different settings or weights" not in caplog.text
+    assert inference.main([*folders, "--limit", "2", *mini_options, "mask.min_piece=0.01"]) == 0
+    caplog.clear()
+    assert evaluate.main(scored) == 0
+    assert "come from 2 runs with different settings or weights" in caplog.text
+    assert "have changed" not in caplog.text

@@ -300,3 +300,60 @@ def test_missing_detector_says_what_to_do(
     write_photo(tmp_path / "in" / "a.png")
     assert run("align.mode=auto") == 2
     assert "mini detector: the file" in caplog.text
+
+
+def test_a_truth_that_is_gone_or_of_another_kind_does_not_stay(
+    tmp_path: Path, run: Callable[..., int]
+) -> None:
+    """Otherwise it would be scored: it is that of an earlier picture, or has the wrong polarity."""
+    out, truth = tmp_path / "out", tmp_path / "truth"
+    for name in ("a", "b"):
+        write_photo(tmp_path / "in" / f"{name}.png")
+        write_png(truth / f"{name}_occlusion.png", np.eye(48, dtype=bool))
+    assert run("--truth_dir", str(truth)) == 0
+    assert (out / "a_occlusion.png").is_file()
+    (truth / "a_occlusion.png").rename(truth / "a_visible_face.png")
+    (truth / "b_occlusion.png").unlink()
+    assert run("--truth_dir", str(truth)) == 0
+    truths = {path.name for path in out.iterdir()} - {
+        f"{name}{ending}" for name in "ab" for ending in SUFFIXES
+    }
+    assert truths - {"config.yaml", "summary.json", "summary.csv"} == {"a_visible_face.png"}
+    write_photo(tmp_path / "in" / "a.png", 1)
+    assert run() == 0
+    assert not (out / "a_visible_face.png").exists()
+
+
+def test_a_truth_that_a_person_corrected_stays(tmp_path: Path, run: Callable[..., int]) -> None:
+    write_photo(tmp_path / "in" / "a.png")
+    write_png(tmp_path / "truth" / "a_occlusion.png", np.eye(48, dtype=bool))
+    assert run("--truth_dir", str(tmp_path / "truth")) == 0
+    corrected = tmp_path / "out" / "a_occlusion.png"
+    write_png(corrected, np.eye(48, k=2, dtype=bool))
+    before = corrected.read_bytes()
+    assert run() == 0
+    assert corrected.read_bytes() == before
+
+
+def test_a_photo_added_later_with_the_name_of_a_finished_one_is_a_failure(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_photo(tmp_path / "in" / "p.webp")
+    assert run() == 0
+    write_photo(tmp_path / "in" / "p.png", 1)
+    assert run() == 1
+    assert "which has the same name but for its extension" in caplog.text
+    assert len(read_csv(tmp_path / "out" / "summary.csv")) == 1
+
+
+def test_faces_of_photos_that_were_renamed_are_named(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        write_photo(tmp_path / "in" / f"{name}.png")
+    assert run("--limit", "1") == 0
+    assert run() == 0
+    assert "other inputs" not in caplog.text
+    (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "c.png")
+    assert run() == 0
+    assert "also holds 1 face that other inputs gave: a." in caplog.text

@@ -144,3 +144,18 @@ def test_two_processes_write_what_one_writes_even_if_one_is_killed(
     assert contents(tmp_path / "killed") == one
     summaries = {path.name for path in (tmp_path / "one").iterdir() if path.is_file()}
     assert {path.name for path in (tmp_path / "killed").iterdir() if path.is_file()} == summaries
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_a_process_whose_images_are_all_bad_does_not_stop_the_other(
+    tmp_path: Path, processed_folder: Callable[..., Path], mini_options: list[str]
+) -> None:
+    """torchrun ends all processes as soon as one reports a failure."""
+    data = processed_folder(5)
+    for number in (1, 3):
+        (data / f"face_{number:02d}.png").write_bytes(b"no picture")
+    command = Command("inference", ["--datapath", str(data), *mini_options], [])
+    assert command.in_two(tmp_path / "out") == 1
+    done = sorted(path.name[:7] for path in (tmp_path / "out").glob("*_result.json"))
+    assert done == ["face_00", "face_02", "face_04"]
