@@ -98,7 +98,7 @@ def test_messages_show_values_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train.lr is \[1, 'fast'\]; expected float"):
         load_config(path)
     path.write_text("- a\n")
-    with pytest.raises(ConfigError, match="is a list"):
+    with pytest.raises(ConfigError, match="holds a value of type list"):
         read_config_tree(path)
     with pytest.raises(ConfigError, match="expected keys and values"):
         build_dataclass(type(load_config()), 3, "")

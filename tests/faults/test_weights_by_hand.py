@@ -254,7 +254,7 @@ def test_checkpoints_as_people_save_them(tmp_path: Path) -> None:
         "module": (net, "was refused: it wants torch.nn.modules.linear.Linear"),
         "path": ({"state_dict": state, "path": tmp_path}, "was refused: it wants pathlib"),
         "number": ({"state_dict": state, "loss": np.float64(0.1)}, "was refused: it wants numpy"),
-        "list": ([1], "holds a list"),
+        "list": ([1], "holds a value of type list"),
     }
     for name, (content, said) in bad.items():
         torch.save(content, tmp_path / f"{name}.pth")
