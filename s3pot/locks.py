@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import secrets
 from collections.abc import Iterator
@@ -50,11 +51,11 @@ def exclusive(path: Path, busy: str | None = None) -> Iterator[None]:
 def _file_lock(path: Path) -> BaseFileLock:
     """Create a lock that the system releases when its holder dies, or that fails at once."""
     mode = shared_mode(path.parent)
-    try:
-        # A marker file in place of a lock would outlive a process that is killed.
+    # A marker file in place of a lock would outlive a process that is killed. Older versions have
+    # no such fallback.
+    if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters:
         return FileLock(path, mode=mode, fallback_to_soft=False)
-    except TypeError:  # older versions have no such fallback
-        return FileLock(path, mode=mode)
+    return FileLock(path, mode=mode)
 
 
 def _acquire(lock: BaseFileLock, path: Path, busy: str | None) -> None:

@@ -25,7 +25,7 @@ from torch import nn
 
 from s3pot.data.cache import FeatureCache
 from s3pot.io import BadFile, shared_mode
-from s3pot.locks import exclusive
+from s3pot.locks import _file_lock, exclusive
 from s3pot.pipeline import split_region
 from s3pot.types import Prediction, Prompts, S3potError
 from s3pot.weights.__main__ import main
@@ -141,6 +141,25 @@ def test_a_lock_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         FileLock(tmp_path / "lock").acquire(timeout=0)
     with exclusive(tmp_path / "lock"):
         pass  # it was given back
+
+
+def test_a_lock_of_an_old_version_is_not_tried_with_new_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object whose options were refused would print a traceback when it is collected."""
+    created = []
+
+    class OldLock:
+        def __new__(cls, *paths: Path, **options: Any) -> OldLock:
+            created.append((paths, set(options)))
+            return super().__new__(cls)
+
+        def __init__(self, path: Path, mode: int) -> None:
+            pass
+
+    monkeypatch.setattr("s3pot.locks.FileLock", OldLock)
+    _file_lock(tmp_path / "lock")
+    assert created == [((tmp_path / "lock",), {"mode"})]
 
 
 @pytest.mark.slow
