@@ -107,16 +107,17 @@ def train_general(config: Config, job: GeneralJob) -> int:
     # Here, not above: --help should not wait for PyTorch.
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from s3pot.build import build_adapter, build_segmenter
+    from s3pot.build import build_segmenter
     from s3pot.data.split import split
     from s3pot.distributed import processes
     from s3pot.runs.prompt_store import PromptStore
     from s3pot.seeding import seed_everything
-    from s3pot.training.checkpoint import restore_adapter
+    from s3pot.training.checkpoint import new_adapter
     from s3pot.training.general import GeneralTraining
     from s3pot.training.output_folder import only_training_in, refuse_another_run
 
-    if not (job.resume or job.overwrite):
+    may_hold_a_run = job.resume or job.overwrite
+    if not may_hold_a_run:
         refuse_another_run(job.output_dir)
     redirected = logging_redirect_tqdm([logging.getLogger("s3pot")])
     with processes(config.run.device) as process, redirected:
@@ -124,18 +125,17 @@ def train_general(config: Config, job: GeneralJob) -> int:
         train, val = split(job.datapath, config.train.val_fraction, config.train.seed)
         val = val[: config.train.val_faces or None]
         store = PromptStore(build_segmenter(config, process.device), config, job.datapath)
-        adapter = build_adapter(store.segmenter.sam)
-        if job.init_checkpoint is not None:
-            restore_adapter(adapter, job.init_checkpoint, store.sam_sha256)
         training = GeneralTraining(
             config=config,
             segmenter=store.segmenter,
             sam_sha256=store.sam_sha256,
-            adapter=adapter,
+            adapter=new_adapter(config, store.segmenter.sam, job.init_checkpoint),
             output_dir=job.output_dir,
             process=process,
         )
         with only_training_in(job.output_dir) if process.is_first else nullcontext():
+            if not may_hold_a_run:  # again: another process may have trained there meanwhile
+                refuse_another_run(job.output_dir)
             if job.resume:
                 training.resume()
             failed = _prepare_and_train(training, store, train, val, job.datapath)
@@ -150,6 +150,8 @@ def _prepare_and_train(
     datapath: Path,
 ) -> int:
     """Prepare all faces and train on the usable ones; returns how many could not be read."""
+    from s3pot.training.faces import TrainingFaces
+
     usable, failed = prepare_faces(store, [*train, *val], training.process)
     train = [face for face in train if face in usable]
     val = [face for face in val if face in usable]
@@ -158,8 +160,9 @@ def _prepare_and_train(
             f"{datapath}: no face has a prompt point to train on. A point needs a face region in "
             "<stem>_parsing_mask.npy; look at what generate_reference.py wrote."
         )
+    faces = TrainingFaces(train, val, load=store.load, inputs_sha256=store.inputs_sha256)
     shown = val[:PICTURES]
-    training.run(train, val, store.load, lambda adapter: draw_faces(store, shown, adapter))
+    training.run(faces, lambda adapter: draw_faces(store, shown, adapter))
     return failed
 
 

@@ -32,13 +32,12 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 ENDING = ".feat"
 
 
-def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
-    """Hash everything that a pair's prompts depend on.
+def inputs_sha256(face: FaceFiles, oracle: bool) -> str:
+    """Hash the files that a pair's prompts are computed from: image, reference and parsing.
 
     Args:
-        face: The bytes of its three files are hashed.
+        face: The bytes of the files are hashed, not their paths.
         oracle: Whether the true clean face is the reference.
-        made_by: Plain values: hashes of weights and code, settings, device.
 
     Returns:
         64 hex digits.
@@ -51,7 +50,20 @@ def entry_key(face: FaceFiles, oracle: bool, made_by: Mapping[str, Any]) -> str:
         hashes = [file_sha256(path) for path in (face.raw, reference, face.parsing)]
     except BadFile as error:
         raise BadFace(f"{error} generate_reference.py writes it again.") from error
-    text = json.dumps({"format": FORMAT, "files": hashes, **made_by}, sort_keys=True)
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def entry_key(inputs: str, made_by: Mapping[str, Any]) -> str:
+    """Hash everything that a pair's prompts depend on.
+
+    Args:
+        inputs: The hash of its files, see ``inputs_sha256``.
+        made_by: Plain values: hashes of weights and code, settings, device.
+
+    Returns:
+        64 hex digits.
+    """
+    text = json.dumps({"format": FORMAT, "files": inputs, **made_by}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

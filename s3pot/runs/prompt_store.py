@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from s3pot.build import model_hashes
 from s3pot.config import Config, config_to_dict
-from s3pot.data.cache import FeatureCache, entry_key
+from s3pot.data.cache import FeatureCache, entry_key, inputs_sha256
 from s3pot.data.face_folder import FaceFiles, cache_folder, load_aligned_face
 from s3pot.device import side_by_side
 from s3pot.pipeline import OcclusionSegmenter
@@ -76,7 +76,7 @@ class PromptStore:
             self._room = math.inf
         self._room_without_disk = config.cache.memory_gb * 2**30
         self._memory: dict[str, Prompts] = {}
-        self._keys: dict[tuple[FaceFiles, bool], str] = {}
+        self._inputs_sha256: dict[tuple[FaceFiles, bool], str] = {}
         self._writing = threading.Lock()
 
     def get(self, face: FaceFiles, oracle: bool = False) -> Prompts:
@@ -162,6 +162,16 @@ class PromptStore:
                 self._room -= prompts.nbytes
                 self._memory[key] = prompts.to("cpu")
 
+    def inputs_sha256(self, face: FaceFiles, oracle: bool = False) -> str:
+        """Hash the files that a face's prompts are computed from, once per run.
+
+        Raises:
+            BadFace: A file is missing or cannot be read.
+        """
+        if (face, oracle) not in self._inputs_sha256:
+            self._inputs_sha256[face, oracle] = inputs_sha256(face, oracle)
+        return self._inputs_sha256[face, oracle]
+
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
         """Compute and cache what is missing.
 
@@ -174,10 +184,8 @@ class PromptStore:
         return Filled(points, outcome.failures)
 
     def _key(self, face: FaceFiles, oracle: bool) -> str:
-        """Return the key of a cache entry; the files are hashed once per run."""
-        if (face, oracle) not in self._keys:
-            self._keys[face, oracle] = entry_key(face, oracle, self.settings)
-        return self._keys[face, oracle]
+        """Return the key of a cache entry."""
+        return entry_key(self.inputs_sha256(face, oracle), self.settings)
 
 
 @dataclass(frozen=True)

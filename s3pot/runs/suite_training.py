@@ -30,6 +30,7 @@ from s3pot.runs.records import (
 from s3pot.runs.suite_file import ORACLE
 from s3pot.runs.suite_prompts import faces_for
 from s3pot.training.checkpoint import decisive_settings, new_adapter
+from s3pot.training.faces import TrainingFaces
 from s3pot.training.general import GeneralTraining
 from s3pot.training.output_folder import LAST
 from s3pot.types import Prompts, S3potError
@@ -75,6 +76,10 @@ class SuiteTraining:
         """Return the prompts of a training face, on the CPU."""
         prompts = self.store.load(face, self.reference == ORACLE)
         return self.variant.apply(prompts, self.segmenter.sam.grid)
+
+    def inputs_sha256(self, face: FaceFiles) -> str:
+        """Hash the files that the prompts of a training face are computed from."""
+        return self.store.inputs_sha256(face, self.reference == ORACLE)
 
     def provenance(self, faces: Sequence[FaceFiles]) -> ItemProvenance:
         """Return everything that determines the adapter; rows with equal values share it."""
@@ -168,4 +173,11 @@ def _train(training: SuiteTraining, faces: Sequence[FaceFiles], folder: Path) ->
         process=Process(training.segmenter.device),
     )
     general.resume()
-    general.run(faces, [], training.load)
+    general.run(
+        TrainingFaces(
+            train=faces,
+            val=[],
+            load=training.load,
+            inputs_sha256=training.inputs_sha256,
+        )
+    )

@@ -23,6 +23,7 @@ from s3pot.config import Config, config_from_dict, config_to_dict
 from s3pot.io import atomic_path
 from s3pot.sam.frozen import FrozenSam
 from s3pot.seeding import seed_everything, use_determinism
+from s3pot.training.faces import FaceHashes
 from s3pot.training.history import EpochRecord
 from s3pot.types import S3potError
 from s3pot.version import __version__
@@ -40,6 +41,7 @@ KIND = "s3pot-adapter"
 # Sections of settings that determine the weights, except for the keys in FREE_KEYS.
 DECISIVE_SECTIONS = ("sam", "prompt", "mask", "loss", "train")
 FREE_KEYS = ("batch", "val_faces", "save_every", "keep", "tensorboard")
+INPUT_SECTIONS = ("sam", "prompt")  # those of them that determine an adapter's inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class TrainingState:
         rng: State of torch's CPU generator.
         config: The config of the run.
         sam_sha256: Hash of the SAM that the adapter was trained with.
+        faces: The faces of the run; None if an earlier version wrote the state.
     """
 
     epoch: int
@@ -65,6 +68,7 @@ class TrainingState:
     rng: Tensor
     config: Config
     sam_sha256: str
+    faces: FaceHashes | None
 
     @property
     def best_loss(self) -> float:
@@ -85,6 +89,7 @@ def save_training_state(paths: Iterable[Path], state: TrainingState) -> None:
             "rng": state.rng,
             "config": config_to_dict(state.config),
             "sam_sha256": state.sam_sha256,
+            "faces": None if state.faces is None else state.faces.to_dict(),
         }
     )
     for path in paths:
@@ -160,6 +165,7 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
     """
     sections = {name: content["config"].get(name) for name in DECISIVE_SECTIONS}
     trained_with = config_from_dict(sections)  # a key added since then gets its default
+    faces = content.get("faces")
     state = TrainingState(
         epoch=content["epoch"],
         history=[EpochRecord.from_row(row) for row in content["history"]],
@@ -169,6 +175,7 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
         rng=content["rng"],
         config=config,
         sam_sha256=content["sam_sha256"],
+        faces=None if faces is None else FaceHashes.from_dict(faces),
     )
     numbers = [record.epoch for record in state.history]
     if numbers != list(range(1, len(numbers) + 1)) or state.epoch != len(numbers):
@@ -193,18 +200,19 @@ def new_adapter(config: Config, sam: FrozenSam, path: Path | None = None) -> Pro
     use_determinism(config.run.deterministic)
     with networks_for_weights():
         adapter = build_adapter(sam)
-    restore_adapter(adapter, path, model_hashes(config, ("sam",))["sam"])
+    restore_adapter(adapter, path, config, model_hashes(config, ("sam",))["sam"])
     return adapter
 
 
-def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
+def restore_adapter(adapter: nn.Module, path: Path, config: Config, sam_sha256: str) -> None:
     """Load one of our checkpoints, one of the authors' or the bundled one.
 
     Args:
         adapter: Receives the weights; it is unchanged if they do not fit.
-        path: The checkpoint.
-        sam_sha256: Hash of the SAM in use; a warning is logged if the adapter was trained with
-            another SAM.
+        path: The checkpoint. A warning is logged if it says that the adapter was trained with
+            other inputs than those of this SAM and config.
+        config: The config in use.
+        sam_sha256: Hash of the SAM in use.
 
     Raises:
         S3potError: The file cannot be read, or its weights do not fit or are not finite numbers.
@@ -216,13 +224,40 @@ def restore_adapter(adapter: nn.Module, path: Path, sam_sha256: str) -> None:
     else:
         weights = from_authors(state_dict_of(content, str(path)))
     load_strict(adapter, weights, str(path))
-    trained_with = content.get("sam_sha256", sam_sha256)
-    if trained_with != sam_sha256:
+    changes = _changed_inputs(content, config, sam_sha256)
+    if changes:
         logger.warning(
-            "%s was trained with another SAM (sha256 %.12s); masks may be worse than they could be",
+            "%s was trained with other inputs (%s); masks may be worse than they could be",
             path,
-            trained_with,
+            "; ".join(changes),
         )
+
+
+def _changed_inputs(content: Mapping[str, Any], config: Config, sam_sha256: str) -> list[str]:
+    """Describe what an adapter's inputs depend on and was different when it was trained.
+
+    Args:
+        content: Its checkpoint; what that does not say is taken to be unchanged.
+        config: The config in use.
+        sam_sha256: Hash of the SAM in use.
+    """
+    changes = []
+    trained_with_sam = content.get("sam_sha256", sam_sha256)
+    if trained_with_sam != sam_sha256:
+        changes.append(f"another SAM, sha256 {trained_with_sam!s:.12}")
+    trained_with = content.get("config")
+    if not isinstance(trained_with, Mapping):
+        return changes
+    defaults = decisive_settings(Config())
+    for key, now in decisive_settings(config).items():
+        section, _, name = key.partition(".")
+        values = trained_with.get(section)
+        if section not in INPUT_SECTIONS or not isinstance(values, Mapping):
+            continue
+        before = values.get(name, defaults[key])  # a key added since then had its default
+        if str(before) != str(now):
+            changes.append(f"{key} was {before!s:.40}, is now {now}")
+    return changes
 
 
 def decisive_settings(config: Config) -> dict[str, Any]:

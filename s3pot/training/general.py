@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +12,23 @@ from tqdm import tqdm
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, save_config
-from s3pot.data.face_folder import FaceFiles
 from s3pot.distributed import Process
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.seeding import epoch_order
 from s3pot.training.checkpoint import TrainingState, load_training_state, save_training_state
 from s3pot.training.curve import write_curve
+from s3pot.training.faces import FaceHashes, TrainingFaces
 from s3pot.training.history import EpochRecord, write_history
 from s3pot.training.output_folder import BEST, LAST, epoch_checkpoint, remove_earlier_run
 from s3pot.training.progress import Progress, best_record
 from s3pot.training.prompt_feed import PromptFeed
 from s3pot.training.tensorboard import Board, summary_writer
 from s3pot.training.trainer import AdapterTrainer
-from s3pot.types import Prompts
-from s3pot.weights.load import load_strict
+from s3pot.weights.load import CheckpointError, load_strict
 from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
 
-Load = Callable[[FaceFiles], Prompts]
 Draw = Callable[[PromptAdapter], Mapping[str, np.ndarray]]
 
 
@@ -69,6 +67,7 @@ class GeneralTraining:
         self.process = process
         self.trainer = AdapterTrainer(segmenter, adapter, config, config.train.epochs, process)
         self.history: list[EpochRecord] = []
+        self.faces: FaceHashes | None = None  # those of the resumed run, then those of this one
 
     @property
     def epoch(self) -> int:
@@ -89,38 +88,41 @@ class GeneralTraining:
         self.trainer.restore(state.optimizer, state.scheduler, str(last))
         torch.set_rng_state(state.rng)
         self.history = state.history
+        self.faces = state.faces
+        if state.faces is None:
+            logger.warning(
+                "%s does not say which faces it was trained on, because an earlier version wrote "
+                "it; check that they are the same as now",
+                last,
+            )
         logger.info("resuming after epoch %d of %s", self.epoch, last)
 
-    def run(
-        self,
-        train: Sequence[FaceFiles],
-        val: Sequence[FaceFiles],
-        load: Load,
-        draw: Draw | None = None,
-    ) -> None:
+    def run(self, faces: TrainingFaces, draw: Draw | None = None) -> None:
         """Train all remaining epochs.
 
         A run that starts from scratch first removes the files of an earlier one.
 
         Args:
-            train: Faces to train on, each with at least one prompt point.
-            val: Faces to validate on, each with at least one prompt point.
-            load: Reads the prompts of a face, on the CPU.
+            faces: The faces to train and validate on; those of the run that is resumed.
             draw: Draws the adapter's results for some faces, uint8 (H, W, 3) by name, for
                 TensorBoard.
 
         Raises:
+            CheckpointError: The run that is resumed has other faces.
             S3potError: A loss is not a finite number; the files of the previous epoch are complete.
         """
-        logger.info("training on %s, validating on %d", counted(len(train), "face"), len(val))
+        self._settle_faces(faces)
+        logger.info(
+            "training on %s, validating on %d", counted(len(faces.train), "face"), len(faces.val)
+        )
         board = self._prepare_folder()
         max_bytes = int(self.config.cache.memory_gb * 2**30)
-        feed = PromptFeed(load, self.process.device, max_bytes)
+        feed = PromptFeed(faces.load, self.process.device, max_bytes)
         progress = Progress(self.config.train.epochs)
         numbers = range(self.epoch + 1, self.config.train.epochs + 1)
         try:
             for epoch in tqdm(numbers, desc="epochs", disable=self._bar_is_off()):
-                self.history.append(self._run_epoch(epoch, train, val, feed))
+                self.history.append(self._run_epoch(epoch, faces, feed))
                 logger.info("%s", progress.epoch_line(self.history))
                 if self.process.is_first:
                     self._write_files()
@@ -142,6 +144,18 @@ class GeneralTraining:
             LAST,
         )
 
+    def _settle_faces(self, faces: TrainingFaces) -> None:
+        """Record the faces of this run; refuses to resume a run of other faces."""
+        hashes = faces.hashes()
+        changes = [] if self.faces is None else hashes.changes_since(self.faces)
+        if changes:
+            raise CheckpointError(
+                f"{self.output_dir / LAST} was written with other faces ({'; '.join(changes)}). "
+                "Restore them, pass --overwrite instead of --resume to replace the run, or start "
+                "a new run in another --output_dir."
+            )
+        self.faces = hashes
+
     def _prepare_folder(self) -> Board | None:
         """Claim the output folder for this run; returns TensorBoard's files if requested."""
         if not self.process.is_first:
@@ -156,9 +170,9 @@ class GeneralTraining:
         """Whether tqdm's bar is disabled; None lets the terminal decide."""
         return None if self.process.is_first else True
 
-    def _run_epoch(
-        self, epoch: int, train: Sequence[FaceFiles], val: Sequence[FaceFiles], feed: PromptFeed
-    ) -> EpochRecord:
+    def _run_epoch(self, epoch: int, faces: TrainingFaces, feed: PromptFeed) -> EpochRecord:
+        train = faces.train
+        val = faces.val
         order = epoch_order(len(train), self.config.train.seed, epoch)
         feed.plan(train[index] for index in self.trainer.own_images(order))
         lr = self.trainer.learning_rate
@@ -200,4 +214,5 @@ class GeneralTraining:
             rng=torch.get_rng_state(),
             config=self.config,
             sam_sha256=self.sam_sha256,
+            faces=self.faces,
         )

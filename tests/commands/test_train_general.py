@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import train_general
+from s3pot import build
 from s3pot.data.face_folder import FaceFiles
 from s3pot.io import write_npy
 from s3pot.locks import exclusive
@@ -219,6 +220,84 @@ def test_resume_with_other_settings_is_refused(
     assert run(folder, output, mini_options, epochs=1) == 0
     assert run(folder, output, [*mini_options, *change], "--resume", epochs=1) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_resume_with_other_faces_is_refused(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, output = processed_folder(6), tmp_path / "out"
+    for part, faces in (("train", "0123"), ("val", "45")):
+        (folder / part).mkdir()
+        for face in faces:
+            for path in folder.glob(f"face_0{face}*"):
+                path.rename(folder / part / path.name)
+    assert run(folder, output, mini_options, epochs=2) == 0
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+
+    moved = folder.rename(tmp_path / "moved")
+    assert run(moved, output, mini_options, "--resume", epochs=2) == 0
+    assert "other faces" not in capsys.readouterr().err
+
+    for path in (moved / "val").glob("face_04*"):  # a leak
+        path.rename(moved / "train" / path.name)
+    (moved / "train" / "face_01.png").unlink()
+    (moved / "train" / "face_02_ref.png").write_bytes(
+        (moved / "train" / "face_03_ref.png").read_bytes()
+    )
+    assert run(moved, output, mini_options, "--resume", epochs=2) == 2
+    error = capsys.readouterr().err
+    for change in (
+        "missing from training: face_01",
+        "new in training: face_04",
+        "changed in training: face_02",
+        "missing from validation: face_04",
+    ):
+        assert change in error
+    assert "Restore them" in error and "--overwrite" in error and "--output_dir" in error
+    assert "epochs are done" not in error
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_a_run_of_an_earlier_version_is_resumed_with_a_warning(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    assert run(folder, output, mini_options, epochs=1) == 0
+    content = load(output / "last.pth")
+    del content["faces"]
+    torch.save(content, output / "last.pth")
+    assert run(folder, output, mini_options, "--resume", epochs=1) == 0
+    assert "does not say which faces it was trained on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_meanwhile_is_not_replaced(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, output = processed_folder(3), tmp_path / "out"
+    plain = build.build_segmenter
+
+    def slow(*args: Any) -> Any:  # while it loads the models, another process trains
+        output.mkdir()
+        (output / "last.pth").write_bytes(b"of another run")
+        return plain(*args)
+
+    monkeypatch.setattr(build, "build_segmenter", slow)
+    assert run(folder, output, mini_options, epochs=1) == 2
+    assert "holds another run (last.pth)" in capsys.readouterr().err
+    assert (output / "last.pth").read_bytes() == b"of another run"
 
 
 @pytest.mark.slow

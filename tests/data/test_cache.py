@@ -3,15 +3,15 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import pytest
 import torch
 
 from s3pot.data import cache as cache_module
-from s3pot.data.cache import FeatureCache, entry_key
-from s3pot.data.face_folder import find_faces
+from s3pot.data.cache import FeatureCache, entry_key, inputs_sha256
+from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.data.image import write_png
 from s3pot.types import Prompts, S3potError
 
@@ -117,6 +117,10 @@ def test_the_newest_entry_stays_however_small_the_limit(tmp_path: Path) -> None:
     assert [path.stem for path in tmp_path.iterdir()] == ["b" * 64]
 
 
+def key_of(face: FaceFiles, oracle: bool, made_by: dict[str, Any]) -> str:
+    return entry_key(inputs_sha256(face, oracle), made_by)
+
+
 def test_key_follows_bytes_and_settings(
     processed_folder: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,18 +128,18 @@ def test_key_follows_bytes_and_settings(
     write_png(folder / "face_01_clean.png", np.full((64, 64, 3), 9, np.uint8))
     face, other = find_faces(folder)
     made_by = {"sam": "x", "prompt": {"features": "attended"}}
-    base = entry_key(face, False, made_by)
-    assert base == entry_key(replace(face, name="elsewhere"), False, dict(made_by))
+    base = key_of(face, False, made_by)
+    assert base == key_of(replace(face, name="elsewhere"), False, dict(made_by))
     changed = {
-        entry_key(replace(face, raw=other.raw), False, made_by),
-        entry_key(replace(face, reference=other.reference), False, made_by),
-        entry_key(replace(face, parsing=other.parsing), False, made_by),
-        entry_key(replace(face, clean=other.clean), True, made_by),
-        entry_key(face, False, {**made_by, "sam": "y"}),
-        entry_key(face, False, {**made_by, "prompt": {"features": "encoder"}}),
+        key_of(replace(face, raw=other.raw), False, made_by),
+        key_of(replace(face, reference=other.reference), False, made_by),
+        key_of(replace(face, parsing=other.parsing), False, made_by),
+        key_of(replace(face, clean=other.clean), True, made_by),
+        key_of(face, False, {**made_by, "sam": "y"}),
+        key_of(face, False, {**made_by, "prompt": {"features": "encoder"}}),
     }
     monkeypatch.setattr(cache_module, "FORMAT", 99)
-    changed.add(entry_key(face, False, made_by))
+    changed.add(key_of(face, False, made_by))
     assert len(changed) == 7
     assert base not in changed
 
@@ -144,4 +148,4 @@ def test_a_missing_file_is_named(processed_folder: Make) -> None:
     (face,) = find_faces(processed_folder(1))
     face.raw.unlink()
     with pytest.raises(S3potError, match="face_00.png"):
-        entry_key(face, False, {})
+        inputs_sha256(face, False)

@@ -17,6 +17,7 @@ from s3pot.training.checkpoint import (
     restore_adapter,
     save_training_state,
 )
+from s3pot.training.faces import FaceHashes
 from s3pot.training.history import EpochRecord, MeanLosses
 from s3pot.types import S3potError
 
@@ -39,7 +40,7 @@ def equal(one: dict, two: dict) -> bool:
 
 def restored(path: Path) -> dict:
     adapter = PromptAdapter(32)
-    restore_adapter(adapter, path, "")
+    restore_adapter(adapter, path, Config(), "")
     return dict(adapter.state_dict())
 
 
@@ -101,24 +102,59 @@ def test_what_is_no_adapter_is_refused(
     torch.save({"config": 1}, tmp_path / "empty.pth")
     for path in (*tmp_path.iterdir(), mini_dir / "sam.safetensors", tmp_path / "none.pth"):
         with pytest.raises(S3potError, match=path.name):
-            restore_adapter(adapter, path, "")
+            restore_adapter(adapter, path, Config(), "")
     assert equal(before, dict(adapter.state_dict()))
 
 
 def test_a_pickle_that_wants_code_is_refused(adapter: PromptAdapter, tmp_path: Path) -> None:
     torch.save({"kind": "s3pot-adapter", "adapter": Path("x")}, tmp_path / "x.pth")
     with pytest.raises(S3potError, match="not contain code"):
-        restore_adapter(adapter, tmp_path / "x.pth", "")
+        restore_adapter(adapter, tmp_path / "x.pth", Config(), "")
 
 
 def test_another_sam_is_a_warning(
     adapter: PromptAdapter, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     save_checkpoint(tmp_path / "x.pth", adapter, sam="a" * 64)
-    restore_adapter(adapter, tmp_path / "x.pth", "a" * 64)
+    restore_adapter(adapter, tmp_path / "x.pth", Config(), "a" * 64)
     assert not caplog.records
-    restore_adapter(adapter, tmp_path / "x.pth", "b" * 64)
+    restore_adapter(adapter, tmp_path / "x.pth", Config(), "b" * 64)
     assert "another SAM" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "sam.normalize=false",
+        "prompt.initial_anchor=corner",
+        "prompt.initial_pick=product",
+        "prompt.features=encoder",
+        "prompt.selection=contrast",
+    ],
+)
+def test_other_inputs_are_a_warning(
+    adapter: PromptAdapter, tmp_path: Path, caplog: pytest.LogCaptureFixture, option: str
+) -> None:
+    path = tmp_path / "x.pth"
+    save_checkpoint(path, adapter)
+    free = ["sam.batch=1", "train.lr=1", "loss.sharpness=9", "mask.min_piece=0.1"]
+    restore_adapter(adapter, path, load_config(None, free), "")
+    assert not caplog.records
+    restore_adapter(adapter, path, load_config(None, [option]), "")
+    key, _, value = option.partition("=")
+    (record,) = caplog.records
+    assert f"x.pth was trained with other inputs ({key} was " in record.getMessage()
+    assert f"is now {value}".lower() in record.getMessage().lower()
+
+
+@pytest.mark.parametrize("config", [7, {"prompt": 7}, {"prompt": {"features": torch.ones(2)}}])
+def test_a_strange_config_in_a_checkpoint_does_no_harm(
+    adapter: PromptAdapter, tmp_path: Path, config: Any
+) -> None:
+    save_checkpoint(tmp_path / "x.pth", adapter)
+    content = torch.load(tmp_path / "x.pth", weights_only=True)
+    torch.save({**content, "config": config}, tmp_path / "x.pth")
+    restore_adapter(adapter, tmp_path / "x.pth", Config(), "")
 
 
 def test_a_cut_off_write_keeps_the_old_file(
@@ -159,6 +195,7 @@ def trained(adapter: PromptAdapter) -> TrainingState:
         rng=torch.get_rng_state(),
         config=Config(),
         sam_sha256="x",
+        faces=FaceHashes(train={"a/b": "0" * 64, "c": "1" * 64}, val={"d": "0" * 64}),
     )
 
 
@@ -169,6 +206,7 @@ def test_a_training_state_is_read_as_it_was_written(adapter: PromptAdapter, tmp_
     assert paths[0].read_bytes() == paths[1].read_bytes()
     read = load_training_state(paths[1], Config(), "x")
     assert (read.epoch, read.history, read.config) == (state.epoch, state.history, state.config)
+    assert read.faces == state.faces
     assert equal(read.adapter, state.adapter)
     assert torch.equal(read.rng, state.rng)
     assert read.scheduler == state.scheduler
@@ -218,6 +256,31 @@ def test_a_setting_that_is_new_since_then_had_its_default(
         load_training_state(path, load_config(None, ["loss.hinge_margin=0.4"]), "x")
 
 
+@pytest.mark.parametrize(
+    "faces", [7, {}, {"train": {}}, {"train": {"a": "0"}, "val": 7}, {"train": {"a": 0}, "val": {}}]
+)
+def test_a_damaged_list_of_faces_is_a_damaged_state(
+    adapter: PromptAdapter, tmp_path: Path, faces: Any
+) -> None:
+    path = tmp_path / "last.pth"
+    save_training_state([path], trained(adapter))
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "faces": faces}, path)
+    with pytest.raises(S3potError, match="damaged training state"):
+        load_training_state(path, Config(), "x")
+
+
+def test_a_state_of_an_earlier_version_lists_no_faces(
+    adapter: PromptAdapter, tmp_path: Path
+) -> None:
+    path = tmp_path / "last.pth"
+    save_training_state([path], trained(adapter))
+    content = torch.load(path, weights_only=True)
+    del content["faces"]
+    torch.save(content, path)
+    assert load_training_state(path, Config(), "x").faces is None
+
+
 def test_going_on_from_something_else(adapter: PromptAdapter, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "x.pth", adapter)
     with pytest.raises(S3potError, match="no training state"):
@@ -249,5 +312,5 @@ def test_weights_that_are_no_numbers_are_refused(
     before = {key: weight.clone() for key, weight in adapter.state_dict().items()}
     for name in ("plain.pth", "ours.pth"):
         with pytest.raises(S3potError, match=f"{name} holds values that are not finite numbers"):
-            restore_adapter(adapter, tmp_path / name, "")
+            restore_adapter(adapter, tmp_path / name, Config(), "")
     assert equal(dict(adapter.state_dict()), before)
