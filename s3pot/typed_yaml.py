@@ -19,6 +19,14 @@ from s3pot.io import BadFile, read_yaml
 from s3pot.types import S3potError
 from s3pot.wording import value_of_type
 
+# What a field of a type takes, for messages.
+_EXPECTED = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+}
+
 
 class ConfigError(S3potError):
     """A configuration key or value that cannot be used."""
@@ -163,7 +171,7 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
         finite = _finite_number(value)
         if finite is not None and (wanted is float or finite == int(finite)):
             return wanted(finite)
-    raise ConfigError(f"{name} is {value!r}; expected {wanted.__name__}")
+    raise ConfigError(f"{name} is {value!r}; expected {_EXPECTED[wanted]}")
 
 
 def _finite_number(value: Any) -> float | int | None:

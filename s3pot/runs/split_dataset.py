@@ -87,7 +87,6 @@ def split_dataset(options: SplitOptions) -> int:
     files = files_of_images(options.input_dir)
     groups = group_names(list(files), options.group_by)
     parts_of_images = divide(groups, options.parts, options.seed)
-    _log_summary(parts_of_images, options, groups)
     items = [
         SplitItem(name, {f"{part}/{path}": source for path, source in files[name].items()})
         for name, part in sorted(parts_of_images.items())
@@ -103,6 +102,7 @@ def split_dataset(options: SplitOptions) -> int:
         "files": [] if options.form == LISTS else [path for item in items for path in item.files],
     }
     _make_room(options, plan)
+    _log_summary(parts_of_images, options, groups)
     write_json(options.output_dir / SPLIT_FILE, plan)
     for part in options.parts:
         names = [name for name in parts_of_images if parts_of_images[name] == part]

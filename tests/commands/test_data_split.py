@@ -88,9 +88,12 @@ def test_another_split_is_not_mixed_in(tmp_path: Path, caplog: pytest.LogCapture
     out = tmp_path / "parts"
     assert split_into(source, out, "--parts", "train=6", "val=6") == 0
     (out / "train" / "mine.txt").write_text("keep me")
+    caplog.clear()
     assert split_into(source, out, "--parts", "train=6", "test=6") == 2
     assert "holds a different split" in caplog.text
+    assert "of 12 images" not in caplog.text  # the counts of a split that was not made
     assert split_into(source, out, "--parts", "train=6", "test=6", "--overwrite") == 0
+    assert "test: 6 of 12 images" in caplog.text
     assert not (out / "val.txt").exists() and not list((out / "val").iterdir())
     assert len(list((out / "train").glob("*.png"))) == 6
     assert (out / "train" / "mine.txt").exists()

@@ -36,8 +36,8 @@ def test_main_must_be_a_row_and_names_differ(
         ({"name": "x", "overrides": "text"}, "suite.yaml"),
         ("text", "text"),
         ({"name": "x", "faces": -2}, "faces is -2; expected a number of faces, 0 for all"),
-        ({"name": "x", "faces": 1.5}, "rows.1.faces is 1.5; expected int"),
-        ({"name": "x", "faces": True}, "rows.1.faces is True; expected int"),
+        ({"name": "x", "faces": 1.5}, "rows.1.faces is 1.5; expected a whole number"),
+        ({"name": "x", "faces": True}, "rows.1.faces is True; expected a whole number"),
         ({"name": "x", "point_count": -1}, "point_count is -1"),
         ({"name": "x", "method": "pixel", "threshold": -1}, "threshold is -1; expected 0 to 2"),
         ({"name": " "}, "empty name"),
@@ -66,7 +66,8 @@ def test_bad_rows_are_one_clear_error(
 
 @pytest.mark.parametrize("key", ["limit", "train_limit"])
 @pytest.mark.parametrize(
-    ("value", "words"), [(-2, "expected a number of faces"), (1.5, "int"), (True, "int")]
+    ("value", "words"),
+    [(-2, "expected a number of faces"), (1.5, "a whole number"), (True, "a whole number")],
 )
 def test_bad_limits_are_refused(
     run: Callable[..., int], caplog: pytest.LogCaptureFixture, key: str, value: Any, words: str

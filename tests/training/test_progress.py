@@ -38,5 +38,11 @@ def test_a_line_has_the_time_that_is_left() -> None:
     )
 
 
+def test_one_epoch_is_singular() -> None:
+    progress = Progress(epochs=1, clock=lambda: 0.0)
+    progress.epoch_line([record(1, 0.5)])
+    assert progress.end_line([record(1, 0.5)]).startswith("1 epoch is done, 1 in this call (0 s).")
+
+
 def test_the_earliest_of_the_best_epochs_counts() -> None:
     assert best_record([record(1, 0.5), record(2, 0.1), record(3, 0.1)]).epoch == 2
