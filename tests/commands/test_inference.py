@@ -13,6 +13,7 @@ import torch
 
 import inference
 import s3pot.runs.segment_faces as engine
+from s3pot import distributed
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment, as_quad, image_corners
 from s3pot.io import write_json, write_npy
@@ -363,7 +364,10 @@ def test_processes_share_the_faces_and_a_last_call_sums_up(
     assert files_of(shared) == expected((0, 2), MASKS)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    waits = []  # for the first process, which is not running here
+    monkeypatch.setattr(distributed, "wait_for_other_processes", lambda: waits.append(1))
     assert run("--output_dir", str(shared)) == 0
+    assert waits == [1]
     assert files_of(shared) == expected(range(3), MASKS)
     monkeypatch.delenv("RANK")
     monkeypatch.delenv("WORLD_SIZE")
