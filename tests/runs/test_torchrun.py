@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 900  # seconds within which torchrun must end, on a busy machine
 
 # What each torchrun process runs. A rank in DEADLY kills itself, like `kill -9`, when it is about
-# to finish its second item.
+# to finish its second item; one in SLOW takes seconds for each.
 PROCESS = """
-import importlib, os, signal, sys
+import importlib, os, signal, sys, time
 import torch
 torch.set_num_threads(1)  # as in the tests' own process
 from s3pot.runs import folder_run
@@ -29,6 +29,8 @@ plain, left = folder_run.write_record, 2
 def deadly(*arguments, **options):
     global left
     left -= 1
+    if os.environ["RANK"] == os.environ.get("SLOW"):
+        time.sleep(3)
     if not left and os.environ["RANK"] == os.environ.get("DEADLY"):
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(*arguments, **options)
@@ -51,8 +53,8 @@ class Command:
         code: int = main([*self.arguments, *self.keeps, "--output_dir", str(output)])
         return code
 
-    def in_two(self, output: Path, deadly: str = "") -> int:
-        """Run it under torchrun; ``deadly`` is the rank that dies. Returns torchrun's exit code."""
+    def in_two(self, output: Path, deadly: str = "", slow: str = "") -> int:
+        """Run it under torchrun, maybe with a rank that dies or is slow; returns its exit code."""
         program = output.parent / "process.py"
         program.write_text(PROCESS)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
@@ -61,7 +63,13 @@ class Command:
         done = subprocess.run(
             [*command, "--output_dir", str(output)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DEADLY": deadly},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "OMP_NUM_THREADS": "1",
+                "DEADLY": deadly,
+                "SLOW": slow,
+            },
             capture_output=True,
             timeout=LONGEST,
         )
@@ -156,6 +164,6 @@ def test_a_process_whose_images_are_all_bad_does_not_stop_the_other(
     for number in (1, 3):
         (data / f"face_{number:02d}.png").write_bytes(b"no picture")
     command = Command("inference", ["--datapath", str(data), *mini_options], [])
-    assert command.in_two(tmp_path / "out") == 1
+    assert command.in_two(tmp_path / "out", slow="0") == 1
     done = sorted(path.name[:7] for path in (tmp_path / "out").glob("*_result.json"))
     assert done == ["face_00", "face_02", "face_04"]
