@@ -90,19 +90,22 @@ class Outcome:
         failures: In the items' order.
         left_out: Names of the folder's items that this run does not process.
         outdated: Records and files of earlier results of the failed items.
+        unreached: The number of items that an interrupt left undone.
     """
 
     contents: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     left_out: frozenset[str] = frozenset()
     outdated: frozenset[Path] = frozenset()
+    unreached: int = 0
 
     def done(self, noun: str) -> str:
         """Begin a sentence about the finished items of this run: ``2 of 5 faces are``."""
         count = len(self.contents)
-        if not count and not self.failures:
+        total = count + len(self.failures) + self.unreached
+        if not total:
             return f"no {noun} of this run is"
-        return subject(count, noun, total=count + len(self.failures))
+        return subject(count, noun, total)
 
     def require_some(self, unit: str) -> None:
         """Raise an S3potError if all items failed; ``unit`` is their name in its message."""

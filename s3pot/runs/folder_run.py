@@ -98,12 +98,7 @@ def run_folder(
         outcome.left_out = frozenset(job.name(item) for item in left_out)
         if shard.is_whole:
             job.summarize(outcome)
-    if not shard.is_whole:
-        logger.info(
-            "part %d of %d is done; when all are, the same command without parts summarizes them",
-            shard.index,
-            shard.count,
-        )
+    shard.log_end()
     return outcome
 
 

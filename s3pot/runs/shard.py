@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from s3pot.types import S3potError
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -33,6 +36,16 @@ class Shard:
     def of(self, items: Sequence[Item]) -> list[Item]:
         """Return this process's items."""
         return list(items[self.index :: self.count])
+
+    def log_end(self) -> None:
+        """Say what to do when all processes are done; nothing if this is the only one."""
+        if not self.is_whole:
+            logger.info(
+                "part %d of %d is done; when all are, the same command without parts summarizes "
+                "them",
+                self.index,
+                self.count,
+            )
 
 
 def find_shard(text: str | None) -> Shard:

@@ -70,6 +70,7 @@ def evaluate_suite(
         raise S3potError(f"no face could be scored in any row ({failures})")
     if shard.is_whole:
         save_plot(output_dir, evaluation)
+    shard.log_end()
     return evaluation
 
 

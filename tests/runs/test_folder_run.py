@@ -164,6 +164,7 @@ def test_an_interrupt_of_several_threads_keeps_what_was_computed(tmp_path: Path)
     done = {number for batch in job.computed for number in batch}
     assert {0, 1, 2} <= done < set(range(40))  # items that had not been started were dropped
     assert squares(job.summaries[0]) == [number**2 for number in sorted(done)]
+    assert job.summaries[0].done("number") == f"{len(done)} of 40 numbers are"
     again = SquareJob(tmp_path)
     assert squares(run_folder(again, range(40))) == [number**2 for number in range(40)]
     assert {number for batch in again.computed for number in batch} == set(range(40)) - done

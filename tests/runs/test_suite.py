@@ -255,10 +255,14 @@ def test_each_image_is_encoded_once_for_all_kinds_of_prompts(
 
 @pytest.mark.slow
 def test_processes_share_a_table(
-    tmp_path: Path, run: Callable[..., int], predicted: list[tuple[str, str]]
+    tmp_path: Path,
+    run: Callable[..., int],
+    predicted: list[tuple[str, str]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for part in range(3):
         assert run(ROWS, "--shard", f"{part}/3") == 0
+        assert f"part {part} of 3 is done; when all are" in capsys.readouterr().err
         assert not (tmp_path / "out" / "table.csv").exists()
     assert len(predicted) == len(set(predicted)) == 11
     predicted.clear()
