@@ -167,6 +167,7 @@ class _Run(Generic[Item, Input, Output]):
             outdated=frozenset(
                 path for position in self.failures for path in self._files(position)
             ),
+            unreached=len(self.items) - len(self.contents) - len(self.failures),
         )
 
     def _files(self, position: int) -> list[Path]:
