@@ -151,8 +151,8 @@ class GeneralTraining:
         if changes:
             raise CheckpointError(
                 f"{self.output_dir / LAST} was written with other faces ({'; '.join(changes)}). "
-                "Restore them, pass --overwrite instead of --resume to replace the run, or start "
-                "a new run in another --output_dir."
+                "Restore them (or train.val_faces), pass --overwrite instead of --resume to "
+                "replace the run, or start a new one in another --output_dir."
             )
         self.faces = hashes
 

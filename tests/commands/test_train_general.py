@@ -259,6 +259,8 @@ def test_resume_with_other_faces_is_refused(
         assert change in error
     assert "Restore them" in error and "--overwrite" in error and "--output_dir" in error
     assert "epochs are done" not in error
+    assert run(moved, output, [*mini_options, "train.val_faces=1"], "--resume", epochs=2) == 2
+    assert "train.val_faces" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
