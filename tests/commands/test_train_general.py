@@ -242,6 +242,9 @@ def test_resume_with_other_faces_is_refused(
     assert run(moved, output, mini_options, "--resume", epochs=2) == 0
     assert "other faces" not in capsys.readouterr().err
 
+    assert run(moved, output, [*mini_options, "train.val_faces=1"], "--resume", epochs=2) == 2
+    assert "other faces (missing from validation: face_05)" in capsys.readouterr().err
+
     for path in (moved / "val").glob("face_04*"):  # a leak
         path.rename(moved / "train" / path.name)
     (moved / "train" / "face_01.png").unlink()
@@ -259,8 +262,6 @@ def test_resume_with_other_faces_is_refused(
         assert change in error
     assert "Restore them" in error and "--overwrite" in error and "--output_dir" in error
     assert "epochs are done" not in error
-    assert run(moved, output, [*mini_options, "train.val_faces=1"], "--resume", epochs=2) == 2
-    assert "train.val_faces" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
