@@ -98,7 +98,7 @@ def signal_trials(inputs: Path, folder: Path, base: Baseline, count: int) -> Ite
             faults.append("no word about the interruption")
         # All items may be done, and the interruption may hit the summary itself.
         is_summary_due = base.name in SUMMARIZED and _count_records(folder) < _records_of(base)
-        if is_summary_due and not re.search(r"\d of \d \w+ are in out", ended.output):
+        if is_summary_due and not re.search(r"\d of \d \w+ (is|are) in out", ended.output):
             faults.append("no summary")
         if temporaries(folder):
             faults.append("a temporary file is left")

@@ -189,8 +189,7 @@ class _Run(Generic[Item, Input, Output]):
                 with self._computers() as computers:
                     self._compute_all(readers, computers, writers)
             finally:  # computed items are written in any case
-                while self.writing:
-                    self._collect_oldest()
+                self._collect_written()
 
     def _compute_all(
         self,
@@ -305,9 +304,21 @@ class _Run(Generic[Item, Input, Output]):
             write_record(record, provenance, written.files, written.content, folder)
         return written.content
 
+    def _collect_written(self) -> None:
+        """Wait for all writers; an interrupt takes effect after them, a second one at once."""
+        try:
+            while self.writing:
+                self._collect_oldest()
+        except KeyboardInterrupt:
+            while self.writing:
+                self._collect_oldest()
+            raise
+
     def _collect_oldest(self) -> None:
         """Wait for the item whose writing started first."""
-        position, future = self.writing.popleft()
+        position, future = self.writing[0]
+        wait([future])  # an interrupt here must not lose the item
+        self.writing.popleft()
         content = self._result_of(position, "write", future)
         if content is not None:
             self._finish(position, content)

@@ -291,7 +291,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         quality = self._quality(output)
         if isinstance(entry.source, SamInputs):
             self.store.keep(entry.files, output.result.prompts)
-        adapter = self.write_adapter(output)
+        # First, because the guard of output folders recognizes the other files by one of these.
         files = write_result(
             self.output_dir,
             output.result,
@@ -299,6 +299,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             entry.alignment if self.options.to_photo else None,
             self.options,
         )
+        adapter = self.write_adapter(output)
         row = result_row(
             output.result,
             entry.truth,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import json
 import threading
@@ -168,6 +169,22 @@ def test_an_interrupt_of_several_threads_keeps_what_was_computed(tmp_path: Path)
     again = SquareJob(tmp_path)
     assert squares(run_folder(again, range(40))) == [number**2 for number in range(40)]
     assert {number for batch in again.computed for number in batch} == set(range(40)) - done
+
+
+def test_an_interrupt_while_the_last_items_are_written_loses_none(tmp_path: Path) -> None:
+    job = SquareJob(tmp_path)
+    plain_write = job.write
+
+    def interrupted_write(output: tuple[int, int], provenance: ItemProvenance) -> Written:
+        if output[0] == 2:
+            _thread.interrupt_main()
+        time.sleep(0.2)
+        return plain_write(output, provenance)
+
+    job.write = interrupted_write  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run_folder(job, range(3))
+    assert squares(job.summaries[0]) == [0, 1, 4]
 
 
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
