@@ -80,7 +80,8 @@ def wait_for_other_processes() -> None:
     image must therefore not exit while others are still working. It does not wait in vain: if
     another one dies, ``torchrun`` ends this one.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) <= 1
+    if is_alone or "TORCHELASTIC_RUN_ID" not in os.environ:  # set by torchrun only
         return
     with _ended_by_signals():
         distributed.init_process_group("gloo", timeout=LONGEST_WAIT)

@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 
 import train_general
-from s3pot.distributed import processes
+from s3pot.distributed import processes, wait_for_other_processes
 
 ROOT = Path(train_general.__file__).parent
 # Seconds. The test took 7 on idle cores and up to 167 on a core with twelve other processes.
@@ -73,7 +73,7 @@ def test_two_processes_equal_one(
 JOINING = """
 import signal
 from torch import distributed
-from s3pot.distributed import processes
+from s3pot.distributed import processes, wait_for_other_processes
 join = distributed.init_process_group
 def say_and_join(backend):
     print("joining", flush=True)
@@ -135,3 +135,12 @@ def test_handlers_of_signals_are_back_after_the_others_have_been_joined(
         signal.signal(signal.SIGTERM, before[1])
     assert during == [signal.SIG_IGN, signal.SIG_DFL]
     assert after == [signal.SIG_IGN, handler]
+
+
+def test_only_processes_of_torchrun_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Job schedulers set some of the same variables, but not the address to meet at."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    wait_for_other_processes()
