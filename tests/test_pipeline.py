@@ -170,6 +170,7 @@ def test_prompts_are_filled_up_to_the_longest(prompts: list[Prompts]) -> None:
     filling = (batch.point_labels == PADDING_LABEL).sum(dim=1)
     assert filling.tolist() == [21, 0, 29, 13]
     assert batch_prompts([prompts[0], prompts[0]]).prompt_mask is None
+    assert batch_prompts(prompts[:2]).prompt_mask is not None
 
 
 @pytest.mark.parametrize("with_adapter", [True, False])

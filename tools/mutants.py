@@ -72,8 +72,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "s3pot/ps/greedy.py",
         "left = BUDGET * scores.numel() + FREE_ROUNDS / ROUND_CELLS",
     ): "the same: fewer rounds before the scan",
+    ("s3pot/ps/greedy.py", "column_of_row = whole.new_full((count, height + 1), -2)"): (
+        "every row gets a column, so the value is never read"
+    ),
     ("s3pot/losses.py", "PADDING_LABEL = -2"): "any label but 0 and 1 does: such points are masked",
-    ("s3pot/losses.py", "place = pixels * ((low_size - 1) / max(size - 1, 2))"): (
+    ("s3pot/losses.py", "place = pixels * ((low_side - 1) / max(size - 1, 2))"): (
         "differs for a frame of two pixels only"
     ),
     (
@@ -98,7 +101,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "s3pot/pipeline.py",
         "def __init__(self, sam: FrozenSam, settings: PipelineSettings | None=None, "
-        "images_at_once: int=2) -> None:",
+        "images_at_once: int=2, encodings: Encodings | None=None) -> None:",
     ): "the same numbers but for rounding; it costs memory",
     (
         "s3pot/rg/align.py",

@@ -266,3 +266,15 @@ def test_cuda_equals_cpu(budget: None, dtype: torch.dtype) -> None:
     for _ in range(30):
         scores = draw(generator, longest=90).clamp(-1000, 1000).to(dtype)
         assert matched(scores.cuda()) == matched(scores)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_a_row_that_offers_only_the_lowest_value_proposes_to_a_column_that_accepts_it(
+    kind: type,
+) -> None:
+    lowest = -np.inf if kind is np.float32 else np.iinfo(kind).min
+    scores = np.full((1, 3), lowest, kind)
+    hold = np.array([5, lowest, lowest], kind)
+    owner = np.array([0, 0, 3])  # only the last holds a later row
+    best, offered = greedy._propose(scores, np.array([1]), hold, owner)
+    assert (best.tolist(), offered.tolist()) == ([2], [lowest])
