@@ -16,6 +16,8 @@ from torch import Tensor, distributed
 
 from s3pot.device import pick_device
 
+logger = logging.getLogger(__name__)
+
 LONGEST_WAIT = timedelta(days=30)
 
 
@@ -83,10 +85,15 @@ def wait_for_other_processes() -> None:
     is_alone = int(os.environ.get("WORLD_SIZE", "1")) <= 1
     if is_alone or "TORCHELASTIC_RUN_ID" not in os.environ:  # set by torchrun only
         return
-    with _ended_by_signals():
-        distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
-        distributed.barrier()
-    distributed.destroy_process_group()
+    if distributed.is_initialized():  # by the caller, who knows when to wait
+        return
+    try:
+        with _ended_by_signals():
+            distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+            distributed.barrier()
+        distributed.destroy_process_group()
+    except (RuntimeError, ValueError) as error:
+        logger.warning("the other processes cannot be waited for: %s", error)
 
 
 @contextmanager

@@ -37,5 +37,7 @@ class ReadOnce(Generic[Key, Value]):
             try:
                 future.set_result(make())
             except BaseException as error:
+                with self._lock:  # whoever asks later tries again
+                    self._values.pop(key, None)
                 future.set_exception(error)
         return future.result()

@@ -36,6 +36,8 @@ SORTS = (
     Sort("gain", "fitting, gained most first", descending=True),
 )
 PAGE = "index.html"
+TITLE = "S³POT: occluded faces"
+MOST_BEFORE_TITLE = 2000  # characters of the page
 ADAPTERS = "adapters.csv"  # written by per-image training: a row for each face and adapter
 TRUTH_VIEWS = ("truth", "error")  # pictures that show the ground truth
 TRUTH_CHANGED = "truth_changed"  # key of a row whose ground truth is not that of its pictures
@@ -60,6 +62,15 @@ class AdapterScore:
     iou: float | None
 
 
+def has_gallery(folder: Path) -> bool:
+    """Whether a folder holds a gallery, and not a page of another program."""
+    try:
+        with (folder / PAGE).open(encoding="utf-8", errors="replace") as file:
+            return f"<title>{TITLE}</title>" in file.read(MOST_BEFORE_TITLE)
+    except OSError:
+        return False
+
+
 def write_gallery(
     folder: Path, rows: Sequence[Mapping[str, Any]], failures: Sequence[Failure] = ()
 ) -> None:
@@ -73,7 +84,7 @@ def write_gallery(
     """
     adapters = _read_adapters(folder / ADAPTERS)
     page = Page(
-        title="S³POT: occluded faces",
+        title=TITLE,
         facts=headline_facts(rows, len(failures)),
         views=VIEWS,
         sorts=SORTS,
@@ -99,7 +110,7 @@ def update_gallery(
         scores: Face → its scores.
         kinds: Face → kinds of its occluders, if they are known.
     """
-    if not (folder / PAGE).is_file() or not (folder / SUMMARY).is_file():
+    if not has_gallery(folder) or not (folder / SUMMARY).is_file():
         return
     summary = read_summary(folder)
     rows = []

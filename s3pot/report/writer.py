@@ -18,7 +18,7 @@ from s3pot.metrics import mask_iou
 from s3pot.occlusion_decision import occluded_share_by_part
 from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
-from s3pot.report.gallery import PAGE, write_gallery
+from s3pot.report.gallery import has_gallery, write_gallery
 from s3pot.report.summary import Failure, Summary, write_summary_files
 from s3pot.rg.warp import to_photo
 from s3pot.types import Masks, SegmentedFace
@@ -247,5 +247,5 @@ def write_summary(
         failures: Faces without a row.
     """
     write_summary_files(output_dir, Summary(rows, failures))
-    if gallery or (output_dir / PAGE).is_file():
+    if gallery or has_gallery(output_dir):
         write_gallery(output_dir, rows, failures)

@@ -19,6 +19,7 @@ from s3pot.rg.align import from_landmarks, quad_from_landmarks
 from s3pot.rg.detect import Face
 from s3pot.rg.parser import Parser
 from s3pot.rg.warp import crop
+from s3pot.types import S3potError
 
 MIN_SHARE = 0.0004  # of the crop: smaller parts are not trusted
 # Offsets from the center of a parsed part to its landmark, x (away from the nose) and y, as shares
@@ -92,10 +93,14 @@ class LandmarkRefiner:
 
         Returns:
             Landmarks that were refined twice, (5, 2) float64; None if eyes and mouth are not found
-            each time, or if the second refinement still moves the crop by more than STEADY.
+            each time, if the second refinement still moves the crop by more than STEADY, or if the
+            landmarks are not those of a face.
         """
-        once = self._refined(photo, landmarks)
-        twice = None if once is None else self._refined(photo, once)
+        try:
+            once = self._refined(photo, landmarks)
+            twice = None if once is None else self._refined(photo, once)
+        except (ValueError, S3potError):  # the points lie on a line, or outside the photo
+            return None
         if once is None or twice is None:
             return None
         quad = quad_from_landmarks(once)

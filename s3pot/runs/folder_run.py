@@ -18,7 +18,7 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,8 +94,7 @@ def run_folder(
         with logging_redirect_tqdm([logging.getLogger("s3pot")]):
             run.do_all(progress)
     finally:
-        outcome = run.outcome()
-        outcome.left_out = frozenset(job.name(item) for item in left_out)
+        outcome = run.outcome(left_out)
         if shard.is_whole:
             job.summarize(outcome)
     shard.log_end()
@@ -159,25 +158,32 @@ class _Run(Generic[Item, Input, Output]):
         self.computing: dict[Future[list[Any]], Sequence[tuple[int, _Read[Input]]]] = {}
         self.writing: deque[tuple[int, Future[dict[str, Any]]]] = deque()
 
-    def outcome(self) -> Outcome:
+    def outcome(self, left_out: Sequence[Item] = ()) -> Outcome:
         """Collect the results in the order of the items."""
+        failed = [self.items[position] for position in self.failures]
+        others = [item for at, item in enumerate(self.items) if at not in self.failures]
+        outdated = self._files_of(failed)
+        if outdated:  # but for the files of others, if two items have one name
+            outdated -= self._files_of([*others, *left_out])
         return Outcome(
             contents=[self.contents[position] for position in sorted(self.contents)],
             failures=[self.failures[position] for position in sorted(self.failures)],
-            outdated=frozenset(
-                path for position in self.failures for path in self._files(position)
-            ),
-            unreached=len(self.items) - len(self.contents) - len(self.failures),
+            left_out=frozenset(self.job.name(item) for item in left_out),
+            outdated=self._files_of(failed)
+            - self._files_of([*others, *left_out] if failed else ()),
+            unreached=len(others) - len(self.contents),
         )
 
-    def _files(self, position: int) -> list[Path]:
-        """List the record of an item's earlier result and the files that it names."""
-        path = self.job.record_path(self.items[position])
-        if path is None:
-            return []
-        record = read_record(path)
-        folder = self.job.files_folder or path.parent
-        return [path, *(folder / name for name in (record.files if record else ()))]
+    def _files_of(self, items: Iterable[Item]) -> frozenset[Path]:
+        """List the records of items and the files that these name."""
+        files: set[Path] = set()
+        for item in items:
+            path = self.job.record_path(item)
+            if path is not None:
+                record = read_record(path)
+                folder = self.job.files_folder or path.parent
+                files |= {path, *(folder / name for name in (record.files if record else ()))}
+        return frozenset(files)
 
     def do_all(self, progress: bool) -> None:
         """Read, compute and write everything."""

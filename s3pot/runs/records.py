@@ -129,10 +129,9 @@ def write_record(
     extras = set(provenance.extras)
     earlier = read_record(record)
     if earlier is not None:
-        new = set(written)
-        others = [path for path in earlier.unchanged_files(root) if path not in new]
+        others = _without(earlier.unchanged_files(root), written)
         if not earlier.is_computed_like(provenance):
-            _remove(others)
+            _remove(_still_of(record, earlier, root, others))
         else:
             written += others
             if {root / name for name in earlier.files}.issubset(written):
@@ -143,11 +142,43 @@ def write_record(
     write_json(record, {**closed, DIGEST: _digest(closed)})
 
 
+def _without(paths: Sequence[Path], written: Sequence[Path]) -> list[Path]:
+    """Leave out files that were written, whose names a disk may spell in another way."""
+    same = {(stat.st_dev, stat.st_ino) for stat in (path.stat() for path in written)}
+    stats = [(path, path.stat()) for path in paths]
+    return [path for path, stat in stats if (stat.st_dev, stat.st_ino) not in same]
+
+
+def _still_of(record: Path, earlier: Record, root: Path, paths: Sequence[Path]) -> list[Path]:
+    """Leave out files that are not, or no longer, of the item that an earlier record describes.
+
+    A further face of a photo, ``a_face2``, has a record of its own. If it has changed since, the
+    face is that of a photo with this name now.
+    """
+    base = record.name.rpartition("_")[0]
+    others: set[Path] = set()
+    for name in earlier.files:
+        path = root / name
+        if path.suffix == record.suffix and path not in paths:
+            changed = read_record(path)
+            for of_other in () if changed is None else changed.files:
+                others |= {root / of_other, path.parent / of_other}
+    return [path for path in paths if path not in others and path.name.startswith(base)]
+
+
 def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-    if paths:
-        logger.info("removed because they belong to an earlier result: %s", brief(paths))
+    """Remove files, those last by which results are recognized: they were written first."""
+    removed = []
+    for path in reversed(paths):
+        try:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+        except OSError as error:
+            logger.warning(
+                "%s belongs to an earlier result, but cannot be removed: %s", path, error
+            )
+    if removed:
+        logger.info("removed because they belong to an earlier result: %s", brief(removed))
 
 
 def read_record(record: Path) -> Record | None:

@@ -32,8 +32,9 @@ from s3pot.runs.suite_prompts import faces_for
 from s3pot.training.checkpoint import decisive_settings, new_adapter
 from s3pot.training.faces import TrainingFaces
 from s3pot.training.general import GeneralTraining
-from s3pot.training.output_folder import LAST
+from s3pot.training.output_folder import LAST, remove_earlier_run
 from s3pot.types import Prompts, S3potError
+from s3pot.weights.load import CheckpointError
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,12 @@ def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
         if read_finished(folder / RECORD, provenance) is None:
             start = time.perf_counter()
             usable = _usable_faces(training, faces)
-            _train(training, usable, folder)
+            try:
+                _train(training, usable, folder)
+            except CheckpointError as error:
+                logger.warning("row %r is trained anew: %s", training.name, error)
+                remove_earlier_run(folder)
+                _train(training, usable, folder)
             content = {
                 "row": training.name,
                 "faces": len(usable),

@@ -25,7 +25,7 @@ from s3pot.report.writer import ResultOptions
 from s3pot.runs.before_after import FITTED, FRESH, GENERAL, AdapterResult, result_of, table
 from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.runs.records import RESULT_RECORD, ItemProvenance
+from s3pot.runs.records import RESULT_RECORD, ItemProvenance, code_sha256
 from s3pot.runs.segment_faces import (
     AdapterFiles,
     FaceOutput,
@@ -43,6 +43,9 @@ from s3pot.training.per_image import adapter_loss, fit_adapter
 from s3pot.types import Prediction, Prompts
 
 logger = logging.getLogger(__name__)
+
+# The parts of the program whose change makes a fit outdated.
+CODE_OF_FITTING = ("training", "losses.py", "adapter.py", "pipeline.py", "sam")
 
 
 @dataclass(frozen=True)
@@ -111,25 +114,29 @@ class PerImageJob(SegmentFaces):
         self.config = config
         self.batch_size = 1
         sam = self.segmenter.sam
-        self.start_sha256 = ""
         self.adapters = {FRESH: new_adapter(config, sam)}
         self.start = FRESH
-        if options.init_checkpoint is not None:
-            self.start_sha256 = file_sha256(options.init_checkpoint)
-            self.adapters[GENERAL] = new_adapter(config, sam, options.init_checkpoint)
+        self.adapter_sha256: dict[str, str] = {}
+        general = options.init_checkpoint
+        if general is not None:
             self.start = GENERAL
         elif config.model.set == "mini":
-            self.adapters[GENERAL] = new_adapter(config, sam, weights_path(config, "adapter"))
+            general = weights_path(config, "adapter")
+        if general is not None:
+            self.adapters[GENERAL] = new_adapter(config, sam, general)
+            self.adapter_sha256[GENERAL] = file_sha256(general)
 
     @override
     def adapter_provenance(self) -> ItemProvenance:
         return ItemProvenance(
-            models={"sam": self.store.sam_sha256, "start": self.start_sha256},
+            models={"sam": self.store.sam_sha256, **self.adapter_sha256},
             settings={
+                "code": code_sha256(CODE_OF_FITTING),
                 "pipeline": asdict(self.segmenter.settings),
                 "loss": asdict(self.config.loss),
                 "train": asdict(self.config.train),
                 "per_image": asdict(self.config.per_image),
+                "start": self.start,
             },
         )
 

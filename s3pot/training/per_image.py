@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from s3pot.pipeline import OcclusionSegmenter
 from s3pot.training.early_stopping import BestWeights, EarlyStopping
 from s3pot.training.history import FitRecord, MeanLosses
 from s3pot.training.trainer import AdapterTrainer
-from s3pot.types import Prompts
+from s3pot.types import Prompts, S3potError
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def fit_adapter(
         if stopping.should_stop(losses.total):
             break
     else:  # every step counts, the last one too
-        best.update(trainer.validate(lambda _: prompts, 1).total, _copied_weights(adapter))
+        with suppress(S3potError):  # its loss may not be finite: then it is not the best
+            best.update(trainer.validate(lambda _: prompts, 1).total, _copied_weights(adapter))
     if best.weights is not None:
         adapter.load_state_dict(best.weights)
     return Fit(history, best.loss)

@@ -19,6 +19,7 @@ from s3pot.runs import train_per_image as per_image
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.training.history import MeanLosses
 from s3pot.training.trainer import AdapterTrainer
+from s3pot.types import S3potError
 from tests.builders import read_csv
 
 Make = Callable[..., Path]
@@ -303,6 +304,36 @@ def test_weights_that_the_last_step_makes_worse_are_not_kept(fit: Callable[..., 
         torch.equal(weight, fresh.state_dict()[name])
         for name, weight in adapter.state_dict().items()
     )
+
+
+def test_a_last_step_without_a_finite_loss_is_not_kept(
+    fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: AdapterTrainer, get: Any, count: int) -> MeanLosses:
+        raise S3potError("the loss is not a finite number")
+
+    monkeypatch.setattr(AdapterTrainer, "validate", failing)
+    fitted, _, _, _ = fit("per_image.epochs=2", "train.lr=1e-3")
+    assert fitted.loss == min(record.losses.total for record in fitted.history)
+
+
+@pytest.mark.slow
+def test_a_fit_depends_on_the_general_adapter_and_the_code(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, output = processed_folder(1), tmp_path / "out"
+    assert run(folder, output, mini_options) == 0
+    record = json.loads((output / "face_00_result.json").read_text())
+    assert set(record["provenance"]["models"]) == {"sam", "general"}
+    stamp = (output / "face_00_adapter.pth").stat().st_mtime_ns
+    assert run(folder, output, mini_options) == 0
+    assert (output / "face_00_adapter.pth").stat().st_mtime_ns == stamp
+    monkeypatch.setattr(per_image, "code_sha256", lambda parts: "other code")
+    assert run(folder, output, mini_options) == 0
+    assert (output / "face_00_adapter.pth").stat().st_mtime_ns > stamp
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from s3pot.report.gallery import (
 )
 from s3pot.report.page import relative_link
 from s3pot.report.summary import Failure
+from s3pot.report.writer import write_summary
 from s3pot.statistics import bootstrap_interval
 
 VOID = ("meta", "img", "input", "link")
@@ -181,6 +182,18 @@ def test_pictures_of_a_truth_that_changed_are_left_out(tmp_path: Path) -> None:
     assert "same_error.png" in text and "changed_overlay.png" in text
     assert "changed_error.png" not in text and "changed_truth.png" not in text
     assert text.count("changed after the pictures were drawn") == 1
+
+
+def test_a_page_of_another_program_stays(tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text("<html><title>my notes</title></html>")
+    write_json(tmp_path / "summary.json", [row("a", 1.0)])
+    write_summary(tmp_path, [row("a", 1.0)], gallery=False)
+    update_gallery(tmp_path, {}, {})
+    assert "my notes" in page.read_text()
+    write_gallery(tmp_path, [row("a", 1.0)])
+    write_summary(tmp_path, [row("b", 1.0)], gallery=False)
+    assert ">b<" in page.read_text(encoding="utf-8")
 
 
 def test_before_and_after_fitting(tmp_path: Path) -> None:

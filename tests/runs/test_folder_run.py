@@ -187,6 +187,20 @@ def test_an_interrupt_while_the_last_items_are_written_loses_none(tmp_path: Path
     assert squares(job.summaries[0]) == [0, 1, 4]
 
 
+def test_a_failed_item_does_not_hide_one_with_the_same_record(tmp_path: Path) -> None:
+    """``a.jpg`` and ``a.png`` have one name; the second fails."""
+    job = SquareJob(tmp_path)
+    job.record_path = lambda item: tmp_path / f"{item % 10}.json"  # type: ignore[method-assign]
+    run_folder(job, [1, 2])
+    job.bad = {("read", 11): S3potError("its name is that of another item")}
+
+    def outdated(*items: int, left_out: Sequence[int] = ()) -> frozenset[Path]:
+        return run_folder(job, items, left_out=left_out, keep_finished=False).outdated
+
+    assert outdated(1, 2, 11) == outdated(11, left_out=[1, 2]) == frozenset()
+    assert outdated(11) == {tmp_path / "1.json", tmp_path / "1.txt"}
+
+
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
 @pytest.mark.parametrize(
     "error",

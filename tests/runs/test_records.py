@@ -143,3 +143,37 @@ def test_no_file_elsewhere_is_removed(tmp_path: Path, earlier: Path) -> None:
     record.write_text(json.dumps(content), encoding="utf-8")
     write_record(record, ItemProvenance(), [], CONTENT)
     assert victim.is_file()
+
+
+def test_a_face_that_another_photo_owns_now_stays(tmp_path: Path) -> None:
+    """``a_face2`` was a further face of the photo a, and is a photo of its own now."""
+    for name in ("a.png", "a_face2.png"):
+        (tmp_path / name).write_bytes(b"all black")
+    of_face2 = tmp_path / "a_face2_align.json"
+    write_record(of_face2, PROVENANCE, [tmp_path / "a_face2.png"], CONTENT)
+    record = tmp_path / "a_align.json"
+    files = [tmp_path / "a.png", tmp_path / "a_face2.png", of_face2]
+    write_record(record, PROVENANCE, files, CONTENT)
+    other = ItemProvenance(inputs={"image": "b" * 64})
+    write_record(of_face2, other, [tmp_path / "a_face2.png"], CONTENT)
+    write_record(record, other, [tmp_path / "a.png"], CONTENT)
+    assert read_finished(of_face2, other) == CONTENT
+    # Without such a photo, the face goes with its record.
+    write_record(record, other, files, CONTENT)
+    write_record(record, PROVENANCE, [tmp_path / "a.png"], CONTENT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_align.json"]
+
+
+def test_a_file_that_was_written_under_another_spelling_stays(earlier: Path) -> None:
+    """A disk that ignores case gives one file two names; a link does the same here."""
+    (earlier / "A.png").hardlink_to(earlier / "a.png")
+    write_record(earlier / "r.json", ItemProvenance(), [earlier / "A.png"], CONTENT)
+    assert files_in(earlier) == {"A.png", "a.png"}
+
+
+def test_a_forged_record_removes_nothing_but_its_own_files(earlier: Path) -> None:
+    (earlier / "thesis.png").write_bytes(b"x")
+    record = earlier / "a_result.json"
+    write_record(record, PROVENANCE, [earlier / "thesis.png", earlier / "a.png"], CONTENT)
+    write_record(record, ItemProvenance(), [], CONTENT)
+    assert files_in(earlier) == {"a_result.json", "b.png", "c.npy", "thesis.png"}

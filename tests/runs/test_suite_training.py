@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from s3pot.config import load_config
+from s3pot.data.face_folder import FaceFiles
+from s3pot.runs.suite_training import SuiteTraining
 from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter
 from s3pot.training.general import GeneralTraining
+from s3pot.types import Prompts
 from s3pot.weights.load import read_checkpoint
 from tests.builders import read_csv
 
@@ -88,6 +91,34 @@ def test_an_interrupted_training_goes_on(
     trained.clear()
     assert run(TRAINED_ROWS[:1], **more) == 0
     assert len(trained) == 1
+
+
+@pytest.mark.slow
+def test_a_training_with_other_usable_faces_starts_anew(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    processed_folder: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A face that failed for a moment can be read again when the training goes on."""
+    more = {"train": str(processed_folder(3, "train")), "overrides": {"train.epochs": 2}}
+    write, load = GeneralTraining._write_files, SuiteTraining.load
+
+    def interrupted(self: GeneralTraining) -> None:
+        write(self)
+        raise KeyboardInterrupt
+
+    def failing(self: SuiteTraining, face: FaceFiles) -> Prompts:
+        if face.name == "face_01":
+            raise OSError("the disk is away")
+        return load(self, face)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GeneralTraining, "_write_files", interrupted)
+        patch.setattr(SuiteTraining, "load", failing)
+        assert run(TRAINED_ROWS[:1], **more) == 130
+    assert run(TRAINED_ROWS[:1], **more) == 0
+    assert "is trained anew: " in caplog.text and "face_01" in caplog.text
 
 
 @pytest.mark.slow
