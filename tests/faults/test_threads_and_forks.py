@@ -32,14 +32,13 @@ torch.set_num_threads(2)  # the threads of the parent do not exist in a worker
 model = s3pot.load("mini", device="cpu")
 images = [draw_face(index, 256, "train", seed=3).raw for index in range(2)]
 
-def occluded(index):
-    one = model.segment(images[index])
-    several = model.segment_batch(images[index:])
-    return [int(face.occlusion.sum()) for face in (one, *several)]
+def occluded(is_batch):
+    faces = model.segment_batch(images) if is_batch else [model.segment(images[0])]
+    return [int(face.occlusion.sum()) for face in faces]
 
-in_parent = [occluded(0), occluded(1)]
+in_parent = [occluded(False), occluded(True)]
 with multiprocessing.get_context("fork").Pool(2) as workers:
-    in_workers = workers.map(occluded, [0, 1])
+    in_workers = workers.map(occluded, [False, True])
 print("equal" if in_parent == in_workers else f"{in_parent} and {in_workers}")
 """
 

@@ -37,7 +37,7 @@ def _trace_into(store: dict[str, np.ndarray], name: str) -> Callable:
     return hook
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(fill: ModuleType, parity_seed: int, vectors: Callable) -> Run:
     net = E4SNet().eval()
     state = net.state_dict()
