@@ -169,8 +169,7 @@ class _Run(Generic[Item, Input, Output]):
             contents=[self.contents[position] for position in sorted(self.contents)],
             failures=[self.failures[position] for position in sorted(self.failures)],
             left_out=frozenset(self.job.name(item) for item in left_out),
-            outdated=self._files_of(failed)
-            - self._files_of([*others, *left_out] if failed else ()),
+            outdated=outdated,
             unreached=len(others) - len(self.contents),
         )
 
