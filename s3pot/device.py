@@ -145,9 +145,8 @@ def keep_freed_memory() -> None:
     4 KiB: up to a tenth of the time of a face. The threshold is twice the largest block that was
     ever freed; blocks above glibc's limit do not count. Other systems are not affected.
     """
-    torch.empty(
-        LARGEST_BLOCK, dtype=torch.uint8, device="cpu"
-    )  # freed at once, without being touched
+    # It is freed at once, without being touched.
+    torch.empty(LARGEST_BLOCK, dtype=torch.uint8, device="cpu")
 
 
 def _use_one_thread() -> None:
