@@ -385,6 +385,7 @@ def checkpoints(random: Random, good: Sequence[bytes], count: int) -> Iterator[b
 
 def _with_odd_tensor(random: Random, tree: Any) -> Any:
     """Replace a value in a checkpoint by an odd one, often a tensor of another type."""
+    tree = copy.deepcopy(tree)  # it may hold one of the odd values, which must stay as they are
     odd: Sequence[Any] = (
         torch.full((3,), float("nan")),
         torch.zeros(0),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.reliability import long_run, mutate
 from benchmarks.reliability.children import Call, Ended
@@ -94,6 +97,17 @@ def test_mutations_are_the_same_for_a_seed() -> None:
         assert len(set(changed)) > 10
     again = [mutate.mutated(np.random.default_rng(seed), bytes(100)) for seed in range(20)]
     assert changed == again
+
+
+def test_odd_values_stay_as_they_are() -> None:
+    """Put into each other, they would grow from file to file until nothing can be written."""
+    stream = io.BytesIO()
+    torch.save({"a": 1, "b": [2, {"c": 3}]}, stream)
+    before = copy.deepcopy(mutate.ODD_VALUES)
+    assert (
+        len(list(mutate.checkpoints(np.random.default_rng(0), [stream.getvalue()], 2000))) == 2000
+    )
+    assert repr(mutate.ODD_VALUES) == repr(before)
 
 
 def test_differences_are_found(tmp_path: Path) -> None:
