@@ -20,12 +20,14 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
 
 def use_determinism(deterministic: bool) -> None:
-    """Refuse or allow GPU kernels whose sums depend on their timing."""
-    if deterministic:
+    """Refuse GPU kernels whose sums depend on their timing; False leaves PyTorch as it is set.
+
+    A program that uses the package may have made that choice for itself.
+    """
+    # Loads PyTorch's compiler, which takes over a second, so nothing is set twice.
+    if deterministic and not torch.are_deterministic_algorithms_enabled():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Set only if it changes, because this loads PyTorch's compiler, which takes over a second.
-    if deterministic != torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(True)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

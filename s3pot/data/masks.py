@@ -16,6 +16,7 @@ Anything else is an error that lists the values: it may be a class map, a trimap
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -105,10 +106,22 @@ def mask_names(stem: str) -> Iterator[str]:
 
 
 def find_mask(stem: Path) -> Path | None:
-    """Find the mask file of a path without extension; None if there is none."""
-    return next(
-        (path for path in map(stem.with_name, mask_names(stem.name)) if path.is_file()), None
-    )
+    """Find the mask file of a path without extension; None if there is none.
+
+    Of several files the first in the order of MASK_SUFFIXES is used; a warning names the others.
+    """
+    found = [path for path in map(stem.with_name, mask_names(stem.name)) if path.is_file()]
+    others = [path.name for path in found[1:] if path.suffix.lower() not in FOREIGN_SUFFIXES]
+    # Where case does not matter, one file is found under two names.
+    others = [name for name in others if name.lower() != found[0].name.lower()]
+    if others:
+        _warn_of_others(found[0], ", ".join(others))
+    return found[0] if found else None
+
+
+@functools.cache  # several stages look for the same mask: one warning is enough
+def _warn_of_others(used: Path, others: str) -> None:
+    logger.warning("%s is used as the mask, not %s beside it", used, others)
 
 
 def as_mask(values: Any, name: str) -> np.ndarray:

@@ -346,7 +346,9 @@ class _Run(Generic[Item, Input, Output]):
             raise error
         failure = Failure(self.job.name(self.items[position]), stage, describe(error))
         self.failures[position] = failure
-        logger.log(self.failure_level, "failed: %s: %s", failure.name, failure.reason)
+        names_item = failure.reason.startswith(failure.name)
+        message = failure.reason if names_item else f"{failure.name}: {failure.reason}"
+        logger.log(self.failure_level, "failed: %s", message)
         logger.debug("where it arose:", exc_info=error)
         self.bar.update()
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from s3pot.data.image import write_png
-from s3pot.data.masks import MASK_SUFFIXES, BadMask, as_mask, mask_names, read_mask
+from s3pot.data.masks import MASK_SUFFIXES, BadMask, as_mask, find_mask, mask_names, read_mask
 from s3pot.metrics import mask_scores
 
 HOLE = np.zeros((96, 128), dtype=bool)
@@ -502,3 +502,14 @@ def test_only_faint_masks_are_suspected_of_damage(
     blocks[32:64, 40:88] = high  # JPEG keeps blocks of 8 x 8 pixels as they are
     read_mask(saved(Image.fromarray(blocks)), "x")
     assert ("damaged by JPEG" in caplog.text) is is_faint
+
+
+def test_of_two_masks_of_one_name_the_one_not_used_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.png", "a.bmp", "b.png", "b.pt"):
+        Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / name, format="png")
+    for _ in range(2):
+        assert find_mask(tmp_path / "a") == tmp_path / "a.png"
+        assert find_mask(tmp_path / "b") == tmp_path / "b.png"
+    assert caplog.messages == [f"{tmp_path / 'a.png'} is used as the mask, not a.bmp beside it"]

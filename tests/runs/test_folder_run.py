@@ -235,6 +235,15 @@ def test_a_bad_item_is_named_and_the_rest_is_done(
     assert not job.record_path(2).exists()
 
 
+def test_a_reason_that_begins_with_the_name_does_not_repeat_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = SquareJob(tmp_path)
+    job.bad = {("read", 2): S3potError("n2 is not a readable image")}
+    run_folder(job, range(4))
+    assert "failed: n2 is not a readable image" in caplog.messages
+
+
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_mistakes_in_the_program_and_a_full_disk_end_the_run(
