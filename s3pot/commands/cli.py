@@ -8,6 +8,7 @@ before the options are parsed, so ``--help`` and mistyped options respond at onc
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import re
 import signal
@@ -226,12 +227,33 @@ def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
     """Run the body of a command; errors become a message and an exit code."""
     try:
         _check_output_folder(getattr(args, "output_dir", None))
-        failed = body(config_from(args))
+        config = config_from(args)
+        _import_torch()
+        failed = body(config)
     except (S3potError, OSError) as error:
         logger.debug("where it arose:", exc_info=True)
         logger.error("error: %s", _message(error))
         return NOTHING_DONE
     return FAILED if failed else 0
+
+
+def _import_torch() -> None:
+    """Import PyTorch, which all commands need, without garbage collection.
+
+    The collector would go through PyTorch's several hundred thousand objects again and again while
+    they are created, and once more at the end of the program; all of them live until then. Without
+    it, a command takes 0.5 s less, a quarter of the time that it needs to start and to end.
+    """
+    if "torch" in sys.modules:
+        return
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        import torch  # noqa: F401
+    finally:
+        gc.freeze()  # from now on, the collector ignores the objects that exist now
+        if was_enabled:
+            gc.enable()
 
 
 def _check_output_folder(folder: Path | None) -> None:

@@ -4,6 +4,8 @@ import argparse
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -171,3 +173,16 @@ def test_logging_is_left_as_it_was() -> None:
     before = (root.level, list(root.handlers))
     assert cli.run(parse(), lambda config: 0) == 0
     assert (root.level, list(root.handlers)) == before
+
+
+@pytest.mark.slow
+def test_torch_is_imported_without_garbage_collection() -> None:
+    script = (
+        "import gc, sys; from s3pot.commands import cli; phases = [];"
+        "gc.callbacks.append(lambda phase, info: phases.append(phase)); cli._import_torch();"
+        "assert 'torch' in sys.modules and not phases and gc.isenabled();"
+        "frozen = gc.get_freeze_count(); assert frozen > 100_000;"
+        "cli._import_torch(); assert gc.get_freeze_count() == frozen"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
