@@ -37,12 +37,10 @@ _LATE_IMPORTS = (
     "s3pot.runs.train_per_image",
     "s3pot.runs.evaluate_results",
     "s3pot.runs.suite",
-    "s3pot.training.general",
+    "s3pot.runs.train_general",
     "s3pot.report.tables",
     "s3pot.report.gallery",
-    "s3pot.data.split",
     "torch._dynamo",  # needed by optimizers
-    "tqdm.contrib.logging",
     "matplotlib.pyplot",
 )
 

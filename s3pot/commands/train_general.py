@@ -12,53 +12,13 @@ stopped (from its last.pth) or --overwrite replaces it.
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from s3pot.commands import cli
 from s3pot.config import Config
-from s3pot.types import S3potError
-from s3pot.wording import counted
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from s3pot.adapter import PromptAdapter
-    from s3pot.data.face_folder import FaceFiles
-    from s3pot.distributed import Process
-    from s3pot.runs.prompt_store import PromptStore
-    from s3pot.training.general import GeneralTraining
-
-logger = logging.getLogger(__name__)
 
 BATCH_SIZE = cli.Setting("--bsz", "train.batch_size", "images per step, over all processes")
 EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
-
-
-PICTURES = 4  # number of validation faces that TensorBoard shows
-
-
-@dataclass(frozen=True)
-class GeneralJob:
-    """The inputs and outputs of a training run.
-
-    Attributes:
-        datapath: Folder of faces; its ``train`` and ``val`` are used, or else a seeded split.
-        output_dir: Folder for checkpoints and history.
-        resume: Continue from ``<output_dir>/last.pth`` if it exists.
-        overwrite: Replace the run that ``output_dir`` holds.
-        init_checkpoint: Adapter to start from; None for a fresh one.
-    """
-
-    datapath: Path
-    output_dir: Path
-    resume: bool = False
-    overwrite: bool = False
-    init_checkpoint: Path | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,135 +44,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     args = build_parser().parse_args(argv)
-    job = GeneralJob(
-        datapath=args.datapath,
-        output_dir=args.output_dir,
-        resume=args.resume,
-        overwrite=args.overwrite,
-        init_checkpoint=args.init_checkpoint,
-    )
-    return cli.run(args, lambda config: train_general(config, job))
 
+    def body(config: Config) -> int:
+        # Here, not above: --help should not wait for PyTorch.
+        from s3pot.runs.train_general import GeneralOptions, run_train_general
 
-def train_general(config: Config, job: GeneralJob) -> int:
-    """Train an adapter.
-
-    Returns:
-        The number of faces that could not be read; each is named in the log.
-
-    Raises:
-        S3potError: There is nothing to train on, weights are missing, the folder holds another run,
-            or a loss is not a finite number.
-    """
-    # Here, not above: --help should not wait for PyTorch.
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    from s3pot.build import build_segmenter
-    from s3pot.data.split import split
-    from s3pot.distributed import processes
-    from s3pot.runs.prompt_store import PromptStore
-    from s3pot.seeding import seed_everything
-    from s3pot.training.checkpoint import new_adapter
-    from s3pot.training.general import GeneralTraining
-    from s3pot.training.output_folder import only_training_in, refuse_another_run
-
-    may_hold_a_run = job.resume or job.overwrite
-    if not may_hold_a_run:
-        refuse_another_run(job.output_dir)
-    redirected = logging_redirect_tqdm([logging.getLogger("s3pot")])
-    with processes(config.run.device) as process, redirected:
-        seed_everything(config.train.seed, config.run.deterministic)
-        train, val = split(job.datapath, config.train.val_fraction, config.train.seed)
-        val = val[: config.train.val_faces or None]
-        store = PromptStore(build_segmenter(config, process.device), config, job.datapath)
-        training = GeneralTraining(
-            config=config,
-            segmenter=store.segmenter,
-            sam_sha256=store.sam_sha256,
-            adapter=new_adapter(config, store.segmenter.sam, job.init_checkpoint),
-            output_dir=job.output_dir,
-            process=process,
+        options = GeneralOptions(
+            datapath=args.datapath,
+            output_dir=args.output_dir,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            init_checkpoint=args.init_checkpoint,
         )
-        with only_training_in(job.output_dir) if process.is_first else nullcontext():
-            if not may_hold_a_run:  # again: another process may have trained there meanwhile
-                refuse_another_run(job.output_dir)
-            if job.resume:
-                training.resume()
-            failed = _prepare_and_train(training, store, train, val, job.datapath)
-    return failed
+        return run_train_general(config, options)
 
-
-def _prepare_and_train(
-    training: GeneralTraining,
-    store: PromptStore,
-    train: Sequence[FaceFiles],
-    val: Sequence[FaceFiles],
-    datapath: Path,
-) -> int:
-    """Prepare all faces and train on the usable ones; returns how many could not be read."""
-    from s3pot.training.faces import TrainingFaces
-
-    usable, failed = prepare_faces(store, [*train, *val], training.process)
-    train = [face for face in train if face in usable]
-    val = [face for face in val if face in usable]
-    if not train:
-        raise S3potError(
-            f"{datapath}: no face has a prompt point to train on. A point needs a face region in "
-            "<stem>_parsing_mask.npy; look at what generate_reference.py wrote."
-        )
-    faces = TrainingFaces(train, val, load=store.load, inputs_sha256=store.inputs_sha256)
-    shown = val[:PICTURES]
-    training.run(faces, lambda adapter: draw_faces(store, shown, adapter))
-    return failed
-
-
-def draw_faces(
-    store: PromptStore, faces: Sequence[FaceFiles], adapter: PromptAdapter
-) -> dict[str, np.ndarray]:
-    """Draw the occlusions that an adapter predicts for some faces.
-
-    Returns:
-        By name, the working image with the occlusion tinted, uint8 (H, W, 3), RGB.
-    """
-    import torch
-
-    from s3pot.data.face_folder import load_aligned_face
-    from s3pot.pipeline import split_region
-    from s3pot.report.vis import overlay
-
-    pictures = {}
-    for face in faces:
-        aligned = load_aligned_face(face)
-        with torch.no_grad():
-            prediction = store.segmenter.predict_visible_face(adapter, store.get(face))
-        decision = store.segmenter.settings.decision
-        masks = split_region(prediction, aligned.parsing, aligned.size, decision)
-        pictures[face.name] = overlay(aligned.image, masks.occlusion)
-    return pictures
-
-
-def prepare_faces(
-    store: PromptStore, faces: Sequence[FaceFiles], process: Process
-) -> tuple[set[FaceFiles], int]:
-    """Run every face through the frozen SAM once, divided among the processes.
-
-    Returns:
-        The faces that have prompt points, and how many faces failed. Failed faces and faces without
-        points are named in the log.
-    """
-    is_quiet = not process.is_first
-    if process.world_size > 1:
-        store.fill(faces[process.rank :: process.world_size], quiet=is_quiet)
-        process.wait_for_others()
-    filled = store.fill(faces, quiet=is_quiet)
-    for failure in filled.failures:
-        logger.warning("failed: %s: %s", failure.name, failure.reason)
-    empty = [face.name for face, count in filled.points.items() if count == 0]
-    if empty:
-        logger.warning(
-            "no prompt point was found in %s, left out: %s",
-            counted(len(empty), "face"),
-            ", ".join(empty),
-        )
-    usable = {face for face, count in filled.points.items() if count > 0}
-    return usable, len(filled.failures)
+    return cli.run(args, body)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import train_general
-from s3pot import build
+from s3pot.build import build_segmenter
 from s3pot.data.face_folder import FaceFiles
 from s3pot.io import write_npy
 from s3pot.locks import exclusive
@@ -290,14 +290,14 @@ def test_a_run_that_ended_meanwhile_is_not_replaced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
-    plain = build.build_segmenter
+    plain = build_segmenter
 
     def slow(*args: Any) -> Any:  # while it loads the models, another process trains
         output.mkdir()
         (output / "last.pth").write_bytes(b"of another run")
         return plain(*args)
 
-    monkeypatch.setattr(build, "build_segmenter", slow)
+    monkeypatch.setattr("s3pot.runs.train_general.build_segmenter", slow)
     assert run(folder, output, mini_options, epochs=1) == 2
     assert "holds another run (last.pth)" in capsys.readouterr().err
     assert (output / "last.pth").read_bytes() == b"of another run"
