@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,10 +140,8 @@ def fuzz_here(name: str, options: Sequence[str]) -> None:
     from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
 
     def try_input(content: bytes) -> None:
-        try:
+        with suppress(S3potError, BadArchive, DamagedPickle, UnsafePickle):
             reader.read(content)
-        except (S3potError, BadArchive, DamagedPickle, UnsafePickle):
-            pass
 
     atheris.Setup([sys.argv[0], *options], try_input)
     atheris.Fuzz()

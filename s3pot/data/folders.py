@@ -42,7 +42,7 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
         The tree. A folder that is reached twice through a link is listed once, under its real path
         if that lies in the tree; a link to a folder that contains ``root`` is not followed.
     """
-    seen = {parent for parent in root.resolve().parents}
+    seen = set(root.resolve().parents)
     if leave_out is not None:
         seen.add(leave_out.resolve())
     folders: list[Path] = []

@@ -28,7 +28,7 @@ def test_hashes_do_not_depend_on_the_folder() -> None:
 
 
 def test_changes_name_some_faces() -> None:
-    before = FaceHashes(train={name: "0" for name in "abcdefg"}, val={"x": "0", "y": "0"})
+    before = FaceHashes(train=dict.fromkeys("abcdefg", "0"), val={"x": "0", "y": "0"})
     now = FaceHashes(train={"a": "1", "y": "0"}, val={"x": "0"})
     assert now.changes_since(before) == [
         "missing from training: b, c, d, e and 2 more",
