@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--save_vis", action="store_true", help="also write pictures and index.html")
     add("--to_photo", action="store_true", help="also write the masks in the photo's own frame")
     add("--save_logits", action="store_true", help="also write the visible-face logits")
+    add("--save_coco", action="store_true", help="also write the masks as one COCO file")
     add("--overwrite", action="store_true", help="process finished faces again")
     cli.add_strict(parser)
     cli.add_selection(parser, "faces")
@@ -49,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
             output_dir=args.output_dir,
             checkpoint=args.checkpoint,
             results=ResultOptions(
-                save_vis=args.save_vis, to_photo=args.to_photo, save_logits=args.save_logits
+                save_vis=args.save_vis,
+                to_photo=args.to_photo,
+                save_logits=args.save_logits,
+                save_coco=args.save_coco,
             ),
             overwrite=args.overwrite,
             selection=cli.selection_from(args),

@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, help="trained adapter (default: that of the mini set)")
     add("--all_faces", action="store_true", help="all faces of a photo, not only the largest")
     add("--save_vis", action="store_true", help="also write pictures and index.html")
+    add("--save_coco", action="store_true", help="also write the masks as one COCO file")
     add("--overwrite", action="store_true", help="process finished photos again")
     cli.add_strict(parser)
     cli.add_selection(parser, "photos")
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
             checkpoint=args.checkpoint,
             all_faces=args.all_faces,
             save_vis=args.save_vis,
+            save_coco=args.save_coco,
             overwrite=args.overwrite,
             selection=cli.selection_from(args),
         )

@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     again.add_argument("--resume", action="store_true", help="keep finished faces: the default")
     again.add_argument("--overwrite", action="store_true", help="fit to finished faces again")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
+    add("--save_coco", action="store_true", help="also write the masks as one COCO file")
     cli.add_strict(parser)
     cli.add_selection(parser, "faces")
     return parser
@@ -84,7 +85,7 @@ def options_from(args: argparse.Namespace) -> PerImageOptions:
         datapath=datapath,
         output_dir=args.output_dir,
         init_checkpoint=args.init_checkpoint,
-        results=ResultOptions(save_vis=True, to_photo=args.to_photo),
+        results=ResultOptions(save_vis=True, to_photo=args.to_photo, save_coco=args.save_coco),
         overwrite=args.overwrite,
         selection=cli.selection_from(args),
     )

@@ -32,6 +32,7 @@ RESULT_ENDINGS = (
     "_truth.png",
     "_error.png",
     "_logits.npy",
+    "_coco.json",
     "_adapter.pth",
     "_history.csv",
     "_history.jsonl",

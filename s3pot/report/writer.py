@@ -32,11 +32,13 @@ class ResultOptions:
         save_vis: Pictures and the gallery.
         to_photo: The masks in the original photo's frame as well.
         save_logits: The visible-face logits, for thresholds other than 0.
+        save_coco: The masks as COCO instances; see ``report/coco.py``.
     """
 
     save_vis: bool = False
     to_photo: bool = False
     save_logits: bool = False
+    save_coco: bool = False
 
     def extras(self) -> tuple[str, ...]:
         """Name the kinds of optional files; see ``ItemProvenance``."""

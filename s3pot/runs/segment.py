@@ -18,6 +18,7 @@ from s3pot.data.image import write_png
 from s3pot.data.output_guard import reference_files, result_files
 from s3pot.data.photos import Photo, find_given_photos
 from s3pot.geometry import Alignment
+from s3pot.report.coco import PhotoPlace, write_coco_folder
 from s3pot.report.summary import Row
 from s3pot.report.vis import overlay
 from s3pot.report.writer import ResultOptions, write_summary
@@ -52,6 +53,7 @@ class SegmentOptions:
         checkpoint: Trained adapter; None uses that of the mini set.
         all_faces: Process every face of a photo instead of only the largest.
         save_vis: Also write pictures and the gallery.
+        save_coco: Also write the masks as one COCO file.
         overwrite: Also process finished photos again.
         selection: Which photos are processed.
     """
@@ -61,6 +63,7 @@ class SegmentOptions:
     checkpoint: Path | None = None
     all_faces: bool = False
     save_vis: bool = False
+    save_coco: bool = False
     overwrite: bool = False
     selection: Selection = field(default_factory=Selection)
 
@@ -92,7 +95,9 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
         datapath=faces_dir,
         output_dir=options.output_dir,
         checkpoint=options.checkpoint,
-        results=ResultOptions(save_vis=options.save_vis, to_photo=True),
+        results=ResultOptions(
+            save_vis=options.save_vis, to_photo=True, save_coco=options.save_coco
+        ),
     )
     inference = build_inference_job(config, inference_options)
     reference = ReferenceJob(config, reference_options, photos, judged_later=True)
@@ -164,17 +169,18 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         seconds = (time.perf_counter() - start) / len(photo.faces)
         faces = []
         for placed in photo.faces:
-            faces += self.inference.compute([self._face_input(placed, seconds)])
+            face_input = self._face_input(placed, entry.photo.path.name, seconds)
+            faces += self.inference.compute([face_input])
         return SegmentedPhoto(photo, faces)
 
-    def _face_input(self, placed: PlacedFace, seconds: float) -> FaceInput:
-        """Convert a face from RG to an input of inference; ``seconds`` is the time RG took."""
+    def _face_input(self, placed: PlacedFace, file_name: str, seconds: float) -> FaceInput:
+        """Convert a face of a photo from RG to an input of inference; RG took ``seconds``."""
         return FaceInput(
             files=output_files(self.reference.output_dir, placed.face.name),
             face=placed.face,
             source=self.inference.segmenter.prepare(placed.face),
             truth=None,
-            alignment=placed.alignment,
+            place=PhotoPlace(file_name, placed.alignment),
             looked_for_face=self.reference.looked_for_face,
             seconds=seconds,
         )
@@ -213,8 +219,9 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
     @override
     def summarize(self, outcome: Outcome) -> None:
         summary = complete_summary(self.output_dir, outcome, RESULT_RECORD, _row_of_record)
-        save_vis = self.inference.options.save_vis
-        write_summary(self.output_dir, summary.rows, save_vis, summary.failures)
+        options = self.inference.options
+        write_summary(self.output_dir, summary.rows, options.save_vis, summary.failures)
+        write_coco_folder(self.output_dir, summary.rows, options.save_coco)
         logger.info("%s in %s", outcome.done("photo"), self.output_dir)
         if len(outcome.contents) <= MOST_TOLD:
             for content in outcome.contents:

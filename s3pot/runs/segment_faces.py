@@ -23,6 +23,7 @@ from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region
 from s3pot.quality import Evidence, QualityLimits, judge
+from s3pot.report.coco import PhotoPlace, write_coco_face, write_coco_folder
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.prompt_store import PromptSource, PromptStore
@@ -75,7 +76,7 @@ class FaceInput:
         face: Image, parsing and reference.
         source: Its prompts, if they were cached, or the data they are computed from.
         truth: Its ground truth; None if it is not known.
-        alignment: The position of the face in its photo; None if it is not known.
+        place: The position of the face in its photo; None if it is not known.
         looked_for_face: Whether a detector looked for it there.
         seconds: The time that reading took.
     """
@@ -84,9 +85,14 @@ class FaceInput:
     face: AlignedFace
     source: PromptSource
     truth: FaceTruth | None
-    alignment: Alignment | None
+    place: PhotoPlace | None
     looked_for_face: bool
     seconds: float
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """The transform to its photo; None if it is not known."""
+        return None if self.place is None else self.place.alignment
 
 
 @dataclass(frozen=True)
@@ -233,13 +239,13 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         if source is None:
             source = self.segmenter.prepare(face)
         seconds = time.perf_counter() - start
-        alignment, looked_for_face = _placement_of(item, is_needed=self.options.to_photo)
+        place, looked_for_face = _place_of(item, is_needed=self.options.to_photo)
         return FaceInput(
             files=item,
             face=face,
             source=source,
             truth=try_truth(item, self.truth_policy, face.size),
-            alignment=alignment,
+            place=place,
             looked_for_face=looked_for_face,
             seconds=seconds,
         )
@@ -299,6 +305,9 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             entry.alignment if self.options.to_photo else None,
             self.options,
         )
+        if self.options.save_coco:
+            masks = output.result.masks
+            files.append(write_coco_face(self.output_dir, entry.face.name, masks, entry.place))
         adapter = self.write_adapter(output)
         row = result_row(
             output.result,
@@ -327,13 +336,14 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             self.output_dir, outcome, RESULT_RECORD, lambda content: dict(content["row"])
         )
         write_summary(self.output_dir, summary.rows, self.options.save_vis, summary.failures)
+        write_coco_folder(self.output_dir, summary.rows, self.options.save_coco)
         logger.info("%s in %s", outcome.done("face"), self.output_dir)
         others = len(summary.rows) - len(outcome.contents)
         if others:
             logger.info("the summary includes %s from other runs", counted(others, "more face"))
 
 
-def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, bool]:
+def _place_of(face: FaceFiles, is_needed: bool) -> tuple[PhotoPlace | None, bool]:
     """Read a face's position in its photo, and whether a detector looked for it there.
 
     Raises:
@@ -348,7 +358,11 @@ def _placement_of(face: FaceFiles, is_needed: bool) -> tuple[Alignment | None, b
         return None, False
     try:
         alignment = Alignment.read(face.align)
-        return alignment, _has_detector(read_json(face.align))
+        record = read_json(face.align)
+        photo = record.get("source")
+        file_name = Path(photo).name if isinstance(photo, str) else ""
+        place = PhotoPlace(file_name or f"{Path(face.name).name}.png", alignment)
+        return place, _has_detector(record)
     except S3potError as error:
         if is_needed:
             raise

@@ -122,6 +122,29 @@ def test_no_file_of_another_result_stays(
     assert all(f"{float(row['occluded_share']):.1%}" in page for row in rows)
 
 
+def test_a_coco_file_covers_the_faces_of_all_runs(
+    tmp_path: Path, data: Path, run: Callable[..., int]
+) -> None:
+    photo = Alignment(as_quad(image_corners((64, 64)) + 10), (64, 64), (90, 80))
+    write_json(data / "face_01_align.json", {**photo.to_dict(), "source": "party.jpg"})
+    assert run("--save_coco", "--limit", "1") == 0
+    assert run("--save_coco") == 0
+    out = tmp_path / "out"
+    coco = json.loads((out / "occlusions_coco.json").read_text())
+    sizes = {image["file_name"]: (image["height"], image["width"]) for image in coco["images"]}
+    assert sizes["party.jpg"] == (90, 80)
+    assert list(sizes) == ["face_00.png", "party.jpg", "face_02.png"]
+    occlusion = next(c["id"] for c in coco["categories"] if c["name"] == "occlusion")
+    areas = {i["image_id"]: i["area"] for i in coco["annotations"] if i["category_id"] == occlusion}
+    for image in coco["images"]:
+        if image["file_name"].startswith("face"):
+            name = image["file_name"].replace(".png", "_occlusion.png")
+            assert areas.get(image["id"], 0) == (read_rgb(out / name)[..., 0] > 0).sum()
+    before = (out / "occlusions_coco.json").read_bytes()
+    assert run() == 0  # nothing is lost by asking for less
+    assert (out / "occlusions_coco.json").read_bytes() == before
+
+
 def test_a_face_that_fails_keeps_no_row_of_its_earlier_picture(
     tmp_path: Path, data: Path, run: Callable[..., int]
 ) -> None:

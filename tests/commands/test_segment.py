@@ -102,7 +102,9 @@ def test_all_faces_of_a_photo(
     assert run(str(tmp_path / "group.png"), "--all_faces") == 0
     assert (out / "group_face2_face.png").stat().st_mtime_ns == stamp
     (out / "group_face2_face.png").unlink()
-    assert run(str(tmp_path / "group.png"), "--all_faces") == 0
+    assert run(str(tmp_path / "group.png"), "--all_faces", "--save_coco") == 0
+    (image,) = json.loads((out / "occlusions_coco.json").read_text())["images"]
+    assert (image["file_name"], image["height"], image["width"]) == ("group.png", 100, 140)
     assert (out / "group_face2_face.png").is_file()
 
 
@@ -158,7 +160,7 @@ def test_a_photo_that_was_replaced_leaves_nothing(
     aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False)
     with monkeypatch.context() as patch:
         patch.setattr(reference_run, "build_aligner", lambda config: aligner)
-        assert run(str(photo), "--all_faces", "--save_vis") == 0
+        assert run(str(photo), "--all_faces", "--save_vis", "--save_coco") == 0
     assert [row["name"] for row in summary_of(out)] == ["a", "a_face2"]
     write_photo(photo, 1)
     assert run(str(photo), "--all_faces") == 0  # one face now, and no pictures
@@ -191,7 +193,7 @@ def test_every_file_of_a_result_is_guarded(
 ) -> None:
     """A file of the same name that s3pot did not write is never replaced."""
     write_photo(tmp_path / "a.png")
-    assert run(str(tmp_path / "a.png"), "--save_vis") == 0
+    assert run(str(tmp_path / "a.png"), "--save_vis", "--save_coco") == 0
     out = tmp_path / "out"
     endings = {path.name[1:] for path in out.glob("a_*")}
     assert endings <= {*RESULT_ENDINGS, "_parsing.npy", "_result.json"}
