@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from s3pot.config import Config
 from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.distributed import Process
+from s3pot.locks import exclusive
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.ps.variants import PointVariant
 from s3pot.runs.folder_run import ITEM_ERRORS, describe
@@ -96,7 +96,6 @@ class SuiteTraining:
                 "code": code_sha256(CODE),
                 "prompts": self.store.settings,
                 "points": asdict(self.variant),
-                "pipeline": asdict(self.segmenter.settings),
                 "training": decisive_settings(self.config),
             },
         )
@@ -123,7 +122,7 @@ def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
     text = json.dumps(provenance.to_dict(), sort_keys=True)
     folder = output_dir / ADAPTERS / hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # other processes that run the table wait for the first
+    with exclusive(folder / ".lock"):  # other processes that run the table wait for the first
         if read_finished(folder / RECORD, provenance) is None:
             start = time.perf_counter()
             usable = _usable_faces(training, faces)

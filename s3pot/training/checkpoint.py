@@ -38,9 +38,27 @@ from s3pot.weights.load import (
 logger = logging.getLogger(__name__)
 
 KIND = "s3pot-adapter"
-# Sections of settings that determine the weights, except for the keys in FREE_KEYS.
-DECISIVE_SECTIONS = ("sam", "prompt", "mask", "loss", "train")
-FREE_KEYS = ("batch", "val_faces", "save_every", "keep", "tensorboard")
+# The settings that determine the weights, besides the faces and SAM, which have hashes.
+DECISIVE_SETTINGS = (
+    "sam.normalize",
+    "prompt.initial_anchor",
+    "prompt.initial_pick",
+    "prompt.features",
+    "prompt.selection",
+    "mask.align_corners",
+    "loss.sharpness",
+    "loss.hinge_margin",
+    "loss.face_weight",
+    "loss.occlusion_weight",
+    "loss.hinge_weight",
+    "train.batch_size",
+    "train.lr",
+    "train.weight_decay",
+    "train.epochs",
+    "train.seed",
+    "train.val_fraction",
+    "run.speed",
+)
 INPUT_SECTIONS = ("sam", "prompt")  # those of them that determine an adapter's inputs
 
 
@@ -163,8 +181,13 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
         LookupError: Something is missing.
         TypeError, ValueError, AttributeError: Something has the wrong type.
     """
-    sections = {name: content["config"].get(name) for name in DECISIVE_SECTIONS}
-    trained_with = config_from_dict(sections)  # a key added since then gets its default
+    tree: dict[str, dict[str, Any]] = {}
+    for setting in DECISIVE_SETTINGS:
+        section, _, key = setting.partition(".")
+        values = content["config"].get(section, {})
+        if key in values:  # a setting that is new since then has its default
+            tree.setdefault(section, {})[key] = values[key]
+    trained_with = config_from_dict(tree)
     faces = content.get("faces")
     state = TrainingState(
         epoch=content["epoch"],
@@ -261,13 +284,12 @@ def _changed_inputs(content: Mapping[str, Any], config: Config, sam_sha256: str)
 
 
 def decisive_settings(config: Config) -> dict[str, Any]:
-    """Return the settings that determine the weights, by key."""
-    settings: dict[str, Any] = {}
-    for section, values in config_to_dict(config).items():
-        if section in DECISIVE_SECTIONS:
-            settings.update(
-                {f"{section}.{key}": value for key, value in values.items() if key not in FREE_KEYS}
-            )
+    """Return the settings that determine the weights, by ``section.key``."""
+    values = config_to_dict(config)
+    settings = {}
+    for setting in DECISIVE_SETTINGS:
+        section, _, key = setting.partition(".")
+        settings[setting] = values[section][key]
     return settings
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ TRAINED_ROWS = [
     {"name": "the same", "adapter": "trained", "faces": 2},
     {"name": "no hinge", "adapter": "trained", "overrides": {"loss.hinge_weight": 0}},
 ]
+# Its masks differ, its adapter does not.
+LARGE_PIECES = {"name": "large", "adapter": "trained", "overrides": {"mask.min_piece": 0.01}}
 
 
 @pytest.mark.slow
@@ -51,21 +55,39 @@ def test_adapters_are_trained_into_the_tables_folder_and_kept(
 ) -> None:
     train = processed_folder(3, "train")
     more = {"train": str(train), "train_limit": 2, "overrides": {"train.epochs": 1}}
-    assert run(TRAINED_ROWS, **more) == 0
-    assert len(trained) == len(set(trained)) == 2  # two of three rows share an adapter
+    rows = [*TRAINED_ROWS, LARGE_PIECES]
+    assert run(rows, **more) == 0
+    assert len(trained) == len(set(trained)) == 2  # three of four rows share an adapter
     folder = tmp_path / "out" / "adapters" / trained[0]
     record = json.loads((folder / "training.json").read_text())
     assert (record["faces"], record["epochs"]) == (2, 1)
     table = read_csv(tmp_path / "out" / "table.csv")
     weights = [row["weights"] for row in table]
-    assert weights[0] == weights[1] != weights[2]
+    assert weights[0] == weights[1] == weights[3] != weights[2]
     trained.clear()
-    assert run(TRAINED_ROWS, **more) == 0
+    assert run(rows, **more) == 0
     assert trained == []
     (folder / "last.pth").unlink()
-    assert run(TRAINED_ROWS, **more) == 0
+    assert run(rows, **more) == 0
     assert trained == [folder.name]
     assert read_csv(tmp_path / "out" / "table.csv") == table
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock is POSIX")
+def test_a_disk_without_locks_is_no_obstacle(
+    tmp_path: Path,
+    run: Callable[..., int],
+    trained: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    processed_folder: Callable[..., Path],
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    train = processed_folder(1, "train")
+    assert run(TRAINED_ROWS[:1], train=str(train), overrides={"train.epochs": 1}, limit=1) == 0
+    assert (tmp_path / "out" / "adapters" / trained[0] / "last.pth").is_file()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from s3pot.config import Config, config_to_dict, load_config
 from s3pot.training import checkpoint
 from s3pot.training.checkpoint import (
     TrainingState,
+    decisive_settings,
     load_training_state,
     restore_adapter,
     save_training_state,
@@ -228,18 +229,52 @@ def test_a_state_that_was_read_is_written_with_the_same_bytes(
 def test_going_on_needs_the_same_settings(adapter: PromptAdapter, tmp_path: Path) -> None:
     path = tmp_path / "last.pth"
     save_training_state([path], trained(adapter))
-    free = load_config(None, ["sam.batch=1", "train.keep=2", "cache.mode=off"])
+    free = load_config(
+        None,
+        [
+            "sam.batch=1",
+            "train.keep=2",
+            "cache.mode=off",
+            "mask.sliver_width=0.05",
+            "mask.min_piece=0.01",
+            "mask.min_share=0.01",
+            "run.device=cpu",
+        ],
+    )
     assert load_training_state(path, free, "x").epoch == 2
     for option in (
         "train.epochs=51",
         "train.batch_size=4",
         "loss.sharpness=9",
         "prompt.features=encoder",
+        "mask.align_corners=false",
+        "run.speed=fast",
     ):
         with pytest.raises(S3potError, match=option.split("=")[0]):
             load_training_state(path, load_config(None, [option]), "x")
     with pytest.raises(S3potError, match="sam_sha256"):
         load_training_state(path, Config(), "y")
+
+
+def test_every_setting_of_training_either_decides_the_weights_or_does_not() -> None:
+    """A new setting must be sorted into one of the two lists."""
+    free = {
+        "sam.batch",
+        "mask.sliver_width",
+        "mask.min_piece",
+        "mask.min_share",
+        "train.val_faces",
+        "train.save_every",
+        "train.keep",
+        "train.tensorboard",
+        "run.device",
+        "run.deterministic",
+        "run.max_megapixels",
+    }
+    values = config_to_dict(Config())
+    sections = ("sam", "prompt", "mask", "loss", "train", "run")
+    settings = {f"{section}.{key}" for section in sections for key in values[section]}
+    assert settings == free | set(decisive_settings(Config()))
 
 
 def test_a_setting_that_is_new_since_then_had_its_default(
