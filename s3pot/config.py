@@ -154,7 +154,9 @@ class CacheConfig:
 
     mode: str = choice("disk", "memory", "off")
     max_gb: float = number(20.0, low=0)  # per folder; the oldest entries are removed first
-    memory_gb: float = number(4.0, low=0)  # kept in memory by general training, per process
+    memory_gb: float = number(
+        4.0, low=0
+    )  # of prompts kept in memory, per process; see docs/USAGE.md
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def build_inference_job(config: Config, options: InferenceOptions) -> InferenceJ
     checkpoint = options.checkpoint or weights_path(config, "adapter")
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     return InferenceJob(
-        store=PromptStore(segmenter, config, options.datapath),
+        store=PromptStore(segmenter, config, options.datapath, is_single_pass=True),
         adapter=new_adapter(config, segmenter.sam, checkpoint).eval(),
         adapter_sha256=file_sha256(checkpoint),
         output_dir=options.output_dir,

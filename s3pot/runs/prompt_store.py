@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.records import ItemProvenance, code_sha256
 from s3pot.types import AlignedFace, Prompts, SamInputs
+from s3pot.wording import subject
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class PromptStore:
         segmenter: Computes the prompts.
         config: Says whether they are cached, and is part of their cache key.
         datapath: Data folder that the disk cache belongs to; None caches nothing on disk.
+        is_single_pass: Whether each face is requested only once, so that keeping prompts in memory
+            would serve nothing.
 
     Attributes:
         sam_sha256: Hash of SAM's weights.
@@ -51,7 +53,11 @@ class PromptStore:
     """
 
     def __init__(
-        self, segmenter: OcclusionSegmenter, config: Config, datapath: Path | None
+        self,
+        segmenter: OcclusionSegmenter,
+        config: Config,
+        datapath: Path | None,
+        is_single_pass: bool = False,
     ) -> None:
         self.segmenter = segmenter
         self.sam_sha256 = model_hashes(config, ["sam"])["sam"]
@@ -68,13 +74,12 @@ class PromptStore:
             self.batch_size = max(1, config.sam.batch // 2)  # each has an image and a reference
         self.workers = side_by_side(segmenter.device, segmenter.sam.grid.size)
         self._disk: FeatureCache | None = None
-        self._disk_refuses = False
         if config.cache.mode == "disk" and datapath is not None:
             self._disk = FeatureCache(cache_folder(datapath), int(config.cache.max_gb * 2**30))
-        self._room: float = 0  # bytes still available for prompts in memory
-        if self._disk is None and config.cache.mode != "off":
-            self._room = math.inf
-        self._room_without_disk = config.cache.memory_gb * 2**30
+        self._max_bytes = 0 if is_single_pass else int(config.cache.memory_gb * 2**30)
+        self._bytes = 0  # of the prompts in memory
+        self._uses_memory = self._disk is None and config.cache.mode != "off"
+        self._memory_is_full = False
         self._memory: dict[str, Prompts] = {}
         self._inputs_sha256: dict[tuple[FaceFiles, bool], str] = {}
         self._writing = threading.Lock()
@@ -141,26 +146,38 @@ class PromptStore:
     def keep(self, face: FaceFiles, prompts: Prompts, oracle: bool = False) -> None:
         """Cache the prompts of a face, if ``cache.mode`` says so.
 
-        If the disk cannot be written, they are kept in memory from then on, up to
-        ``cache.memory_gb``.
+        If the disk cannot be written, memory takes its place from then on. In memory, prompts are
+        kept up to ``cache.memory_gb``, and only if they may be requested again.
         """
         key = self._key(face, oracle)
         with self._writing:
-            if self._disk is not None and not self._disk_refuses:
+            if self._disk is not None and not self._uses_memory:
                 try:
                     self._disk.write(key, prompts)
                     return
                 except OSError as error:
-                    self._disk_refuses = True
-                    self._room = self._room_without_disk
+                    self._uses_memory = True
                     logger.warning(
-                        "no feature cache in %s (%s); features stay in memory for this run",
+                        "no feature cache in %s (%s); features %s",
                         self._disk.folder,
                         error.strerror or error,
+                        "stay in memory for this run" if self._max_bytes else "are not kept",
                     )
-            if prompts.nbytes <= self._room:
-                self._room -= prompts.nbytes
-                self._memory[key] = prompts.to("cpu")
+            if self._uses_memory and self._max_bytes:
+                self._keep_in_memory(key, prompts)
+
+    def _keep_in_memory(self, key: str, prompts: Prompts) -> None:
+        """Keep prompts in memory if there is room; a warning is logged when there is no more."""
+        if self._bytes + prompts.nbytes <= self._max_bytes:
+            self._bytes += prompts.nbytes
+            self._memory[key] = prompts.to("cpu")
+        elif not self._memory_is_full:
+            self._memory_is_full = True
+            logger.warning(
+                "%s kept in memory (cache.memory_gb); the others are computed again whenever they "
+                "are needed",
+                subject(len(self._memory), "face"),
+            )
 
     def inputs_sha256(self, face: FaceFiles, oracle: bool = False) -> str:
         """Hash the files that a face's prompts are computed from, once per run.

@@ -83,7 +83,8 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
     """
     refuse_to_replace(options.output_dir, options.datapath, options.faces, PerImageJob.command)
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
-    job = PerImageJob(config, PromptStore(segmenter, config, options.datapath), options)
+    store = PromptStore(segmenter, config, options.datapath, is_single_pass=True)
+    job = PerImageJob(config, store, options)
     save_config(config, options.output_dir)
     outcome = run_selected(
         job,

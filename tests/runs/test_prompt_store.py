@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Callable
 
@@ -9,7 +10,7 @@ import torch
 
 from s3pot.build import build_segmenter
 from s3pot.config import load_config
-from s3pot.data.face_folder import find_faces
+from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.data.image import write_png
 from s3pot.io import write_npy
 from s3pot.runs.prompt_store import PromptStore
@@ -110,17 +111,53 @@ def test_a_cache_that_cannot_be_written_is_one_warning_and_memory(
     ]
 
 
-def test_memory_in_the_place_of_a_cache_has_a_limit(
-    processed_folder: Make, mini_options: list[str]
+@pytest.mark.parametrize("mode", ["disk", "memory"])
+def test_memory_has_a_limit(
+    processed_folder: Make,
+    mini_options: list[str],
+    caplog: pytest.LogCaptureFixture,
+    mode: str,
 ) -> None:
     folder = processed_folder(3)
     faces = find_faces(folder)
     (folder / ".s3pot_cache").write_text("in the way")
     room = 1.5 * Counted(mini_options, None).store.get(faces[0]).nbytes / 2**30
-    counted = Counted(mini_options, folder, f"cache.memory_gb={room}")
+    counted = Counted(mini_options, folder, f"cache.mode={mode}", f"cache.memory_gb={room}")
     counted.store.fill(faces)
     counted.store.fill(faces)
     assert counted.encoded == 6 + 4  # one of the three was kept
+    assert caplog.text.count("1 face is kept in memory (cache.memory_gb)") == 1
+
+
+@pytest.mark.parametrize("command", ["inference", "train_per_image"])
+def test_commands_that_need_a_face_once_keep_nothing_in_memory(
+    command: str,
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stores = []
+    keep = PromptStore.keep
+
+    def observed(self: PromptStore, face: FaceFiles, prompts: Prompts) -> None:
+        keep(self, face, prompts)
+        stores.append(self)
+
+    monkeypatch.setattr(PromptStore, "keep", observed)
+    folder = processed_folder(2)
+    main = importlib.import_module(f"s3pot.commands.{command}").main
+    options = ["--datapath", str(folder), "--output_dir", str(tmp_path / "memory")]
+    assert main([*options, *mini_options, "cache.mode=memory", "per_image.epochs=1"]) == 0
+    assert len(stores) == 2
+    assert all(store._memory == {} for store in stores)
+    (folder / ".s3pot_cache").write_text("in the way")
+    options = ["--datapath", str(folder), "--output_dir", str(tmp_path / "disk")]
+    assert main([*options, *mini_options, "per_image.epochs=1"]) == 0
+    assert len(stores) == 4
+    assert all(store._memory == {} for store in stores)
+    assert caplog.text.count("(File exists); features are not kept") == 1
 
 
 def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options: list[str]) -> None:
