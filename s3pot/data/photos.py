@@ -6,6 +6,7 @@ import glob
 import logging
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -29,7 +30,9 @@ class Photo:
 
     Attributes:
         path: The file.
-        name: Stem of the files of its largest face; sub-folders are kept (``a/b``).
+        name: Stem of the files of its largest face; sub-folders are kept (``a/b``). Unique within
+            a folder: a photo that cannot be processed because another one has this stem is called
+            by its whole file name (``a/b.png``).
         problem: Why it cannot be processed, if that is known before it is read; otherwise None.
     """
 
@@ -162,8 +165,8 @@ def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[P
     short = []
     for photo in photos:
         holders = [folder for folder in folders if folder in photo.path.parents]
-        root = holders[0] if holders else photo.path.parent
-        short.append(photo.path.relative_to(root).with_suffix("").as_posix())
+        parents = photo.path.relative_to(holders[0]).parent if holders else PurePath()
+        short.append((parents / PurePath(photo.name).name).as_posix())
     if len(set(short)) < len({photo.name for photo in photos}):
         return list(photos)
     return [replace(photo, name=name) for photo, name in zip(photos, short)]
@@ -213,7 +216,21 @@ def _find_below(
     chosen, replaced = _one_per_name(images, root)
     photos = [*chosen, *_dead_photos(dead_links, root)]
     _log_summary(files, [photo.path for photo in photos], replaced, dead_links)
-    return sorted(photos, key=lambda photo: photo.path)
+    return sorted(_with_unique_names(photos), key=lambda photo: photo.path)
+
+
+def _with_unique_names(photos: Sequence[Photo]) -> list[Photo]:
+    """Name a photo with a problem by its whole file name if another photo has its stem."""
+    stems = Counter(photo.name for photo in photos)
+    owned = {photo.name for photo in photos if photo.problem is None}
+    named = []
+    for photo in sorted(photos, key=lambda photo: photo.path):
+        is_free = stems[photo.name] == 1 or photo.name not in owned
+        if photo.problem is not None and not is_free:
+            photo = replace(photo, name=photo.name + photo.path.suffix)
+        owned.add(photo.name)
+        named.append(photo)
+    return named
 
 
 def _looks_like_image(path: Path) -> bool:
@@ -259,7 +276,7 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
             paths = [path for path in paths if path not in backups]
             readable = [path for path in readable if path not in backups]
         for path in paths:
-            if path in readable[:1] or not readable:
+            if path in readable[:1] or path == paths[0] and not readable:
                 photos.append(Photo(path, name))
             elif path in readable:
                 problem = (

@@ -51,7 +51,11 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
 
     @abstractmethod
     def name(self, item: Item) -> str:
-        """Return the name of an item in messages."""
+        """Return the name of an item in the summary: by it, a later run recognizes the item."""
+
+    def label(self, item: Item) -> str:
+        """Return how messages call an item: its name, unless a path says more."""
+        return self.name(item)
 
     def record_path(self, item: Item) -> Path | None:
         """Return the path of an item's record; with None, no item ever counts as finished."""
@@ -88,14 +92,17 @@ class Outcome:
         contents: ``Written.content`` of the finished items, in the items' order, whether they were
             computed now or before.
         failures: In the items' order.
-        left_out: Names of the folder's items that this run does not process.
-        outdated: Records and files of earlier results of the failed items.
+        left_out: Names of the folder's items that this run does not process or, because of an
+            interrupt, does not reach.
+        still_failed: Failures of the last run whose items this run did not process.
+        outdated: Records and files of earlier results of the items that failed, now or then.
         unreached: The number of items that an interrupt left undone.
     """
 
     contents: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     left_out: frozenset[str] = frozenset()
+    still_failed: list[Failure] = field(default_factory=list)
     outdated: frozenset[Path] = frozenset()
     unreached: int = 0
 

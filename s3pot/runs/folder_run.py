@@ -68,6 +68,7 @@ def run_folder(
     keep_finished: bool = True,
     shard: Shard | None = None,
     left_out: Sequence[Item] = (),
+    earlier_failures: Sequence[Failure] = (),
     progress: bool = True,
     log_failures: bool = True,
 ) -> Outcome:
@@ -81,6 +82,8 @@ def run_folder(
             without a shard finds the others finished.
         left_out: Items of the folder that are not processed now; the summary keeps what is known
             about them.
+        earlier_failures: Failures of the last run, each of which counts until its item is
+            processed.
         progress: Show a progress bar.
         log_failures: Log failures; if not, the caller reports them.
 
@@ -94,7 +97,7 @@ def run_folder(
         with logging_redirect_tqdm([logging.getLogger("s3pot")]):
             run.do_all(progress)
     finally:
-        outcome = run.outcome(left_out)
+        outcome = run.outcome(left_out, earlier_failures)
         if shard.is_whole:
             job.summarize(outcome)
     shard.log_end()
@@ -158,19 +161,30 @@ class _Run(Generic[Item, Input, Output]):
         self.computing: dict[Future[list[Any]], Sequence[tuple[int, _Read[Input]]]] = {}
         self.writing: deque[tuple[int, Future[dict[str, Any]]]] = deque()
 
-    def outcome(self, left_out: Sequence[Item] = ()) -> Outcome:
+    def outcome(
+        self, left_out: Sequence[Item] = (), earlier_failures: Sequence[Failure] = ()
+    ) -> Outcome:
         """Collect the results in the order of the items."""
+        done = self.contents.keys() | self.failures.keys()
+        undone = [item for at, item in enumerate(self.items) if at not in done]
+        waiting = {self.job.name(item): item for item in (*undone, *left_out)}
+        done_names = {self.job.name(self.items[position]) for position in done}
+        still_failed = [entry for entry in earlier_failures if entry.name not in done_names]
+        failed_names = {entry.name for entry in still_failed}
         failed = [self.items[position] for position in self.failures]
-        others = [item for at, item in enumerate(self.items) if at not in self.failures]
+        failed += [item for name, item in waiting.items() if name in failed_names]
         outdated = self._files_of(failed)
-        if outdated:  # but for the files of others, if two items have one name
-            outdated -= self._files_of([*others, *left_out])
+        if outdated:  # but for the files of others, if two items have one record
+            others = [self.items[position] for position in self.contents]
+            others += [item for name, item in waiting.items() if name not in failed_names]
+            outdated -= self._files_of(others)
         return Outcome(
             contents=[self.contents[position] for position in sorted(self.contents)],
             failures=[self.failures[position] for position in sorted(self.failures)],
-            left_out=frozenset(self.job.name(item) for item in left_out),
+            left_out=frozenset(waiting),
+            still_failed=still_failed,
             outdated=outdated,
-            unreached=len(others) - len(self.contents),
+            unreached=len(undone),
         )
 
     def _files_of(self, items: Iterable[Item]) -> frozenset[Path]:
@@ -344,10 +358,12 @@ class _Run(Generic[Item, Input, Output]):
         """Report and count a failed item; raise errors that will affect all other items too."""
         if is_fatal(error):
             raise error
-        failure = Failure(self.job.name(self.items[position]), stage, describe(error))
+        item = self.items[position]
+        failure = Failure(self.job.name(item), stage, describe(error))
         self.failures[position] = failure
-        names_item = failure.reason.startswith(failure.name)
-        message = failure.reason if names_item else f"{failure.name}: {failure.reason}"
+        label = self.job.label(item)
+        names_item = failure.reason.startswith(label)
+        message = failure.reason if names_item else f"{label}: {failure.reason}"
         logger.log(self.failure_level, "failed: %s", message)
         logger.debug("where it arose:", exc_info=error)
         self.bar.update()

@@ -191,6 +191,10 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     @override
     def name(self, item: Photo) -> str:
+        return item.name
+
+    @override
+    def label(self, item: Photo) -> str:
         return str(item.path)
 
     @override

@@ -140,6 +140,10 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         return self.reference.name(item)
 
     @override
+    def label(self, item: Photo) -> str:
+        return self.reference.label(item)
+
+    @override
     def record_path(self, item: Photo) -> Path:
         return self.output_dir / f"{item.name}{RESULT_RECORD}"
 

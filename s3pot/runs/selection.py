@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from s3pot.io import read_json
 from s3pot.report.summary import SUMMARY, Failure, Row, Summary, read_summary
@@ -67,20 +68,26 @@ def run_selected(
         S3potError: All items were selected and all failed, or no earlier run is found.
     """
     chosen = list(items)
+    earlier = _earlier_failures(job, items, output_dir, is_needed=selection.only_failed)
     if selection.only_failed:
-        failed = _failed_names(output_dir)
+        failed = {failure.name for failure in earlier}
         chosen = [item for item in chosen if job.name(item) in failed]
-        if not chosen:
-            logger.info(
-                "there is nothing to retry: according to %s, none of the %s failed in the last run",
-                output_dir / SUMMARY,
-                job.unit,
-            )
+        if not chosen:  # what is known about the folder stays as it is
+            _say_nothing_to_retry(output_dir / SUMMARY, job.unit, sorted(failed))
+            return Outcome()
+    else:  # an item that is no longer in the folder has no failure
+        names = {job.name(item) for item in items}
+        earlier = [failure for failure in earlier if failure.name in names]
     chosen = chosen[: selection.limit or None]
     positions = {id(item) for item in chosen}
     left_out = [item for item in items if id(item) not in positions]
     outcome = run_folder(
-        job, chosen, keep_finished=keep_finished, shard=selection.shard, left_out=left_out
+        job,
+        chosen,
+        keep_finished=keep_finished,
+        shard=selection.shard,
+        left_out=left_out,
+        earlier_failures=earlier,
     )
     if not selection.only_failed:
         outcome.require_some(job.unit)
@@ -94,16 +101,12 @@ def complete_summary(
 
     Args:
         output_dir: The folder.
-        outcome: The outcome of this run. Earlier failures of items that it left out are kept.
+        outcome: The outcome of this run.
         record_ending: The ending of the records' names.
         row_of: Converts a record's content to a row.
     """
     rows = [row_of(content) for content in outcome.contents]
-    earlier: list[Failure] = []
-    if outcome.left_out and (output_dir / SUMMARY).is_file():
-        failures = read_summary(output_dir).failures
-        earlier = [failure for failure in failures if failure.name in outcome.left_out]
-    summary = Summary(rows, [*outcome.failures, *earlier])
+    summary = Summary(rows, [*outcome.failures, *outcome.still_failed])
     return with_other_records(output_dir, summary, record_ending, row_of, outcome.outdated)
 
 
@@ -157,11 +160,52 @@ def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
         return None
 
 
-def _failed_names(output_dir: Path) -> set[str]:
-    """Read the names of the items that failed in the last run."""
+def _earlier_failures(
+    job: FolderJob[Item, Any, Any], items: Sequence[Item], output_dir: Path, is_needed: bool
+) -> list[Failure]:
+    """Read what failed in the last run.
+
+    Args:
+        job: Names the items.
+        items: All items of the folder.
+        output_dir: The folder with the summary of the last run.
+        is_needed: Whether the run depends on it.
+
+    Raises:
+        S3potError: It is needed, and there is no summary, or one that cannot be read.
+    """
     if not (output_dir / SUMMARY).is_file():
-        raise S3potError(
-            f"{output_dir} has no {SUMMARY}, which lists the failures; run the command without "
-            "--retry_failed first"
+        if is_needed:
+            raise S3potError(
+                f"{output_dir} has no {SUMMARY}, which lists the failures; run the command without "
+                "--retry_failed first"
+            )
+        return []
+    try:
+        failures = read_summary(output_dir).failures
+    except S3potError as error:
+        if is_needed:
+            raise
+        logger.warning("earlier failures are not known, and forgotten: %s", error)
+        return []
+    # Earlier versions wrote the path of a photo in place of its name.
+    names = {job.label(item): job.name(item) for item in items}
+    return [replace(failure, name=names.get(failure.name, failure.name)) for failure in failures]
+
+
+def _say_nothing_to_retry(summary: Path, unit: str, failed: Sequence[str]) -> None:
+    if failed:
+        logger.warning(
+            "there is nothing to retry: none of the %s given now is among the %d that failed "
+            "according to %s: %s",
+            unit,
+            len(failed),
+            summary,
+            brief(failed),
         )
-    return {failure.name for failure in read_summary(output_dir).failures}
+    else:
+        logger.info(
+            "there is nothing to retry: according to %s, none of the %s failed in the last run",
+            summary,
+            unit,
+        )

@@ -155,16 +155,13 @@ def test_bad_photos_are_named_and_the_rest_is_done(
     assert run() == 1
     out = tmp_path / "out"
     assert files_of(out) == {f"good{end}" for end in SUFFIXES} | {"failures.csv"}
-    failures = [(Path(row["name"]).name, row["stage"]) for row in read_csv(out / "failures.csv")]
-    assert failures == [("cut.png", "read"), ("text.png", "read")]
+    failures = [(row["name"], row["stage"]) for row in read_csv(out / "failures.csv")]
+    assert failures == [("cut", "read"), ("text", "read")]
     for name in ("text.png", "cut.png"):
         assert any(name in message and "failed" in message for message in caplog.messages)
     assert not any(".hidden" in message for message in caplog.messages)
     summary = json.loads((out / "summary.json").read_text())
-    assert [Path(item["name"]).name for item in summary if "failed" in item] == [
-        "cut.png",
-        "text.png",
-    ]
+    assert [item["name"] for item in summary if "failed" in item] == ["cut", "text"]
     (good,) = [item for item in summary if "failed" not in item]
     assert (good["name"], good["photo"]) == ("good", "good.png")
     record = json.loads((out / "good_align.json").read_text())
@@ -184,6 +181,39 @@ def test_failed_photos_are_tried_again(tmp_path: Path, run: Callable[..., int]) 
     assert all(after[name] == before[name] for name in before if name.startswith("good"))
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [item["name"] for item in summary] == ["good", "late"]
+
+
+def test_a_photo_that_fails_after_it_succeeded_stays_a_failure(
+    tmp_path: Path,
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its files of the earlier run are still there, and must not pass for a result."""
+
+    def failures() -> list[str]:
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert [item["name"] for item in summary] == ["a", "b"]
+        return [item["name"] for item in summary if "failed" in item]
+
+    for name in ("a", "b"):
+        write_photo(tmp_path / "in" / f"{name}.png")
+    assert run() == 0
+    (tmp_path / "in" / "b.png").write_text("damaged")
+    assert run() == 1
+    assert f"failed: {tmp_path / 'in' / 'b.png'} is not a readable image" in caplog.text
+    assert run("--limit", "1") == 0
+    assert failures() == ["b"]
+    monkeypatch.chdir(tmp_path)  # the same folder in another spelling
+    assert run("--input_dir", "in", "--retry_failed") == 1
+    assert failures() == ["b"]
+    summary = tmp_path / "out" / "summary.json"  # as an earlier version wrote it
+    summary.write_text(summary.read_text().replace('"name": "b"', f'"name": "{tmp_path}/in/b.png"'))
+    assert run("--limit", "1") == 0
+    assert failures() == ["b"]
+    write_photo(tmp_path / "in" / "b.png", 1)
+    assert run("--retry_failed") == 0
+    assert failures() == []
 
 
 def test_doubtful_faces_are_recorded_and_with_strict_they_fail(

@@ -73,14 +73,20 @@ def test_finished_photos_are_kept_and_failed_ones_named(tmp_path: Path, run: Run
     out = tmp_path / "out"
     assert "a_overlay_photo.png" in (out / "index.html").read_text()
     (failure,) = [item for item in summary_of(out) if "failed" in item]
-    assert Path(failure["name"]).name == "b.png" and failure["failed"]["stage"] == "read"
+    assert (failure["name"], failure["failed"]["stage"]) == ("b", "read")
     stamp = (out / "a_face.png").stat().st_mtime_ns
     write_photo(tmp_path / "b.png", 1)
     assert run(*names, "--save_vis", "--retry_failed") == 0
     assert (out / "a_face.png").stat().st_mtime_ns == stamp
     assert [row["name"] for row in summary_of(out)] == ["a", "b"]
+    (tmp_path / "b.png").write_text("damaged")
+    assert run(*names) == 1
+    assert run(*names, "--limit", "1") == 0
+    assert ["failed" in item for item in summary_of(out)] == [False, True]
+    assert run(names[0], "--retry_failed") == 0
+    assert ["failed" in item for item in summary_of(out)] == [False, True]
     (out / "faces" / "a_ref.png").unlink()
-    assert run(*names, "--save_vis") == 0
+    assert run(*names, "--save_vis") == 1
     assert (out / "a_face.png").stat().st_mtime_ns > stamp
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from s3pot.data.face_folder import find_faces
 from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import write_png
-from s3pot.data.photos import PhotoFolder, face_name, find_photos
+from s3pot.data.photos import PhotoFolder, face_name, find_given_photos, find_photos
 from s3pot.types import S3potError
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
@@ -114,8 +114,31 @@ def test_two_images_of_one_name_stay_an_error(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert names(found) == ["a.b", "a", "sub/a"]
     assert "a.jpg, which has the same name but for its extension" in problems(found)["a.png"]
+    (second,) = [entry for entry in found.photos if entry.problem is not None]
+    assert second.name == "a.png"  # its failure must not pass for that of a.jpg
     with pytest.raises(S3potError, match="would overwrite"):
-        found.check(next(entry for entry in found.photos if entry.path.name == "a.png"))
+        found.check(second)
+
+
+def test_every_photo_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Also those that cannot be processed: by its name, a later run recognizes a failure."""
+    for name in ("a.jpg", "a.png", "b.bmp"):
+        photo(tmp_path / "in" / "x" / name)
+        photo(tmp_path / "in" / "y" / name)
+    for name in ("b.png", "c.jpg", "c.png", "d.png"):
+        (tmp_path / "in" / "x" / name).write_text("no image")
+    (tmp_path / "in" / "x" / "a.webp").symlink_to("gone")
+    (tmp_path / "in" / "x" / "e.png").symlink_to("gone")
+    expected = ["a", "a.png", "a.webp", "b", "b.png", "c", "c.png", "d", "e"]
+    assert [entry.name for entry in find(tmp_path).photos if entry.path.parent.name == "x"] == [
+        f"x/{name}" for name in expected
+    ]
+    only_one = find_given_photos([str(tmp_path / "in" / "x")], tmp_path / "out")
+    assert [entry.name for entry in only_one.photos] == expected
+    several = find_given_photos(
+        [str(path) for path in sorted((tmp_path / "in" / "x").iterdir())], tmp_path / "out"
+    )
+    assert [entry.name for entry in several.photos] == expected
 
 
 def test_our_own_files_are_no_photos(tmp_path: Path) -> None:

@@ -22,9 +22,12 @@ class DoubleJob(FolderJob[int, int, int]):
 
     unit = "numbers"
 
-    def __init__(self, folder: Path, bad: Sequence[int] = ()) -> None:
+    def __init__(
+        self, folder: Path, bad: Sequence[int] = (), interrupted: int | None = None
+    ) -> None:
         self.folder = folder
         self.bad = bad
+        self.interrupted = interrupted
         self.computed: list[int] = []
 
     def name(self, item: int) -> str:
@@ -39,6 +42,8 @@ class DoubleJob(FolderJob[int, int, int]):
         return item
 
     def compute(self, inputs: Sequence[int]) -> list[int]:
+        if self.interrupted in inputs:
+            raise KeyboardInterrupt
         self.computed += inputs
         return [2 * number for number in inputs]
 
@@ -101,6 +106,48 @@ def test_a_limit_takes_the_first_and_forgets_nothing(tmp_path: Path) -> None:
     assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n3"], ["n4"])
     with pytest.raises(S3potError, match="--limit is -1"):
         run(tmp_path, limit=-1)
+
+
+def test_failures_of_items_that_a_run_does_not_reach_are_kept(tmp_path: Path) -> None:
+    """n3 succeeded before it failed, so it has a record that must not count as a result."""
+    assert run(tmp_path) == [0, 1, 2, 3, 4]
+    record = (tmp_path / "n3_double.json").read_bytes()
+    (tmp_path / "n3_double.json").unlink()
+    assert run(tmp_path, bad=(3,)) == []
+    (tmp_path / "n3_double.json").write_bytes(record)
+    assert run(tmp_path, limit=1) == []
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n4"], ["n3"])
+    job = DoubleJob(tmp_path, interrupted=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_selected(job, list(range(5)), Selection(), output_dir=tmp_path, keep_finished=False)
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n4"], ["n3"])
+    assert run(tmp_path) == []
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n3", "n4"], [])
+
+
+def test_a_retry_of_other_inputs_forgets_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "s3pot")
+    assert run(tmp_path, bad=(1, 3)) == [0, 2, 4]
+    before = (tmp_path / "summary.json").read_bytes()
+    assert run(tmp_path, count=1, retry=True) == []
+    assert (tmp_path / "summary.json").read_bytes() == before
+    assert "none of the numbers given now is among the 2 that failed" in caplog.text
+    assert run(tmp_path, count=2, retry=True) == [1]
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n4"], ["n3"])
+
+
+def test_a_damaged_summary_is_an_error_only_in_a_retry(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(tmp_path, bad=(3,)) == [0, 1, 2, 4]
+    (tmp_path / "summary.json").write_text('[{"name": ')
+    with pytest.raises(S3potError, match="summary.json"):
+        run(tmp_path, retry=True)
+    assert run(tmp_path, bad=(3,)) == []
+    assert "earlier failures are not known" in caplog.text
+    assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n4"], ["n3"])
 
 
 def test_all_failed_is_an_error_but_not_in_a_retry(tmp_path: Path) -> None:

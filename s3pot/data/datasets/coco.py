@@ -86,7 +86,7 @@ class CocoJson(DatasetAdapter):
                 problem = (
                     f"{self.annotations}: two values of file_name give the name {item.name!r}."
                 )
-                items[position] = replace(item, problem=problem)
+                items[position] = replace(item, name=f"image {position + 1}", problem=problem)
             seen.add(item.name)
         return sorted(items, key=lambda item: item.name)
 

@@ -164,7 +164,8 @@ class DatasetAdapter(ABC):
 def list_images(folder: Path) -> list[DatasetItem]:
     """List the images of a folder and its sub-folders, named by their paths without extension.
 
-    Of two images with the same name, the second is marked with a problem.
+    Of two images with the same name, the second is marked with a problem, and named by its path
+    with extension.
     """
     items: dict[str, DatasetItem] = {}
     for path in walk(folder).files:
@@ -175,7 +176,8 @@ def list_images(folder: Path) -> list[DatasetItem]:
             problem = (
                 f"{path} has the name of {items[name].image} but for its extension; rename one."
             )
-            items[path.relative_to(folder).as_posix()] = DatasetItem(name, path, problem=problem)
+            whole_name = path.relative_to(folder).as_posix()
+            items[whole_name] = DatasetItem(whole_name, path, problem=problem)
         else:
             items[name] = DatasetItem(name, path, problem=name_problem(name))
     return list(items.values())
