@@ -18,7 +18,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
-from s3pot.labels import CLASSES, pixels_of
+from s3pot.labels import CLASSES, NUM_CLASSES
 
 # Parts of the face and their classes; ears, hair and neck do not belong to the region.
 PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -130,10 +130,13 @@ def occluded_share_by_part(occlusion: np.ndarray, parsing: np.ndarray) -> dict[s
     Returns:
         Part, a key of ``PARTS`` → share in [0, 1]; None if the face has no such part.
     """
+    pixels = np.bincount(parsing.ravel(), minlength=NUM_CLASSES)
+    occluded = np.bincount(parsing[occlusion], minlength=NUM_CLASSES)
     shares: dict[str, float | None] = {}
     for part, names in PARTS.items():
-        pixels = pixels_of(parsing, [CLASSES.index(name) for name in names])
-        shares[part] = occluded_share(occlusion, pixels) if pixels.any() else None
+        classes = [CLASSES.index(name) for name in names]
+        area = int(pixels[classes].sum())
+        shares[part] = int(occluded[classes].sum()) / area if area else None
     return shares
 
 

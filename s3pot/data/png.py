@@ -1,7 +1,7 @@
 """Encoding pixels as PNG: the pictures of a face take a fifth of its time, so speed matters here.
 
 The time goes into the compression. ISA-L, from the optional package ``isal``, compresses four times
-as fast as zlib, to about the same size. The pixels are the same with both, but not the files' bytes.
+as fast as zlib, to about the same size. Both give the same pixels, but not the same bytes.
 """
 
 from __future__ import annotations

@@ -85,6 +85,25 @@ def test_overlay_tints_the_mask_and_leaves_the_rest() -> None:
     assert (vis.overlay(gray(), np.zeros((64, 64), bool)) == 90).all()
 
 
+@pytest.mark.parametrize("place", [(0, 0), (30, 40), (50, 0), (0, 50)])
+def test_an_overlay_changes_the_same_pixels_wherever_the_mask_lies(place: tuple[int, int]) -> None:
+    """Only the box around the mask is worked on; a slow definition finds the same picture."""
+    picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    mask = np.zeros((64, 64), bool)
+    mask[place[0] : place[0] + 14, place[1] : place[1] + 14] = True
+    mask[place[0] + 3, place[1] + 7] = False
+    color = np.array(vis.OCCLUSION)
+    want = picture.copy()
+    want[mask] = (picture[mask] + (color - picture[mask].astype(np.float32)) * 0.5).round()
+    padded = np.pad(mask, 2)
+    shifts = {1: ((0, 1), (1, 0), (0, -1), (-1, 0)), 2: ((1, 1), (1, -1), (-1, 1), (-1, -1))}
+    around = [*shifts[1], *shifts[2], (0, 2), (2, 0), (0, -2), (-2, 0)]
+    moved = [np.roll(padded, shift, (0, 1))[2:-2, 2:-2] for shift in around]
+    want[mask & ~np.logical_and.reduce(moved)] = vis.WHITE
+    want[mask & ~np.logical_and.reduce(moved[:4])] = color
+    np.testing.assert_array_equal(vis.overlay(picture, mask), want)
+
+
 @pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (224, 172, 140), vis.OCCLUSION])
 def test_an_outline_shows_on_any_background(background: tuple[int, int, int]) -> None:
     picture = np.full((64, 64, 3), background, np.uint8)
