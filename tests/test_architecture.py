@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from s3pot.runs.records import CODE_OF_ADAPTERS, CODE_OF_PROMPTS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "s3pot"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -45,6 +47,10 @@ LAYERS = (
 )
 # Parts of one layer that do not import each other.
 APART = ({"training", "report"}, {"build", "baselines"}, {"sam", "data", "weights"})
+# Modules that compute neither prompts nor adapters, although modules that do so import them.
+NOT_DECISIVE = set(
+    "config io locks occlusion_decision quality read_once rg stored_zip version wording".split()
+)
 CONFIG_READERS = {"commands", "runs", "training", "build", "api", "device"}
 
 
@@ -115,6 +121,21 @@ def test_parts_that_are_apart_do_not_import_each_other() -> None:
 def test_config_stops_at_the_runs_and_the_builder() -> None:
     readers = {own for _, own, other in edges() if other == "config"}
     assert readers <= CONFIG_READERS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parts", "others"),
+    [(CODE_OF_PROMPTS, {"adapter", "losses"}), (CODE_OF_ADAPTERS, set())],
+    ids=["prompts", "adapters"],
+)
+def test_stored_results_depend_on_all_code_that_computes_them(
+    parts: tuple[str, ...], others: set[str]
+) -> None:
+    assert all((PACKAGE / part).exists() for part in parts)
+    decisive = {part.replace(".py", "") for part in parts}
+    imported = {other for _, part, other in edges() if part in decisive}
+    assert imported <= decisive | others | NOT_DECISIVE
 
 
 @pytest.mark.slow

@@ -20,14 +20,11 @@ from s3pot.pipeline import OcclusionSegmenter
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
-from s3pot.runs.records import ItemProvenance, code_sha256
+from s3pot.runs.records import CODE_OF_PROMPTS, ItemProvenance, code_sha256
 from s3pot.types import AlignedFace, Prompts, SamInputs
 from s3pot.wording import subject
 
 logger = logging.getLogger(__name__)
-
-# Prompts computed by other code are not reused, so a changed rule takes effect at once.
-CODE_OF_PROMPTS = ("pipeline.py", "fe.py", "ps", "sam", "grid.py", "labels.py", "data")
 
 # Cached prompts, or the data they are computed from.
 PromptSource = Union[Prompts, SamInputs]

@@ -27,6 +27,31 @@ DIGEST = "sha256_of_record"  # key of the hash of all other values
 RESULT_RECORD = "_result.json"  # ending of the record of a segmented face or photo
 EXTRAS = "extras"  # key of the kinds of optional files
 
+# The parts of the package that determine prompts. Prompts computed by other code are not reused, so
+# a changed rule takes effect at once.
+CODE_OF_PROMPTS = (
+    "build.py",
+    "data",
+    "device.py",
+    "fe.py",
+    "grid.py",
+    "labels.py",
+    "pipeline.py",
+    "ps",
+    "sam",
+    "types.py",
+    "weights",
+)
+# Those that determine an adapter which is trained on prompts.
+CODE_OF_ADAPTERS = (
+    *CODE_OF_PROMPTS,
+    "adapter.py",
+    "distributed.py",
+    "losses.py",
+    "seeding.py",
+    "training",
+)
+
 
 @dataclass(frozen=True)
 class ItemProvenance:

@@ -21,6 +21,7 @@ from s3pot.ps.variants import PointVariant
 from s3pot.runs.folder_run import ITEM_ERRORS, describe
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import (
+    CODE_OF_ADAPTERS,
     ItemProvenance,
     code_sha256,
     hash_inputs,
@@ -40,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 ADAPTERS = "adapters"  # folder inside that of the table
 RECORD = "training.json"
-# The parts of the program that determine an adapter.
-CODE = ("adapter.py", "fe.py", "losses.py", "pipeline.py", "ps", "sam", "training")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class SuiteTraining:
             inputs={"faces": digest.hexdigest()},
             models={"sam": self.store.sam_sha256},
             settings={
-                "code": code_sha256(CODE),
+                "code": code_sha256(CODE_OF_ADAPTERS),
                 "prompts": self.store.settings,
                 "points": asdict(self.variant),
                 "training": decisive_settings(self.config),

@@ -25,7 +25,7 @@ from s3pot.report.writer import ResultOptions
 from s3pot.runs.before_after import FITTED, FRESH, GENERAL, AdapterResult, result_of, table
 from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.runs.records import RESULT_RECORD, ItemProvenance, code_sha256
+from s3pot.runs.records import CODE_OF_ADAPTERS, RESULT_RECORD, ItemProvenance, code_sha256
 from s3pot.runs.segment_faces import (
     AdapterFiles,
     FaceOutput,
@@ -43,9 +43,6 @@ from s3pot.training.per_image import adapter_loss, fit_adapter
 from s3pot.types import Prediction, Prompts
 
 logger = logging.getLogger(__name__)
-
-# The parts of the program whose change makes a fit outdated.
-CODE_OF_FITTING = ("training", "losses.py", "adapter.py", "pipeline.py", "sam")
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ class PerImageJob(SegmentFaces):
         return ItemProvenance(
             models={"sam": self.store.sam_sha256, **self.adapter_sha256},
             settings={
-                "code": code_sha256(CODE_OF_FITTING),
+                "code": code_sha256(CODE_OF_ADAPTERS),
                 "pipeline": asdict(self.segmenter.settings),
                 "loss": asdict(self.config.loss),
                 "train": asdict(self.config.train),
