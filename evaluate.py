@@ -1,10 +1,6 @@
-r"""Score results against the truth, or run a table of variants and baselines.
+"""Score results against the ground truth, or run a table of variants and baselines.
 
-    python evaluate.py --datapath ./dataset/processed_data/val --results ./results
-    python evaluate.py --suite configs/tables/demo.yaml --output_dir results/demo \
-        --config configs/mini.yaml
-
-Prints the table and writes table.csv, table.md and per_image.csv.
+The options and examples are in ``s3pot/commands/evaluate.py``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
-r"""Make clean reference, parsing and alignment of every photo in a folder (RG, paper section 3.1).
+"""Align, parse and generate a clean reference of every photo in a folder (RG, paper section 3.1).
 
-    python generate_reference.py --input_dir ./dataset/raw_images \
-        --output_dir ./dataset/processed_data --faceParser_name bisenet
-    python generate_reference.py --input_dir faces --output_dir processed --config configs/mini.yaml
-
-Photos that are finished are skipped; --overwrite does them again.
+The options and examples are in ``s3pot/commands/generate_reference.py``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
-r"""Train one adapter for all faces of a folder.
+"""Train one adapter for all faces of a folder (paper section 3.4).
 
-Commands:
-    python train_general.py --datapath ./dataset/processed_data --bsz 3 --lr 1e-4 --epochs 50 \
-        --output_dir ./checkpoint/train_general
-    torchrun --nproc_per_node 2 train_general.py --datapath ./dataset/processed_data
+The options and examples are in ``s3pot/commands/train_general.py``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
-r"""Fit an adapter to one face, or to each face of a folder, and segment it.
+"""Fit an adapter to one face, or to each face of a folder, and segment it (paper section 3.4).
 
-Commands:
-    python train_per_image.py --target_img ./dataset/processed_data/test_01.png \
-        --ref_img ./dataset/processed_data/test_01_ref.png \
-        --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100
-    python train_per_image.py --datapath ./dataset/processed_data/val --resume
+The options and examples are in ``s3pot/commands/train_per_image.py``.
 """
 
 from __future__ import annotations
