@@ -53,7 +53,7 @@ step "2. general adapter" train_general.py --datapath ./dataset/processed_data \
     --bsz 3 --lr 1e-4 --epochs 50 --output_dir ./checkpoint/train_general --resume "${mini[@]}" train.val_faces=2
 step "3. per-image adapter" train_per_image.py --target_img ./dataset/processed_data/test_01.png \
     --ref_img ./dataset/processed_data/test_01_ref.png \
-    --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100 --resume "${mini[@]}"
+    --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100 "${mini[@]}"
 step "4. masks of the held-out faces" inference.py --datapath ./dataset/processed_data/val \
     --checkpoint ./checkpoint/train_general/model_epoch_50.pth --output_dir ./results --save_vis "${mini[@]}"
 step "5. scores" evaluate.py --datapath ./dataset/processed_data/val --results ./results "${mini[@]}"

@@ -255,13 +255,13 @@ def decode(bench: Bench) -> None:
         )
         F.interpolate(low, (sam.grid.size,) * 2, mode="bilinear", align_corners=True)
 
+    def low_res_logits() -> None:
+        prompts = batch_prompts(faces)
+        segmenter.decode(prompts, segmenter.refine_prompts(adapter, prompts)[0])
+
     calls: list[tuple[str, int, Callable[[], object]]] = [
         ("one by one", 1, lambda: segmenter.predict_visible_face(adapter, faces[0])),
-        (
-            "one batch, low resolution",
-            4,
-            lambda: segmenter.predict_low_res_logits(adapter, batch_prompts(faces)),
-        ),
+        ("one batch, low resolution", 4, low_res_logits),
         ("pip's segment-anything", 1, by_sam),
     ]
     with torch.no_grad():

@@ -312,18 +312,6 @@ class OcclusionSegmenter:
         decoded = self.sam.decode(batch.image_embeddings, prompt_tokens, batch.prompt_mask)
         return decoded.logits[:, 0]
 
-    def predict_low_res_logits(self, adapter: Adapter, batch: PromptBatch) -> Tensor:
-        """Predict the visible face of some faces at the decoder's own resolution.
-
-        The result equals that of one face after the other except for rounding; see
-        ``refine_prompts``.
-
-        Returns:
-            Logits, (B, 4G, 4G); positive means face.
-        """
-        prompt_tokens, _ = self.refine_prompts(adapter, batch)
-        return self.decode(batch, prompt_tokens)
-
     def predict_point_logits(self, adapter: Adapter, batch: PromptBatch) -> Tensor:
         """Predict the visible face at the prompts' points only: all that the losses need.
 

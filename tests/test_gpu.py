@@ -136,7 +136,7 @@ def test_masked_decode_and_adapter_step(tiny_sam: FrozenSam) -> None:
         trained = copy.deepcopy(adapter).to(device)
         batch = batch_prompts([face.to(device) for face in faces])
         segmenter = OcclusionSegmenter(sam)
-        low_res_logits = segmenter.predict_low_res_logits(trained, batch)
+        low_res_logits = segmenter.decode(batch, segmenter.refine_prompts(trained, batch)[0])
         logits = segmenter.predict_point_logits(trained, batch)
         point_losses(logits, batch.point_labels).total.sum().backward()
         gradients = [parameter.grad for parameter in trained.parameters()]

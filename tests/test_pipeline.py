@@ -187,7 +187,7 @@ def test_a_batch_equals_one_by_one(
         low_res_logits = segmenter.decode(batch, tokens)
         for row, face in enumerate(prompts):
             single = batch_prompts([face])
-            alone = segmenter.predict_low_res_logits(used, single)[0]
+            alone = segmenter.decode(single, segmenter.refine_prompts(used, single)[0])[0]
             torch.testing.assert_close(low_res_logits[row], alone, rtol=1e-4, atol=1e-5)
             if with_adapter:
                 weights = segmenter.refine_prompts(used, single, need_attention=True)[1]

@@ -111,7 +111,7 @@ def _settled(ended: Ended) -> list[str]:
 
 
 def _again(folder: Path, base: Baseline, what: str, faults: list[str]) -> Trial:
-    ended = run(calls(resumed=True)[base.name], folder, stop_the_clock)
+    ended = run(calls()[base.name], folder, stop_the_clock)
     if ended.code != 0:
         faults.append(f"the re-run ended with {ended.code}: {ended.output[-800:]}")
     faults += result_differences(snapshot(folder), base.files)

@@ -127,7 +127,7 @@ def _checked_again(folder: Path, base: Baseline, what: str, faults: list[str]) -
     """Run a command again and compare everything with the undisturbed run."""
     half = len(temporaries(folder))
     finished = _finished_items(folder)
-    ended = run(calls(resumed=True)[base.name], folder, stop_the_clock)
+    ended = run(calls()[base.name], folder, stop_the_clock)
     if ended.code != 0:
         faults.append(f"the re-run ended with {ended.code}: {ended.output[-800:]}")
     faults += differences(snapshot(folder), base.files)

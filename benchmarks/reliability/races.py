@@ -53,7 +53,7 @@ def race_trials(
 
 def _two_trainings(inputs: Path, folder: Path, base: Baseline, delay: float) -> Trial:
     """The second run is refused, or finds the first one finished."""
-    call = calls(resumed=True)["train_general"]
+    call = calls()["train_general"]
     ended = _at_once(inputs, folder, [call, call], delay)
     refused = [entry for entry in ended if entry.code == 2 and BUSY in entry.output]
     others = [entry for entry in ended if entry not in refused]

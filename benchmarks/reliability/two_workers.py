@@ -122,7 +122,7 @@ def torchrun_trials(
 def _start(folder: Path) -> list[Child]:
     """Start both workers as torchrun does."""
     port = _free_port()
-    plain = calls(resumed=True)["train_general"]
+    plain = calls()["train_general"]
     return [
         Child(replace(plain, environment=_environment(rank, port)), folder, stop_the_clock)
         for rank in range(2)
@@ -175,7 +175,7 @@ class _Torchrun:
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
         command += ["--master_port", str(_free_port())]
         command += ["-m", "benchmarks.reliability.worker", name]
-        command += calls(resumed=True)[name].arguments
+        command += calls()[name].arguments
         variables = {PIDS: str(self.place), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
         with (self.place / "log").open("wb") as log:
             self.process = subprocess.Popen(

@@ -23,14 +23,9 @@ rows:
 """
 
 
-def calls(resumed: bool = False) -> dict[str, Call]:
-    """Return the commands as a user types them, with paths relative to the work folder.
-
-    Args:
-        resumed: Whether to return them as typed again after an interruption.
-    """
+def calls() -> dict[str, Call]:
+    """Return the commands as a user types them, with paths relative to the work folder."""
     models = tiny_options("weights")
-    again = ["--resume"] if resumed else []
     return {
         "generate_reference": Call(
             "generate_reference",
@@ -43,7 +38,7 @@ def calls(resumed: bool = False) -> dict[str, Call]:
         ),
         "train_per_image": Call(
             "train_per_image",
-            ["--datapath", "data", "--output_dir", "out", "--epochs", "5", *again, *models],
+            ["--datapath", "data", "--output_dir", "out", "--epochs", "5", *models],
         ),
         "inference": Call(
             "inference",

@@ -6,8 +6,9 @@ Commands:
         --parsing_mask ./dataset/processed_data/test_01_parsing_mask.npy --epochs 100
     python train_per_image.py --datapath ./dataset/processed_data/val
 
-Finished faces are kept. The faces of a folder can be divided among several processes (torchrun, or
---shard i/n in a job array); afterwards the same command without them writes the summary.
+Finished faces are kept; --overwrite fits to them again. The faces of a folder can be divided among
+several processes (torchrun, or --shard i/n in a job array); afterwards the same command without
+them writes the summary.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--parsing_mask", type=Path, help="its 12-class map, .npy")
     add("--datapath", type=Path, help="a folder of faces instead of the three files")
     add("--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)")
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="keep finished faces: the default")
-    again.add_argument("--overwrite", action="store_true", help="fit to finished faces again")
+    add("--overwrite", action="store_true", help="fit to finished faces again")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
     add("--save_coco", action="store_true", help="also write the masks as one COCO file")
     cli.add_strict(parser)

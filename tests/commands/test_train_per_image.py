@@ -104,11 +104,11 @@ def test_resume_keeps_what_is_finished(
     assert run(folder, output, mini_options) == 130
     assert len(json.loads((output / "summary.json").read_text())) == 2
     fitted.clear()
-    assert run(folder, output, mini_options, "--resume") == 0
+    assert run(folder, output, mini_options) == 0
     assert fitted == ["face_02"]
     assert len(json.loads((output / "summary.json").read_text())) == 3
     fitted.clear()
-    assert run(folder, output, [*mini_options, "train.lr=1e-2"], "--resume") == 130
+    assert run(folder, output, [*mini_options, "train.lr=1e-2"]) == 130
     assert fitted == ["face_00", "face_01"]  # other settings: all are computed again
 
 
@@ -228,7 +228,7 @@ def test_the_table_is_complete_after_a_resume(
     assert run(folder, output, mini_options) == 0
     before = (output / "adapters.csv").read_bytes()
     (output / "face_01_before.png").unlink()  # so it is computed again; the other one is kept
-    assert run(folder, output, mini_options, "--resume") == 0
+    assert run(folder, output, mini_options) == 0
     assert (output / "adapters.csv").read_bytes() == before
     assert (output / "face_01_before.png").is_file()
 
@@ -381,13 +381,13 @@ def test_a_record_names_all_files_of_its_face(
 
     monkeypatch.setattr(per_image, "fit_adapter", counted)
     assert run(folder, output, mini_options) == 0
-    assert run(folder, output, mini_options, "--resume") == 0
+    assert run(folder, output, mini_options) == 0
     assert fitted == []
     assert run(folder, output, mini_options, "--overwrite") == 0
     assert fitted == ["face_00", "face_01"]
     for ending in ("adapter.pth", "history.csv", "history.jsonl", "loss_curve.png"):
         fitted.clear()
         (output / f"face_00_{ending}").unlink()
-        assert run(folder, output, mini_options, "--resume") == 0
+        assert run(folder, output, mini_options) == 0
         assert fitted == ["face_00"]
         assert (output / f"face_00_{ending}").is_file()

@@ -18,7 +18,7 @@ from s3pot.data.face_folder import (
 )
 from s3pot.data.image import write_png
 from s3pot.data.split import split
-from s3pot.data.truth import load_truth
+from s3pot.data.truth import load_face_truth, require_truth
 from s3pot.io import write_npy
 from s3pot.types import S3potError
 
@@ -58,7 +58,7 @@ def test_dots_in_a_stem(processed_folder: Make) -> None:
         path.rename(folder / path.name.replace("face_00", "a.b.c"))
     (face,) = find_faces(folder)
     assert face.name == "a.b.c"
-    assert load_truth(face) is not None
+    assert load_face_truth(face) is not None
     assert load_aligned_face(face).image.shape == (64, 64, 3)
 
 
@@ -105,8 +105,7 @@ def test_the_authors_layout(tmp_path: Path, suffix: str) -> None:
     assert face.name == "set/17"
     assert face.raw.suffix == suffix
     assert load_aligned_face(face).image.shape == (40, 60, 3)
-    truth = load_truth(face)
-    assert truth is not None
+    truth = require_truth(face).occlusion
     assert truth.shape == (40, 60)
     assert truth[:20, :30].all()  # annotated at twice the size
     assert not truth[22:].any()
@@ -118,13 +117,12 @@ def test_labelme_shapes_and_their_errors(tmp_path: Path) -> None:
     shape = {"points": [[10, 10], [30, 10], [30, 20], [10, 20]]}
     content = {"imageWidth": 60, "imageHeight": 40, "shapes": [shape]}
     (folder / "photo.json").write_text(json.dumps(content))
-    truth = load_truth(face)
-    assert truth is not None
+    truth = require_truth(face).occlusion
     assert truth[10:21, 10:31].all() and truth.sum() == 21 * 11
     for text in ("{", '{"shapes": 3}', '{"imageWidth": 0, "imageHeight": 1, "shapes": []}'):
         (folder / "photo.json").write_text(text)
         with pytest.raises(S3potError, match=r"photo\.json"):
-            load_truth(face)
+            load_face_truth(face)
 
 
 @pytest.mark.parametrize("high", [1, 255])
@@ -134,8 +132,7 @@ def test_truth_as_png(processed_folder: Make, high: int) -> None:
     want = np.zeros((64, 64), bool)
     want[3:9, 5:7] = True
     write_png(face.occlusion_truth, want.astype(np.uint8) * high)
-    truth = load_truth(face)
-    assert truth is not None
+    truth = require_truth(face).occlusion
     np.testing.assert_array_equal(truth, want)
 
 
@@ -143,18 +140,17 @@ def test_truth_without_occlusion_and_of_another_size(processed_folder: Make) -> 
     face = find_faces(processed_folder(1))[0]
     assert face.occlusion_truth is not None
     write_png(face.occlusion_truth, np.zeros((64, 64), bool))
-    truth = load_truth(face)
-    assert truth is not None
+    truth = require_truth(face).occlusion
     assert not truth.any()
     write_png(face.occlusion_truth, np.zeros((32, 64), bool))
     with pytest.raises(S3potError, match="64 x 32, but its image is 64 x 64"):
-        load_truth(face)
+        load_face_truth(face)
 
 
 def test_no_truth(processed_folder: Make) -> None:
     folder = processed_folder(1)
     (folder / "face_00_occlusion.png").unlink()
-    assert load_truth(find_faces(folder)[0]) is None
+    assert load_face_truth(find_faces(folder)[0]) is None
 
 
 def test_oracle_takes_the_clean_face(processed_folder: Make) -> None:
@@ -234,7 +230,7 @@ def test_class_maps_of_other_sizes_are_read(
     (face,) = find_faces(processed_folder(1))
     write_npy(face.parsing, np.full(shape, 6, np.uint8))
     assert load_aligned_face(face).parsing.shape == shape
-    assert load_truth(face) is not None
+    assert load_face_truth(face) is not None
     wide = np.full((40, 60, 3), 200, np.uint8)
     for path in (face.raw, face.reference):
         write_png(path, wide)
@@ -242,7 +238,7 @@ def test_class_maps_of_other_sizes_are_read(
     for size in (shape, (20, 30), (13, 20)):  # square from the parser, and the image's own
         write_npy(face.parsing, np.full(size, 6, np.uint8))
         assert load_aligned_face(face).parsing.shape == size
-        assert load_truth(face) is not None
+        assert load_face_truth(face) is not None
 
 
 @pytest.mark.parametrize("shape", [(25, 64), (64, 25), (100, 256)])
@@ -252,7 +248,7 @@ def test_class_maps_of_another_aspect_ratio_are_refused(
     (face,) = find_faces(processed_folder(1))
     write_npy(face.parsing, np.full(shape, 6, np.uint8))
     words = f"parsing_mask.npy is {shape[1]} x {shape[0]}, but its image is 64 x 64: the aspect"
-    for read in (load_aligned_face, load_truth):
+    for read in (load_aligned_face, load_face_truth):
         with pytest.raises(S3potError, match=words):
             read(face)
 

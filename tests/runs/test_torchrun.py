@@ -42,15 +42,14 @@ sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))
 class Command:
     """A command over a folder of five items."""
 
-    def __init__(self, script: str, arguments: list[str], keeps: list[str]) -> None:
+    def __init__(self, script: str, arguments: list[str]) -> None:
         self.script = script
         self.arguments = arguments
-        self.keeps = keeps  # options that keep finished items
 
     def alone(self, output: Path) -> int:
         """Run it in this process."""
         main = importlib.import_module(self.script).main
-        code: int = main([*self.arguments, *self.keeps, "--output_dir", str(output)])
+        code: int = main([*self.arguments, "--output_dir", str(output)])
         return code
 
     def in_two(self, output: Path, deadly: str = "", slow: str = "") -> int:
@@ -59,7 +58,7 @@ class Command:
         program.write_text(PROCESS)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
         torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
-        command = [*torchrun, str(program), self.script, *self.arguments, *self.keeps]
+        command = [*torchrun, str(program), self.script, *self.arguments]
         done = subprocess.run(
             [*command, "--output_dir", str(output)],
             cwd=ROOT,
@@ -97,15 +96,15 @@ def command(
     if script == "generate_reference":
         for number, path in enumerate(sorted(data.glob("face_??.png"))):
             write_png(tmp_path / "photos" / f"{number}.png", read_rgb(path))
-        return Command(script, ["--input_dir", str(tmp_path / "photos"), *mini_options], [])
+        return Command(script, ["--input_dir", str(tmp_path / "photos"), *mini_options])
     if script == "inference":
-        return Command(script, [*datapath, "--save_vis", *mini_options], [])
+        return Command(script, [*datapath, "--save_vis", *mini_options])
     if script == "train_per_image":
-        return Command(script, [*datapath, "--epochs", "2", *mini_options], ["--resume"])
+        return Command(script, [*datapath, "--epochs", "2", *mini_options])
     rows = [{"name": "bundled", "adapter": "bundled"}, {"name": "greedy", "method": "greedy"}]
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"datapath": str(data), "rows": rows}))
-    return Command(script, ["--suite", str(suite), *mini_options], [])
+    return Command(script, ["--suite", str(suite), *mini_options])
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -163,7 +162,7 @@ def test_a_process_whose_images_are_all_bad_does_not_stop_the_other(
     data = processed_folder(5)
     for number in (1, 3):
         (data / f"face_{number:02d}.png").write_bytes(b"no picture")
-    command = Command("inference", ["--datapath", str(data), *mini_options], [])
+    command = Command("inference", ["--datapath", str(data), *mini_options])
     assert command.in_two(tmp_path / "out", slow="0") == 1
     done = sorted(path.name[:7] for path in (tmp_path / "out").glob("*_result.json"))
     assert done == ["face_00", "face_02", "face_04"]

@@ -67,7 +67,8 @@ def test_fast_training_goes_the_same_way(faces: list[AlignedFace]) -> None:
         if not totals:
             prompts = segmenter.select_prompts([segmenter.prepare(face) for face in faces[:2]])
         batch = batch_prompts(prompts)
-        assert segmenter.predict_low_res_logits(adapter, batch).dtype == torch.float32
+        prompt_tokens, _ = segmenter.refine_prompts(adapter, batch)
+        assert segmenter.decode(batch, prompt_tokens).dtype == torch.float32
         point_logits = segmenter.predict_point_logits(adapter, batch)
         assert point_logits.dtype == torch.float32
         total = point_losses(point_logits, batch.point_labels).total.mean()
