@@ -17,7 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from s3pot.data.image import BadImage, read_rgb, write_png
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.image_formats import BadImage
 from s3pot.geometry import Alignment
 from s3pot.rg.align import from_landmarks
 from s3pot.rg.detect import Face, FaceDetector

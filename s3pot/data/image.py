@@ -1,7 +1,6 @@
 """Image files: reading any kind as upright 8-bit RGB, and writing PNG.
 
-``image_formats.py`` lists the formats, and ``pixels.py`` converts and resizes images in memory; the
-names of both can be imported from here too.
+``image_formats.py`` lists the formats, and ``pixels.py`` converts and resizes images in memory.
 """
 
 from __future__ import annotations
@@ -18,22 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from s3pot.data.image_formats import (  # noqa: F401
-    FORMATS,
-    IMAGE_SUFFIXES,
-    RAW_SUFFIXES,
-    BadImage,
-    known_formats,
-)
-from s3pot.data.pixels import (  # noqa: F401
-    as_array,
-    bicubic_reduce,
-    pil_bilinear,
-    resized,
-    to_pil,
-    to_tensor,
-    to_uint8,
-)
+from s3pot.data.image_formats import BadImage, known_formats
+from s3pot.data.pixels import to_pil
 from s3pot.data.png import encode_png
 from s3pot.io import refuse_special, write_bytes
 from s3pot.wording import value_of_type

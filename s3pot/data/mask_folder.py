@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.masks import read_mask
 from s3pot.labels import resize_labels
 from s3pot.types import S3potError

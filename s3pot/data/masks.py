@@ -27,7 +27,6 @@ import numpy as np
 from PIL import Image
 
 from s3pot.data.image import (
-    IMAGE_SUFFIXES,
     MAX_PIXELS,
     ImageSource,
     has_alpha,
@@ -35,6 +34,7 @@ from s3pot.data.image import (
     orientation_of,
     rotated_upright,
 )
+from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.two_values import (
     GRAY_SPREAD,
     NEAR,

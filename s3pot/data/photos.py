@@ -13,7 +13,8 @@ from pathlib import Path, PurePath
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
 from s3pot.data.folders import ignores_case, walk
-from s3pot.data.image import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage, is_image, read_rgb
+from s3pot.data.image import is_image, read_rgb
+from s3pot.data.image_formats import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
 from s3pot.data.output_guard import OutputFiles, is_same_folder, reference_files
 from s3pot.types import S3potError
 from s3pot.wording import brief

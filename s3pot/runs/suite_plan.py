@@ -12,7 +12,8 @@ from pathlib import Path
 from s3pot.build import official_name, weights_folder, weights_path
 from s3pot.config import Config, config_to_dict
 from s3pot.data.face_folder import FaceFiles, find_faces
-from s3pot.data.image import BadImage, image_size
+from s3pot.data.image import image_size
+from s3pot.data.image_formats import BadImage
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile, read_npy

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s3pot.data.image import BadImage, read_rgb, write_png
+from s3pot.data.image import read_rgb, write_png
+from s3pot.data.image_formats import BadImage
 
 
 def picture(height: int = 20, width: int = 30, seed: int = 0) -> np.ndarray:

@@ -23,7 +23,8 @@ import inference
 from s3pot.commands import compare, data_convert, data_validate, figure
 from s3pot.commands.cli import printable
 from s3pot.data.cache import FeatureCache
-from s3pot.data.image import BadImage, image_size, is_image, read_rgb, write_png
+from s3pot.data.image import image_size, is_image, read_rgb, write_png
+from s3pot.data.image_formats import BadImage
 from s3pot.data.labelme import read_labelme
 from s3pot.data.labelme_shapes import MOST_SHAPES
 from s3pot.data.masks import BadMask, read_mask

@@ -24,8 +24,8 @@ import torch
 from PIL import Image
 
 import generate_reference
-from s3pot.data import image as module
-from s3pot.data.image import BadImage, is_image, read_rgb, write_png
+from s3pot.data.image import is_image, read_rgb, write_png
+from s3pot.data.image_formats import FORMATS, IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
 from s3pot.geometry import TURNS, Alignment, rotated_points
 from s3pot.io import write_json
 from s3pot.rg.align import find_alignments, identity
@@ -407,6 +407,6 @@ def test_no_face_any_way_up() -> None:
 
 def test_module_constants_agree_with_pillow() -> None:
     Image.init()
-    unknown = set(module.FORMATS) - set(Image.OPEN) - {"AVIF", "HEIF"}
+    unknown = set(FORMATS) - set(Image.OPEN) - {"AVIF", "HEIF"}
     assert unknown == set()
-    assert not module.IMAGE_SUFFIXES & module.RAW_SUFFIXES
+    assert not IMAGE_SUFFIXES & RAW_SUFFIXES

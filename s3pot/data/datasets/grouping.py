@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.io import read_bytes
 from s3pot.types import S3potError
 from s3pot.wording import counted

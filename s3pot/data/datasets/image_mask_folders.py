@@ -23,7 +23,7 @@ from s3pot.data.datasets.item import (
     list_images,
     read_mask_of_size,
 )
-from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.masks import find_mask
 from s3pot.io import read_bytes
 from s3pot.wording import brief

@@ -12,7 +12,7 @@ import numpy as np
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS
 from s3pot.data.folders import walk
-from s3pot.data.image import IMAGE_SUFFIXES
+from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.masks import MASK_SUFFIXES, find_mask, read_mask
 from s3pot.io import file_sha256
 from s3pot.types import S3potError
