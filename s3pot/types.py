@@ -197,6 +197,11 @@ class Masks:
     face: np.ndarray
     parsing: np.ndarray
 
+    @property
+    def region(self) -> np.ndarray:
+        """Where an occlusion could be found, bool (H, W)."""
+        return self.occlusion | self.face
+
 
 @dataclass(frozen=True)
 class SegmentedFace:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from s3pot.metrics import MaskScores
+from s3pot.report.before_after import ADAPTERS, FITTED, AdapterResult, read_adapters
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
 from s3pot.report.summary import SUMMARY, Failure, read_summary
 from s3pot.statistics import bootstrap_interval
@@ -38,28 +37,9 @@ SORTS = (
 PAGE = "index.html"
 TITLE = "S³POT: occluded faces"
 MOST_BEFORE_TITLE = 2000  # characters of the page
-ADAPTERS = "adapters.csv"  # written by per-image training: a row for each face and adapter
 TRUTH_VIEWS = ("truth", "error")  # pictures that show the ground truth
 TRUTH_CHANGED = "truth_changed"  # key of a row whose ground truth is not that of its pictures
 ROUNDING = 1e-4
-_FITTED = "fitted"
-
-
-@dataclass(frozen=True)
-class AdapterScore:
-    """The result of an adapter for a face, before or after fitting.
-
-    Attributes:
-        adapter: Its name; ``fitted`` is the one fitted to this face.
-        loss: Loss at the prompt points.
-        occluded_share: Share of the region.
-        iou: IoU with the ground truth; None if there is none.
-    """
-
-    adapter: str
-    loss: float
-    occluded_share: float
-    iou: float | None
 
 
 def has_gallery(folder: Path) -> bool:
@@ -82,7 +62,7 @@ def write_gallery(
             rest (scores, points, ``quality``, ``kinds``, ...) is shown if it exists.
         failures: Faces that failed; they are listed at the top.
     """
-    adapters = _read_adapters(folder / ADAPTERS)
+    adapters = read_adapters(folder / ADAPTERS)
     page = Page(
         title=TITLE,
         facts=headline_facts(rows, len(failures)),
@@ -177,7 +157,7 @@ def doubt_of(row: Mapping[str, Any]) -> str:
     return "" if quality == "ok" else quality.partition(": ")[2] or quality
 
 
-def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterScore]) -> Card:
+def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterResult]) -> Card:
     name = str(row["name"])
     files = {view.key: folder / f"{name}_{view.key}.png" for view in VIEWS}
     doubt = doubt_of(row)
@@ -204,41 +184,24 @@ def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterScore]
     )
 
 
-def _read_adapters(path: Path) -> dict[str, list[AdapterScore]]:
-    """Read the results of the adapters for each face; empty without such a file."""
-    if not path.is_file():
-        return {}
-    by_face: dict[str, list[AdapterScore]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            score = AdapterScore(
-                adapter=row["adapter"],
-                loss=float(row["loss"]),
-                occluded_share=float(row["occluded_share"]),
-                iou=float(row["occlusion_iou"]) if row["occlusion_iou"] else None,
-            )
-            by_face.setdefault(row["name"], []).append(score)
-    return by_face
-
-
-def _are_of(row: Mapping[str, Any], adapters: Sequence[AdapterScore]) -> bool:
+def _are_of(row: Mapping[str, Any], adapters: Sequence[AdapterResult]) -> bool:
     """Whether adapter scores belong to a row, and not to an earlier run in the same folder."""
-    fitted = [score for score in adapters if score.adapter == _FITTED]
+    fitted = [score for score in adapters if score.adapter == FITTED]
     return bool(fitted) and fitted[0].occluded_share == row["occluded_share"]
 
 
-def _gain(adapters: Sequence[AdapterScore]) -> float:
+def _gain(adapters: Sequence[AdapterResult]) -> float:
     """Return the fitted adapter's gain over the others, in IoU or, without a truth, in loss."""
-    fitted = next(score for score in adapters if score.adapter == _FITTED)
-    others = [score for score in adapters if score.adapter != _FITTED]
-    ious = [score.iou for score in others if score.iou is not None]
-    if fitted.iou is not None and ious:
-        return fitted.iou - max(ious)
+    fitted = next(score for score in adapters if score.adapter == FITTED)
+    others = [score for score in adapters if score.adapter != FITTED]
+    ious = [score.occlusion_iou for score in others if score.occlusion_iou is not None]
+    if fitted.occlusion_iou is not None and ious:
+        return fitted.occlusion_iou - max(ious)
     return min((score.loss for score in others), default=fitted.loss) - fitted.loss
 
 
-def _adapter_fact(score: AdapterScore) -> Fact:
-    iou = "" if score.iou is None else f", IoU {score.iou:.3f}"
+def _adapter_fact(score: AdapterResult) -> Fact:
+    iou = "" if score.occlusion_iou is None else f", IoU {score.occlusion_iou:.3f}"
     text = f"loss {score.loss:.3f}, {score.occluded_share:.1%}{iou}"
     return Fact(f"{score.adapter} adapter", text)
 

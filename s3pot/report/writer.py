@@ -15,7 +15,7 @@ from s3pot.geometry import Alignment
 from s3pot.io import write_npy
 from s3pot.labels import resize_labels
 from s3pot.metrics import mask_iou
-from s3pot.occlusion_decision import occluded_share_by_part
+from s3pot.occlusion_decision import occluded_share, occluded_share_by_part
 from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
 from s3pot.report.gallery import has_gallery, write_gallery
@@ -112,29 +112,30 @@ def result_row(
     The other arguments are columns, see ``ResultRow``.
     """
     masks = result.masks
-    occluded_pixels = int(masks.occlusion.sum())
-    region_pixels = occluded_pixels + int(masks.face.sum())
     parsing = resize_labels(result.face.parsing, masks.occlusion.shape)
     by_part = {
         part: None if share is None else round(share, 6)
         for part, share in occluded_share_by_part(masks.occlusion, parsing).items()
     }
+    iou = None
+    if truth is not None:
+        iou = mask_iou(masks.occlusion, truth.occlusion, truth.ignored)
     positive_points = int((result.prompts.point_labels == 1).sum())
     return ResultRow(
         name=result.face.name,
-        occluded="yes" if occluded_pixels else "no",
+        occluded="yes" if masks.occlusion.any() else "no",
         quality=quality,
-        occluded_share=round(occluded_pixels / max(region_pixels, 1), 6),
+        occluded_share=round(occluded_share(masks.occlusion, masks.region), 6),
         occluded_share_skin=by_part["skin"],
         occluded_share_eyes=by_part["eyes"],
         occluded_share_brows=by_part["brows"],
         occluded_share_nose=by_part["nose"],
         occluded_share_lips_and_mouth=by_part["lips_and_mouth"],
         occluded_share_glasses=by_part["glasses"],
-        region_pixels=region_pixels,
+        region_pixels=int(masks.region.sum()),
         positive_points=positive_points,
         negative_points=len(result.prompts.point_labels) - positive_points,
-        occlusion_iou=None if truth is None else truth_iou(masks, truth),
+        occlusion_iou=iou,
         true_share=None if truth is None else _true_share(masks, truth),
         seconds_prompts=round(seconds_prompts, 4),
         seconds_segment=round(seconds_segment, 4),
@@ -143,15 +144,10 @@ def result_row(
     )
 
 
-def truth_iou(masks: Masks, truth: FaceTruth) -> float:
-    """Compute the IoU of an occlusion mask with the true occlusion."""
-    return mask_iou(masks.occlusion, truth.occlusion, truth.ignored)
-
-
 def _true_share(masks: Masks, truth: FaceTruth) -> float:
     """Truly occluded share of the union of region and truth; 0 for an unoccluded face."""
     occlusion = _counted(truth.occlusion, truth)
-    either = _counted(masks.occlusion | masks.face | truth.occlusion, truth)
+    either = _counted(masks.region | truth.occlusion, truth)
     return round(float(occlusion.sum() / max(either.sum(), 1)), 6)
 
 

@@ -20,9 +20,17 @@ from s3pot.data.image import write_png
 from s3pot.device import pick_device
 from s3pot.io import file_sha256, write_csv
 from s3pot.pipeline import split_region
+from s3pot.report.before_after import (
+    ADAPTERS,
+    FITTED,
+    FRESH,
+    GENERAL,
+    AdapterResult,
+    result_of,
+    table,
+)
 from s3pot.report.vis import overlay
 from s3pot.report.writer import ResultOptions
-from s3pot.runs.before_after import FITTED, FRESH, GENERAL, AdapterResult, result_of, table
 from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import CODE_OF_ADAPTERS, RESULT_RECORD, ItemProvenance, code_sha256
@@ -200,7 +208,7 @@ class PerImageJob(SegmentFaces):
                 rows.append({"name": face["name"], **values})
                 results.append(AdapterResult.from_dict(values))
         if rows:
-            write_csv(self.output_dir / "adapters.csv", rows)
+            write_csv(self.output_dir / ADAPTERS, rows)
             logger.info("adapters, means over the faces:\n%s", table(results))
         super().summarize(outcome)  # last, because the gallery reads the file above
 

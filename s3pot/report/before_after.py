@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from s3pot.data.truth import FaceTruth
-from s3pot.report.writer import truth_iou
+from s3pot.metrics import mask_iou
+from s3pot.occlusion_decision import occluded_share
 from s3pot.types import Masks
 
+ADAPTERS = "adapters.csv"  # written by per-image training: a row for each face and adapter
 FRESH = "fresh"
 GENERAL = "general"
 FITTED = "fitted"
@@ -35,12 +39,13 @@ class AdapterResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AdapterResult:
-        """Build a result from the values of ``to_dict``."""
+        """Build a result from the values of ``to_dict``, or from their text in a table."""
+        iou = values["occlusion_iou"]
         return cls(
             adapter=values["adapter"],
-            loss=values["loss"],
-            occluded_share=values["occluded_share"],
-            occlusion_iou=values["occlusion_iou"],
+            loss=float(values["loss"]),
+            occluded_share=float(values["occluded_share"]),
+            occlusion_iou=None if iou in (None, "") else float(iou),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,14 +59,26 @@ class AdapterResult:
 
 def result_of(adapter: str, loss: float, masks: Masks, truth: FaceTruth | None) -> AdapterResult:
     """Summarize the masks of an adapter; ``truth`` is the ground truth, or None."""
-    occluded_pixels = int(masks.occlusion.sum())
-    region_pixels = occluded_pixels + int(masks.face.sum())
+    iou = None
+    if truth is not None:
+        iou = mask_iou(masks.occlusion, truth.occlusion, truth.ignored)
     return AdapterResult(
         adapter=adapter,
         loss=loss,
-        occluded_share=round(occluded_pixels / max(region_pixels, 1), 6),
-        occlusion_iou=None if truth is None else truth_iou(masks, truth),
+        occluded_share=round(occluded_share(masks.occlusion, masks.region), 6),
+        occlusion_iou=iou,
     )
+
+
+def read_adapters(path: Path) -> dict[str, list[AdapterResult]]:
+    """Read the results of the adapters for each face; empty without such a file."""
+    if not path.is_file():
+        return {}
+    by_face: dict[str, list[AdapterResult]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            by_face.setdefault(row["name"], []).append(AdapterResult.from_dict(row))
+    return by_face
 
 
 def table(results: Sequence[AdapterResult]) -> str:

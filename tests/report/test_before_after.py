@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from s3pot.data.truth import FaceTruth
-from s3pot.runs.before_after import AdapterResult, result_of, table
+from s3pot.io import write_csv
+from s3pot.report.before_after import ADAPTERS, AdapterResult, read_adapters, result_of, table
 from s3pot.types import Masks
 
 
@@ -24,6 +27,14 @@ def test_share_is_of_the_region_and_iou_of_the_truth() -> None:
     assert result == AdapterResult("fresh", -0.5, 0.3, pytest.approx(2 / 5))
     assert result_of("fresh", -0.5, masks(3), None).occlusion_iou is None
     assert AdapterResult.from_dict(result.to_dict()) == result
+
+
+def test_results_are_read_from_their_table(tmp_path: Path) -> None:
+    results = [AdapterResult("fresh", -0.5, 0.25, 0.0), AdapterResult("fitted", -0.75, 0.5, None)]
+    path = tmp_path / ADAPTERS
+    assert read_adapters(path) == {}
+    write_csv(path, [{"name": "a", **result.to_dict()} for result in results])
+    assert read_adapters(path) == {"a": results}
 
 
 def test_a_line_an_adapter_with_means_over_the_faces() -> None:
