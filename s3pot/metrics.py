@@ -41,6 +41,7 @@ class MaskScores:
         false_positive: Number of pixels that are only predicted.
         false_negative: Number of pixels that are only true.
         region_pixels: Number of pixels where an occlusion could be predicted.
+        true_share: Truly occluded share of the union of region and truth, see ``true_share_of``.
     """
 
     iou: float
@@ -54,6 +55,7 @@ class MaskScores:
     false_positive: int
     false_negative: int
     region_pixels: int
+    true_share: float
 
     @property
     def occluded(self) -> bool:
@@ -166,6 +168,7 @@ def mask_scores(
         false_positive=extra,
         false_negative=missed,
         region_pixels=int(region.sum()),
+        true_share=true_share_of(truth, region),
     )
 
 
@@ -177,6 +180,25 @@ def mask_iou(prediction: np.ndarray, truth: np.ndarray, ignored: np.ndarray | No
         either &= ~ignored
         both &= ~ignored
     return _share(int(both.sum()), int(either.sum()))
+
+
+def true_share_of(
+    truth: np.ndarray, region: np.ndarray, ignored: np.ndarray | None = None
+) -> float:
+    """Compute the truly occluded share of the union of region and truth.
+
+    Args:
+        truth: True occlusion, bool (H, W); it may reach beyond the region.
+        region: Where an occlusion could be predicted, bool (H, W).
+        ignored: Pixels that do not count, bool (H, W); None means that all count.
+
+    Returns:
+        A share in [0, 1]; 0 for an unoccluded face.
+    """
+    either = region | truth
+    if ignored is not None:
+        either &= ~ignored
+    return _share(int((truth & either).sum()), int(either.sum()), 0.0)
 
 
 def summarize(scores: Sequence[MaskScores], seed: int = 0) -> ScoreSummary:

@@ -73,6 +73,7 @@ def test_scores_equal_the_slow_reference(seed: int) -> None:
     assert scores.visible_iou == pytest.approx(both / either if either else 1)
     assert scores.boundary_f1 == pytest.approx(slow_boundary_f1(prediction, truth))
     assert scores.region_pixels == region.sum()
+    assert scores.true_share == pytest.approx(truth.sum() / (truth | region).sum())
     assert scores.predicted_share == pytest.approx(prediction.sum() / max(region.sum(), 1))
 
 

@@ -110,23 +110,18 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
 
 def run_results(args: argparse.Namespace, config: Config) -> int:
     """Score a result folder; returns how many faces failed."""
-    from s3pot.build import truth_policy
     from s3pot.report.gallery import update_gallery
     from s3pot.report.tables import markdown, save, save_plot
-    from s3pot.runs.evaluate_results import evaluate_results, read_kinds
+    from s3pot.runs.evaluate_results import evaluate_results
 
-    policy = truth_policy(config.truth)
-    evaluation = evaluate_results(
-        args.datapath, args.results, args.meta, policy, limit=args.limit or 0
+    scored = evaluate_results(
+        args.datapath, args.results, args.meta, config.truth, limit=args.limit or 0
     )
+    evaluation = scored.evaluation
     output_dir = args.output_dir or args.results
     save(output_dir, evaluation)
     save_plot(output_dir, evaluation)
-    kinds = read_kinds(args.meta, args.datapath)
-    update_gallery(
-        args.results,
-        scores={score.face: score.scores for score in evaluation.faces},
-        kinds={score.face: kinds.get(Path(score.face).name, ()) for score in evaluation.faces},
-    )
+    scores = {score.face: score.scores for score in evaluation.faces}
+    update_gallery(args.results, scores, scored.kinds, scored.changes)
     sys.stdout.write(cli.printable(markdown(evaluation.rows)))
     return evaluation.failed

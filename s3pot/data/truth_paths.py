@@ -21,6 +21,8 @@ from s3pot.data.labelme import holds_shapes
 from s3pot.data.masks import find_mask
 from s3pot.types import S3potError
 
+TRUTH_ROLES = ("truth", "visible_face", "ignore", "true_parsing")  # keys of ``truth_files``
+
 
 def faces_with_truth(datapath: Path) -> list[FaceFiles]:
     """Find the faces of a folder that can be scored, sorted by name.
@@ -58,13 +60,9 @@ def truth_files(face: FaceFiles) -> dict[str, Path | None]:
 
     The role ``truth`` is always among them, the others only if their files exist.
     """
-    others = {
-        "visible_face": face.visible_face_truth,
-        "ignore": face.ignore,
-        "true_parsing": face.true_parsing,
-    }
-    existing = {role: path for role, path in others.items() if path is not None}
-    return {"truth": face.occlusion_truth, **existing}
+    paths = (face.occlusion_truth, face.visible_face_truth, face.ignore, face.true_parsing)
+    files = dict(zip(TRUTH_ROLES, paths))
+    return {role: path for role, path in files.items() if role == "truth" or path is not None}
 
 
 def has_truth(path: Path | None) -> bool:

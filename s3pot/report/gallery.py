@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,22 @@ TITLE = "S³POT: occluded faces"
 MOST_BEFORE_TITLE = 2000  # characters of the page
 TRUTH_VIEWS = ("truth", "error")  # pictures that show the ground truth
 TRUTH_CHANGED = "truth_changed"  # key of a row whose ground truth is not that of its pictures
-ROUNDING = 1e-4
+OTHER_RULES = "other_rules"  # key of a row that is scored by other rules than its pictures show
+
+
+@dataclass(frozen=True)
+class TruthChanges:
+    """How the ground truth of the pictures in a result folder differs from that of later scores.
+
+    Attributes:
+        changed: Faces whose files of the ground truth have changed since.
+        removed: Faces that no longer have a ground truth.
+        other_rules: Faces whose ground truth was drawn by other rules, such as those for glasses.
+    """
+
+    changed: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    other_rules: frozenset[str] = frozenset()
 
 
 def has_gallery(folder: Path) -> bool:
@@ -68,7 +84,7 @@ def write_gallery(
         facts=headline_facts(rows, len(failures)),
         views=VIEWS,
         sorts=SORTS,
-        notes=[f"{entry.name} failed ({entry.stage}): {entry.reason}" for entry in failures],
+        notes=[*_failure_notes(failures), *_rule_notes(rows)],
         cards=[
             _card(folder, row, adapters.get(str(row["name"]), ()))
             for row in sorted(rows, key=lambda row: str(row["name"]))
@@ -77,18 +93,36 @@ def write_gallery(
     write_page(folder / PAGE, page)
 
 
+def _failure_notes(failures: Iterable[Failure]) -> list[str]:
+    return [f"{entry.name} failed ({entry.stage}): {entry.reason}" for entry in failures]
+
+
+def _rule_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say that pictures show another rule than the scores, if any do."""
+    count = sum(1 for row in rows if row.get(OTHER_RULES))
+    if not count:
+        return []
+    return [
+        f"The ground truth in the pictures of {counted(count, 'face')} follows other settings of "
+        "truth.* than the scores. Inference with --save_vis and the settings of the scores draws "
+        "them anew."
+    ]
+
+
 def update_gallery(
-    folder: Path, scores: Mapping[str, MaskScores], kinds: Mapping[str, Iterable[str]]
+    folder: Path,
+    scores: Mapping[str, MaskScores],
+    kinds: Mapping[str, Iterable[str]],
+    changes: TruthChanges,
 ) -> None:
     """Update a gallery with later scores and kinds; without a gallery, do nothing.
-
-    If a score differs from that of the run that drew the pictures, the ground truth has changed
-    since then, and its pictures are left out.
 
     Args:
         folder: Result folder.
         scores: Face → its scores.
         kinds: Face → kinds of its occluders, if they are known.
+        changes: Whose ground truth differs from that in the pictures. Pictures of a ground truth
+            that has changed are left out.
     """
     if not has_gallery(folder) or not (folder / SUMMARY).is_file():
         return
@@ -97,18 +131,16 @@ def update_gallery(
     for row in summary.rows:
         name = str(row["name"])
         updated = {**row, "kinds": " ".join(sorted(kinds.get(name, ())))}
+        if row.get("occlusion_iou") is not None:  # a face without a score has no such pictures
+            updated[TRUTH_CHANGED] = name in changes.changed or name in changes.removed
+            updated[OTHER_RULES] = name in scores and name in changes.other_rules
         if name in scores:
             updated["occlusion_iou"] = scores[name].iou
-            updated[TRUTH_CHANGED] = _has_changed(row.get("occlusion_iou"), scores[name].iou)
-            if not scores[name].occluded:
-                updated["true_share"] = 0.0
+            updated["true_share"] = scores[name].true_share
+        elif name in changes.removed:
+            updated["occlusion_iou"] = updated["true_share"] = None
         rows.append(updated)
     write_gallery(folder, rows, summary.failures)
-
-
-def _has_changed(drawn: float | None, score: float) -> bool:
-    """Whether a score is not that of a row; a row without a ground truth has no pictures of it."""
-    return drawn is not None and abs(drawn - score) > ROUNDING
 
 
 def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[Fact]:

@@ -14,7 +14,7 @@ from s3pot.data.truth import FaceTruth
 from s3pot.geometry import Alignment
 from s3pot.io import write_npy
 from s3pot.labels import resize_labels
-from s3pot.metrics import mask_iou
+from s3pot.metrics import mask_iou, true_share_of
 from s3pot.occlusion_decision import occluded_share, occluded_share_by_part
 from s3pot.pipeline import aligned_logits
 from s3pot.report import vis
@@ -145,10 +145,7 @@ def result_row(
 
 
 def _true_share(masks: Masks, truth: FaceTruth) -> float:
-    """Truly occluded share of the union of region and truth; 0 for an unoccluded face."""
-    occlusion = _counted(truth.occlusion, truth)
-    either = _counted(masks.region | truth.occlusion, truth)
-    return round(float(occlusion.sum() / max(either.sum(), 1)), 6)
+    return round(true_share_of(truth.occlusion, masks.region, truth.ignored), 6)
 
 
 def _counted(mask: np.ndarray, truth: FaceTruth) -> np.ndarray:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from s3pot.data.face_folder import FaceFiles
+from s3pot.build import truth_policy
+from s3pot.config import TruthConfig
+from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.data.masks import find_mask, read_mask
 from s3pot.data.output_guard import refuse_truth_as_result
-from s3pot.data.truth import FaceTruth, TruthPolicy, describe_truth, require_truth
-from s3pot.data.truth_paths import faces_with_truth
+from s3pot.data.truth import GLASSES_KEPT, FaceTruth, describe_truth, require_truth
+from s3pot.data.truth_paths import TRUTH_ROLES, faces_with_truth, truth_file, truth_files
 from s3pot.io import BadFile, read_bytes
 from s3pot.metrics import MaskScores, mask_scores
+from s3pot.report.gallery import TruthChanges
 from s3pot.report.rows import Evaluation, FaceScore, make_row
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
@@ -32,13 +35,28 @@ logger = logging.getLogger(__name__)
 ALL = "all"  # name of the row of all faces
 
 
+@dataclass(frozen=True)
+class ResultsEvaluation:
+    """The scores of a result folder, and what its gallery has to know about them.
+
+    Attributes:
+        evaluation: The table.
+        kinds: Face → kinds of its occluders, if they are known.
+        changes: How the ground truth differs from that in the pictures.
+    """
+
+    evaluation: Evaluation
+    kinds: Mapping[str, Collection[str]]
+    changes: TruthChanges
+
+
 def evaluate_results(
     datapath: Path,
     results: Path,
     meta: Path | None = None,
-    truth_policy: TruthPolicy | None = None,
+    truth: TruthConfig | None = None,
     limit: int = 0,
-) -> Evaluation:
+) -> ResultsEvaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth in a data folder.
 
     Pixels of a mask outside the parsed region do not count as found, as in all tables; occlusion
@@ -49,7 +67,7 @@ def evaluate_results(
         results: Folder that inference or per-image training wrote for them.
         meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for it in
             ``datapath``.
-        truth_policy: Which parts of a ground truth count; None for the default.
+        truth: Which parts of a ground truth count; None for the default.
         limit: Only the first faces; 0 for all.
 
     Raises:
@@ -58,20 +76,31 @@ def evaluate_results(
     if not results.is_dir():
         raise S3potError(f"--results {results} is not a folder; run inference.py first")
     refuse_truth_as_result(results, datapath)
-    policy = truth_policy or TruthPolicy()
+    truth = truth or TruthConfig()
+    policy = truth_policy(truth)
     kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]
-    outcome = run_folder(ScoreJob(results, policy), faces)
+    outcome = run_folder(ScoreJob(results, truth), faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
-    _warn_of_origins(results, datapath, [content["origin"] for content in outcome.contents])
+    origins: list[Origin] = [content["origin"] for content in outcome.contents]
+    _warn_of_origins(results, datapath, origins)
     provenance = replace(provenance_of_results(results), truth=describe_truth(faces, policy))
     rows = [make_row(ALL, scores, provenance=provenance)]
     for kind in sorted(set().union(*kinds.values())):
         of_kind = [score for score in scores if kind in kinds.get(Path(score.face).name, ())]
         if of_kind:
             rows.append(make_row(kind, of_kind, provenance=provenance))
-    return Evaluation(rows, scores, failed=len(outcome.failures))
+    changes = TruthChanges(
+        changed=frozenset(origin.name for origin in origins if origin.has_changed_truth),
+        removed=frozenset(face.name for face in find_faces(datapath) if truth_file(face) is None),
+        other_rules=frozenset(origin.name for origin in origins if origin.has_other_rules),
+    )
+    return ResultsEvaluation(
+        Evaluation(rows, scores, failed=len(outcome.failures)),
+        kinds={score.face: kinds.get(Path(score.face).name, ()) for score in scores},
+        changes=changes,
+    )
 
 
 def read_kinds(meta: Path | None, datapath: Path) -> dict[str, set[str]]:
@@ -106,11 +135,15 @@ class Origin:
         name: The name of the face.
         run: Settings and weights of the run; empty without a record.
         is_outdated: Whether the files of the face are not those that the mask was computed from.
+        has_changed_truth: Whether the files of its ground truth are not those that the run drew.
+        has_other_rules: Whether the run used other rules for the ground truth.
     """
 
     name: str
-    run: str
-    is_outdated: bool
+    run: str = ""
+    is_outdated: bool = False
+    has_changed_truth: bool = False
+    has_other_rules: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +174,10 @@ class MaskOutput:
 class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
     """Score the masks of a result folder; nothing is written for a face."""
 
-    def __init__(self, results: Path, truth_policy: TruthPolicy) -> None:
+    def __init__(self, results: Path, truth: TruthConfig) -> None:
         self.results = results
-        self.truth_policy = truth_policy
+        self.truth = truth
+        self.truth_policy = truth_policy(truth)
 
     @override
     def name(self, item: FaceFiles) -> str:
@@ -161,7 +195,7 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
                 "inference.py on this --datapath"
             )
         # Our masks lie in the region; those of another program are cut, as in a table.
-        origin = _origin(self.results / f"{item.name}{RESULT_RECORD}", item)
+        origin = _origin(self.results / f"{item.name}{RESULT_RECORD}", item, self.truth)
         return MaskInput(item.name, prediction & truth.region, truth, origin)
 
     @override
@@ -180,19 +214,30 @@ def _scores(entry: MaskInput) -> MaskScores:
     return mask_scores(entry.prediction, truth.occlusion, truth.region, truth.ignored)
 
 
-def _origin(path: Path, face: FaceFiles) -> Origin:
+def _origin(path: Path, face: FaceFiles, truth: TruthConfig) -> Origin:
     """Read from the record of a mask what it was computed from, and compare it with the face."""
     record = read_record(path)
     if record is None:
-        return Origin(face.name, run="", is_outdated=False)
-    files = {"image": face.raw, "reference": face.reference, "parsing": face.parsing}
+        return Origin(face.name)
     recorded = dict(record.provenance["inputs"])
+    settings = record.provenance["settings"]
+    files = {"image": face.raw, "reference": face.reference, "parsing": face.parsing}
     now = hash_inputs({role: file for role, file in files.items() if role in recorded})
-    run = [record.provenance["settings"], record.provenance["models"]]
+    rules = asdict(truth)
+    rules_then = settings.get("truth", rules)
+    roles = set(TRUTH_ROLES)
+    if rules_then.get("glasses") == GLASSES_KEPT:  # the true parts of the face were not drawn
+        roles.discard("true_parsing")
+    truth_then = {role: sha256 for role, sha256 in recorded.items() if role in roles}
+    truth_now = hash_inputs(
+        {role: file for role, file in truth_files(face).items() if role in roles}
+    )
     return Origin(
         name=face.name,
-        run=json.dumps(run, sort_keys=True),
+        run=json.dumps([settings, record.provenance["models"]], sort_keys=True),
         is_outdated=any(recorded[role] != sha256 for role, sha256 in now.items()),
+        has_changed_truth=truth_then != truth_now,
+        has_other_rules=rules_then != rules,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import evaluate
 import inference
 from s3pot.data.image import read_rgb, write_png
+from s3pot.labels import CLASSES
 from tests.builders import read_csv
 
 
@@ -126,6 +127,48 @@ def test_a_bare_face_counts_alike_everywhere(
     page = (out / "index.html").read_text()
     assert f"<dt>false alarms</dt><dd>{sum(called)}<small>of 4 unoccluded faces" in page
     assert any(called) == (min_share == "0")
+
+
+@pytest.mark.slow
+def test_the_gallery_agrees_with_the_table_when_truths_or_rules_change(
+    tmp_path: Path, data: Path, mini_options: list[str]
+) -> None:
+    out = tmp_path / "inferred"
+
+    def page_of(*overrides: str) -> str:
+        """Score the masks, compare the page with the table, and return the page."""
+        assert evaluate.main(["--datapath", str(data), "--results", str(out), *overrides]) == 0
+        (table,) = read_csv(out / "table.csv")
+        page = (out / "index.html").read_text()
+        iou = float(table["occlusion_iou"])
+        assert f"<dt>mean occlusion IoU</dt><dd>{iou:.3f}<small>95 % interval" in page
+        assert f", {table['faces']} faces</small>" in page
+        unoccluded = f"of {table['clean_faces']} unoccluded face"
+        assert ("unoccluded face" in page) == (unoccluded in page) == (table["clean_faces"] != "0")
+        return page
+
+    truth = data / "face_00_occlusion.png"
+    full_truth = truth.read_bytes()
+    write_png(truth, np.zeros((64, 64), bool))
+    parsing = np.load(data / "face_01_parsing_mask.npy")
+    parsing[20:40, 20:44] = CLASSES.index("eye_glass")
+    np.save(data / "face_01_true_parsing.npy", parsing)
+    folders = ["--datapath", str(data), "--output_dir", str(out)]
+    assert inference.main([*folders, "--save_vis", *mini_options]) == 0
+    assert page_of().count("_truth.png") >= 4
+    pages = page_of("truth.glasses=ignore")
+    assert "in the pictures of 4 faces follows other settings" in pages
+    assert "changed after the pictures" not in pages
+    assert "face_01_error.png" in pages
+    truth.write_bytes(full_truth)
+    page = page_of()
+    assert page.count("changed after the pictures were drawn") == 1
+    assert "face_00_error.png" not in page and "face_01_error.png" in page
+    assert "other settings" not in page
+    (data / "face_02_occlusion.png").unlink()
+    page = page_of()
+    assert page.count("changed after the pictures were drawn") == 2
+    assert "face_02_error.png" not in page
 
 
 @pytest.mark.slow

@@ -225,6 +225,8 @@ def test_ignored_pixels_count_nowhere(seed: int) -> None:
     counts = (scores.true_positive, scores.false_positive, scores.false_negative)
     assert counts == slow_counts(prediction, truth, ignored)
     assert scores.region_pixels == (region & ~ignored).sum()
+    counted_truth = truth & ~ignored
+    assert scores.true_share == counted_truth.sum() / (counted_truth | region & ~ignored).sum()
     # A prediction at ignored pixels that do not touch an outline changes nothing.
     assert mask_scores(prediction ^ ignored, truth ^ ignored, region, ignored).iou == scores.iou
     nothing = mask_scores(prediction, truth, region, np.zeros_like(truth))

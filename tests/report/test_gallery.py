@@ -15,6 +15,7 @@ from s3pot.io import write_csv, write_json
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import (
     VIEWS,
+    TruthChanges,
     doubt_of,
     headline_facts,
     update_gallery,
@@ -150,7 +151,7 @@ def test_doubt_is_the_reason(quality: str | None, doubt: str) -> None:
 def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     rows = [row("a"), row("b"), row("c", 0.9)]
     write_json(tmp_path / "summary.json", rows)
-    update_gallery(tmp_path, {}, {})
+    update_gallery(tmp_path, {}, {}, TruthChanges())
     assert not (tmp_path / "index.html").exists()  # none was requested
     failure = Failure("bad", "read", "it is <b>cut</b> off")
     write_json(tmp_path / "summary.json", [*rows, failure.to_row()])
@@ -158,7 +159,7 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
     truth = np.zeros((4, 4), bool)
     truth[:2] = True
     scores = {"a": mask_scores(truth, truth), "b": mask_scores(truth, truth & False)}
-    update_gallery(tmp_path, scores, {"a": {"hand", "cup"}})
+    update_gallery(tmp_path, scores, {"a": {"hand", "cup"}}, TruthChanges())
     page = read(tmp_path / "index.html")
     assert [entry.get("data-sort-iou") for entry in page.articles] == ["1.0", "0.0", "0.9"]
     assert [entry["data-kinds"] for entry in page.articles] == ["cup hand", "", ""]
@@ -170,18 +171,42 @@ def test_later_scores_and_kinds_come_into_the_page(tmp_path: Path) -> None:
 def test_pictures_of_a_truth_that_changed_are_left_out(tmp_path: Path) -> None:
     truth = np.zeros((4, 4), bool)
     truth[:2] = True
-    scores = {name: mask_scores(truth, truth) for name in ("same", "changed")}
-    write_json(tmp_path / "summary.json", [row("same", 1.0), row("changed", 0.5)])
-    for name in scores:
+    changes = TruthChanges(
+        changed=frozenset({"changed", "added"}),
+        removed=frozenset({"removed"}),
+        other_rules=frozenset({"other rules", "unscored"}),
+    )
+    rows = [row(name, 0.5) for name in ("same", "other rules", "changed", "removed", "unscored")]
+    rows.append(row("added"))  # it had no truth, so there are no pictures of it
+    write_json(tmp_path / "summary.json", rows)
+    for entry in rows[:-1]:
         for key in ("overlay", "truth", "error"):
-            write_png(tmp_path / f"{name}_{key}.png", np.zeros((4, 4, 3), np.uint8))
-    write_gallery(tmp_path, [row("same", 1.0), row("changed", 0.5)])
-    assert "changed_error.png" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    update_gallery(tmp_path, scores, {})
-    text = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "same_error.png" in text and "changed_overlay.png" in text
-    assert "changed_error.png" not in text and "changed_truth.png" not in text
-    assert text.count("changed after the pictures were drawn") == 1
+            write_png(tmp_path / f"{entry['name']}_{key}.png", np.zeros((4, 4, 3), np.uint8))
+    write_gallery(tmp_path, rows)
+    names = ("same", "other rules", "changed", "added")
+    update_gallery(tmp_path, {name: mask_scores(truth, truth) for name in names}, {}, changes)
+    page = read(tmp_path / "index.html")
+    for key, shown in (("overlay", 5), ("truth", 3), ("error", 3)):
+        links = {unquote(link) for link in page.links if link.endswith(f"_{key}.png")}
+        assert len(links) == shown
+        assert ({f"changed_{key}.png", f"removed_{key}.png"} <= links) == (key == "overlay")
+    assert page.text.count("changed after the pictures were drawn") == 2
+    ious = {entry["data-name"]: entry.get("data-sort-iou") for entry in page.articles}
+    assert ious == {**dict.fromkeys(names, "1.0"), "removed": None, "unscored": "0.5"}
+    assert any("in the pictures of 1 face follows other settings" in text for text in page.text)
+
+
+def test_a_face_is_occluded_in_the_page_according_to_the_truth_of_its_score(tmp_path: Path) -> None:
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    rows = [row("was empty", 0.0, true_share=0.0), row("is empty", 0.6, true_share=0.4)]
+    write_json(tmp_path / "summary.json", rows)
+    write_gallery(tmp_path, rows)
+    scores = {"was empty": mask_scores(truth, truth), "is empty": mask_scores(truth, truth & False)}
+    update_gallery(tmp_path, scores, {}, TruthChanges(changed=frozenset(scores)))
+    text = read(tmp_path / "index.html").text
+    assert text[text.index("mean occlusion IoU") + 1] == "1.000"
+    assert "of 1 unoccluded face; mean share 12.3%" in text
 
 
 def test_a_page_of_another_program_stays(tmp_path: Path) -> None:
@@ -189,7 +214,7 @@ def test_a_page_of_another_program_stays(tmp_path: Path) -> None:
     page.write_text("<html><title>my notes</title></html>")
     write_json(tmp_path / "summary.json", [row("a", 1.0)])
     write_summary(tmp_path, [row("a", 1.0)], gallery=False)
-    update_gallery(tmp_path, {}, {})
+    update_gallery(tmp_path, {}, {}, TruthChanges())
     assert "my notes" in page.read_text()
     write_gallery(tmp_path, [row("a", 1.0)])
     write_summary(tmp_path, [row("b", 1.0)], gallery=False)
