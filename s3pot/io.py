@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import yaml
 
+from s3pot.stored_zip import ZIP_MAGIC
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ MAX_YAML_BYTES = 256 << 10  # largest YAML file, because PyYAML is slow
 MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
 SECONDS_OF_LONGEST_WRITE = 24 * 3600  # an older temporary file no longer has a writer
 TEMPORARY = ".s3pot-"  # prefix of temporary files
-_ZIP_MAGIC = b"PK\x03\x04"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -277,7 +277,7 @@ def read_npy(path: Path) -> np.ndarray:
     refuse_special(path)
     try:
         with path.open("rb") as stream:
-            if stream.read(4) == _ZIP_MAGIC:
+            if stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC:
                 raise BadFile(
                     f"{path} is an .npz archive of arrays, although it is called .npy. "
                     "Save a single array with np.save."
@@ -288,6 +288,16 @@ def read_npy(path: Path) -> np.ndarray:
         raise BadFile(f"{path} does not exist.") from error
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_npy_map(path: Path) -> np.ndarray:
+    """Read one array as ``read_npy`` does; (1, H, W) and (H, W, 1) are reshaped to (H, W)."""
+    array = read_npy(path)
+    if array.ndim == 3 and array.shape[0] == 1:
+        return array[0]
+    if array.ndim == 3 and array.shape[2] == 1:
+        return array[:, :, 0]
+    return array
 
 
 def read_npy_stream(stream: BinaryIO, size: int, name: str) -> np.ndarray:

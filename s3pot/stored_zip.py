@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+ZIP_MAGIC = b"PK\3\4"  # begins each member, and so the archive
 MOST_MEMBERS = 100_000
 MOST_DIRECTORY_BYTES = 32 << 20
 
@@ -205,7 +206,7 @@ def _long_values(extra: bytes, values: list[int]) -> tuple[int, int, int]:
 def _read_member(stream: BinaryIO, entry: _Entry, limit: int) -> Member:
     """Compare an entry with the header before its data, which other readers may use instead."""
     fault = f"{entry.name!r} in it has no header"
-    fields = _unpack(stream, _LOCAL, entry.header, b"PK\3\4", fault)
+    fields = _unpack(stream, _LOCAL, entry.header, ZIP_MAGIC, fault)
     _, _, flags, method, _, _, _, packed, size, name_length, extra_length = fields
     name = stream.read(name_length)
     start = entry.header + _LOCAL.size + name_length + extra_length

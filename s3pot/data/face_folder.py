@@ -19,7 +19,7 @@ import numpy as np
 from s3pot.data.folders import walk
 from s3pot.data.image import read_rgb
 from s3pot.data.masks import mask_names
-from s3pot.io import BadFile, read_npy
+from s3pot.io import BadFile, read_npy_map
 from s3pot.labels import NUM_CLASSES
 from s3pot.types import AlignedFace, S3potError
 from s3pot.wording import counted
@@ -229,13 +229,9 @@ def load_labels(path: Path) -> np.ndarray:
         BadFace: The file is missing, damaged, or holds something else.
     """
     try:
-        labels = read_npy(path)
+        labels = read_npy_map(path)
     except BadFile as error:
         raise BadFace(f"{error} generate_reference.py writes it again.") from error
-    if labels.ndim == 3 and labels.shape[0] == 1:
-        labels = labels[0]
-    elif labels.ndim == 3 and labels.shape[2] == 1:
-        labels = labels[:, :, 0]
     if labels.ndim != 2 or labels.dtype.kind not in "buif" or labels.size == 0:
         raise BadFace(
             f"{path} holds {labels.dtype} of shape {labels.shape}; expected a class map (H, W) of "

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from s3pot.data.image_formats import IMAGE_SUFFIXES
-from s3pot.data.masks import read_mask
+from s3pot.data.masks import MARKS_FACE, read_mask
 from s3pot.labels import resize_labels
 from s3pot.types import S3potError
 
-OCCLUSION = "occlusion"
-VISIBLE_FACE = "visible_face"
-POLARITIES = (OCCLUSION, VISIBLE_FACE)
 EXACT = "exact"
 RESIZE = "resize"
 SIZES = (EXACT, RESIZE)
@@ -40,7 +37,7 @@ class MaskFolder:
     @property
     def marks_the_face(self) -> bool:
         """Whether the masks mark the visible face."""
-        return self.polarity == VISIBLE_FACE
+        return self.polarity == MARKS_FACE
 
     def find(self, name: str) -> Path | None:
         """Find the mask of a face; None if there is none."""

@@ -44,9 +44,14 @@ from s3pot.data.two_values import (
     refuse_faint,
     split_values,
 )
-from s3pot.io import read_npy
+from s3pot.io import read_npy_map
 
 logger = logging.getLogger(__name__)
+
+# The polarity of a mask: what it marks.
+MARKS_OCCLUSION = "occlusion"
+MARKS_FACE = "visible_face"
+POLARITIES = (MARKS_OCCLUSION, MARKS_FACE)
 
 ARRAY_SUFFIX = ".npy"
 FOREIGN_SUFFIXES = (".npz", ".mat", ".h5", ".pkl", ".pt")  # array files not read as masks
@@ -79,7 +84,7 @@ def read_mask(
             f"{name} is not an image; save the mask as PNG, or its array as {ARRAY_SUFFIX}."
         )
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() == ARRAY_SUFFIX:
-        return as_mask(_without_single_axes(read_npy(Path(source))), name)
+        return as_mask(read_npy_map(Path(source)), name)
     with opened_image(source, max_pixels) as image:
         orientation = orientation_of(image, name)
         samples = replace(_samples_of(image), lossy=image.format in LOSSY_FORMATS)
@@ -145,15 +150,6 @@ def as_mask(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise BadMask(f"{name} is of type {array.dtype}; expected bool or two numbers.")
     return split_values(Samples(array, exact=True), name)
-
-
-def _without_single_axes(array: np.ndarray) -> np.ndarray:
-    """Reshape an array (1, H, W) or (H, W, 1) to (H, W); others are unchanged."""
-    if array.ndim == 3 and array.shape[0] == 1:
-        return array[0]
-    if array.ndim == 3 and array.shape[2] == 1:
-        return array[:, :, 0]
-    return array
 
 
 def _samples_of(image: Image.Image) -> Samples:

@@ -9,7 +9,8 @@ from typing import Any
 
 from s3pot.baselines import BASELINES, SEE_THE_TRUTH
 from s3pot.data.altered_reference import ALTERATIONS
-from s3pot.data.mask_folder import POLARITIES, SIZES
+from s3pot.data.mask_folder import SIZES
+from s3pot.data.masks import MARKS_OCCLUSION, POLARITIES
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
 from s3pot.runs.selection import check_count
@@ -77,7 +78,7 @@ class Row:
     points: str = POINT_KINDS[0]
     point_count: int = 0
     path: str = ""
-    polarity: str = POLARITIES[0]
+    polarity: str = MARKS_OCCLUSION
     size: str = SIZES[0]
     overrides: Mapping[str, Any] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from s3pot.io import BadFile, refuse_special
+from s3pot.stored_zip import ZIP_MAGIC
 
 HEAD_BYTES = 1024  # number of bytes that are inspected
 _LFS_POINTER = "version https://git-lfs.github.com/spec/"
@@ -27,7 +28,6 @@ _MAGIC: dict[bytes, str] = {
 }
 _TAR_MAGIC = b"ustar"
 _TAR_PLACE = 257
-_ZIP_MAGIC = b"PK\x03\x04"
 
 
 def refuse_foreign(path: Path, name: str | None = None) -> None:
@@ -56,7 +56,7 @@ def foreign_kind(path: Path, name: str | None = None) -> str | None:
         raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
     if not head:
         return "empty"
-    if head.startswith(_ZIP_MAGIC):
+    if head.startswith(ZIP_MAGIC):
         return _zip_fault(path, Path(name or path).suffix)
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):

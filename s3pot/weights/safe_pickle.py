@@ -16,11 +16,10 @@ import os
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from s3pot.stored_zip import BadArchive, Member, read_members
+from s3pot.stored_zip import ZIP_MAGIC, BadArchive, Member, read_members
 from s3pot.weights.pickle_values import Container, DamagedPickle, UnsafePickle
 from s3pot.weights.pickle_walk import MAX_PICKLE_BYTES, BoundedPickle, walk_pickle
 
-_ZIP_MAGIC = b"PK\3\4"
 # What older versions write at the beginning.
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 _OLD_PROTOCOL = 1001
@@ -43,7 +42,7 @@ def check_checkpoint(stream: BinaryIO) -> None:
         DamagedPickle: It is cut off or not a checkpoint.
     """
     stream.seek(0)
-    if stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC:
+    if stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC:
         _check_zip(stream)
     else:
         _check_old_format(stream)

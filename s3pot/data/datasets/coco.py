@@ -18,8 +18,7 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.data.datasets import run_lengths
-from s3pot.data.datasets.coco_writer import IGNORE
-from s3pot.data.datasets.image_mask_folders import OCCLUSION, POLARITIES, VISIBLE_FACE
+from s3pot.data.datasets.coco_writer import MARKS_IGNORED
 from s3pot.data.datasets.item import (
     DatasetAdapter,
     DatasetError,
@@ -29,6 +28,7 @@ from s3pot.data.datasets.item import (
 )
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme_shapes import check_work
+from s3pot.data.masks import MARKS_FACE, MARKS_OCCLUSION, POLARITIES
 from s3pot.io import BadFile, file_sha256, read_json
 from s3pot.types import S3potError
 from s3pot.wording import brief
@@ -56,7 +56,7 @@ class CocoJson(DatasetAdapter):
     layout = "a folder of images and a COCO file with images, annotations and categories"
 
     def __init__(
-        self, root: Path, annotations: Path, policy: LabelPolicy, polarity: str = OCCLUSION
+        self, root: Path, annotations: Path, policy: LabelPolicy, polarity: str = MARKS_OCCLUSION
     ) -> None:
         super().__init__(root)
         if polarity not in POLARITIES:
@@ -126,13 +126,13 @@ class CocoJson(DatasetAdapter):
             if kind is not None:
                 mask = instance_mask(instance, size, str(self.annotations))
                 masks[kind] = masks[kind] | mask if kind in masks else mask
-        has_other = self.polarity == OCCLUSION and VISIBLE_FACE in masks
-        if has_other and not masks[OCCLUSION].any():
-            del masks[OCCLUSION]  # it is not known
+        has_other = self.polarity == MARKS_OCCLUSION and MARKS_FACE in masks
+        if has_other and not masks[MARKS_OCCLUSION].any():
+            del masks[MARKS_OCCLUSION]  # it is not known
         return ItemLabels(
-            occlusion=masks.get(OCCLUSION),
-            visible_face=masks.get(VISIBLE_FACE),
-            ignored=masks.get(IGNORE),
+            occlusion=masks.get(MARKS_OCCLUSION),
+            visible_face=masks.get(MARKS_FACE),
+            ignored=masks.get(MARKS_IGNORED),
             shapes=dict(counts),
         )
 
@@ -181,7 +181,7 @@ class CocoJson(DatasetAdapter):
         categories = sorted(name for name in names if name is not None)
         listed = f"its categories with annotations are: {', '.join(categories) or 'none'}"
         counted = {self._kind_of(category) for category in categories}
-        marks_nothing = not counted & {self.polarity, VISIBLE_FACE}
+        marks_nothing = not counted & {self.polarity, MARKS_FACE}
         effect = f", so nothing counts as {self.polarity}" if marks_nothing else ""
         unused = self.policy.unused(categories)
         if unused:
@@ -207,7 +207,7 @@ class CocoJson(DatasetAdapter):
 
     def _kind_of(self, category: str) -> str | None:
         """Return what a category marks, one of ``CATEGORIES``; None if it does not count."""
-        if category in (VISIBLE_FACE, IGNORE):
+        if category in (MARKS_FACE, MARKS_IGNORED):
             return category
         return self.polarity if self.policy.counts(category) else None
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from s3pot.data.datasets import run_lengths
 from s3pot.data.datasets.edge_polygons import edge_polygons
-from s3pot.data.datasets.image_mask_folders import OCCLUSION, VISIBLE_FACE
 from s3pot.data.datasets.item import ItemLabels
+from s3pot.data.masks import MARKS_FACE, MARKS_OCCLUSION
 from s3pot.io import write_json
 
-IGNORE = "ignore"
-CATEGORIES = (OCCLUSION, VISIBLE_FACE, IGNORE)  # the written categories, numbered from 1
+MARKS_IGNORED = "ignore"
+CATEGORIES = (MARKS_OCCLUSION, MARKS_FACE, MARKS_IGNORED)  # the written categories, numbered from 1
 
 
 def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]]:
@@ -28,7 +28,11 @@ def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]
     Returns:
         Instances without ``id`` and ``image_id``.
     """
-    masks = {OCCLUSION: labels.occlusion, VISIBLE_FACE: labels.visible_face, IGNORE: labels.ignored}
+    masks = {
+        MARKS_OCCLUSION: labels.occlusion,
+        MARKS_FACE: labels.visible_face,
+        MARKS_IGNORED: labels.ignored,
+    }
     instances = []
     for category, mask in masks.items():
         if mask is None or not mask.any():
@@ -41,7 +45,7 @@ def coco_instances(labels: ItemLabels, as_polygons: bool) -> list[dict[str, Any]
         instances.append(
             {
                 "category_id": 1 + CATEGORIES.index(category),
-                "iscrowd": int(category == IGNORE),  # excluded from COCO's own scores
+                "iscrowd": int(category == MARKS_IGNORED),  # excluded from COCO's own scores
                 "area": int(mask.sum()),
                 "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
                 "segmentation": _segmentation(mask, polygons),

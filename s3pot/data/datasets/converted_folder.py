@@ -17,7 +17,9 @@ from s3pot.data.datasets.item import (
     ItemLabels,
     double_masks,
     list_images,
+    names_without_image,
     read_mask_of_size,
+    read_splits,
 )
 from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, load_labels
 from s3pot.data.folders import walk
@@ -25,7 +27,6 @@ from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import oddities
 from s3pot.data.truth import decode_truth
 from s3pot.data.truth_paths import find_further_truths, find_truth
-from s3pot.io import read_bytes
 from s3pot.wording import brief
 
 RAW_IMAGES = "raw_images"
@@ -55,7 +56,7 @@ class ConvertedFolder(DatasetAdapter):
 
     @override
     def items(self) -> Sequence[DatasetItem]:
-        return self.images_of(self.images, read_splits(self.root / SPLITS))
+        return self.images_of(self.images, self._splits())
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
@@ -95,12 +96,10 @@ class ConvertedFolder(DatasetAdapter):
         problems = double_masks(self.truth)
         if lonely:
             problems.append(f"{self.truth} holds ground truths without an image: {brief(lonely)}.")
-        for split, listed in read_splits(self.root / SPLITS).items():
-            missing = sorted(listed - names)
-            if missing:
-                path = self.root / SPLITS / f"{split}.txt"
-                problems.append(f"{path} lists names without an image: {brief(missing)}.")
-        return problems
+        return problems + names_without_image(self.root / SPLITS, self._splits(), names)
+
+    def _splits(self) -> dict[str, set[str]]:
+        return read_splits(self.root / SPLITS)
 
 
 def _belongs(truth: Path, names: Collection[str]) -> bool:
@@ -111,12 +110,3 @@ def _belongs(truth: Path, names: Collection[str]) -> bool:
         if not mark:
             return False
     return True
-
-
-def read_splits(folder: Path) -> dict[str, set[str]]:
-    """Read lists of names, ``<split>.txt`` with a name on each line; empty without the folder."""
-    splits: dict[str, set[str]] = {}
-    for path in sorted(folder.glob("*.txt")):
-        lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
-        splits[path.stem] = {line.strip() for line in lines if line.strip()}
-    return splits

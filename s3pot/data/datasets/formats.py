@@ -11,7 +11,6 @@ from s3pot.data.datasets.coco import CocoJson, find_annotations, is_coco
 from s3pot.data.datasets.converted_folder import RAW_IMAGES, ConvertedFolder
 from s3pot.data.datasets.faces_folder import AuthorsFolders, FacesFolder
 from s3pot.data.datasets.image_mask_folders import (
-    OCCLUSION,
     CofwFaceOcc,
     FolderNames,
     ImageMaskFolders,
@@ -30,6 +29,7 @@ from s3pot.data.datasets.writers import (
 from s3pot.data.face_folder import PARSING
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import holds_shapes
+from s3pot.data.masks import MARKS_OCCLUSION
 
 AUTO = "auto"
 
@@ -62,7 +62,7 @@ def _read_coco(root: Path, options: SourceOptions) -> DatasetAdapter:
     images = root / options.images if options.images else root
     if not options.images and (root / "images").is_dir():
         images = root / "images"
-    return CocoJson(images, annotations, options.policy, options.polarity or OCCLUSION)
+    return CocoJson(images, annotations, options.policy, options.polarity or MARKS_OCCLUSION)
 
 
 def _read_folders(root: Path, options: SourceOptions) -> DatasetAdapter:

@@ -21,16 +21,15 @@ from s3pot.data.datasets.item import (
     ItemLabels,
     double_masks,
     list_images,
+    names_without_image,
     read_mask_of_size,
+    read_splits,
 )
 from s3pot.data.image_formats import IMAGE_SUFFIXES
-from s3pot.data.masks import find_mask
-from s3pot.io import read_bytes
+from s3pot.data.masks import MARKS_FACE, POLARITIES, find_mask
 from s3pot.wording import brief
 
-OCCLUSION = "occlusion"
-VISIBLE_FACE = "visible_face"
-POLARITIES = (OCCLUSION, VISIBLE_FACE)
+SPLIT = "split"  # folder of lists of names
 COFW_IMAGES = ("img", "image", "images")  # the folder's name in FaceOcc and in copies of it
 
 
@@ -93,7 +92,7 @@ class ImageMaskFolders(DatasetAdapter):
             raise DatasetError(f"{item.image} has no mask: {wanted} does not exist.")
         mask = read_mask_of_size(files["mask"], size)
         ignored = read_mask_of_size(files["ignored"], size) if "ignored" in files else None
-        if self.names.polarity == VISIBLE_FACE:
+        if self.names.polarity == MARKS_FACE:
             return ItemLabels(visible_face=mask, ignored=ignored)
         return ItemLabels(occlusion=mask, ignored=ignored)
 
@@ -122,26 +121,17 @@ class ImageMaskFolders(DatasetAdapter):
         lonely = [mask.image.name for mask in masks if mask.name.removesuffix(ending) not in names]
         if lonely:
             problems.append(f"{self.masks} holds masks without an image: {brief(lonely)}.")
-        for split, listed in self._splits().items():
-            missing = sorted(listed - names)
-            if missing:
-                path = self.root / "split" / f"{split}.txt"
-                problems.append(f"{path} lists names without an image: {brief(missing)}.")
-        return problems
+        return problems + names_without_image(self.root / SPLIT, self._splits(), names)
 
     def _splits(self) -> dict[str, set[str]]:
-        """Read the names in each list in ``split/``, by the list's name."""
-        splits: dict[str, set[str]] = {}
-        for path in sorted((self.root / "split").glob("*.txt")):
-            lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
-            splits[path.stem] = {_without_ending(line.strip()) for line in lines if line.strip()}
-        return splits
+        splits = read_splits(self.root / SPLIT)
+        return {split: set(map(_without_ending, names)) for split, names in splits.items()}
 
 
-def _without_ending(line: str) -> str:
+def _without_ending(name: str) -> str:
     """Remove the image extension, which lists may or may not have, from a listed name."""
-    ending = next((suffix for suffix in IMAGE_SUFFIXES if line.lower().endswith(suffix)), "")
-    return line[: len(line) - len(ending)]
+    ending = next((suffix for suffix in IMAGE_SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(ending)]
 
 
 class RealOcc(ImageMaskFolders):
@@ -151,7 +141,7 @@ class RealOcc(ImageMaskFolders):
     layout = "image/, mask/ with the visible face as 0 and 1, and optionally split/*.txt"
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, FolderNames("image", "mask", VISIBLE_FACE))
+        super().__init__(root, FolderNames("image", "mask", MARKS_FACE))
 
 
 class CofwFaceOcc(ImageMaskFolders):
@@ -169,4 +159,4 @@ class CofwFaceOcc(ImageMaskFolders):
         folder = inner if inner.is_dir() else root
         existing = [name for name in COFW_IMAGES if (folder / name).is_dir()]
         images = existing[0] if existing else COFW_IMAGES[0]
-        super().__init__(folder, FolderNames(images, "mask", VISIBLE_FACE))
+        super().__init__(folder, FolderNames(images, "mask", MARKS_FACE))

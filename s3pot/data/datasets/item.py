@@ -14,7 +14,7 @@ from s3pot.data.face_folder import CONTRACT_ENDINGS
 from s3pot.data.folders import walk
 from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.masks import MASK_SUFFIXES, find_mask, read_mask
-from s3pot.io import file_sha256
+from s3pot.io import file_sha256, read_bytes
 from s3pot.types import S3potError
 from s3pot.wording import brief
 
@@ -195,6 +195,34 @@ def double_masks(folder: Path) -> list[str]:
         others = [path.name for path in paths if path != used]
         if used is not None and others:
             problems.append(f"{used} is read, and not {brief(others)} beside it; keep one of them.")
+    return problems
+
+
+def read_splits(folder: Path) -> dict[str, set[str]]:
+    """Read lists of names, ``<split>.txt`` with a name on each line; empty without the folder."""
+    splits: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("*.txt")):
+        lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
+        splits[path.stem] = {line.strip() for line in lines if line.strip()}
+    return splits
+
+
+def names_without_image(
+    folder: Path, splits: Mapping[str, Collection[str]], names: Collection[str]
+) -> list[str]:
+    """Report the names in lists of ``read_splits`` that no image has.
+
+    Args:
+        folder: The folder of the lists.
+        splits: Their names, by split.
+        names: The names of all images.
+    """
+    problems = []
+    for split, listed in splits.items():
+        missing = sorted(set(listed) - set(names))
+        if missing:
+            path = folder / f"{split}.txt"
+            problems.append(f"{path} lists names without an image: {brief(missing)}.")
     return problems
 
 
