@@ -153,9 +153,14 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
         raise S3potError(f"The folder {datapath} does not exist; generate_reference.py writes one.")
     faces: dict[str, FaceFiles] = {}
     tree = walk(datapath)
+    names: dict[Path, set[str]] = {folder: set() for folder in tree.folders}
+    for path in (*tree.files, *tree.dead_links):
+        names[path.parent].add(path.name)
     for folder in tree.folders:
         where = folder.relative_to(datapath)
-        faces_here = _authors_face(folder, where) or _contract_faces(folder, where)
+        faces_here = _authors_face(folder, where)
+        if not faces_here:
+            faces_here = _contract_faces(folder, where, names[folder])
         faces.update({face.name: face for face in faces_here})
     if tree.dead_links:
         links = ", ".join(str(link) for link in tree.dead_links[:4])
@@ -169,9 +174,8 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
     return [faces[name] for name in sorted(faces)]
 
 
-def _contract_faces(folder: Path, where: Path) -> list[FaceFiles]:
-    """Find the faces of one folder under the contract, in any order."""
-    names = {path.name for path in folder.iterdir()}
+def _contract_faces(folder: Path, where: Path, names: Set[str]) -> list[FaceFiles]:
+    """Find the faces of one folder, whose file names are given, under the contract, in any order."""
     stems = {name[: -len(PARSING)] for name in names if name.endswith(PARSING)}
     for name in names:
         stem = name[: -len(REFERENCE)]

@@ -21,7 +21,8 @@ class FolderTree:
     """The contents of a folder, including its sub-folders.
 
     Attributes:
-        folders: The folder itself and all below it, sorted by path, each real folder once.
+        folders: The folder itself and all below it, sorted by path, each real folder once; those
+            that cannot be read are missing.
         files: All files in them, sorted by path.
         dead_links: Links to something that does not exist, sorted.
     """
@@ -40,7 +41,8 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
 
     Returns:
         The tree. A folder that is reached twice through a link is listed once, under its real path
-        if that lies in the tree; a link to a folder that contains ``root`` is not followed.
+        if that lies in the tree; a link to a folder that contains ``root`` is not followed. A
+        folder that cannot be read is left out with a warning.
     """
     seen = set(root.resolve().parents)
     if leave_out is not None:
@@ -57,16 +59,16 @@ def walk(root: Path, leave_out: Path | None = None) -> FolderTree:
             logger.debug("%s is not entered: %s is already listed or contains it", folder, place)
             continue
         seen.add(place)
+        try:
+            entries = _entries(folder)
+        except OSError as error:
+            logger.warning("the folder %s is left out: %s", folder, error.strerror or error)
+            continue
         folders.append(folder)
-        for path in _entries(folder):
-            if path.name.startswith(".") or path.name in SYSTEM_FOLDERS:
-                continue
-            if path.is_dir():
-                (linked if path.is_symlink() else waiting).append(path)
-            elif path.is_file():
-                files.append(path)
-            elif path.is_symlink():
-                dead_links.append(path)
+        files += entries.files
+        dead_links += entries.dead_links
+        for path in entries.folders:
+            (linked if path.is_symlink() else waiting).append(path)
     return FolderTree(tuple(sorted(folders)), tuple(sorted(files)), tuple(sorted(dead_links)))
 
 
@@ -82,10 +84,22 @@ def ignores_case(folder: Path) -> bool:
     return False
 
 
-def _entries(folder: Path) -> list[Path]:
-    """List a folder, sorted; logs a warning if it may not be entered."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        logger.warning("the folder %s is left out: %s", folder, error.strerror or error)
-        return []
+def _entries(folder: Path) -> FolderTree:
+    """List what lies directly in a folder.
+
+    Raises:
+        OSError: The folder, or what it contains, may not be read.
+    """
+    folders = []
+    files = []
+    dead_links = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in SYSTEM_FOLDERS:
+            continue
+        if path.is_dir():
+            folders.append(path)
+        elif path.is_file():
+            files.append(path)
+        elif path.is_symlink():
+            dead_links.append(path)
+    return FolderTree(tuple(folders), tuple(files), tuple(dead_links))

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -187,6 +187,36 @@ def test_a_folder_that_may_not_be_entered_is_named(
     monkeypatch.setattr(Path, "iterdir", guarded)
     assert names(find(tmp_path)) == ["a"]
     assert "in/closed is left out: Permission denied" in caplog.text
+
+
+@pytest.mark.parametrize("closed_to", ["listing", "stat"])
+def test_a_folder_of_faces_that_may_not_be_entered_is_left_out(
+    processed_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    closed_to: str,
+) -> None:
+    """Without the right to list a folder, or without the right to look at what it lists."""
+    data = processed_folder(1)
+    processed_folder(1, f"{data.name}/closed")
+    iterdir, stat = Path.iterdir, Path.stat
+
+    def listed(folder: Path) -> Iterator[Path]:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
+
+    def looked_at(path: Path, *arguments: Any, **options: Any) -> os.stat_result:
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *arguments, **options)
+
+    if closed_to == "listing":
+        monkeypatch.setattr(Path, "iterdir", listed)
+    else:
+        monkeypatch.setattr(Path, "stat", looked_at)
+    assert [face.name for face in find_faces(data)] == ["face_00"]
+    assert f"{data / 'closed'} is left out: Permission denied" in caplog.text
 
 
 @needs_links
