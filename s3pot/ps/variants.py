@@ -50,7 +50,9 @@ class PointVariant:
         """Return prompts with the points of this variant; prompts without points are unchanged."""
         if not prompts.has_points:
             return prompts
-        generator = np.random.default_rng([self.seed, zlib.crc32(prompts.name.encode("utf-8"))])
+        # A file name that is not UTF-8 has surrogates, which stand for its bytes.
+        name = prompts.name.encode("utf-8", "surrogateescape")
+        generator = np.random.default_rng([self.seed, zlib.crc32(name)])
         if self.kind == RANDOM:
             prompts = with_random_labels(prompts, generator)
         elif self.kind == THRESHOLD:

@@ -21,9 +21,10 @@ import pytest
 import evaluate
 import generate_reference
 import inference
+import train_general
 import train_per_image
 from s3pot.commands import compare, figure, segment
-from s3pot.data.face_folder import BadFace, load_labels
+from s3pot.data.face_folder import BadFace, find_faces, load_labels
 from s3pot.data.image import write_png
 from s3pot.io import BadFile, atomic_path, read_json, read_npy, read_yaml, write_csv, write_json
 from s3pot.io import write_npy as write_array
@@ -249,6 +250,40 @@ def test_aliases_in_moderation_are_fine(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
+def test_odd_names_go_through_a_table(
+    tmp_path: Path,
+    mini_options: list[str],
+    processed_folder: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = processed_folder(3)
+    try:
+        for path in data.glob("face_00*"):
+            path.rename(path.with_name(path.name.replace("face_00", "m\udce9lange")))
+    except (OSError, UnicodeError):
+        pytest.skip("this disk takes names in UTF-8 only")
+    monkeypatch.setattr(logging.getLogger("s3pot"), "propagate", False)
+    masks = tmp_path / "masks"
+    for face in find_faces(data):
+        write_png(masks / f"{face.name}.png", np.eye(64, dtype=bool))
+    rows = [
+        {"name": "general", "adapter": "bundled"},
+        {"name": "trained", "adapter": "trained"},
+        {"name": "random", "points": "random", "point_count": 3},
+        {"name": "threshold", "points": "threshold", "threshold": 0.2},
+        {"name": "other", "reference": "other_reference"},
+        {"name": "pixels", "method": "pixel", "threshold": 0.1},
+        {"name": "masks", "method": "folder", "path": str(masks)},
+    ]
+    suite = {"datapath": str(data), "train": str(data), "rows": rows}
+    (tmp_path / "suite.json").write_text(json.dumps(suite))
+    folders = ["--suite", str(tmp_path / "suite.json"), "--output_dir", str(tmp_path / "table")]
+    assert evaluate.main([*folders, *mini_options, "train.epochs=1"]) == 0
+    assert {row["faces"] for row in read_csv(tmp_path / "table" / "table.csv")} == {"3"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
 def test_odd_names_go_through_every_command(
     tmp_path: Path, mini_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,8 +310,9 @@ def test_odd_names_go_through_every_command(
     assert compare.main([path("a"), path("b"), "--output_dir", path("compare")]) == 0
     figures = ["--datapath", path("data"), "--output_dir", path("figures")]
     assert figure.main([path("a"), path("b"), *figures]) == 0
-    per_image = ["--output_dir", path("per_image"), "--epochs", "1"]
-    assert train_per_image.main([*data, *per_image]) == 0
+    short = [*data, "--epochs", "1"]
+    assert train_per_image.main([*short, "--output_dir", path("per_image")]) == 0
+    assert train_general.main([*short, "--output_dir", path("general")]) == 0
     assert segment.main([path("in"), "--output_dir", path("s"), "--save_vis", *mini_options]) == 0
     for run in ("a", "per_image", "s"):
         rows = read_summary(tmp_path / run).rows
