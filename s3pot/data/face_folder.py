@@ -18,6 +18,7 @@ import numpy as np
 
 from s3pot.data.folders import walk
 from s3pot.data.image import read_rgb
+from s3pot.data.labelme import JSON_FILES, LABELME_SUFFIXES
 from s3pot.data.masks import mask_names
 from s3pot.io import BadFile, read_npy_map
 from s3pot.labels import NUM_CLASSES
@@ -35,7 +36,6 @@ VISIBLE_FACE = "_visible_face.png"
 IGNORE = "_ignore.png"
 TRUE_PARSING = "_true_parsing.npy"
 CLEAN = "_clean.png"
-LABELME = ".json"
 TRUTH_ENDINGS = (OCCLUSION, VISIBLE_FACE, IGNORE, TRUE_PARSING, CLEAN)
 CONTRACT_ENDINGS = (REFERENCE, PARSING, ALIGN, *TRUTH_ENDINGS)  # endings of files written by s3pot
 CACHE = ".s3pot_cache"
@@ -113,14 +113,14 @@ def face_from(
     """
     if neighbors is None:
         neighbors = {path.name for path in raw.parent.glob("*")}
-    truth = _mask_beside(raw, OCCLUSION, neighbors)
+    truth = _mask_beside(raw, OCCLUSION, neighbors) or _labelme_beside(raw, neighbors)
     return FaceFiles(
         name=name or raw.stem,
         raw=raw,
         reference=reference,
         parsing=parsing,
         align=_existing(raw.with_name(raw.stem + ALIGN)),
-        occlusion_truth=truth or _existing(raw.with_name(raw.stem + LABELME)),
+        occlusion_truth=truth,
         visible_face_truth=_mask_beside(raw, VISIBLE_FACE, neighbors),
         ignore=_mask_beside(raw, IGNORE, neighbors),
         true_parsing=_existing(raw.with_name(raw.stem + TRUE_PARSING)),
@@ -133,6 +133,14 @@ def _mask_beside(raw: Path, ending: str, neighbors: Set[str]) -> Path | None:
     for name in mask_names(raw.stem + PurePath(ending).stem):
         if name in neighbors:
             return _existing(raw.with_name(name))
+    return None
+
+
+def _labelme_beside(raw: Path, neighbors: Set[str]) -> Path | None:
+    """Find a JSON file beside an image; it is not opened, and may be of another tool."""
+    for suffix in LABELME_SUFFIXES:
+        if raw.stem + suffix in neighbors:
+            return _existing(raw.with_name(raw.stem + suffix))
     return None
 
 
@@ -175,7 +183,7 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
 
 
 def _contract_faces(folder: Path, where: Path, names: Set[str]) -> list[FaceFiles]:
-    """Find the faces of one folder, whose file names are given, under the contract, in any order."""
+    """Find the faces among the files of a folder under the contract, in any order."""
     stems = {name[: -len(PARSING)] for name in names if name.endswith(PARSING)}
     for name in names:
         stem = name[: -len(REFERENCE)]
@@ -200,7 +208,7 @@ def _authors_face(folder: Path, where: Path) -> list[FaceFiles]:
         raw=_first(folder, "*.jpg", "*.original"),
         reference=_first(folder, "Reference*.png"),
         parsing=_first(folder, "*parsing_mask.npy"),
-        occlusion_truth=_existing(_first(folder, "*.json")),
+        occlusion_truth=_existing(_first(folder, JSON_FILES)),
     )
     return [face]
 

@@ -32,6 +32,18 @@ logger = logging.getLogger(__name__)
 # LabelMe's own label for a shape that cuts a hole into earlier shapes, and a common alternative.
 HOLE_LABELS = frozenset({"_background_", "__background__", "hole"})
 
+LABELME_SUFFIXES = (".json", ".JSON")
+JSON_FILES = "*.[jJ][sS][oO][nN]"  # a pattern for ``Path.glob``
+
+
+def find_labelme(stem: Path) -> Path | None:
+    """Find the LabelMe file of a path without extension; None if there is none."""
+    for suffix in LABELME_SUFFIXES:
+        path = stem.with_name(stem.name + suffix)
+        if path.is_file() and holds_shapes(path):
+            return path
+    return None
+
 
 def holds_shapes(path: Path) -> bool:
     """Whether a JSON file is a LabelMe file; files of other tools have no ``shapes``.

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, FaceFiles, find_faces
-from s3pot.data.labelme import holds_shapes
+from s3pot.data.labelme import find_labelme, holds_shapes
 from s3pot.data.masks import find_mask
 from s3pot.types import S3potError
 
@@ -88,10 +88,9 @@ def find_truth(truth_dir: Path, name: str, photo: Path | None = None) -> Path | 
     mask = find_mask(stem.with_name(f"{stem.name}_occlusion"))
     if mask is not None:
         return mask
-    for suffix in (".json", ".JSON"):
-        path = stem.with_name(stem.name + suffix)
-        if path.is_file() and has_truth(path):
-            return path
+    annotation = find_labelme(stem)
+    if annotation is not None:
+        return annotation
     if photo is not None and photo.parent.resolve() == stem.parent.resolve():
         return None
     return find_mask(stem)

@@ -13,6 +13,7 @@ import numpy as np
 
 from s3pot.geometry import rotated_points
 from s3pot.types import S3potError
+from s3pot.weights.registry import command_text
 
 # Longest side in pixels at which the photo is searched, in this order, until a face is found. YuNet
 # detects faces of roughly 10 to 300 px, so 320 is for faces that fill the photo, 1280 for small
@@ -100,10 +101,11 @@ class FaceDetector:
             with _without_opencv_warnings():
                 network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score)
         except cv2.error as error:
+            command = command_text("download yunet", Path(model_path).parent)
             raise S3potError(
                 f"{model_path} is missing, or not a YuNet model that OpenCV {cv2.__version__} can "
-                "read. Move it away, then run: python -m s3pot.weights download yunet. Or set "
-                "align.mode=never to use photos as they are."
+                f"read. Move it away, then run: {command}. Or set align.mode=never to use photos "
+                "as they are."
             ) from error
         self._network: Any = network
 

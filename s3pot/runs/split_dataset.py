@@ -145,8 +145,12 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
     elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):
         files_by_name = {face.name: _members(face) for face in find_faces(root)}
     else:
-        readable = [item for item in list_images(root) if item.problem is None]
-        files_by_name = {item.name: [item.image] for item in readable}
+        files_by_name = {}
+        for item in list_images(root):
+            if item.problem is None:
+                files_by_name[item.name] = [item.image]
+            else:
+                logger.warning("left out: %s", item.problem)
     if not files_by_name:
         raise S3potError(f"{root} holds no images to split.")
     return {

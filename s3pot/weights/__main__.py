@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         return ALL_DONE
     names = args.names or usual_names(args.command, folder)
     if not names:
-        logger.error("no weights in %s; to get them, run: python -m s3pot.weights download", folder)
+        command = registry.command_text("download", folder)
+        logger.error("no weights in %s; to get them, run: %s", folder, command)
         return NOTHING_DONE
     failed = 0
     for name in names:
@@ -84,12 +85,11 @@ def overview(folder: Path) -> str:
         what = entry.note.split(";")[0]
         rows.append((name, state + needed, registry.size_text(entry.size), entry.file, what))
     table = "\n".join(registry.table_lines(rows))
-    place = f" --weights_dir {folder}" if folder != registry.default_folder() else ""
     return (
         f"{table}\n\n"
         f"The files belong in {folder}. Get those that configs/paper.yaml needs with\n"
-        f"  python -m s3pot.weights download{place}\n"
-        "URL, hash and license of one file: python -m s3pot.weights list NAME\n"
+        f"  {registry.command_text('download', folder)}\n"
+        f"URL, hash and license of one file: {registry.command_text('list NAME', folder)}\n"
     )
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 from s3pot.io import BadFile
 from s3pot.weights.contents import refuse_foreign
 from s3pot.weights.hashing import HashCheck, check_hash
-from s3pot.weights.registry import MissingWeights, WeightFile, default_folder, find, how_to_get
+from s3pot.weights.registry import (
+    MissingWeights,
+    WeightFile,
+    command_text,
+    default_folder,
+    find,
+    how_to_get,
+)
 
 MINI_FOLDER = Path(__file__).parent / "mini"  # folder of the bundled models
 MINI_ENDINGS = (".safetensors", ".pth")  # the first that exists is used
@@ -56,7 +63,7 @@ def verify(entry: WeightFile, weights_dir: Path | None = None, rehash: bool = Fa
         state = "cut off" if size < entry.size else "a different file"
         raise BadFile(
             f"{path} has {size:,} bytes, expected {entry.size:,}: it is {state}. Move it away, "
-            f"then run: python -m s3pot.weights download {entry.name}"
+            f"then run: {command_text(f'download {entry.name}', path.parent)}"
         )
     return check_hash(path, entry.sha256, rehash)
 

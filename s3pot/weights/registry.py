@@ -65,6 +65,12 @@ def find(name: str) -> WeightFile:
     return entries[name]
 
 
+def command_text(arguments: str, folder: Path) -> str:
+    """Write a command about weights, such as ``download e4s``, for the files of a folder."""
+    place = f" --weights_dir {folder}" if folder != default_folder() else ""
+    return f"python -m s3pot.weights {arguments}{place}"
+
+
 def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
     """Describe several missing files in one block, with the commands to get them.
 
@@ -73,13 +79,12 @@ def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
         folder: The folder in which they should be.
     """
     rows = [(entry.name, size_text(entry.size), entry.file) for entry in entries]
-    place = f" --weights_dir {folder}" if folder != default_folder() else ""
     names = [entry.name for entry in entries if entry.url]
     lines = [f"{len(rows)} weight files are missing in {folder}:", *table_lines(rows)]
     if names:
-        lines.append(f"Get them:     python -m s3pot.weights download {' '.join(names)}{place}")
+        lines.append(f"Get them:     {command_text('download ' + ' '.join(names), folder)}")
     lines += [f"By hand:      {entry.note}" for entry in entries if not entry.url]
-    lines.append(f"Details:      python -m s3pot.weights list NAME{place}")
+    lines.append(f"Details:      {command_text('list NAME', folder)}")
     lines.append(f"Without them: {BUNDLED}.")
     return "\n  ".join(lines)
 
@@ -109,8 +114,7 @@ def how_to_get(entry: WeightFile, folder: Path) -> str:
     """
     lines = []
     if entry.url:
-        command = f"python -m s3pot.weights download {entry.name} --weights_dir {folder}"
-        lines.append(f"run:      {command}")
+        lines.append(f"run:      {command_text(f'download {entry.name}', folder)}")
     lines.append(f"by hand:  {entry.url or entry.note}")
     place = f"put it:   {folder / entry.file}"
     lines.append(f"{place}, {entry.size:,} bytes" if entry.size else place)

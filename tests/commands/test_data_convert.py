@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import s3pot.data.datasets.coco as coco_module
+from s3pot.data.datasets.formats import recognize
 from s3pot.data.face_folder import find_faces, load_aligned_face
 from s3pot.data.image import read_rgb
 from s3pot.data.masks import read_mask
@@ -160,6 +161,18 @@ def test_labels_are_chosen(tmp_path: Path) -> None:
     layout = make("labelme", tmp_path / "source")
     assert convert(layout, tmp_path / "out", "--labels", "left eye") == 0
     assert read_mask(tmp_path / "out" / "truth" / "a_occlusion.png").sum() == 31 * 31
+
+
+@pytest.mark.parametrize("name", ["labelme", "coco", "authors"])
+def test_annotations_with_endings_in_capitals_are_read(tmp_path: Path, name: str) -> None:
+    layout = make(name, tmp_path / "source")
+    annotations = list(layout.root.rglob("*.json"))
+    assert annotations
+    for path in annotations:
+        path.rename(path.with_suffix(".JSON"))
+    assert recognize(layout.root) == name
+    assert convert(layout, tmp_path / "out") == 0
+    check(tmp_path / "out", layout, ("occlusion", "ignore"))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,16 @@ def test_nobody_is_in_two_parts(tmp_path: Path) -> None:
     assert {path: path.lstat().st_mtime_ns for path in out.glob("*/*")} == files
 
 
+def test_images_that_are_left_out_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = people(tmp_path / "photos")
+    save(source / "person0_0.jpg", picture(0))
+    assert split_into(source, tmp_path / "parts") == 0
+    said = f"left out: {source / 'person0_0.png'} has the name of {source / 'person0_0.jpg'}"
+    assert caplog.text.count(said) == 1
+
+
 def test_faces_are_split_with_all_their_files(
     tmp_path: Path, processed_folder: Callable[..., Path]
 ) -> None:

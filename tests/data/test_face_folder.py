@@ -45,6 +45,15 @@ def test_sub_folders_are_kept_and_hidden_ones_left_out(
     assert [face.name for face in find_faces(tmp_path / "data")] == ["a/b/face_00", "face_00"]
 
 
+@pytest.mark.parametrize("name", ["face_00.json", "face_00.JSON"])
+def test_an_annotation_beside_a_face_is_its_truth(processed_folder: Make, name: str) -> None:
+    folder = processed_folder(1)
+    (folder / "face_00_occlusion.png").unlink()
+    (folder / name).write_text('{"shapes": []}')
+    (face,) = find_faces(folder)
+    assert face.occlusion_truth == folder / name
+
+
 def test_a_face_called_ref(processed_folder: Make) -> None:
     folder = processed_folder(1)
     for path in list(folder.iterdir()):

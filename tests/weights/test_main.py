@@ -115,6 +115,24 @@ def test_weights_dir_option(folder: Path, caplog: pytest.LogCaptureFixture) -> N
     assert main(["verify", "a"]) == 2
 
 
+def test_advice_names_the_folder_unless_it_is_the_default(
+    folder: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = folder / "other"
+    other.mkdir()
+    option = f" --weights_dir {other}"
+    assert main(["verify"]) == 2
+    assert caplog.messages[-1].endswith("python -m s3pot.weights download")
+    assert main(["verify", "--weights_dir", str(other)]) == 2
+    assert caplog.messages[-1].endswith(f"python -m s3pot.weights download{option}")
+    (other / "a.pth").write_bytes(b"\x80bcd")
+    assert main(["verify", "--weights_dir", str(other)]) == 2
+    assert caplog.messages[-1].endswith(f"python -m s3pot.weights download a{option}")
+    assert main(["list", "--weights_dir", str(other)]) == 0
+    text = capsys.readouterr().out
+    assert f"weights download{option}\n" in text and f"weights list NAME{option}\n" in text
+
+
 def test_bad_arguments(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert main(["download", "c"]) == 2
     assert "'c'; expected one of: a, b" in caplog.text

@@ -27,6 +27,7 @@ from s3pot.data.datasets.item import (
     name_problem,
 )
 from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.labelme import JSON_FILES
 from s3pot.data.labelme_shapes import check_work
 from s3pot.data.masks import MARKS_FACE, MARKS_OCCLUSION, POLARITIES
 from s3pot.io import BadFile, file_sha256, read_json
@@ -295,7 +296,7 @@ def find_annotations(root: Path) -> Path:
     Raises:
         DatasetError: There is none, or there are several.
     """
-    files = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
+    files = sorted([*root.glob(JSON_FILES), *root.glob(f"annotations/{JSON_FILES}")])
     coco_files = [path for path in files if is_coco(path)] if len(files) > 1 else files
     if len(coco_files) == 1:
         return coco_files[0]

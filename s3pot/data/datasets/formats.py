@@ -28,7 +28,7 @@ from s3pot.data.datasets.writers import (
 )
 from s3pot.data.face_folder import PARSING
 from s3pot.data.label_policy import LabelPolicy
-from s3pot.data.labelme import holds_shapes
+from s3pot.data.labelme import JSON_FILES, holds_shapes
 from s3pot.data.masks import MARKS_OCCLUSION
 
 AUTO = "auto"
@@ -133,7 +133,7 @@ def recognize(root: Path) -> str:
         return "authors"
     if any(root.glob(f"**/*{PARSING}")):
         return "faces"
-    files = sorted([*root.glob("*.json"), *root.glob("*/*.json")])
+    files = sorted([*root.glob(JSON_FILES), *root.glob(f"*/{JSON_FILES}")])
     if any(is_coco(path) for path in files):
         return "coco"
     if any(holds_shapes(path) for path in files):

@@ -21,6 +21,7 @@ from s3pot.data.label_policy import IGNORE_LABELS, LabelPolicy
 from s3pot.data.labelme import (
     HOLE_LABELS,
     draw_labels,
+    find_labelme,
     holds_shapes,
     labels_of,
     oddities,
@@ -59,8 +60,8 @@ class LabelMeFolder(DatasetAdapter):
 
     @override
     def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
-        path = self.root / f"{item.name}.json"
-        return {"labels": path} if path.is_file() and holds_shapes(path) else {}
+        path = find_labelme(self.root / item.name)
+        return {} if path is None else {"labels": path}
 
     @override
     def problems(self) -> Sequence[str]:
