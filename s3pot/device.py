@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 
-from s3pot.config import ConfigError
+from s3pot.typed_yaml import ConfigError
 
 SMALL_IMAGE = 512  # side of a network's input, in pixels
 LARGEST_BLOCK = 31 << 20  # bytes; glibc's limit is 32 MiB

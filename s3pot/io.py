@@ -294,9 +294,9 @@ def read_npy_map(path: Path) -> np.ndarray:
     """Read one array as ``read_npy`` does; (1, H, W) and (H, W, 1) are reshaped to (H, W)."""
     array = read_npy(path)
     if array.ndim == 3 and array.shape[0] == 1:
-        return array[0]
+        return array.squeeze(axis=0)
     if array.ndim == 3 and array.shape[2] == 1:
-        return array[:, :, 0]
+        return array.squeeze(axis=2)
     return array
 
 

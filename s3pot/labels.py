@@ -134,4 +134,5 @@ def resize_labels(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         return labels.copy()
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
-    return labels.take(rows, axis=0).take(columns, axis=1)
+    resized: np.ndarray = labels.take(rows, axis=0).take(columns, axis=1)
+    return resized

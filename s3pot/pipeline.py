@@ -184,7 +184,8 @@ class OcclusionSegmenter:
     @property
     def device(self) -> torch.device:
         """The device of SAM."""
-        return self.sam.sam.device
+        device: torch.device = self.sam.sam.device
+        return device
 
     def with_settings(self, settings: PipelineSettings) -> OcclusionSegmenter:
         """Return a segmenter with the same SAM and other settings of the method."""

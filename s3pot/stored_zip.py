@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 ZIP_MAGIC = b"PK\3\4"  # begins each member, and so the archive
 MOST_MEMBERS = 100_000
@@ -232,7 +232,7 @@ def _checked_name(raw: bytes) -> str:
 
 def _unpack(
     stream: BinaryIO, layout: struct.Struct, position: int, magic: bytes, fault: str
-) -> tuple:
+) -> tuple[Any, ...]:
     """Read a record that starts with ``magic``."""
     stream.seek(position)
     raw = stream.read(layout.size)

@@ -200,7 +200,8 @@ class Masks:
     @property
     def region(self) -> np.ndarray:
         """Where an occlusion could be found, bool (H, W)."""
-        return self.occlusion | self.face
+        region: np.ndarray = self.occlusion | self.face
+        return region
 
 
 @dataclass(frozen=True)

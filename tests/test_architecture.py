@@ -48,10 +48,9 @@ LAYERS = (
 # Parts of one layer that do not import each other.
 APART = ({"training", "report"}, {"build", "baselines"}, {"sam", "data", "weights"})
 # Modules that compute neither prompts nor adapters, although modules that do so import them.
-NOT_DECISIVE = set(
-    "config io locks occlusion_decision quality read_once rg stored_zip version wording".split()
-)
-CONFIG_READERS = {"commands", "runs", "training", "build", "api", "device"}
+NOT_DECISIVE = {"config", "io", "locks", "occlusion_decision", "quality", "read_once", "rg"}
+NOT_DECISIVE |= {"stored_zip", "typed_yaml", "version", "wording"}
+CONFIG_READERS = {"commands", "runs", "training", "build", "api"}
 
 
 def layer(part: str) -> int:

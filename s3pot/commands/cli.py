@@ -14,11 +14,11 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s3pot.config import Config, config_to_dict, load_config
 from s3pot.types import S3potError
@@ -56,7 +56,7 @@ LABELS = Setting("--labels", "truth.labels", "LabelMe labels of occluders, separ
 class CommandParser(argparse.ArgumentParser):
     """A parser that takes options and ``key.sub=value`` overrides in any order."""
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """Parse the arguments; an invalid one ends the program with exit code 2."""
         return self.parse_intermixed_args(args, namespace)
 

@@ -18,7 +18,8 @@ from s3pot.ps.greedy import greedy_match
 def unit_tokens(tokens: Tensor) -> Tensor:
     """Normalize tokens to unit vectors: (C, G, G) → (T, C); lengths below 1e-8 count as 1e-8."""
     flat = tokens.flatten(1).T
-    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    lengths: Tensor = flat.norm(dim=1, keepdim=True)
+    return flat / lengths.clamp_min(1e-8)
 
 
 def match_scores(image: Tensor, reference: Tensor, region_grid: Tensor) -> Tensor:

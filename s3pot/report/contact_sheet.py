@@ -53,7 +53,7 @@ def labeled_picture(
         uint8 (h, w, 3), at most ``CELL`` high and, without a class map, at most ``CELL`` wide.
     """
     size = _fitting(image.shape)
-    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    picture: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     drawn = ((visible_face, vis.FACE), (occlusion, vis.OCCLUSION), (ignored, _IGNORED))
     for mask, color in drawn:
         if mask is not None:

@@ -191,7 +191,8 @@ def enlarged(picture: np.ndarray, least: int = 512) -> np.ndarray:
 
 
 def _line_width(canvas: np.ndarray) -> int:
-    return max(1, round(min(canvas.shape[:2]) / 300))
+    shorter_side: int = min(canvas.shape[:2])
+    return max(1, round(shorter_side / 300))
 
 
 def _draw_rim(canvas: np.ndarray, mask: np.ndarray, width: int, color: Color) -> None:

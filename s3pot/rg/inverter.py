@@ -56,7 +56,7 @@ class Inverter(nn.Module):
         if labels.shape[-2:] != size:
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision):
-            reference = self.net(self.preprocess(image), labels, self.noise)
+            reference: Tensor = self.net(self.preprocess(image), labels, self.noise)
         return reference.float().add(1).div(2).clamp(0, 1)
 
 

@@ -302,9 +302,10 @@ def _warped(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
         shift = motion[:, 2] + motion[:, :2] @ (ratio / 2 - 0.5)
         motion = np.concatenate([linear, shift[:, None]], axis=1)
     side = (LOOK_SIDE, LOOK_SIDE)
-    return cv2.warpAffine(
+    view: np.ndarray = cv2.warpAffine(
         image, motion, side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    return view
 
 
 def _in_the_middle(faces: list[Face]) -> Face | None:

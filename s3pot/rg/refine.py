@@ -203,7 +203,7 @@ def _eye(middles: Mapping[Part, np.ndarray], half: int) -> np.ndarray | None:
 
 
 def _is(parsing: np.ndarray, name: str) -> np.ndarray:
-    return parsing == CLASSES.index(name)
+    return np.asarray(parsing == CLASSES.index(name))
 
 
 def _middle(mask: np.ndarray) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
-from s3pot.config import Config, ConfigError, config_from_dict, config_to_dict
+from s3pot.config import Config, config_from_dict, config_to_dict
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
@@ -19,6 +19,7 @@ from s3pot.runs.suite_prompts import store_for
 from s3pot.runs.suite_rows import FolderRow, LoadedRow, MethodRow
 from s3pot.runs.suite_training import SuiteTraining, train_adapter
 from s3pot.training.checkpoint import new_adapter
+from s3pot.typed_yaml import ConfigError
 from s3pot.types import S3potError
 
 # Rows with other prompts or references need some of the same images of a face again.
