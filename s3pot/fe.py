@@ -43,7 +43,7 @@ def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -
 
 
 @torch.no_grad()
-def enhance(
+def enhance(  # noqa: PLR0913  # three inputs of the paper, three switches of its ablations
     sam: FrozenSam,
     image_tokens: Tensor,
     reference_tokens: Tensor,

@@ -87,7 +87,7 @@ def _source(pixels: Tensor, size: int, low_side: int, align_corners: bool) -> tu
     return cell, place - cell
 
 
-def point_losses(
+def point_losses(  # noqa: PLR0913  # one number for each key of the config's section loss
     point_logits: Tensor,
     labels: Tensor,
     *,

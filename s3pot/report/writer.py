@@ -97,7 +97,7 @@ class ResultRow:
         return asdict(self)
 
 
-def result_row(
+def result_row(  # noqa: PLR0913  # columns, given by their names
     result: SegmentedFace,
     truth: FaceTruth | None,
     *,

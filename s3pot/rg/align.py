@@ -177,7 +177,7 @@ class _View:
     certainty: float
 
 
-def find_alignments(
+def find_alignments(  # noqa: PLR0913
     photo: np.ndarray,
     detector: Detector,
     size: int,

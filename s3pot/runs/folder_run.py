@@ -61,7 +61,7 @@ ITEM_ERRORS = (
 FATAL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
-def run_folder(
+def run_folder(  # noqa: PLR0913  # given by name, and few callers need more than two
     job: FolderJob[Item, Input, Output],
     items: Sequence[Item],
     *,

@@ -8,13 +8,11 @@ from pathlib import Path
 import torch
 from typing_extensions import override
 
-from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter, quality_limits, weights_path
-from s3pot.config import Config, TruthConfig, save_config
+from s3pot.config import Config, save_config
 from s3pot.data.face_folder import find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
-from s3pot.quality import QualityLimits
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
@@ -86,13 +84,10 @@ def build_inference_job(config: Config, options: InferenceOptions) -> InferenceJ
     checkpoint = options.checkpoint or weights_path(config, "adapter")
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     return InferenceJob(
-        store=PromptStore(segmenter, config, options.datapath, is_single_pass=True),
-        adapter=new_adapter(config, segmenter.sam, checkpoint).eval(),
-        adapter_sha256=file_sha256(checkpoint),
-        output_dir=options.output_dir,
-        options=options.results,
-        quality=quality_limits(config),
-        truth=config.truth,
+        config,
+        PromptStore(segmenter, config, options.datapath, is_single_pass=True),
+        options,
+        checkpoint,
     )
 
 
@@ -100,30 +95,25 @@ class InferenceJob(SegmentFaces):
     """Segment faces with one trained adapter; see ``SegmentFaces``.
 
     Args:
+        config: The config of the run.
         store: Provides the prompts.
-        adapter: The trained adapter, on SAM's device.
-        adapter_sha256: Hash of its file.
-        output_dir: Folder for the results.
-        options: What is written besides the masks.
-        quality: When a result is marked doubtful.
-        truth: Which parts of a ground truth count.
+        options: Where and what to write.
+        checkpoint: The file of the trained adapter.
+
+    Raises:
+        S3potError: The adapter does not fit.
     """
 
     command = "inference"
 
     def __init__(
-        self,
-        store: PromptStore,
-        adapter: PromptAdapter,
-        adapter_sha256: str,
-        output_dir: Path,
-        options: ResultOptions,
-        quality: QualityLimits,
-        truth: TruthConfig,
+        self, config: Config, store: PromptStore, options: InferenceOptions, checkpoint: Path
     ) -> None:
-        super().__init__(store, output_dir, options, quality, truth)
-        self.adapter = adapter
-        self.adapter_sha256 = adapter_sha256
+        super().__init__(
+            store, options.output_dir, options.results, quality_limits(config), config.truth
+        )
+        self.adapter = new_adapter(config, self.segmenter.sam, checkpoint).eval()
+        self.adapter_sha256 = file_sha256(checkpoint)
 
     @override
     def adapter_provenance(self) -> ItemProvenance:

@@ -31,7 +31,7 @@ WHOLE_IMAGE_TOKENS = 1024  # with this many tokens it is not a window
 HEAD_MULTIPLE = 8  # fused GPU kernels take head widths that are multiples of this
 
 
-def two_way(
+def two_way(  # noqa: PLR0913  # those of TwoWayTransformer.forward, and two more
     transformer: TwoWayTransformer,
     image: Tensor,
     image_position: Tensor,

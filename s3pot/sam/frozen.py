@@ -52,7 +52,7 @@ class Decoded:
     attended: Attended
 
 
-def attend(
+def attend(  # noqa: PLR0913  # those of MaskDecoder.forward, and a mask
     decoder: MaskDecoder,
     image: Tensor,
     image_position: Tensor,

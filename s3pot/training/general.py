@@ -50,7 +50,7 @@ class GeneralTraining:
         S3potError: TensorBoard is requested but not installed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # given by name at both calls
         self,
         config: Config,
         segmenter: OcclusionSegmenter,

@@ -56,7 +56,7 @@ class CellFaces:
 class ConvUnit(nn.Sequential):
     """Convolution, batch norm and, unless told otherwise, ReLU."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # those of nn.Conv2d
         self,
         inputs: int,
         outputs: int,
