@@ -33,7 +33,6 @@ from typing import Union
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -121,15 +120,14 @@ def to_sam_frame(face: AlignedFace, size: int) -> SamInputs:
     """Resize a face to SAM's square of side ``size``; the aspect ratio is not kept.
 
     Image, reference and parsing may have different sizes. Images are resized with Pillow's
-    antialiased bilinear filter, the region by the nearest pixel center.
+    antialiased bilinear filter, the region by ``resize_labels``.
     """
     square = (size, size)
-    region = resized(region_of(face.parsing), square, Image.Resampling.NEAREST)
     return SamInputs(
         name=face.name,
         image_sam=to_tensor(resized(face.image, square)),
         reference_sam=to_tensor(resized(face.reference, square)),
-        region_sam=torch.from_numpy(region),
+        region_sam=torch.from_numpy(resize_labels(region_of(face.parsing), square)),
     )
 
 

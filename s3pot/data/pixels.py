@@ -28,11 +28,10 @@ def as_array(image: Image.Image, like: np.ndarray) -> np.ndarray:
     return pixels >= 128 if like.dtype == np.bool_ else pixels
 
 
-def resized(
-    array: np.ndarray, size: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
-) -> np.ndarray:
-    """Resize an input of ``to_pil`` to height and width ``size`` with a filter of Pillow."""
-    return as_array(to_pil(array).resize((size[1], size[0]), how), array)
+def resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Resize an input of ``to_pil`` to height and width ``size`` by Pillow's bilinear filter."""
+    image = to_pil(array).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return as_array(image, array)
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
