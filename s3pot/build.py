@@ -17,6 +17,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.config import Config, TruthConfig
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.truth import TruthPolicy
+from s3pot.device import prepare_process
 from s3pot.io import file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
@@ -69,8 +70,9 @@ def networks_for_weights() -> Iterator[None]:
     """Create networks whose weights come from files, without an effect on the caller.
 
     Their initial weights are drawn from PyTorch's global random numbers on the CPU, whose state is
-    restored afterwards.
+    restored afterwards. The process is prepared for them, see ``prepare_process``.
     """
+    prepare_process()
     with float32_by_default(), torch.random.fork_rng(devices=[]):
         yield
 

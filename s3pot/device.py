@@ -18,10 +18,7 @@ MOST_SIDE_BY_SIDE = 8  # computing threads: more of them wait for the GIL
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """Turn a name into a device that this machine has; every use of a model begins here.
-
-    From then on a forked worker computes with one thread, see ``survive_forks``, and freed memory
-    stays with the process, see ``keep_freed_memory``.
+    """Turn a name into a device that this machine has.
 
     Args:
         name: auto, cpu, cuda, cuda:N or mps. ``auto`` prefers CUDA, then MPS.
@@ -30,8 +27,6 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     Raises:
         ConfigError: This machine has no such device; another one is never used instead.
     """
-    survive_forks()
-    keep_freed_memory()
     available = available_devices()
     wanted = name
     if name == "auto" and "cuda:0" not in available:
@@ -126,7 +121,17 @@ def shared_cores(workers: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@lru_cache(maxsize=1)  # a second call would register it twice
+@lru_cache(maxsize=1)  # a second call would register the same function again
+def prepare_process() -> None:
+    """Prepare this process for networks; called before any of them is built.
+
+    From then on a forked worker computes with one thread, see ``survive_forks``, and freed memory
+    stays with the process, see ``keep_freed_memory``.
+    """
+    survive_forks()
+    keep_freed_memory()
+
+
 def survive_forks() -> None:
     """Let models that the parent process used work in its forked workers too.
 
@@ -137,7 +142,6 @@ def survive_forks() -> None:
         os.register_at_fork(after_in_child=_use_one_thread)
 
 
-@lru_cache(maxsize=1)  # once is enough
 def keep_freed_memory() -> None:
     """Let tensors use memory again that others have freed, instead of returning it to the system.
 

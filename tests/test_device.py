@@ -110,13 +110,13 @@ def test_small_images_of_a_cpu_are_calculated_side_by_side(
 FORK = """
 import multiprocessing
 import torch
-from s3pot.device import pick_device
+from s3pot.device import prepare_process
 
 def calculate(_=None):
     layer = torch.nn.Conv2d(16, 16, 3).requires_grad_(False)
     return len(layer(torch.ones(4, 16, 128, 128))), torch.get_num_threads()
 
-pick_device("cpu")  # without it the worker waits forever
+prepare_process()  # without it the worker waits forever
 torch.set_num_threads(2)
 print(calculate(), flush=True)
 with multiprocessing.get_context("fork").Pool(1) as pool:
