@@ -31,7 +31,6 @@ from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match, greedy_match_many
 from s3pot.sam.attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
-from s3pot.sam.speed import tensor_float32
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import AlignedFace
 from s3pot_synthetic import draw_face
@@ -49,8 +48,10 @@ MINI = ["model.set=mini", "model.sam=mini", "align.mode=never"]
 @pytest.fixture(autouse=True)
 def float32() -> Iterator[None]:
     """No TF32: the CPU has none."""
-    with tensor_float32(False):
-        yield
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def relative_error(got: Tensor, want: Tensor) -> float:

@@ -7,7 +7,7 @@ result equals ``MaskDecoder.forward`` of segment-anything with ``multimask_outpu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -178,7 +178,9 @@ class FrozenSam(nn.Module):
         """Compute in float32 or bfloat16, according to ``speed``, inside the block."""
         fast = self.speed != "exact"
         device_type = self.sam.device.type
-        with tensor_float32(fast), torch.autocast(device_type, torch.bfloat16, enabled=fast):
+        # Only a GPU of NVIDIA has TF32; others need not wait for the process's flags.
+        flags = tensor_float32(fast) if device_type == "cuda" else nullcontext()
+        with flags, torch.autocast(device_type, torch.bfloat16, enabled=fast):
             yield
 
     def embed_points(self, points_sam: Tensor, labels: Tensor) -> Tensor:
