@@ -31,6 +31,9 @@ _READING = (
     "+-: half the width of the 95 % bootstrap interval over images; its ends are in table.csv.",
     "Pooled: IoU of all pixels together. B-F1: boundary F1. Face: IoU of the visible face.",
     "FA: false-alarm rate, the share of unoccluded faces that are classified as occluded.",
+    "Mask, s: mean wall time from a face's prompts to its mask (adapter, decoder, fitting; or a",
+    "baseline's rule), without reference generation, SAM's encoder, FE and PS, whose results rows",
+    "share. Faces that a CPU computes side by side slow each other down.",
     "Delta IoU: paired difference to the main row; p: its sign-flip test.",
 )
 
@@ -51,7 +54,8 @@ def latex(rows: Sequence[TableRow]) -> str:
 
     IoU and F1 are means over the occluded faces; "Pooled" is the IoU over all their pixels, B-F1
     the F1 of the outlines, "Face" the IoU of the visible face; "FA" is the false-alarm rate, the
-    share of the unoccluded faces that are classified as occluded.
+    share of the unoccluded faces that are classified as occluded; "Mask, s" is the time from
+    prompts to mask, see ``TableRow``.
 
     The best value of each column is bold. It is chosen among the rows that are not oracles and have
     the maximum number of faces, because means over other faces are not comparable. Oracle rows

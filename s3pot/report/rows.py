@@ -18,13 +18,14 @@ class FaceScore:
         row: Name of the row.
         face: Name of the face.
         scores: The scores of its occlusion mask.
-        seconds: The time of the prediction, if it is known.
+        mask_seconds: The time from its prompts to its mask, see ``TableRow``; None if it is not
+            known.
     """
 
     row: str
     face: str
     scores: MaskScores
-    seconds: float | None = None
+    mask_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class TableRow:
     Attributes:
         name: The first column.
         summary: Scores of its faces.
-        seconds_per_face: Mean time of the prediction, if it is known.
+        mask_seconds: Mean wall time from a face's prompts to its mask; None if it is not known. It
+            includes adapter, decoder and fitting, or a baseline's rule, but not reference
+            generation, SAM's encoder, FE and PS, whose results rows share. Faces that a CPU
+            computes side by side slow each other down.
         difference: Difference of its IoU to the main row's, over the occluded faces of both; None
             for the main row, and if there is no main row.
         provenance: The provenance of its numbers.
@@ -64,7 +68,7 @@ class TableRow:
 
     name: str
     summary: ScoreSummary
-    seconds_per_face: float | None = None
+    mask_seconds: float | None = None
     difference: PairedDifference | None = None
     provenance: Provenance = Provenance()
     oracle: bool = False
@@ -119,7 +123,7 @@ COLUMNS = (
     Column("visible_iou", r"Face $\uparrow$", best="high"),
     Column("pooled_iou", r"Pooled $\uparrow$", best="high"),
     Column("faces", "Faces"),
-    Column("seconds_per_face", "s/face"),
+    Column("mask_seconds", "Mask, s"),
     Column("false_alarms", r"FA $\downarrow$", best="low"),
     Column("false_alarm_share", r"FA share $\downarrow$", best="low", paper=False),
     Column("difference", r"$\Delta$ IoU", interval=True, signed=True),
@@ -143,11 +147,11 @@ def make_row(
         provenance: The provenance of its numbers.
         oracle: See ``TableRow``.
     """
-    times = [entry.seconds for entry in entries if entry.seconds is not None]
+    times = [entry.mask_seconds for entry in entries if entry.mask_seconds is not None]
     return TableRow(
         name=name,
         summary=summarize([entry.scores for entry in entries]),
-        seconds_per_face=sum(times) / len(times) if times else None,
+        mask_seconds=sum(times) / len(times) if times else None,
         difference=_difference(entries, main),
         provenance=provenance or Provenance(),
         oracle=oracle,
@@ -160,7 +164,7 @@ def cell_values(row: TableRow) -> dict[str, Any]:
     return {
         "name": row.name,
         **asdict(row.summary),
-        "seconds_per_face": row.seconds_per_face,
+        "mask_seconds": row.mask_seconds,
         "difference": None if difference is None else difference.mean,
         "difference_low": None if difference is None else difference.low,
         "difference_high": None if difference is None else difference.high,

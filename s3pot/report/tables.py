@@ -110,6 +110,6 @@ def _per_image_row(entry: FaceScore) -> dict[str, Any]:
     return {
         "row": entry.row,
         "face": entry.face,
-        "seconds": entry.seconds,
+        "mask_seconds": entry.mask_seconds,
         **asdict(entry.scores),
     }

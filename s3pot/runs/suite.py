@@ -132,7 +132,7 @@ class TableJob(SuiteJob):
             row=content["row"],
             face=content["face"],
             scores=MaskScores(**content["scores"]),
-            seconds=content["seconds"],
+            mask_seconds=content["seconds"],
         )
         self.scores[score.row, score.face] = score
 

@@ -49,7 +49,7 @@ def test_table(results: Path, run: Callable[..., int], capsys: pytest.CaptureFix
     assert list(row)[:4] == ["name", "occlusion_iou", "occlusion_iou_low", "occlusion_iou_high"]
     assert float(row["occlusion_iou"]) == pytest.approx(2 / 3, abs=1e-4)
     assert (row["faces"], row["clean_faces"], row["clean_right"]) == ("3", "1", "0.0")
-    assert row["seconds_per_face"] == ""
+    assert row["mask_seconds"] == ""
     assert len(read_csv(results / "per_image.csv")) == 4
     assert capsys.readouterr().out == (results / "table.md").read_text()
 

@@ -64,7 +64,7 @@ def test_a_row_is_compared_on_the_occluded_faces_of_both(rows: list[TableRow]) -
     assert rows[1].difference == paired_difference([0.6, 0.8, 0.8], [0.4, 0.6, 0.8])
     assert rows[2].difference is not None and rows[2].difference.pairs == 1
     assert rows[2].difference.mean == pytest.approx(0.6)
-    assert rows[0].seconds_per_face == 0.5 and rows[2].seconds_per_face is None
+    assert rows[0].mask_seconds == 0.5 and rows[2].mask_seconds is None
 
 
 def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
@@ -110,6 +110,14 @@ def test_latex_marks_the_best_of_the_rivals(rows: list[TableRow]) -> None:
     columns = text[text.index(r"{tabular}{@{}") + 13 :].split("@")[0]
     assert set(columns) == {"l", "c"}
     assert all(line.count(" & ") == len(columns) - 1 for line in lines.values())
+
+
+def test_the_time_is_called_what_it_is(rows: list[TableRow]) -> None:
+    """It leaves out most of the method, so it must not pass for the time of a face."""
+    comments = " ".join(line[2:] for line in latex(rows).splitlines() if line.startswith("% "))
+    assert "Mask, s: mean wall time from a face's prompts to its mask" in comments
+    assert "without reference generation, SAM's encoder, FE and PS" in comments
+    assert " & Mask, s & " in latex(rows) and "| mask_seconds |" in markdown(rows)
 
 
 def test_rows_that_print_the_same_are_all_best() -> None:

@@ -46,7 +46,7 @@ def test_masks_of_another_program_are_scored_as_ours(
     assert run(rows, main="true") == 0
     table = read_csv(tmp_path / "out" / "table.csv")
     assert [row["occlusion_iou"] for row in table] == ["0.6667"] * 3 + ["0.0"]
-    assert [row["seconds_per_face"] != "" for row in table] == [False] * 3 + [True]
+    assert [row["mask_seconds"] != "" for row in table] == [False] * 3 + [True]
     assert table[0]["weights"] == "" and table[1]["difference"] == "0.0"
 
 
