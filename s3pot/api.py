@@ -29,7 +29,7 @@ from s3pot.build import (
     weights_path,
 )
 from s3pot.config import Config, load_config
-from s3pot.data.image import ImageSource, read_rgb, write_png
+from s3pot.data.image import ImageSource, limit_of_size, read_rgb, write_png
 from s3pot.data.output_guard import result_files
 from s3pot.device import pick_device
 from s3pot.geometry import Alignment
@@ -208,7 +208,7 @@ class PhotoMasks:
         Raises:
             S3potError: It cannot be read, or has another size.
         """
-        pixels = read_rgb(photo)
+        pixels = read_rgb(photo, limit_of_size(self.occlusion.shape))
         if pixels.shape[:2] != self.occlusion.shape:
             raise S3potError(
                 f"the photo is (height, width) {pixels.shape[:2]}, but the masks are "

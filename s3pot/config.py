@@ -166,7 +166,7 @@ class RunConfig:
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     deterministic: bool = False  # refuse nondeterministic GPU kernels
     speed: str = choice("exact", "fast", "max")  # of SAM: float32; bfloat16; also compiled
-    max_megapixels: float = number(179, low=1)  # larger photos are refused before decoding
+    max_megapixels: float = number(179, low=1)  # larger images are refused before decoding
 
     @property
     def max_pixels(self) -> int:

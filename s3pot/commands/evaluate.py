@@ -114,9 +114,7 @@ def run_results(args: argparse.Namespace, config: Config) -> int:
     from s3pot.report.tables import markdown, save, save_plot
     from s3pot.runs.evaluate_results import evaluate_results
 
-    scored = evaluate_results(
-        args.datapath, args.results, args.meta, config.truth, limit=args.limit or 0
-    )
+    scored = evaluate_results(config, args.datapath, args.results, args.meta, limit=args.limit or 0)
     evaluation = scored.evaluation
     output_dir = args.output_dir or args.results
     save(output_dir, evaluation)

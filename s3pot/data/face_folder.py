@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from s3pot.data.folders import walk
-from s3pot.data.image import read_rgb
+from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.labelme import JSON_FILES, LABELME_SUFFIXES
 from s3pot.data.masks import mask_names
 from s3pot.io import BadFile, read_npy_map
@@ -282,12 +282,15 @@ def load_labels_of_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     return labels
 
 
-def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
+def load_aligned_face(
+    face: FaceFiles, oracle: bool = False, max_pixels: int = MAX_PIXELS
+) -> AlignedFace:
     """Read image, reference and parsing of a face.
 
     Args:
         face: Its files.
         oracle: Use the true clean face as the reference.
+        max_pixels: Larger images are refused.
 
     Returns:
         The face; image and reference have the same size, the parsing may have another one.
@@ -302,8 +305,8 @@ def load_aligned_face(face: FaceFiles, oracle: bool = False) -> AlignedFace:
                 f"{face.name}{CLEAN} is missing; generate_reference.py --truth_dir writes it."
             )
         reference_path = face.clean
-    image = read_rgb(face.raw)
-    reference = read_rgb(reference_path)
+    image = read_rgb(face.raw, max_pixels)
+    reference = read_rgb(reference_path, max_pixels)
     if image.shape != reference.shape:
         raise BadFace(
             f"{face.raw} is {_size_text(image)}, but {reference_path} is {_size_text(reference)}. "

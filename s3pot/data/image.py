@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Union
@@ -60,6 +60,18 @@ def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     with opened_image(source, max_pixels) as image:
         orientation = orientation_of(image, _name_of(source))
         return np.array(rotated_upright(_as_rgb(image), orientation))
+
+
+def limit_of_size(size: Sequence[int], max_pixels: int = MAX_PIXELS) -> int:
+    """Return the limit on pixels for an image that belongs to one that was read already.
+
+    The other one may have been allowed to be larger than the default; this one must have its size.
+
+    Args:
+        size: Height and width of the other one; further values are ignored.
+        max_pixels: The limit on smaller images.
+    """
+    return max(max_pixels, size[0] * size[1])
 
 
 @contextmanager

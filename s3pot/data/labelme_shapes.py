@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from s3pot.data.image import image_size
+from s3pot.data.image import image_size, limit_of_size
 from s3pot.data.masks import read_mask
 from s3pot.io import BadFile
 from s3pot.wording import counted
@@ -138,10 +138,11 @@ def _mask_area(shape: Mapping[str, Any], points: np.ndarray, frame: AnnotatedFra
         encoded = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise BadFile(f"its mask is not base64 text ({error})") from error
-    height, width = image_size(io.BytesIO(encoded))
+    limit = limit_of_size(frame.size)
+    height, width = image_size(io.BytesIO(encoded), limit)
     if height * width > _LARGEST_MASK * frame.annotated[0] * frame.annotated[1]:
         raise BadFile(f"its mask has {width} x {height} pixels, far more than the image")
-    mask = read_mask(io.BytesIO(encoded), "its mask")
+    mask = read_mask(io.BytesIO(encoded), "its mask", limit)
     left, top = np.rint(points.min(axis=0)).astype(int)
     # The pixel of the embedded image that each pixel of the target image shows.
     rows = np.floor((np.arange(frame.size[0]) + 0.5) / frame.scale[1]).astype(int) - top

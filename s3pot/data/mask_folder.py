@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s3pot.data.image import limit_of_size
 from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.masks import MARKS_FACE, read_mask
 from s3pot.labels import resize_labels
@@ -70,7 +71,7 @@ class MaskFolder:
                 f"{self.folder} holds no mask of {name}: neither {name}{ending}.png nor {name}.png "
                 "nor either in another image format"
             )
-        mask = read_mask(path)
+        mask = read_mask(path, max_pixels=limit_of_size(size))
         if mask.shape != tuple(size):
             if self.size != RESIZE:
                 raise S3potError(

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
 from s3pot.data.folders import ignores_case, walk
-from s3pot.data.image import is_image, read_rgb
+from s3pot.data.image import MAX_PIXELS, is_image, read_rgb
 from s3pot.data.image_formats import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
 from s3pot.data.output_guard import OutputFiles, is_same_folder, reference_files
 from s3pot.types import S3potError
@@ -99,7 +99,12 @@ def face_name(photo_name: str, number: int) -> str:
     return photo_name if number == 1 else f"{photo_name}_face{number}"
 
 
-def find_photos(input_dir: Path, output_dir: Path, truth_dir: Path | None = None) -> PhotoFolder:
+def find_photos(
+    input_dir: Path,
+    output_dir: Path,
+    truth_dir: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> PhotoFolder:
     """Find the photos below a folder; the output folder may lie inside and is left out.
 
     A photo is a file that is an image according to its extension or its first bytes, and that s3pot
@@ -110,6 +115,7 @@ def find_photos(input_dir: Path, output_dir: Path, truth_dir: Path | None = None
         input_dir: A folder, or one photo.
         output_dir: The folder for the faces.
         truth_dir: The folder of the photos' ground truths; None if there are none.
+        max_pixels: Larger images cannot be read.
 
     Raises:
         S3potError: There is no such folder, no photo in it, or the output folder is one of the two
@@ -122,7 +128,7 @@ def find_photos(input_dir: Path, output_dir: Path, truth_dir: Path | None = None
         )
     root = input_dir.parent if input_dir.is_file() else input_dir
     outputs = [reference_files(output_dir, truth_dir is not None)]
-    photos = _find_below([input_dir], root, output_dir, outputs)
+    photos = _find_below([input_dir], root, output_dir, outputs, max_pixels)
     if not photos:
         raise S3potError(
             f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
@@ -132,7 +138,10 @@ def find_photos(input_dir: Path, output_dir: Path, truth_dir: Path | None = None
 
 
 def find_given_photos(
-    inputs: Sequence[str], output_dir: Path, outputs: Sequence[OutputFiles] = ()
+    inputs: Sequence[str],
+    output_dir: Path,
+    outputs: Sequence[OutputFiles] = (),
+    max_pixels: int = MAX_PIXELS,
 ) -> PhotoFolder:
     """Find the photos that a command line names, like ``find_photos`` for a folder.
 
@@ -143,6 +152,7 @@ def find_given_photos(
         inputs: Photos, folders, and patterns such as ``trip/*.jpg`` or ``trip/**/*.jpg``.
         output_dir: Where the results will go.
         outputs: What will be written for each face, in that folder or below.
+        max_pixels: Larger images cannot be read.
 
     Raises:
         S3potError: An input does not exist, none contains a photo, or a file that s3pot did not
@@ -151,7 +161,8 @@ def find_given_photos(
     paths = list(dict.fromkeys(path for given in inputs for path in _expanded(given)))
     paths = [path.absolute() for path in paths]
     root = Path(os.path.commonpath([path.parent for path in paths]))
-    photos = _with_short_names(_find_below(paths, root, output_dir, outputs), paths)
+    photos = _find_below(paths, root, output_dir, outputs, max_pixels)
+    photos = _with_short_names(photos, paths)
     if not photos:
         raise S3potError(
             f"No photo was found in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
@@ -187,7 +198,11 @@ def _expanded(given: str) -> list[Path]:
 
 
 def _find_below(
-    inputs: Sequence[Path], root: Path, output_dir: Path, outputs: Sequence[OutputFiles]
+    inputs: Sequence[Path],
+    root: Path,
+    output_dir: Path,
+    outputs: Sequence[OutputFiles],
+    max_pixels: int,
 ) -> list[Photo]:
     """Find the photos of files and folders, named by their paths below ``root``, sorted."""
     files: list[Path] = []
@@ -214,7 +229,7 @@ def _find_below(
     images = [path for path in files if _looks_like_image(path)]
     stems = {path.with_suffix("") for path in images}
     images = [path for path in images if not _is_ours(path, stems)]
-    chosen, replaced = _one_per_name(images, root)
+    chosen, replaced = _one_per_name(images, root, max_pixels)
     photos = [*chosen, *_dead_photos(dead_links, root)]
     _log_summary(files, [photo.path for photo in photos], replaced, dead_links)
     return sorted(_with_unique_names(photos), key=lambda photo: photo.path)
@@ -253,7 +268,9 @@ def _is_ours(path: Path, stems: set[Path]) -> bool:
     return False
 
 
-def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list[Path]]:
+def _one_per_name(
+    images: Sequence[Path], root: Path, max_pixels: int
+) -> tuple[list[Photo], list[Path]]:
     """Choose among images with the same name.
 
     Returns:
@@ -270,7 +287,7 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
         if len(paths) == 1:
             photos.append(Photo(paths[0], name))
             continue
-        readable = [path for path in paths if _is_readable(path)]
+        readable = [path for path in paths if _fault(path, max_pixels) is None]
         if any(_has_known_ending(path) for path in readable):
             backups = [path for path in paths if not _has_known_ending(path)]
             replaced += backups
@@ -288,7 +305,7 @@ def _one_per_name(images: Sequence[Path], root: Path) -> tuple[list[Photo], list
             elif path.suffix.lower() in RAW_SUFFIXES or path.suffix.lower() in _HEIC_SUFFIXES:
                 replaced.append(path)
             else:
-                photos.append(Photo(path, name, _fault(path)))
+                photos.append(Photo(path, name, _fault(path, max_pixels)))
     return photos, replaced
 
 
@@ -296,14 +313,10 @@ def _has_known_ending(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES or path.suffix.lower() in RAW_SUFFIXES
 
 
-def _is_readable(path: Path) -> bool:
-    return _fault(path) is None
-
-
-def _fault(path: Path) -> str | None:
+def _fault(path: Path, max_pixels: int) -> str | None:
     """Return why a file cannot be read as an image; None if it can."""
     try:
-        read_rgb(path)
+        read_rgb(path, max_pixels)
     except BadImage as error:
         return str(error)
     return None

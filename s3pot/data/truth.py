@@ -22,7 +22,7 @@ from s3pot.data.face_folder import (
     FaceFiles,
     load_labels_of_image,
 )
-from s3pot.data.image import MAX_PIXELS, read_rgb
+from s3pot.data.image import MAX_PIXELS, limit_of_size, read_rgb
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import read_labelme
 from s3pot.data.masks import read_mask
@@ -77,14 +77,17 @@ class FaceTruth:
 
 
 def require_truth(
-    face: FaceFiles, policy: TruthPolicy | None = None, size: tuple[int, int] | None = None
+    face: FaceFiles,
+    policy: TruthPolicy | None = None,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> FaceTruth:
     """Read the ground truth of a face that must have one; see ``load_face_truth``.
 
     Raises:
         S3potError: The face has no ground truth, or one of its files is damaged or does not match.
     """
-    truth = load_face_truth(face, policy, size)
+    truth = load_face_truth(face, policy, size, max_pixels)
     if truth is None:
         raise BadFace(
             f"{face.name} has no ground truth: <stem>_occlusion.png, LabelMe <stem>.json or "
@@ -94,7 +97,10 @@ def require_truth(
 
 
 def load_face_truth(
-    face: FaceFiles, policy: TruthPolicy | None = None, size: tuple[int, int] | None = None
+    face: FaceFiles,
+    policy: TruthPolicy | None = None,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> FaceTruth | None:
     """Read the ground truth of a face, if it has one.
 
@@ -102,6 +108,7 @@ def load_face_truth(
         face: Its files.
         policy: What counts; None for the default.
         size: Height and width of the raw face, if it has been read; None reads it.
+        max_pixels: A larger raw face is refused.
 
     Returns:
         The truth at the size of the raw face; None if there is none.
@@ -114,7 +121,7 @@ def load_face_truth(
     if path is None:
         return None
     if size is None:
-        height, width = read_rgb(face.raw).shape[:2]
+        height, width = read_rgb(face.raw, max_pixels).shape[:2]
         size = (height, width)
     parsing = resize_labels(load_labels_of_image(face.parsing, size), size)
     region = region_of(parsing)
@@ -214,7 +221,7 @@ def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXEL
     Raises:
         S3potError: The file is damaged, not a mask, or of another size.
     """
-    mask = read_mask(path, max_pixels=max_pixels)
+    mask = read_mask(path, max_pixels=limit_of_size(size, max_pixels))
     if mask.shape != tuple(size[:2]):
         raise BadFace(
             f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x {size[0]}; "
@@ -224,7 +231,10 @@ def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXEL
 
 
 def try_truth(
-    face: FaceFiles, policy: TruthPolicy | None = None, size: tuple[int, int] | None = None
+    face: FaceFiles,
+    policy: TruthPolicy | None = None,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> FaceTruth | None:
     """Read the ground truth of a face if it can be used; a mask is useful even without a score.
 
@@ -232,12 +242,13 @@ def try_truth(
         face: Its files.
         policy: See ``load_face_truth``.
         size: See ``load_face_truth``.
+        max_pixels: See ``load_face_truth``.
 
     Returns:
         The truth; None if there is none or, with a warning, if it cannot be used.
     """
     try:
-        return load_face_truth(face, policy, size)
+        return load_face_truth(face, policy, size, max_pixels)
     except S3potError as error:
         logger.warning("%s: no score, because its truth cannot be used: %s", face.name, error)
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from s3pot.data.image import MAX_PIXELS
 from s3pot.data.masks import read_mask
 from s3pot.io import read_yaml, write_csv
 from s3pot.metrics import mask_scores
@@ -54,6 +55,14 @@ class Run:
     folder: Path
     rows: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, str]
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest image that the run was allowed to read, if its config says so."""
+        try:
+            return max(MAX_PIXELS, round(float(self.settings["run.max_megapixels"]) * 1e6))
+        except (LookupError, ValueError, OverflowError):
+            return MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -146,16 +155,17 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
 
 
 def _pair(first: Run, second: Run, name: str) -> Pair:
-    masks = [_read_mask(run.folder / f"{name}_occlusion.png") for run in (first, second)]
+    masks = [_read_mask(run, name) for run in (first, second)]
     agreement = None
     if masks[0] is not None and masks[1] is not None and masks[0].shape == masks[1].shape:
         agreement = mask_scores(masks[1], masks[0]).iou
     return Pair(name, first.rows[name], second.rows[name], agreement)
 
 
-def _read_mask(path: Path) -> np.ndarray | None:
-    """Read a mask of a result folder, bool (H, W); None if there is none."""
-    return read_mask(path) if path.is_file() else None
+def _read_mask(run: Run, name: str) -> np.ndarray | None:
+    """Read the mask of a face, bool (H, W); None if there is none."""
+    path = run.folder / f"{name}_occlusion.png"
+    return read_mask(path, max_pixels=run.max_pixels) if path.is_file() else None
 
 
 def _read_settings(path: Path) -> dict[str, str]:

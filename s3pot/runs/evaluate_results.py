@@ -13,8 +13,9 @@ import numpy as np
 from typing_extensions import override
 
 from s3pot.build import truth_policy
-from s3pot.config import TruthConfig
+from s3pot.config import Config, TruthConfig
 from s3pot.data.face_folder import FaceFiles, find_faces
+from s3pot.data.image import limit_of_size
 from s3pot.data.masks import find_mask, read_mask
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.data.truth import GLASSES_KEPT, FaceTruth, describe_truth, require_truth
@@ -51,10 +52,10 @@ class ResultsEvaluation:
 
 
 def evaluate_results(
+    config: Config,
     datapath: Path,
     results: Path,
     meta: Path | None = None,
-    truth: TruthConfig | None = None,
     limit: int = 0,
 ) -> ResultsEvaluation:
     """Score ``<stem>_occlusion.png`` of a result folder against the truth in a data folder.
@@ -63,11 +64,11 @@ def evaluate_results(
     that the parser lost counts as missed, whatever program wrote the mask.
 
     Args:
+        config: Says which parts of a ground truth count, and how large images may be.
         datapath: Faces with ground truth.
         results: Folder that inference or per-image training wrote for them.
         meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for it in
             ``datapath``.
-        truth: Which parts of a ground truth count; None for the default.
         limit: Only the first faces; 0 for all.
 
     Raises:
@@ -76,11 +77,10 @@ def evaluate_results(
     if not results.is_dir():
         raise S3potError(f"--results {results} is not a folder; run inference.py first")
     refuse_truth_as_result(results, datapath)
-    truth = truth or TruthConfig()
-    policy = truth_policy(truth)
+    policy = truth_policy(config.truth)
     kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]
-    outcome = run_folder(ScoreJob(results, truth), faces)
+    outcome = run_folder(ScoreJob(results, config), faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
     origins: list[Origin] = [content["origin"] for content in outcome.contents]
@@ -174,10 +174,11 @@ class MaskOutput:
 class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
     """Score the masks of a result folder; nothing is written for a face."""
 
-    def __init__(self, results: Path, truth: TruthConfig) -> None:
+    def __init__(self, results: Path, config: Config) -> None:
         self.results = results
-        self.truth = truth
-        self.truth_policy = truth_policy(truth)
+        self.max_pixels = config.run.max_pixels
+        self.truth = config.truth
+        self.truth_policy = truth_policy(config.truth)
 
     @override
     def name(self, item: FaceFiles) -> str:
@@ -185,10 +186,10 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
 
     @override
     def read(self, item: FaceFiles) -> MaskInput:
-        truth = require_truth(item, self.truth_policy)
+        truth = require_truth(item, self.truth_policy, max_pixels=self.max_pixels)
         stem = self.results / f"{item.name}_occlusion"
         path = find_mask(stem) or stem.with_name(f"{stem.name}.png")
-        prediction = read_mask(path)
+        prediction = read_mask(path, max_pixels=limit_of_size(truth.occlusion.shape))
         if prediction.shape != truth.occlusion.shape:
             raise S3potError(
                 f"{path} is {prediction.shape}, but the truth is {truth.occlusion.shape}; run "

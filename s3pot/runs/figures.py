@@ -175,7 +175,7 @@ def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
         if not path.is_file():
             continue
         has_logits = True
-        truth = require_truth(files)
+        truth = require_truth(files, max_pixels=run.max_pixels)
         logits = read_npy(path)
         if logits.shape != truth.occlusion.shape:
             raise S3potError(

@@ -88,7 +88,9 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
             f"--truth_dir {options.truth_dir} is not a folder; give the folder that holds "
             "<stem>_occlusion.png, <stem>.json or <stem>_visible_face.png, or leave the option out"
         )
-    photos = find_photos(options.input_dir, options.output_dir, options.truth_dir)
+    photos = find_photos(
+        options.input_dir, options.output_dir, options.truth_dir, config.run.max_pixels
+    )
     job = ReferenceJob(config, options, photos)
     save_config(config, options.output_dir)
     outcome = run_selected(

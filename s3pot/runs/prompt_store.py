@@ -78,6 +78,7 @@ class PromptStore:
         self._uses_memory = self._disk is None and config.cache.mode != "off"
         self._memory_is_full = False
         self._memory: dict[str, Prompts] = {}
+        self._max_pixels = config.run.max_pixels
         self._inputs_sha256: dict[tuple[FaceFiles, bool], str] = {}
         self._writing = threading.Lock()
 
@@ -111,7 +112,7 @@ class PromptStore:
 
     def aligned_face(self, face: FaceFiles, oracle: bool = False) -> AlignedFace:
         """Read image, parsing and reference of a face; see ``get``."""
-        return load_aligned_face(face, oracle)
+        return load_aligned_face(face, oracle, self._max_pixels)
 
     def find(self, face: FaceFiles, oracle: bool = False) -> Prompts | None:
         """Read the cached prompts of a face, on the CPU; None if there are none."""

@@ -83,7 +83,7 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
         result_files(options.output_dir, RESULT_RECORD),
         reference_files(faces_dir, with_truth=False),
     ]
-    photos = find_given_photos(options.inputs, options.output_dir, outputs)
+    photos = find_given_photos(options.inputs, options.output_dir, outputs, config.run.max_pixels)
     names = [photo.name for photo in photos.photos]
     refuse_other_commands(options.output_dir, names, COMMAND)
     reference_options = ReferenceOptions(

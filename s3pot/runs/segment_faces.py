@@ -15,7 +15,7 @@ from typing_extensions import override
 from s3pot.adapter import PromptAdapter
 from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
-from s3pot.data.face_folder import FaceFiles, load_aligned_face
+from s3pot.data.face_folder import FaceFiles
 from s3pot.data.output_guard import refuse_data_folder, result_files
 from s3pot.data.truth import FaceTruth, try_truth
 from s3pot.data.truth_paths import truth_files
@@ -235,7 +235,7 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
     def read(self, item: FaceFiles) -> FaceInput:
         start = time.perf_counter()
         source: PromptSource | None = self.store.find(item)
-        face = load_aligned_face(item)
+        face = self.store.aligned_face(item)
         if source is None:
             source = self.segmenter.prepare(face)
         seconds = time.perf_counter() - start

@@ -99,7 +99,8 @@ def plan_suite(config: Config, suite: Suite) -> SuitePlan:
     plan = SuitePlan()
     faces = _faces_to_score(plan, config, suite)
     train = _faces_to_train_on(plan, suite)
-    _check_files(plan, [*faces, *train])
+    max_pixels = max(own_config.run.max_pixels for own_config in configs)
+    _check_files(plan, [*faces, *train], max_pixels)
     done: set[Hashable] = set()  # pairs and trainings of the earlier rows
     for row, own_config in zip(suite.rows, configs):
         used = faces[: row.faces or None]
@@ -129,30 +130,35 @@ def _faces_to_train_on(plan: SuitePlan, suite: Suite) -> list[FaceFiles]:
         return []
 
 
-def _check_files(plan: SuitePlan, faces: Sequence[FaceFiles]) -> None:
+def _check_files(plan: SuitePlan, faces: Sequence[FaceFiles], max_pixels: int) -> None:
     """Check that the files of all faces exist and share one frame."""
     faults: dict[str, list[str]] = {}
+    cures: dict[str, str] = {}
     for face in faces:
-        for fault in _faults(face):
+        for fault, cure in _faults(face, max_pixels).items():
             faults.setdefault(fault, []).append(face.name)
+            cures.setdefault(fault, cure)  # of the first face
     for fault, names in faults.items():
-        plan.need(f"{fault}: {brief(names)}. Run generate_reference.py again.")
+        plan.need(f"{fault}: {brief(names)}. {cures[fault]}")
 
 
-def _faults(face: FaceFiles) -> list[str]:
+def _faults(face: FaceFiles, max_pixels: int) -> dict[str, str]:
+    """Return what is wrong with the files of a face, and the cure of each fault."""
+    cure = "Run generate_reference.py again."
     members = {"image": face.raw, "reference": face.reference, "parsing": face.parsing}
-    faults = [f"the {role} is missing" for role, path in members.items() if not path.is_file()]
-    if faults:
-        return faults
+    missing = [role for role, path in members.items() if not path.is_file()]
+    if missing:
+        return {f"the {role} is missing": cure for role in missing}
+    faults = {}
     try:
-        if image_size(face.raw) != image_size(face.reference):
-            faults.append("image and reference differ in size")
-    except BadImage:
-        faults.append("image or reference is not a readable image")
+        if image_size(face.raw, max_pixels) != image_size(face.reference, max_pixels):
+            faults["image and reference differ in size"] = cure
+    except BadImage as error:
+        faults["image or reference cannot be read"] = str(error)
     try:
         read_npy(face.parsing)
     except BadFile:
-        faults.append("the parsing is not a readable array")
+        faults["the parsing is not a readable array"] = cure
     return faults
 
 

@@ -280,7 +280,7 @@ class FolderRow(LoadedRow):
 
     @override
     def read(self, files: FaceFiles) -> FaceData:
-        truth = require_truth(files, self.truth_policy)
+        truth = require_truth(files, self.truth_policy, max_pixels=self.config.run.max_pixels)
         return FaceData(truth, mask=self.masks.read(files.name, truth.region.shape))
 
     @override

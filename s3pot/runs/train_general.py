@@ -15,7 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter
 from s3pot.config import Config
-from s3pot.data.face_folder import FaceFiles, load_aligned_face
+from s3pot.data.face_folder import FaceFiles
 from s3pot.data.split import split
 from s3pot.distributed import Process, processes
 from s3pot.pipeline import split_region
@@ -121,7 +121,7 @@ def draw_faces(
     """
     pictures = {}
     for face in faces:
-        aligned = load_aligned_face(face)
+        aligned = store.aligned_face(face)
         with torch.no_grad():
             prediction = store.segmenter.predict_visible_face(adapter, store.get(face))
         decision = store.segmenter.settings.decision

@@ -112,7 +112,7 @@ def test_all_that_is_missing_is_in_one_block(
     for words in (
         "the reference is missing: face_00.",
         "image and reference differ in size: face_02.",
-        "not a readable image: face_03.",
+        f"image or reference cannot be read: face_03. {data / 'face_03.png'} is not",
         "the parsing is not a readable array: face_01.",
         "mini sam: the file",
         "mini adapter: the file",

@@ -22,6 +22,7 @@ from s3pot.data.datasets.item import (
 )
 from s3pot.data.datasets.labelme_folder import labelme_labels
 from s3pot.data.face_folder import FaceFiles, find_faces, load_aligned_face, load_labels
+from s3pot.data.image import limit_of_size
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.truth_paths import has_truth
 from s3pot.labels import resize_labels
@@ -55,7 +56,8 @@ class FacesFolder(DatasetAdapter):
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
         face = self.faces[item.name]
-        parsed = load_aligned_face(face).parsing  # its errors name missing or mismatching files
+        # Its errors name missing or mismatching files.
+        parsed = load_aligned_face(face, max_pixels=limit_of_size(size)).parsing
         drawn = ItemLabels()
         occlusion: np.ndarray | None = None
         path = face.occlusion_truth

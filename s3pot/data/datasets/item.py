@@ -12,6 +12,7 @@ import numpy as np
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS
 from s3pot.data.folders import walk
+from s3pot.data.image import limit_of_size
 from s3pot.data.image_formats import IMAGE_SUFFIXES
 from s3pot.data.masks import MASK_SUFFIXES, find_mask, read_mask
 from s3pot.io import file_sha256, read_bytes
@@ -252,7 +253,7 @@ def read_mask_of_size(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
         S3potError: The file is missing, not a mask, or of another size.
     """
-    mask = read_mask(path)
+    mask = read_mask(path, max_pixels=limit_of_size(size))
     if mask.shape != size:
         raise DatasetError(
             f"{path} is {mask.shape[1]} x {mask.shape[0]}; expected {size[1]} x {size[0]}, the "

@@ -24,7 +24,7 @@ from s3pot.data.face_folder import (
     VISIBLE_FACE,
     output_files,
 )
-from s3pot.data.image import read_rgb, write_png
+from s3pot.data.image import limit_of_size, read_rgb, write_png
 from s3pot.data.labelme_writer import IGNORE_LABEL, write_labelme
 from s3pot.io import atomic_path, write_bytes, write_npy
 
@@ -203,8 +203,9 @@ class FacesWriter(DatasetWriter):
     def write(self, image: LabeledImage) -> WrittenImage:
         source = self.faces[image.item.name]
         target = output_files(self.folder, image.item.name)
-        write_png(target.raw, read_rgb(source.raw))
-        write_png(target.reference, read_rgb(source.reference))
+        limit = limit_of_size(image.size)
+        write_png(target.raw, read_rgb(source.raw, limit))
+        write_png(target.reference, read_rgb(source.reference, limit))
         write_bytes(target.parsing, source.parsing.read_bytes())
         files = write_truths(self.folder, image)
         return WrittenImage([target.raw, target.reference, target.parsing, *files])
