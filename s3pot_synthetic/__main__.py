@@ -28,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--out", "--output_dir", type=Path, required=True, metavar="FOLDER", help="folder to write"
+    )
     parser.add_argument("--count", type=int, required=True, help="number of faces")
     parser.add_argument("--seed", type=int, default=0, help="seed of the set (default 0)")
     parser.add_argument("--size", type=int, default=256, help="side in pixels (default 256)")
@@ -36,13 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--subdir", default="", help="folder inside raw_images/ and truth/")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         drawn = write_folder(
             args.out, args.count, args.size, args.split, args.seed, args.workers, args.subdir
         )
     except S3potError as error:
-        logger.error("%s", error)
+        logger.error("error: %s", error)
         return 2
     except KeyboardInterrupt:
         logger.error("interrupted; run the same command again to resume")

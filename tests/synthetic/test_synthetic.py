@@ -341,7 +341,7 @@ def test_command_refuses_with_one_line(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "file").write_text("")
     assert main(["--out", str(tmp_path / "file"), "--count", "1", "--size", "64"]) == 2
     assert "choose another --out" in caplog.text
-    assert main(["--out", str(tmp_path / "new"), "--count", "0"]) == 2
+    assert main(["--output_dir", str(tmp_path / "new"), "--count", "0"]) == 2
     assert main(["--out", str(tmp_path / "new"), "--count", "1", "--size", "5"]) == 2
     assert not (tmp_path / "new").exists()
 
