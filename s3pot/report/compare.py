@@ -13,7 +13,7 @@ from s3pot.data.image import MAX_PIXELS
 from s3pot.data.masks import read_mask
 from s3pot.io import read_yaml, write_csv
 from s3pot.metrics import mask_scores
-from s3pot.report.gallery import doubt_of, headline_facts, is_occluded
+from s3pot.report.gallery import doubt_of, headline_facts, is_occluded, is_truly_occluded
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
 from s3pot.report.summary import SUMMARY, read_summary
 from s3pot.statistics import paired_difference
@@ -202,7 +202,7 @@ def _facts(pairs: Sequence[Pair]) -> list[Fact]:
             Fact(f"{run}: {fact.title}", fact.value, fact.note) for fact in headline_facts(rows)[1:]
         ]
     scored = [
-        pair for pair in pairs if pair.difference is not None and pair.first.get("true_share") != 0
+        pair for pair in pairs if pair.difference is not None and is_truly_occluded(pair.first)
     ]
     difference = paired_difference(
         [float(pair.second["occlusion_iou"]) for pair in scored],

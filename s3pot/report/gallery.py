@@ -161,7 +161,7 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
     if doubtful:
         facts.append(Fact("doubtful", str(len(doubtful))))
     scored = [row for row in rows if row.get("occlusion_iou") is not None]
-    with_occlusion = [row for row in scored if row.get("true_share") != 0]
+    with_occlusion = [row for row in scored if is_truly_occluded(row)]
     ious = [float(row["occlusion_iou"]) for row in with_occlusion]
     interval = bootstrap_interval(ious)
     if interval is not None:
@@ -169,7 +169,7 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
         if len(ious) > 1:
             note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, {note}"
         facts.append(Fact("mean occlusion IoU", f"{interval.mean:.3f}", note))
-    unoccluded = [row for row in scored if row.get("true_share") == 0]
+    unoccluded = [row for row in scored if not is_truly_occluded(row)]
     if unoccluded:
         false_alarms = sum(1 for row in unoccluded if is_occluded(row))
         mean_share = sum(float(row["occluded_share"]) for row in unoccluded) / len(unoccluded)
@@ -181,6 +181,11 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
 def is_occluded(row: Mapping[str, Any]) -> bool:
     """Whether a row of the summary says that its face is occluded."""
     return bool(row["occluded"] == "yes")
+
+
+def is_truly_occluded(row: Mapping[str, Any]) -> bool:
+    """Whether a face with a score is occluded in its ground truth; without its share, it is."""
+    return bool(row.get("true_share") != 0)
 
 
 def doubt_of(row: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from s3pot.report.figures import (
     precision_recall_figure,
     require_columns,
 )
+from s3pot.report.gallery import is_truly_occluded
 from s3pot.report.plots import save_figure
 from s3pot.runs.evaluate_results import read_kinds
 from s3pot.types import S3potError
@@ -111,7 +112,7 @@ def scored_faces(run: Run, kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
             kinds=sorted(kinds.get(Path(name).name, ())),
         )
         for name, row in run.rows.items()
-        if row.get("occlusion_iou") is not None and row.get("true_share") != 0
+        if row.get("occlusion_iou") is not None and is_truly_occluded(row)
     ]
 
 
