@@ -13,6 +13,7 @@ from s3pot.data.mask_folder import SIZES
 from s3pot.data.masks import MARKS_OCCLUSION, POLARITIES
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
+from s3pot.report.before_after import FRESH, GENERAL
 from s3pot.runs.selection import check_count
 from s3pot.typed_yaml import ConfigError, build_dataclass, read_config_tree
 from s3pot.types import S3potError
@@ -24,8 +25,6 @@ GENERATED = "generated"
 ORACLE = "oracle"
 OTHER_REFERENCE = "other_reference"
 REFERENCES = (GENERATED, ORACLE, OTHER_REFERENCE, *ALTERATIONS)
-FRESH = "fresh"
-GENERAL = "general"
 NO_ADAPTER = "none"
 BUNDLED = "bundled"
 TRAINED = "trained"

@@ -12,9 +12,10 @@ from s3pot.device import pick_device
 from s3pot.io import file_sha256
 from s3pot.pipeline import Encodings, OcclusionSegmenter
 from s3pot.ps.variants import PointVariant
+from s3pot.report.before_after import FRESH
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.shard import local_rank
-from s3pot.runs.suite_file import BUNDLED, FOLDER, FRESH, NO_ADAPTER, PER_IMAGE, Row, Suite
+from s3pot.runs.suite_file import BUNDLED, FOLDER, NO_ADAPTER, PER_IMAGE, Row, Suite
 from s3pot.runs.suite_prompts import store_for
 from s3pot.runs.suite_rows import FolderRow, LoadedRow, MethodRow
 from s3pot.runs.suite_training import SuiteTraining, train_adapter

@@ -17,6 +17,7 @@ from s3pot.data.image_formats import BadImage
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile, read_npy
+from s3pot.report.before_after import GENERAL
 from s3pot.runs.suite_cost import (
     CPU,
     GPU,
@@ -26,7 +27,7 @@ from s3pot.runs.suite_cost import (
     scoring_work,
     training_work,
 )
-from s3pot.runs.suite_file import BUNDLED, FOLDER, GENERAL, PER_IMAGE, Row, Suite
+from s3pot.runs.suite_file import BUNDLED, FOLDER, PER_IMAGE, Row, Suite
 from s3pot.runs.suite_loading import row_config
 from s3pot.types import S3potError
 from s3pot.weights.locate import weight_path
