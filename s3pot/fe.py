@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from s3pot.sam.frozen import FrozenSam
+from s3pot.sam.frozen import FrozenSam, stack_tokens
 from s3pot.types import EnhancedTokens
 
 
@@ -70,7 +70,7 @@ def enhance(  # noqa: PLR0913  # three inputs of the paper, three switches of it
     point = sam.grid.centers(token) if anchor == "center" else sam.grid.corners(token)
     if attended:
         prompt_tokens = sam.embed_points(point[None], torch.ones_like(token)[None])
-        both = torch.stack((image_tokens, reference_tokens))
+        both = stack_tokens((image_tokens, reference_tokens))
         image_tokens, reference_tokens = sam.attend_image(both, prompt_tokens.expand(2, -1, -1))
     return EnhancedTokens(
         similarity=similarity,

@@ -47,7 +47,7 @@ from s3pot.ps.select import select_points
 from s3pot.read_once import ReadOnce
 from s3pot.rg.inverter import Inverter
 from s3pot.rg.parser import Parser
-from s3pot.sam.frozen import FrozenSam
+from s3pot.sam.frozen import FrozenSam, stack_tokens
 from s3pot.types import (
     AlignedFace,
     EnhancedTokens,
@@ -370,7 +370,7 @@ def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
     if len({len(face.points_sam) for face in prompts}) > 1:  # needs no device sync
         prompt_mask = F.pad(point_labels != PADDING_LABEL, (0, 1), value=True)
     return PromptBatch(
-        image_embeddings=torch.stack([face.image_embedding for face in prompts]).float(),
+        image_embeddings=stack_tokens([face.image_embedding for face in prompts]).float(),
         points_sam=points_sam,
         point_labels=point_labels,
         prompt_mask=prompt_mask,

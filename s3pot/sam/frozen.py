@@ -6,7 +6,7 @@ result equals ``MaskDecoder.forward`` of segment-anything with ``multimask_outpu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,6 +35,15 @@ class Attended:
 
     outputs: Tensor
     image: Tensor
+
+
+def stack_tokens(grids: Sequence[Tensor]) -> Tensor:
+    """Stack token grids, (C, G, G) each, to (B, C, G, G), a token's channels adjacent in memory.
+
+    The decoder reads tokens; ``torch.stack`` would store channel after channel, and every call
+    would copy the grids into the other order.
+    """
+    return torch.stack([grid.permute(1, 2, 0) for grid in grids]).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +249,8 @@ class FrozenSam(nn.Module):
     def _position(self) -> Tensor:
         """Return the positional encoding of the token grid, (1, C, G, G)."""
         if self.dense_position is None:
-            self.dense_position = self.sam.prompt_encoder.get_dense_pe()
+            position = self.sam.prompt_encoder.get_dense_pe()
+            self.dense_position = stack_tokens(list(position))
         return self.dense_position
 
     def _no_mask(self) -> Tensor:

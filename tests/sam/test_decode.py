@@ -5,7 +5,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 
 from benchmarks.tiny import TINY_SAM
-from s3pot.sam.frozen import FrozenSam, attend, mask_from
+from s3pot.sam.frozen import FrozenSam, attend, mask_from, stack_tokens
 from s3pot.sam.mini import build_mini_sam
 
 
@@ -59,3 +59,13 @@ def test_image_tokens_alone_are_the_same(speed: str) -> None:
         assert torch.equal(alone, sam.attend(images, prompts).image)
     assert alone.dtype == torch.float32
     assert alone.shape == images.shape
+
+
+@pytest.mark.parametrize("by_token", [False, True])
+def test_stacked_grids_have_the_channels_of_a_token_side_by_side(by_token: bool) -> None:
+    grids = [torch.randn(5, 4, 3) for _ in range(2)]
+    if by_token:
+        grids = [grid.permute(1, 2, 0).contiguous().permute(2, 0, 1) for grid in grids]
+    stacked = stack_tokens(grids)
+    assert torch.equal(stacked, torch.stack(grids))
+    assert stacked.flatten(2).transpose(1, 2).is_contiguous()
