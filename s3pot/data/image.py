@@ -19,7 +19,6 @@ from PIL import Image, ImageOps
 
 from s3pot.data.image_formats import BadImage, known_formats
 from s3pot.data.pixels import to_pil
-from s3pot.data.png import encode_png
 from s3pot.io import refuse_special, write_bytes
 from s3pot.wording import value_of_type
 
@@ -346,4 +345,12 @@ def _bits_of(highest: int) -> int:
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Write an input of ``to_pil`` as PNG, twice as fast as Pillow at about the same size."""
     pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
-    write_bytes(path, encode_png(pixels))
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # OpenCV expects BGR
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    if pixels.ndim == 3:  # photos hardly repeat, so searching for matches does not pay
+        parameters += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.10 does not have it
+        parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    content = cv2.imencode(".png", np.ascontiguousarray(pixels), parameters)[1]
+    write_bytes(path, content.tobytes())
