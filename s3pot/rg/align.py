@@ -1,6 +1,6 @@
 """FFHQ alignment: the square crop of a face, the choice of faces, and the photo's orientation.
 
-The quad follows the FFHQ recipe, which the E4S code also uses; `s3pot.rg.warp` resamples the
+The quad follows the FFHQ recipe, which the E4S code also uses; ``s3pot.rg.warp`` resamples the
 pixels.
 """
 
@@ -50,7 +50,7 @@ def quad_from_landmarks(points: np.ndarray) -> np.ndarray:
     """Compute the FFHQ square around a face.
 
     Args:
-        points: Photo frame, x, y: (68, 2) in the usual order, or (5, 2) as in `Face`.
+        points: Photo frame, x, y: (68, 2) in the usual order, or (5, 2) as in ``Face``.
 
     Returns:
         Quad float64 (4, 2): top left, bottom left, bottom right, top right.

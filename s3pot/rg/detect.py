@@ -44,7 +44,7 @@ class Face:
         """Return the face in the frame of its photo rotated by a multiple of 90 degrees.
 
         Args:
-            turn: Degrees, counterclockwise, as in `s3pot.geometry.rotated_points`.
+            turn: Degrees, counterclockwise, as in ``s3pot.geometry.rotated_points``.
             size: Height and width of the photo before the rotation.
         """
         x, y, width, height = self.box

@@ -18,7 +18,7 @@ class Inverter(nn.Module):
     """E4S with its preprocessing and postprocessing.
 
     Args:
-        net: Loaded network; put into eval mode here.
+        net: Loaded network; it is put into evaluation mode.
         input_size: Side of the input image and label map (512 in the official model).
         noise: "stored" gives the same reference for the same inputs; "random" draws new noise in
             every call.
@@ -61,7 +61,7 @@ class Inverter(nn.Module):
 
 
 def load_e4s(net: E4SNet, checkpoint: Mapping[str, Any], source: str) -> None:
-    """Load the official checkpoint: weights with strict keys, and `latent_avg` beside them.
+    """Load the official checkpoint: weights with strict keys, and ``latent_avg`` beside them.
 
     Args:
         net: Network of the matching size.

@@ -26,14 +26,14 @@ class Parser(nn.Module):
     """A parsing network with its preprocessing and postprocessing.
 
     Args:
-        net: Network whose `forward_main` returns logits (B, classes, h, w); put into eval mode
-            here.
-        input_size: Side the network was trained at (512 in the official models).
-        table: 12-class id of each of the network's classes.
+        net: Network whose ``forward_main`` returns logits (B, classes, h, w); it is put into
+            evaluation mode.
+        input_size: Side of the images that the network was trained on (512 in the official models).
+        table: The number, among the 12 classes, of each of the network's classes.
         native_resize: Resize as E4S does for BiSeNet: with its cubic filter for images at least
-            `input_size` wide, with Pillow's bilinear filter for narrower ones. False resizes
+            ``input_size`` wide, with Pillow's bilinear filter for narrower ones. False resizes
             bilinearly, as for SegNeXt.
-        output_size: Side of the label map; None for `input_size`. Smaller logits are enlarged
+        output_size: Side of the label map; None for ``input_size``. Smaller logits are enlarged
             bilinearly before the argmax.
     """
 
@@ -83,7 +83,7 @@ class Parser(nn.Module):
             image: RGB, (B, 3, H, W) in [0, 1], any size.
 
         Returns:
-            uint8 (B, S, S), values 0..11, where S is `output_size`: the image's frame at the
+            uint8 (B, S, S), values 0..11, where S is ``output_size``: the image's frame at the
             parser's resolution.
 
         Raises:

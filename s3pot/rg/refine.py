@@ -75,7 +75,7 @@ class LandmarkRefiner:
 
         Args:
             photo: uint8 (H, W, 3).
-            landmarks: (5, 2) in its frame, as in `s3pot.rg.detect.Face`.
+            landmarks: (5, 2) in its frame, as in ``s3pot.rg.detect.Face``.
 
         Returns:
             Refined landmarks, (5, 2) float64; the given ones if the parser does not find both eyes
@@ -207,7 +207,7 @@ def _is(parsing: np.ndarray, name: str) -> np.ndarray:
 
 
 def _middle(mask: np.ndarray) -> np.ndarray | None:
-    """Centroid of a mask, bool (S, S): x, y as shares of the side; None if it is too small."""
+    """Find the centroid of a mask, bool (S, S), as shares of the side; None if it is too small."""
     rows, columns = np.nonzero(mask)
     if len(rows) < MIN_SHARE * mask.size:
         return None

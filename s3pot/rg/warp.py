@@ -175,7 +175,7 @@ def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
 
 
 def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
-    """Opacity that rises from the border to full over `feather` of the shorter side."""
+    """Compute an opacity that is full from ``feather`` of the shorter side inside the border on."""
     columns = _distance_to_edge(size[0])
     rows = _distance_to_edge(size[1])
     share = np.minimum(rows[:, None], columns[None, :]) / max(feather * min(size), 0.5)
@@ -183,6 +183,6 @@ def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
 
 
 def _distance_to_edge(count: int) -> np.ndarray:
-    """Distance of each of ``count`` pixel centers in a row to the nearer end, in pixels."""
+    """Compute the distance of ``count`` pixel centers in a row to the nearer end, in pixels."""
     index = np.arange(count)
     return np.minimum(index, index[::-1]) + 0.5

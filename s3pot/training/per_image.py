@@ -37,8 +37,8 @@ def fit_adapter(
     """Fit an adapter to one image, in place; it ends with the weights of the lowest loss.
 
     Training stops after ``per_image.patience`` epochs without an improvement of
-    ``per_image.min_delta``. Both the weights before the first step and those after the last one can
-    be the best.
+    ``per_image.min_delta``. The weights before the first step can be the best, and also those after
+    the last one unless training stops early, because their loss is not known then.
 
     Args:
         segmenter: The frozen part of the method.
@@ -62,7 +62,7 @@ def fit_adapter(
         best.update(losses.total, weights)  # the loss belongs to the weights before the step
         if stopping.should_stop(losses.total):
             break
-    else:  # every step counts, the last one too
+    else:  # the weights after the last step count too
         with suppress(S3potError):  # its loss may not be finite: then it is not the best
             best.update(trainer.validate(lambda _: prompts, 1).total, _copied_weights(adapter))
     if best.weights is not None:

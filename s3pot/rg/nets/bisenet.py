@@ -1,7 +1,7 @@
 """BiSeNet face parser (Yu et al., 2018, with the spatial path replaced by the trunk's 1/8 map).
 
-The default size takes the published `79999_iter.pth` with strict keys; a smaller `width` is the
-same net with every channel count scaled.
+The default size loads the published ``79999_iter.pth`` with strict keys; with a smaller ``width``,
+every number of channels is scaled.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class ParserLogits(NamedTuple):
     """Logits of the three heads, each (B, classes, H, W) at the input's size.
 
     Attributes:
-        out: main head, reads the fused features.
-        out16: auxiliary head on the 1/8 context map (training only).
-        out32: auxiliary head on the 1/16 context map (training only).
+        out: Main head, which reads the fused features.
+        out16: Auxiliary head on the 1/8 context map (training only).
+        out32: Auxiliary head on the 1/16 context map (training only).
     """
 
     out: Tensor
@@ -87,7 +87,7 @@ class ContextPath(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """Join detail and context, then add the channels once more by a learned gate."""
+    """Joins detail and context, then adds the channels once more, scaled by a learned gate."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -120,8 +120,8 @@ class BiSeNet(nn.Module):
     """Face parser.
 
     Args:
-        classes: number of label classes (19 is official).
-        width: base width (64 is official: trunk 64..512, context 128, fusion 256).
+        classes: Number of label classes; the official model has 19.
+        width: Base width; the official model has 64 (trunk 64 to 512, context 128, fusion 256).
     """
 
     def __init__(self, classes: int = 19, width: int = 64) -> None:
@@ -142,7 +142,7 @@ class BiSeNet(nn.Module):
             Logits at the input's size.
 
         Raises:
-            ValueError: a side is not a multiple of 32.
+            ValueError: A side is not a multiple of 32.
         """
         size = _checked_size(x)
         f8, u16, u32 = self.cp(x)
@@ -150,7 +150,7 @@ class BiSeNet(nn.Module):
         return ParserLogits(out, self.conv_out16(u16, size), self.conv_out32(u32, size))
 
     def forward_main(self, x: Tensor) -> Tensor:
-        """Run the main head only: `forward(x).out`, cheaper."""
+        """Run only the main head: ``forward(x).out``, with less work."""
         size = _checked_size(x)
         f8, u16, _ = self.cp(x)
         return self.conv_out(self.ffm(f8, u16), size)

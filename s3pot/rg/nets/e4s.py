@@ -1,7 +1,7 @@
 """E4S (Liu et al., 2023): regional GAN inversion of a face image and its label map.
 
-The default `E4SSize` takes the published `iteration_300000.pt` with strict keys; a smaller one is
-the same net with other numbers.
+The default ``E4SSize`` loads the published ``iteration_300000.pt`` with strict keys; a smaller one
+is the same network with other numbers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ NOISE_MODES = ("stored", "random")
 
 @dataclass(frozen=True)
 class E4SSize:
-    """Every size of the net; the defaults are the published one's.
+    """All sizes of the network; the defaults are those of the published one.
 
     Attributes:
-        regions: face regions (label values).
-        style_dim: width of a style code.
-        channels: generator channels at 4, 8, 16, ... px; their number sets the output's side.
-        masked_codes: W+ codes that are predicted per region; the rest is `latent_avg`.
-        encoder_input: side the encoder brings the image to.
-        encoder_widths: channels of the encoder's input layer and of its four stages.
-        encoder_units: residual units per stage.
-        mlp_hidden: hidden width of a region's MLP.
-        mapping_layers: depth of the unused z -> w network in the checkpoint (0 leaves it out).
+        regions: Number of face regions (label values).
+        style_dim: Width of a style code.
+        channels: Generator channels at 4, 8, 16, ... px; their number determines the output's side.
+        masked_codes: W+ codes that are predicted per region; the rest is ``latent_avg``.
+        encoder_input: Side to which the encoder resizes the image.
+        encoder_widths: Channels of the encoder's input layer and of its four stages.
+        encoder_units: Residual units per stage.
+        mlp_hidden: Hidden width of a region's MLP.
+        mapping_layers: Depth of the unused z -> w network in the checkpoint; 0 leaves it out.
     """
 
     regions: int = 12
@@ -55,7 +55,7 @@ class E4SSize:
 
     @property
     def output(self) -> int:
-        """Side of the generated picture."""
+        """Side of the generated image."""
         return FIRST_SIZE * 2 ** (len(self.channels) - 1)
 
     @property
@@ -70,7 +70,7 @@ class E4SSize:
 
 
 class RegionMLP(nn.Module):
-    """Style vector of one region to its masked codes."""
+    """An MLP from the style vector of one region to its masked codes."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -86,8 +86,8 @@ class RegionMLP(nn.Module):
 class E4SNet(nn.Module):
     """Encoder, one MLP per region, and the regional generator.
 
-    `latent_avg` (codes, style_dim) lies beside the state dict in the official file, so it is a
-    non-persistent buffer: whoever loads a checkpoint sets it.
+    ``latent_avg`` (codes, style_dim) is stored beside the state dict in the official file, so it
+    is a non-persistent buffer; whoever loads a checkpoint has to set it.
     """
 
     latent_avg: Tensor
@@ -112,13 +112,13 @@ class E4SNet(nn.Module):
 
         Args:
             image: (B, 3, H, W) in [-1, 1].
-            labels: integer (B, M, M), values in 0..regions-1.
+            labels: Integer (B, M, M), values in 0..regions-1.
 
         Returns:
             (B, regions, vector_dim).
 
         Raises:
-            ValueError: a label is out of range.
+            ValueError: A label is out of range.
         """
         check_labels(labels, self.size.regions)
         return self.encoder(image, labels.to(image.device))
@@ -136,14 +136,14 @@ class E4SNet(nn.Module):
 
         Args:
             codes: (B, regions, codes, D).
-            labels: integer (B, M, M), values in 0..regions-1.
-            noise: "stored" (the checkpoint's buffers: same inputs, same picture) or "random".
+            labels: Integer (B, M, M), values in 0..regions-1.
+            noise: "stored" (the checkpoint's buffers: same inputs, same image) or "random".
 
         Returns:
             (B, 3, S, S), nominally in [-1, 1], not clamped.
 
         Raises:
-            ValueError: unknown noise mode, or a label out of range.
+            ValueError: Unknown noise mode, or a label out of range.
         """
         if noise not in NOISE_MODES:
             raise ValueError(f"noise is {noise!r}, expected one of {', '.join(NOISE_MODES)}")

@@ -14,9 +14,9 @@ SQUEEZE = 16
 
 
 class SqueezeExcitation(nn.Module):
-    """Channel gate from the global mean.
+    """Gates the channels by their global mean.
 
-    Behind an InstanceNorm without affine the mean is 0 and the gate 0.5, whatever the weights.
+    After an InstanceNorm without learned scale, the mean is 0 and the gate 0.5 for all weights.
     """
 
     def __init__(self, channels: int) -> None:
@@ -26,13 +26,13 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(middle, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate (B, C, H, W)."""
+        """Gate the channels of (B, C, H, W)."""
         pooled = x.mean(dim=(2, 3), keepdim=True)
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(pooled))))
 
 
 class IRSEUnit(nn.Module):
-    """Improved residual unit with squeeze-excitation; the second convolution carries the stride."""
+    """Improved residual unit with squeeze-excitation; the second convolution has the stride."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ class IRSEUnit(nn.Module):
 
 
 class RegionEncoder(nn.Module):
-    """Style vectors of face regions.
+    """Encodes the face regions of an image as style vectors.
 
     Args:
-        widths: channels of the input layer and of the four stages.
-        units: units per stage; each stage halves the size.
-        regions: number of regions.
-        size: side the image is brought to.
+        widths: Channels of the input layer and of the four stages.
+        units: Units per stage; each stage halves the size.
+        regions: Number of regions.
+        size: Side to which the image is resized.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class RegionEncoder(nn.Module):
 
         Args:
             image: (B, 3, H, W) in [-1, 1].
-            labels: integer (B, M, M), values in 0..regions-1.
+            labels: Integer (B, M, M), values in 0..regions-1.
 
         Returns:
-            (B, regions, sum of the tapped widths): per region the mean features under its mask on
-            the last three stages, zero where the region is empty at that stage's size.
+            (B, regions, sum of the tapped widths): the mean features under each region's mask in
+            the last three stages; zero where the region is empty at that stage's size.
         """
         if image.shape[-2:] != (self.size, self.size):
             image = F.interpolate(image, (self.size, self.size), mode="bilinear")
@@ -117,8 +117,8 @@ def region_means(features: Tensor, labels: Tensor, regions: int) -> Tensor:
 
     Args:
         features: (B, C, H, W).
-        labels: integer (B, H, W).
-        regions: number of regions.
+        labels: Integer (B, H, W).
+        regions: Number of regions.
 
     Returns:
         (B, regions, C); zero for an empty region.

@@ -1,8 +1,8 @@
 """A small one-stage face detector with five landmarks.
 
-Every cell of three grids (strides 8, 16, 32) says how sure it is that the middle of a face lies in
-it, where that face's box is and where its landmarks are: anchor-free, as in FCOS (Tian et al.
-2019), with depthwise separable convolutions and a feature pyramid.
+Every cell of three grids (strides 8, 16, 32) predicts whether the center of a face lies in it, and
+the box and landmarks of this face: without anchors, as in FCOS (Tian et al., 2019), and with
+depthwise separable convolutions and a feature pyramid.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FaceDetectorSize:
 
 @dataclass(frozen=True, eq=False)
 class CellFaces:
-    """What the cells of all grids see, one face each; pixels of the network's input.
+    """The predictions of all cells, one face each, in pixels of the network's input.
 
     Attributes:
         logits: Confidence before the sigmoid, (B, N).
@@ -54,7 +54,7 @@ class CellFaces:
 
 
 class ConvUnit(nn.Sequential):
-    """Convolution, batch norm and, unless told otherwise, ReLU."""
+    """Convolution, batch norm and, if ``active``, ReLU."""
 
     def __init__(  # noqa: PLR0913  # those of nn.Conv2d
         self,
@@ -73,7 +73,7 @@ class ConvUnit(nn.Sequential):
 
 
 class SeparableBlock(nn.Module):
-    """Depthwise 5 x 5, then pointwise convolution; with a shortcut where the shape stays."""
+    """Depthwise 5 x 5, then pointwise convolution; with a shortcut if the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class SeparableBlock(nn.Module):
         self.mix = ConvUnit(inputs, outputs, 1, active=not self.shortcut)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         mixed: Tensor = self.mix(self.spatial(features))
         return F.relu(mixed + features) if self.shortcut else mixed
 
@@ -111,7 +111,7 @@ class FaceDetectorNet(nn.Module):
         self.heads = nn.ModuleList([_head(size.neck) for _ in STRIDES])
 
     def forward(self, images: Tensor) -> CellFaces:
-        """Look for faces.
+        """Predict the faces of images.
 
         Args:
             images: RGB in [0, 1], (B, 3, H, W), sides multiples of MULTIPLE.
@@ -138,13 +138,13 @@ class FaceDetectorNet(nn.Module):
 
 
 def _head(width: int) -> nn.Sequential:
-    """Make the layers from a level's features to its outputs."""
+    """Create the layers from a level's features to its outputs."""
     blocks = [SeparableBlock(width, width) for _ in range(2)]
     return nn.Sequential(*blocks, _output_layer(width))
 
 
 def _output_layer(inputs: int) -> nn.Conv2d:
-    """Make the last layer, that starts by seeing almost no face, of middling size."""
+    """Create the last layer, which at first predicts hardly any face, and boxes of medium size."""
     layer = nn.Conv2d(inputs, _OUTPUTS, 1)
     bias = torch.zeros(_OUTPUTS)
     bias[0] = -4.0
@@ -154,13 +154,13 @@ def _output_layer(inputs: int) -> nn.Conv2d:
 
 
 def cell_centers(height: int, width: int, stride: int) -> Tensor:
-    """Give the middle of every cell of a grid, row by row: (height * width, 2) pixels, x and y."""
+    """Return the centers of a grid's cells, row by row: pixels x, y, (height * width, 2)."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return (torch.stack((columns, rows), dim=-1).reshape(-1, 2) + 0.5) * stride - 0.5
 
 
 def _decode(grid: Tensor, stride: int) -> CellFaces:
-    """From a level's outputs, (B, 15, H, W), to boxes and landmarks in pixels."""
+    """Convert a level's outputs, (B, 15, H, W), to boxes and landmarks in pixels."""
     batch, _, height, width = grid.shape
     values = grid.permute(0, 2, 3, 1).reshape(batch, height * width, _OUTPUTS)
     centers = cell_centers(height, width, stride).to(grid)

@@ -41,9 +41,9 @@ class Tile:
     """One rectangle of one region.
 
     Attributes:
-        region: region index.
-        box: rectangle at the layer's output size.
-        mask: where the region holds inside the box, bool (B, 1, h, w).
+        region: Index of the region.
+        box: The rectangle, in pixels of the layer's output.
+        mask: The region inside the box, bool (B, 1, h, w).
     """
 
     region: int
@@ -56,9 +56,9 @@ class Level:
     """The label map at one output size.
 
     Attributes:
-        size: side in pixels.
+        size: Side in pixels.
         labels: int64 (B, size, size) on the network's device.
-        tiles: every region's tiles, by rising region index.
+        tiles: The tiles of all regions, in order of the regions' indices.
     """
 
     size: int
@@ -67,16 +67,16 @@ class Level:
 
 
 class RegionPlan:
-    """Tiles for a batch of label maps, made once per forward pass and shared by all layers.
+    """Tiles for a batch of label maps, computed once per forward pass and shared by all layers.
 
     Args:
-        labels: integer (B, M, M), values in 0..regions-1.
-        regions: number of regions.
-        sizes: output sides of the masked layers.
-        device: where the masks are wanted.
+        labels: Integer (B, M, M), values in 0..regions-1.
+        regions: Number of regions.
+        sizes: Output sides of the masked layers.
+        device: Device of the masks.
 
     Raises:
-        ValueError: the labels are not square maps or a value is out of range.
+        ValueError: The labels are not square maps or a value is out of range.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RegionPlan:
         }
 
     def level(self, size: int) -> Level:
-        """The tiles of one output side."""
+        """Return the tiles for one output side."""
         return self._levels[size]
 
     def _level(self, labels: Tensor, size: int) -> Level:
@@ -105,7 +105,7 @@ class RegionPlan:
 
 
 def check_labels(labels: Tensor, regions: int) -> None:
-    """Raise ValueError unless `labels` are integer (B, M, M) maps with values below `regions`."""
+    """Raise ValueError unless these are integer (B, M, M) maps with values below ``regions``."""
     if labels.ndim != 3 or labels.shape[1] != labels.shape[2] or labels.is_floating_point():
         raise ValueError(
             f"expected integer label maps (B, M, M), got {labels.dtype} {tuple(labels.shape)}"
@@ -117,11 +117,11 @@ def check_labels(labels: Tensor, regions: int) -> None:
 
 
 def subsample(labels: Tensor, size: int) -> Tensor:
-    """Resize label maps by the rule of E4S's own layers: pixel i reads `floor(i * M / size)`.
+    """Resize label maps by the rule of E4S's own layers: pixel i reads ``floor(i * M / size)``.
 
     Args:
         labels: (B, M, M).
-        size: wanted side.
+        size: Side of the result.
 
     Returns:
         (B, size, size), same dtype.
@@ -133,11 +133,11 @@ def subsample(labels: Tensor, size: int) -> Tensor:
 def cover(region: np.ndarray) -> list[Box]:
     """Cover the true pixels of a bool (H, W) map with disjoint boxes.
 
-    Starts from the bounding box and cuts in two wherever the two bounding boxes of the halves are
-    cheaper to convolve than the whole, so that stray specks do not blow a region up.
+    The bounding box is cut in two wherever the bounding boxes of the two halves are cheaper to
+    convolve than the whole, so that stray specks do not enlarge a region.
 
     Returns:
-        Boxes from top to bottom of the recursion; empty for an empty map.
+        The boxes, in the order of the recursion; empty for an empty map.
     """
     box = _bounds(region)
     if box is None:
@@ -171,7 +171,7 @@ def _cost(height: Any, width: Any) -> Any:
 
 
 def _best_cut(region: np.ndarray) -> tuple[float, int]:
-    """Cheapest cut of a tight (H, W) region into rows [0, i) and [i, H), with its cost."""
+    """Find the cheapest cut of a tight (H, W) region into rows [0, i) and [i, H): cost and i."""
     if len(region) < 2:
         return np.inf, 0
     before = _prefix_cost(region)[:-1]
@@ -182,7 +182,7 @@ def _best_cut(region: np.ndarray) -> tuple[float, int]:
 
 
 def _prefix_cost(region: np.ndarray) -> np.ndarray:
-    """Cost of the bounding box of rows [0, i], for every i; row 0 is not empty."""
+    """Compute the cost of the bounding box of rows [0, i] for every i; row 0 is not empty."""
     height, width = region.shape
     filled = region.any(1)
     left = np.minimum.accumulate(np.where(filled, region.argmax(1), width))
@@ -192,11 +192,11 @@ def _prefix_cost(region: np.ndarray) -> np.ndarray:
 
 
 class Cut(torch.autograd.Function):
-    """Cut boxes out of a map; the backward pass adds them into one buffer, not one per box."""
+    """Cuts boxes out of a map; the backward pass adds into one buffer, not one for each box."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, boxes: Sequence[Box]) -> tuple[Tensor, ...]:
-        """Return the (B, C, h, w) piece of every box of `x` (B, C, H, W)."""
+        """Return the (B, C, h, w) piece of every box of ``x`` (B, C, H, W)."""
         ctx.boxes = boxes
         ctx.shape = x.shape
         return tuple(x[(..., *box.slices)].clone() for box in boxes)
@@ -204,7 +204,7 @@ class Cut(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Sum the pieces' gradients where they came from."""
+        """Add each piece's gradient where the piece was cut out."""
         total = grads[0].new_zeros(ctx.shape)
         for box, grad in zip(ctx.boxes, grads):
             total[(..., *box.slices)] += grad
@@ -212,11 +212,11 @@ class Cut(torch.autograd.Function):
 
 
 class Paste(torch.autograd.Function):
-    """Put the masked pieces of all tiles into one map; adjoint of `Cut` but for the masks."""
+    """Puts the masked pieces of all tiles into one map; without masks, the adjoint of ``Cut``."""
 
     @staticmethod
     def forward(ctx: Any, level: Level, *pieces: Tensor) -> Tensor:
-        """Return (B, C, size, size) from the (B, C, h, w) pieces of `level.tiles`."""
+        """Return (B, C, size, size) from the (B, C, h, w) pieces of ``level.tiles``."""
         ctx.level = level
         shape = (*pieces[0].shape[:2], level.size, level.size)
         out = pieces[0].new_zeros(shape)
@@ -227,6 +227,6 @@ class Paste(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Cut the gradient where the region holds."""
+        """Cut the pieces' gradients out of that of the map."""
         pieces = [grad[(..., *tile.box.slices)] * tile.mask for tile in ctx.level.tiles]
         return (None, *pieces)

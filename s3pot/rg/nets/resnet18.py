@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Taps(NamedTuple):
-    """Feature maps of the trunk; `w` is its base width.
+    """Feature maps of the trunk; ``w`` is its base width.
 
     Attributes:
         f8: (B, 2w, H / 8, W / 8).
@@ -22,7 +22,7 @@ class Taps(NamedTuple):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut, which is projected where size or width change."""
+    """Two 3x3 convolutions with a shortcut, which is projected if size or width changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ResNet18(nn.Module):
     """The trunk without its classifier.
 
     Args:
-        width: channels of the first stage; doubled at each of the next three (64 is official).
+        width: Channels of the first stage, 64 in the official model; each later stage doubles them.
     """
 
     def __init__(self, width: int = 64) -> None:

@@ -1,6 +1,6 @@
 """SegNeXt (Guo et al., 2022): MSCAN backbone and the light Hamburger head, E4S's second parser.
 
-`SegNeXt("small")` takes the published face parsing checkpoint with strict keys.
+``SegNeXt("small")`` loads the published face parsing checkpoint with strict keys.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class SegNeXtSize:
     """Widths and depths.
 
     Attributes:
-        widths: channels of the four stages.
-        depths: blocks of the four stages.
-        head: channels of the head.
+        widths: Channels of the four stages.
+        depths: Blocks of the four stages.
+        head: Channels of the head.
     """
 
     widths: tuple[int, ...]
@@ -67,7 +67,7 @@ class SpatialGate(nn.Module):
 
 
 class Attention(nn.Module):
-    """The gate between two 1x1 convolutions, with a shortcut of its own."""
+    """The gate between two 1x1 convolutions, with its own shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """3x3 depthwise convolution (a module of its own in the checkpoint's keys)."""
+    """3x3 depthwise convolution (a separate module in the checkpoint's keys)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class ConvMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each normalized before and scaled after."""
+    """Attention and MLP, each with a norm before and a scale after it."""
 
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Block(nn.Module):
 
 
 class Stem(nn.Module):
-    """Two strided convolutions: the first stage's input at 1/4."""
+    """Two strided convolutions that compute the first stage's input at 1/4 of the size."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class NormedConv(nn.Module):
 
 
 class BareConv(nn.Module):
-    """1x1 convolution with bias (a module of its own in the checkpoint's keys)."""
+    """1x1 convolution with bias (a separate module in the checkpoint's keys)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -208,9 +208,9 @@ class Hamburger(nn.Module):
     """Low-rank reconstruction of the features by non-negative matrix factorization.
 
     Args:
-        channels: width.
-        rank: number of bases.
-        steps: multiplicative updates, followed by one more of the coefficients.
+        channels: Number of channels.
+        rank: Number of bases.
+        steps: Multiplicative updates, followed by one more of the coefficients.
     """
 
     bases: Tensor
@@ -220,7 +220,7 @@ class Hamburger(nn.Module):
         self.ham_in = BareConv(channels)
         self.ham_out = NormedConv(channels, channels)
         self.steps = steps
-        # Release: draws new bases at every call, so two runs on one picture differ. Here they are
+        # Release: draws new bases at every call, so two runs on one image differ. Here they are
         # drawn once, always the same, and are not part of the checkpoint.
         generator = torch.Generator("cpu").manual_seed(0)
         drawn = torch.rand(1, channels, rank, generator=generator, device="cpu")
@@ -249,7 +249,7 @@ def _gram(factor: Tensor) -> Tensor:
 
 
 class LightHamHead(nn.Module):
-    """Head on stages 2 to 4."""
+    """The head, which reads stages 2 to 4."""
 
     def __init__(self, size: SegNeXtSize, classes: int) -> None:
         super().__init__()
@@ -270,11 +270,11 @@ class SegNeXt(nn.Module):
     """Face parser.
 
     Args:
-        size: key of `SIZES`, or sizes of your own.
-        classes: number of label classes (19, in CelebAMask-HQ's order, is E4S's).
+        size: A key of ``SIZES``, or other sizes.
+        classes: Number of label classes; E4S's parser has 19, in the order of CelebAMask-HQ.
 
     Raises:
-        ValueError: unknown size.
+        ValueError: Unknown size.
     """
 
     def __init__(self, size: str | SegNeXtSize = "small", classes: int = 19) -> None:
@@ -287,16 +287,16 @@ class SegNeXt(nn.Module):
         self.decode_head = LightHamHead(size, classes)
 
     def forward_main(self, x: Tensor) -> Tensor:
-        """Run the net.
+        """Run the network.
 
         Args:
             x: RGB normalized with ImageNet's mean and std, (B, 3, H, W), any size.
 
         Returns:
-            Logits (B, classes, ceil(H / 8), ceil(W / 8)); enlarge before the arg-max.
+            Logits (B, classes, ceil(H / 8), ceil(W / 8)), to be enlarged before the argmax.
         """
         return self.decode_head(self.backbone(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same as `forward_main`."""
+        """Do the same as ``forward_main``."""
         return self.forward_main(x)

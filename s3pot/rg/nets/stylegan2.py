@@ -1,7 +1,8 @@
 """StyleGAN2 generator whose early layers take one style per face region (E4S, section 3.2).
 
-Scaling the input by the style and the output by the demodulation is the modulated convolution of
-the paper with the weights shared by all samples and regions, so the batch stays one convolution.
+The input is scaled by the style, and the output by the demodulation. This equals the paper's
+modulated convolution, but all samples and regions share the weights, so that a batch needs only one
+convolution.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class ModulatedConv(nn.Module):
     """3x3 convolution with style modulation and demodulation, optionally up-sampling by 2.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        style_dim: width of a style code.
-        up: stride-2 transposed convolution and blur instead of a plain one.
+        inputs: Input channels.
+        outputs: Output channels.
+        style_dim: Width of a style code.
+        up: Use a transposed convolution of stride 2 and a blur instead of a plain convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, up: bool) -> None:
@@ -69,7 +70,7 @@ class ModulatedConv(nn.Module):
         return side * 2 if self.up else side
 
     def _source(self, box: Box) -> Box:
-        """Pixels of the input, padded by 1, that output box needs."""
+        """Return the pixels of the input, padded by 1, that a box of the output needs."""
         if not self.up:
             return Box(box.y0, box.y1 + 2, box.x0, box.x1 + 2)
         # Blurred row y reads rows y-1..y+2 of the transposed convolution, whose row t reads input
@@ -106,8 +107,8 @@ class StyledConv(nn.Module):
 
         Args:
             x: (B, I, H, W).
-            codes: one code per region, (B, R, D).
-            plan: the regions; None takes region 0's code everywhere.
+            codes: One code per region, (B, R, D).
+            plan: The regions; None uses the code of region 0 everywhere.
             noise: (1 or B, 1, H', W').
 
         Returns:
@@ -141,7 +142,7 @@ class ModulatedToRGB(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Add this resolution's RGB to the enlarged picture so far."""
+    """Adds this resolution's RGB to the enlarged image of the lower ones."""
 
     def __init__(self, inputs: int, style_dim: int, up: bool = True) -> None:
         super().__init__()
@@ -153,13 +154,13 @@ class ToRGB(nn.Module):
     def forward(
         self, x: Tensor, codes: Tensor, plan: RegionPlan | None, skip: Tensor | None
     ) -> Tensor:
-        """Return (B, 3, H, W) from features (B, I, H, W) and the picture at half the size."""
+        """Return (B, 3, H, W) from features (B, I, H, W) and the image at half the size."""
         rgb = self.conv(x, codes, plan) + self.bias.to(x.dtype)
         return rgb if skip is None else rgb + self.upsample.upsample(skip)
 
 
 class ConstantInput(nn.Module):
-    """The learned map (1, C, 4, 4) that every picture starts from."""
+    """The learned map (1, C, 4, 4) that every image starts from."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -171,7 +172,7 @@ class ConstantInput(nn.Module):
 
 
 class Noises(nn.Module):
-    """The stored noise pictures, as buffers `noise_0` (4 px), then two per resolution."""
+    """The stored noise, as buffers: ``noise_0`` (4 px), then two for each resolution."""
 
     def __init__(self, resolutions: int) -> None:
         super().__init__()
@@ -188,10 +189,10 @@ class Generator(nn.Module):
     """StyleGAN2 synthesis network with regional styles.
 
     Args:
-        channels: feature channels at 4, 8, 16, ... px; the last one is the picture's size.
-        style_dim: width of a style code.
-        masked_codes: code indices below this one are read per region.
-        mapping_layers: depth of the z -> w network, which inversion never runs (0 leaves it out).
+        channels: Feature channels at 4, 8, 16, ... px, up to the image's size.
+        style_dim: Width of a style code.
+        masked_codes: Codes with an index below this one are read per region.
+        mapping_layers: Depth of the z -> w network, which inversion never runs; 0 leaves it out.
     """
 
     def __init__(
@@ -217,7 +218,7 @@ class Generator(nn.Module):
 
     @property
     def masked_sizes(self) -> tuple[int, ...]:
-        """Output sides of the layers that read a masked code, rising."""
+        """Output sides of the layers that read a masked code, in ascending order."""
         # Convolution i reads code i; the to-RGB of its resolution reads one that is not lower.
         return tuple(sorted(set(self.noises.sizes[: self.masked_codes])))
 
@@ -229,17 +230,17 @@ class Generator(nn.Module):
                 yield self.noises.stored(index)
 
     def forward(self, codes: Tensor, plan: RegionPlan, random_noise: bool = False) -> Tensor:
-        """Generate.
+        """Generate images.
 
         Args:
-            codes: one W+ code per region, (B, R, codes, D). Code 0 feeds the first convolution, 1
+            codes: One W+ code per region, (B, R, codes, D). Code 0 feeds the first convolution, 1
                 the first to-RGB; every resolution then reads i, i + 1 (convolutions) and i + 2
                 (to-RGB), i = 1, 3, 5, ...
-            plan: regions at `masked_sizes`.
-            random_noise: fresh noise instead of the stored one.
+            plan: Regions at ``masked_sizes``.
+            random_noise: Use fresh noise instead of the stored noise.
 
         Returns:
-            Picture (B, 3, S, S), nominally in [-1, 1], not clamped.
+            (B, 3, S, S), nominally in [-1, 1], not clamped.
         """
 
         def at(index: int) -> tuple[Tensor, RegionPlan | None]:

@@ -17,7 +17,7 @@ def scaled_leaky_relu(x: Tensor) -> Tensor:
 
 
 class PixelNorm(nn.Module):
-    """Scale each vector (last axis) to unit mean square."""
+    """Scales each vector (last axis) to unit mean square."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize (B, D)."""
@@ -28,11 +28,11 @@ class EqualLinear(nn.Module):
     """Linear layer whose weight is scaled at run time by 1 / sqrt(fan_in).
 
     Args:
-        inputs: width in.
-        outputs: width out.
-        bias: initial value of the bias.
-        learning_rate: factor on the learning rate of weight and bias.
-        activate: apply the scaled leaky ReLU.
+        inputs: Input width.
+        outputs: Output width.
+        bias: Initial value of the bias.
+        learning_rate: Factor on the learning rate of weight and bias.
+        activate: Whether to apply the scaled leaky ReLU.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class EqualLinear(nn.Module):
 class Blur(nn.Module):
     """Low-pass filter (1, 3, 3, 1) x (1, 3, 3, 1) of the up-sampling layers, with gain 4.
 
-    `kernel` is part of the official checkpoints, so it is a buffer.
+    ``kernel`` is part of the official checkpoints, so it is a buffer.
     """
 
     kernel: Tensor
@@ -84,7 +84,7 @@ class Blur(nn.Module):
 
 
 class NoiseInjection(nn.Module):
-    """Add a noise picture, the same for all channels, with a learned strength."""
+    """Adds noise, the same for all channels, with a learned strength."""
 
     def __init__(self) -> None:
         super().__init__()
