@@ -1,4 +1,4 @@
-"""Locks between processes, on any disk: where there are none, work goes on without them."""
+"""Locks between processes; on a disk that has no locks, work continues without them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Recipe of the mini face detector: boxes and five landmarks, from drawn scenes only.
 
-Scenes of `s3pot_synthetic.crowd` are composed by other processes while the network trains; each is
-used a few times, flipped, shifted and with other colors. The losses are: quality focal loss of the
-cells' confidence (Li et al. 2020), whose target is the IoU of the cell's box, so that the score
+Scenes of ``s3pot_synthetic.crowd`` are composed by other processes while the network trains; each
+is used a few times, flipped, shifted and with other colors. The losses are: quality focal loss of
+the cells' confidence (Li et al. 2020), whose target is the IoU of the cell's box, so that the score
 says how far a detection can be trusted; GIoU and distance of the boxes; and distance of the
 landmarks relative to the size of the face. Labels used: boxes and landmarks of drawn faces.
 """

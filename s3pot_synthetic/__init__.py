@@ -1,4 +1,4 @@
-"""Procedurally drawn faces with occluders and exact ground truth; see `sample.draw_face`."""
+"""Procedurally drawn faces with occluders and exact ground truth; see ``sample.draw_face``."""
 
 from s3pot_synthetic.sample import FaceSample, draw_face
 from s3pot_synthetic.segments import SceneSegments, draw_scene_segments, texture_scene

@@ -1,7 +1,7 @@
 """Anti-aliased drawing in resolution-independent coordinates.
 
-Everything is placed on a canvas of 256 x 256 units, regardless of the pixel size: `Frame` turns
-unit coordinates into masks at its pixel size, `Canvas` holds the picture and its label map.
+Everything is placed on a canvas of 256 x 256 units, regardless of the pixel size: ``Frame`` turns
+unit coordinates into masks at its pixel size, ``Canvas`` holds the picture and its label map.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def ellipse(
     """Sample a superellipse: power 2 is an ellipse, larger powers are boxier.
 
     Returns:
-        Closed outline, (count, 2), in the frame of `center`.
+        Closed outline, (count, 2), in the frame of ``center``.
     """
     outline = _circle(count)
     if power != 2.0:
@@ -67,7 +67,7 @@ def _circle(count: int) -> Array:
 
 
 def rotate(points: Array, angle: float) -> Array:
-    """Rotate points (N, 2) about the origin by `angle` radians (clockwise, as y points down)."""
+    """Rotate points (N, 2) about the origin by ``angle`` radians (clockwise, as y points down)."""
     cos, sin = math.cos(angle), math.sin(angle)
     turned = np.empty((len(points), 2))
     turned[:, 0] = cos * points[:, 0] - sin * points[:, 1]
@@ -165,14 +165,14 @@ class Frame:
         return mask
 
     def stroke(self, points: Array, width: float, closed: bool = False) -> Array:
-        """Draw a line of `width` units through points in units, (N, 2); returns a mask, uint8."""
+        """Draw a line of ``width`` units through points in units, (N, 2); returns a mask, uint8."""
         mask = self.empty()
         pixels = max(1, round(width * self.scale))
         cv2.polylines(mask, [self._fixed(points)], closed, 255, pixels, cv2.LINE_AA, _SHIFT)
         return mask
 
     def soften(self, mask: Array, sigma: float) -> Array:
-        """Blur a mask by `sigma` units; wide blurs are computed on a reduced copy."""
+        """Blur a mask by ``sigma`` units; wide blurs are computed on a reduced copy."""
         sigma = max(0.3, sigma * self.scale)
         box = mask_box(mask, round(3.5 * sigma) + 1)
         if box is None:
@@ -222,7 +222,7 @@ class Canvas:
     Attributes:
         frame: Its pixel size.
         image: (S, S, 3) float32 RGB, about [0, 1], linear in the painter's sense only.
-        labels: (S, S) uint8, classes of `s3pot.labels`.
+        labels: (S, S) uint8, classes of ``s3pot.labels``.
         segments: (S, S) int16, a unique number for every part that was painted with a label.
         cover: (S, S) uint8, 0..255, how much of the initial picture has been painted over.
     """

@@ -1,6 +1,6 @@
 """Scenes with any number of drawn faces of any size, and the detections expected for them.
 
-A scene is composed of the cutouts of a `crowd_bank.Bank`: a cluttered background, people in it
+A scene is composed of the cutouts of a ``crowd_bank.Bank``: a cluttered background, people in it
 (from 12 px to the whole picture, tilted by up to 45 degrees and more, side-lit, tinted, out of
 focus), objects in front of their faces, objects and faceless heads that must not be detected as
 faces, and finally camera effects. The same arguments give the same bytes.
@@ -36,7 +36,7 @@ class CrowdScene:
         image: (S, S, 3) uint8 RGB.
         boxes: x, y, width, height of each face from hairline to chin, (N, 4) float32 pixels; they
             may extend beyond the picture.
-        landmarks: Five landmarks of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32
+        landmarks: Five landmarks of each face as in ``s3pot.rg.detect.Face``, (N, 5, 2) float32
             pixels.
         ignored: Boxes of faces that are too small or too occluded to be required, (M, 4).
     """
@@ -356,7 +356,7 @@ def _patch(
     """Draw a patch near a face, cut from any background or in one color.
 
     Returns:
-        As for `_warp`: the part with its coverage, (h, w, 4) uint8, its rows and columns.
+        As for ``_warp``: the part with its coverage, (h, w, 4) uint8, its rows and columns.
     """
     low, high = outline.min(axis=0), outline.max(axis=0)
     side = float((high - low).max())

@@ -3,7 +3,7 @@
 Natural images have power spectra that fall with frequency, and edges where objects occlude each
 other. Both result from the *dead leaves* model: shapes of all sizes, few large and many small ones,
 laid over each other in random order (Lee, Mumford, Huang 2001). In addition there are studio
-backdrops, surfaces from `natural`, rooms of rectangles and lines, and out-of-focus lights.
+backdrops, surfaces from ``natural``, rooms of rectangles and lines, and out-of-focus lights.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Bank:
         whole: The same drawn faces with their own backgrounds, (N, S, S, 3) uint8.
         occluders: An occluder for each face, lit and with its coverage, in the same frame: (N, S,
             S, 4) uint8 RGBA.
-        landmarks: Five landmarks of each face as in `s3pot.rg.detect.Face`, (N, 5, 2) float32
+        landmarks: Five landmarks of each face as in ``s3pot.rg.detect.Face``, (N, 5, 2) float32
             pixels.
         outlines: Outline of each face from hairline to chin, (N, K, 2) float32 pixels.
         places: Backgrounds, (M, P, P, 3) uint8.
@@ -80,7 +80,7 @@ def draw_person(index: int, size: int = FACE_SIZE, seed: int = 0) -> dict[str, A
     """Draw the cutout of one person of the train split.
 
     Returns:
-        One entry of each array of a `Bank`, except `places`.
+        One entry of each array of a ``Bank``, except ``places``.
     """
     face = draw_clean(np.random.default_rng([seed, 1, index, 20]), size, "train")
     rng = np.random.default_rng([seed, 1, index, 21])
@@ -128,7 +128,7 @@ def _save(path: Path, array: Array) -> None:
 
 
 def open_bank(folder: Path) -> Bank:
-    """Open a bank written by `draw_bank`, as memory maps.
+    """Open a bank written by ``draw_bank``, as memory maps.
 
     Raises:
         S3potError: The folder does not hold a bank.

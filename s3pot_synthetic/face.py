@@ -38,7 +38,7 @@ class Face:
 
     @property
     def landmarks(self) -> Array:
-        """Five landmarks in pixels, (5, 2) float32: x to the right, y down; see `Head.landmarks`.
+        """Five landmarks in pixels, (5, 2) float32: x to the right, y down; see ``Head.landmarks``.
 
         Pixel centers have integer coordinates.
         """
@@ -49,9 +49,9 @@ def draw_clean(rng: np.random.Generator, size: int, split: str) -> Face:
     """Draw a face at random.
 
     Args:
-        rng: Random stream; the number of draws does not depend on `size`.
+        rng: Random stream; the number of draws does not depend on ``size``.
         size: Side in pixels.
-        split: `train` or `bench`, which decides the textures.
+        split: ``train`` or ``bench``, which decides the textures.
     """
     frame = Frame(size)
     canvas = Canvas(frame, *scene.background(rng, frame, split))

@@ -104,7 +104,7 @@ def draw_hand(rng: np.random.Generator, face: Face, center: Array, angle: float,
         angle: Direction of the fingers, radians.
         size: Half width of the palm in units.
         split: Decides the sleeve's texture.
-        pose: `open`, `together`, `fist` or `point`.
+        pose: ``open``, ``together``, ``fist`` or ``point``.
     """
     skin, surface = hand_surface(rng, face)
     hand = _Hand(face.head.frame, center, angle, size, pick(rng, (-1.0, 1.0)), skin, surface)
@@ -135,7 +135,7 @@ def draw_hand(rng: np.random.Generator, face: Face, center: Array, angle: float,
 
 
 def _stretched(rng: np.random.Generator, hand: _Hand, pose: str, nail: bool) -> list[Layer]:
-    """Draw fingers that point forward; in `point` only the first does."""
+    """Draw fingers that point forward; in ``point`` only the first does."""
     spread = rng.uniform(0.0, 0.05) if pose == "together" else rng.uniform(0.06, 0.32)
     layers = []
     order = [0, 3, 1, 2] if hand.thumb < 0 else [3, 0, 2, 1]

@@ -53,9 +53,9 @@ class Head:
         mouth_x, nose_x: Half widths of mouth and nose.
         nose_tip: How far the nose protrudes, in half widths of the head.
         smile: How far the corners of the mouth are raised.
-        crooked: How much farther one corner is raised than the other, as a share of `smile`.
+        crooked: How much farther one corner is raised than the other, as a share of ``smile``.
         jaw: Half width at the jaw corner and at the chin.
-        asymmetry: Strength of the differences between the sides, see `skew`; 0 is symmetric.
+        asymmetry: Strength of the differences between the sides, see ``skew``; 0 is symmetric.
     """
 
     frame: Frame

@@ -56,7 +56,7 @@ class Light:
 
 
 def _direction(rng: np.random.Generator, lean: float, above: float) -> tuple[float, float, float]:
-    """Draw a unit vector `lean` radians off the line of sight, mostly from above."""
+    """Draw a unit vector ``lean`` radians off the line of sight, mostly from above."""
     angle = rng.uniform(-math.pi, 0.0) if rng.random() < above else rng.uniform(0, math.pi)
     flat = math.sin(lean)
     return flat * math.cos(angle), flat * math.sin(angle) * 0.8, math.cos(lean)

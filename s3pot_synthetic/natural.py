@@ -1,8 +1,8 @@
 """Surfaces with the statistics of photographs: noise of all scales, edges, blur, prints.
 
 Every surface is a gray field from a bank that is built once per process, cropped at a random
-position and scale and mapped through a random palette. None of the patterns held out for `bench` is
-in the banks (see `textures.BENCH_TEXTURES`).
+position and scale and mapped through a random palette. None of the patterns held out for ``bench``
+is in the banks (see ``textures.BENCH_TEXTURES``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _to_bytes(field: Array) -> Array:
 
 
 def _power_law(rng: np.random.Generator, power: float, stretch: float = 1.0) -> Array:
-    """Generate noise whose amplitude falls as frequency ** -power, stretched in x by `stretch`."""
+    """Generate noise of amplitude frequency ** -power, stretched in x by the factor ``stretch``."""
     frequency_y = np.fft.fftfreq(BANK_SIDE)[:, None]
     frequency_x = np.fft.rfftfreq(BANK_SIDE)[None, :] * stretch
     radius = np.maximum(np.hypot(frequency_x, frequency_y), 1 / BANK_SIDE)

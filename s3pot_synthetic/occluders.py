@@ -45,7 +45,7 @@ BENCH_KINDS: dict[str, tuple[Occluder, float]] = {
 
 
 def draw_kind(rng: np.random.Generator, split: str) -> str:
-    """Draw an occluder kind; in `bench`, a held-out kind half of the time."""
+    """Draw an occluder kind; in ``bench``, a held-out kind half of the time."""
     kinds = BENCH_KINDS if split == "bench" and rng.random() < 0.5 else TRAIN_KINDS
     weights = np.array([weight for _, weight in kinds.values()])
     return list(kinds)[int(rng.choice(len(kinds), p=weights / weights.sum()))]

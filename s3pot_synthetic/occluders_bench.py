@@ -1,4 +1,4 @@
-"""Occluders that only `bench` contains: fan, scarf, ice cream, bandage, crossed arms, bouquet."""
+"""Occluders that only ``bench`` contains: fan, scarf, ice cream, bandage, crossed arms, bouquet."""
 
 from __future__ import annotations
 

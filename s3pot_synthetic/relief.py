@@ -1,6 +1,6 @@
 """The relief of a face as a height map, and the position of every pixel on it.
 
-The map uses the coordinates of the frontal head (see `head`): (MAP_SIDE, MAP_SIDE) cells over
+The map uses the coordinates of the frontal head (see ``head``): (MAP_SIDE, MAP_SIDE) cells over
 [-REACH, REACH] in both directions; heights are in half widths of the head. It is a sum of bumps
 with separable profiles, so that it costs one product of two small matrices.
 """
@@ -57,7 +57,7 @@ def bumps_map(bumps: list[tuple[float, float, float, float, float, float]]) -> A
 
 
 def sample_map(field: Array, u: Array, v: Array) -> Array:
-    """Sample a map at face coordinates: same shape as `u` and `v`."""
+    """Sample a map at face coordinates: same shape as ``u`` and ``v``."""
     scale = np.float32((MAP_SIDE - 1) / (2 * REACH))
     columns, rows = (u + np.float32(REACH)) * scale, (v + np.float32(REACH)) * scale
     return cv2.remap(field, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

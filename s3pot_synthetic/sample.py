@@ -36,7 +36,7 @@ class FaceSample:
         clean: The same face in the same light, without the occluder and its shadow, same shape.
         labels: 12-class map of the clean face, (S, S) uint8, 0..11.
         occluder: Every pixel more than half covered by an occluder, (S, S) bool.
-        occlusion: `occluder` on the prompt region of the clean face, (S, S) bool.
+        occlusion: ``occluder`` on the prompt region of the clean face, (S, S) bool.
         meta: Plain values: seed, index, split, size, kinds, difficulty, colors, pose, shares.
         landmarks: Eyes, tip of the nose, corners of the mouth in pixels, left in the picture
             first, (5, 2) float32; also if they are hidden or outside the picture.
@@ -59,7 +59,7 @@ class Scene:
     """A sample together with its components.
 
     Attributes:
-        sample: The result of `draw_face`.
+        sample: The result of ``draw_face``.
         face: The face before the camera effects.
         layers: Layers of the occluders, from the lowest to the highest.
     """
@@ -72,12 +72,12 @@ class Scene:
 def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 0) -> FaceSample:
     """Draw one sample; the same arguments give the same bytes in any process.
 
-    Random streams are keyed by (seed, split, index, part), so `train` and `bench` share none.
+    Random streams are keyed by (seed, split, index, part), so ``train`` and ``bench`` share none.
 
     Args:
         index: Number of the sample, from 0.
         size: Side in pixels, at least 32; the scene is the same at every size, except for noise.
-        split: `train`, or `bench`, which also has held-out occluder kinds and textures.
+        split: ``train``, or ``bench``, which also has held-out occluder kinds and textures.
         seed: Seed of the whole set, from 0.
 
     Raises:
@@ -87,7 +87,7 @@ def draw_face(index: int, size: int = 256, split: str = "train", *, seed: int = 
 
 
 def draw_scene(index: int, size: int = 256, split: str = "train", *, seed: int = 0) -> Scene:
-    """Draw one sample and keep the face and the layers; arguments as for `draw_face`.
+    """Draw one sample and keep the face and the layers; arguments as for ``draw_face``.
 
     Raises:
         S3potError: An argument is out of range.
@@ -186,11 +186,11 @@ def difficulty(
 
     There is one point for a mean color within 0.2 of the visible skin's (two within 0.11), one for
     a translucent layer, and one if eroding by 3/256 of the side removes more than 60 % of it. No
-    points mean `easy`, one means `medium`, more mean `hard`; no occlusion is `easy`.
+    points mean ``easy``, one means ``medium``, more mean ``hard``; no occlusion is ``easy``.
 
     Returns:
-        `difficulty`, `color_distance` (RGB, 0..1.73; null if nothing is hidden), `opacity`,
-        `thinness` (0..1).
+        ``difficulty``, ``color_distance`` (RGB, 0..1.73; null if nothing is hidden), ``opacity``,
+        ``thinness`` (0..1).
     """
     if not occlusion.any():
         return {"difficulty": "easy", "color_distance": None, "opacity": None, "thinness": None}

@@ -1,7 +1,7 @@
 """Pictures in which every segment is known, to teach a segmenter to follow its prompts.
 
-`texture_scene` quickly draws arbitrary overlapping shapes with arbitrary surfaces.
-`draw_scene_segments` returns all parts of a drawn face, its surroundings and its occluders.
+``texture_scene`` quickly draws arbitrary overlapping shapes with arbitrary surfaces.
+``draw_scene_segments`` returns all parts of a drawn face, its surroundings and its occluders.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def texture_scene(rng: np.random.Generator, size: int = 256) -> tuple[Array, Arr
 def draw_scene_segments(
     index: int, size: int = 256, split: str = "train", *, seed: int = 0
 ) -> SceneSegments:
-    """Draw the same sample as `draw_face` with the same arguments, with all of its segments.
+    """Draw the same sample as ``draw_face`` with the same arguments, with all of its segments.
 
     Raises:
         S3potError: An argument is out of range.

@@ -1,7 +1,7 @@
 """The surface patterns and noise banks of the drawn pictures.
 
-There are two registries: `TRAIN_TEXTURES` may appear in both splits, `BENCH_TEXTURES` only in
-`bench`.
+There are two registries: ``TRAIN_TEXTURES`` may appear in both splits, ``BENCH_TEXTURES`` only in
+``bench``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _normal(rng: np.random.Generator, side: int) -> Array:
 def noise_banks() -> dict[str, list[Array]]:
     """Generate the noise pictures once per process: unit variance, (512, 512) float32.
 
-    `cloud` is smooth over many scales, `grain` is fine, `strand` is stretched in one direction.
+    ``cloud`` is smooth over many scales, ``grain`` fine, and ``strand`` stretched in one direction.
     """
     rng = np.random.default_rng(20240229)
     clouds = []
@@ -63,7 +63,7 @@ def noise(
     Args:
         rng: Random stream for the window's position.
         frame: Picture size; the window always shows 256 units.
-        name: `cloud`, `grain` or `strand`.
+        name: ``cloud``, ``grain`` or ``strand``.
         choice: Index of the picture in the bank; None draws one at random.
     """
     bank = noise_banks()[name]
@@ -173,7 +173,7 @@ BENCH_TEXTURES: dict[str, _Field] = {
 
 
 def any_color(rng: np.random.Generator, vivid: float = 0.4) -> Array:
-    """Draw an RGB color, (3,) float32; `vivid` is the probability of a saturated one."""
+    """Draw an RGB color, (3,) float32; ``vivid`` is the probability of a saturated one."""
     value = rng.uniform(0.12, 0.97)
     spread = rng.uniform(0.5, 1.0) if rng.random() < vivid else rng.uniform(0.0, 0.35)
     hue = rng.random(3)
@@ -187,8 +187,8 @@ def texture(rng: np.random.Generator, frame: Frame, split: str, base: Array | No
     Args:
         rng: Random stream.
         frame: Picture size.
-        split: `bench` uses the held-out patterns half of the time. Otherwise surfaces like those in
-            photographs (see `natural`) alternate with the plain patterns.
+        split: ``bench`` uses the held-out patterns half of the time. Otherwise surfaces like those
+            in photographs (see ``natural``) alternate with the plain patterns.
         base: Main color (3,); None draws one at random.
 
     Returns:

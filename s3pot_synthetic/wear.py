@@ -54,7 +54,7 @@ def glasses_lines(head: Head, rims: list[Array]) -> list[Array]:
 
 
 def glasses(rng: np.random.Generator, head: Head, canvas: Canvas) -> None:
-    """Draw clear glasses with their shadow and a reflection; lenses and rims are `eye_glass`."""
+    """Draw clear glasses with their shadow and a reflection; lenses and rims are ``eye_glass``."""
     frame = canvas.frame
     rims = lens_outlines(rng, head)
     lens = frame.empty()

@@ -99,16 +99,16 @@ def write_folder(
     workers: int = 1,
     subdir: str = "",
 ) -> int:
-    """Draw samples 0 to `count` - 1 into a folder; complete ones of an earlier run are kept.
+    """Draw samples 0 to ``count`` - 1 into a folder; complete ones of an earlier run are kept.
 
     Args:
-        out: The folder for `raw_images/`, `truth/` and `meta.jsonl`.
+        out: The folder for ``raw_images/``, ``truth/`` and ``meta.jsonl``.
         count: Number of samples.
         size: Side in pixels.
-        split: `train` or `bench`.
+        split: ``train`` or ``bench``.
         seed: Seed of the set.
         workers: Number of processes.
-        subdir: Folder inside `raw_images/` and `truth/` for the samples; empty for none.
+        subdir: Folder inside ``raw_images/`` and ``truth/`` for the samples; empty for none.
 
     Returns:
         The number of samples drawn in this call.

@@ -37,7 +37,7 @@ def tiles(sample: FaceSample) -> np.ndarray:
 
 
 def sheet(count: int, split: str, seed: int, size: int, columns: int, start: int) -> np.ndarray:
-    """Draw `count` samples in rows of `columns`: (H, W, 3) uint8."""
+    """Draw ``count`` samples in rows of ``columns``: (H, W, 3) uint8."""
     rows = [tiles(draw_face(start + i, size, split, seed=seed)) for i in range(count)]
     rows += [np.zeros_like(rows[0])] * (-count % columns)
     lines = [np.concatenate(rows[i : i + columns], 1) for i in range(0, len(rows), columns)]
@@ -45,7 +45,7 @@ def sheet(count: int, split: str, seed: int, size: int, columns: int, start: int
 
 
 def by_grade(count: int, split: str, seed: int, size: int, columns: int, start: int) -> np.ndarray:
-    """Show the first `columns` occluded faces of each grade among `count`: (6 S, W, 3) uint8."""
+    """Show the first ``columns`` occluded faces of each grade of ``count``: (6 S, W, 3) uint8."""
     found: dict[str, list[np.ndarray]] = {grade: [] for grade in GRADES}
     for index in range(start, start + count):
         sample = draw_face(index, size, split, seed=seed)

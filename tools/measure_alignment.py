@@ -50,7 +50,7 @@ def face_window(face: Face, size: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def transformable(length: int) -> int:
-    """Return the largest even size up to `length` that the FFT does not pad: padding adds bias."""
+    """Return the largest even size up to ``length`` without padding by the FFT, which adds bias."""
     return next(n for n in range(length - length % 2, 0, -2) if cv2.getOptimalDFTSize(n) == n)
 
 

@@ -1,4 +1,4 @@
-r"""Measure the loss of accuracy on whole photos, where faces must be found, against given crops.
+r"""Measure the accuracy lost when faces must be found in whole photos instead of given as crops.
 
     python -m tools.photo_scenes --photos DIR --config configs/mini.yaml --out results/scenes
     python -m tools.photo_scenes --photos DIR --config configs/mini.yaml --out results/several \

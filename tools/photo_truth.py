@@ -78,7 +78,7 @@ class FacePlace:
 
     @property
     def landmarks(self) -> np.ndarray:
-        """Five landmarks as in `s3pot.rg.detect.Face`, (5, 2), that imply the face's FFHQ crop."""
+        """Five landmarks, (5, 2), that imply the face's FFHQ crop; see ``s3pot.rg.detect.Face``."""
         nose = self.middle + NOSE * self.down
         corners = self.mouth + MOUTH_HALF * np.outer((-1, 1), self.across)
         return np.stack([*self.eyes, nose, *corners])

@@ -1,4 +1,4 @@
-"""Measure whether square images with and without a face are accepted, doubted or rejected.
+"""Measure which square images, with and without a face, are accepted, doubtful or rejected.
 
     python -m tools.square_images --config configs/mini.yaml
     python -m tools.square_images --config configs/mini.yaml --photos DIR

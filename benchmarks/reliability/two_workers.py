@@ -1,4 +1,4 @@
-"""Two processes of one command, of which one or both are killed: all end, and a rerun resumes."""
+"""Two processes of one command, one or both of which are killed: all end, and a rerun resumes."""
 
 from __future__ import annotations
 

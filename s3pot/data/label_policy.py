@@ -1,4 +1,4 @@
-"""Which labels that people give to shapes name an occluder, and which name the face itself."""
+"""Which of the labels that people give to shapes name an occluder, and which the face itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes of a LabelMe file, each filled as an area of the image that its mask is for."""
+"""The shapes of a LabelMe file, each filled to give a mask of an image."""
 
 from __future__ import annotations
 

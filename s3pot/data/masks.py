@@ -1,4 +1,4 @@
-"""Reading masks in the forms in which people save them, both true and predicted ones.
+"""Reading masks, true or predicted, in the many forms in which people save them.
 
 A mask has two values, but which two differs between tools: 0 and 255, 0 and 1, 0 and 65535, black
 and a color, a palette with two entries, or shapes drawn on a transparent canvas. The rules, in this

@@ -1,4 +1,4 @@
-"""Prompt selection beyond the paper: tokens are compared in place, as the pair is aligned.
+"""Prompt selection beyond the paper: tokens are compared in place, because the pair is aligned.
 
 A token of the photo is face if a reference token near it is similar. How similar it has to be is
 determined for each image by Otsu's threshold (1979) between the two groups of similarities. No

@@ -46,7 +46,7 @@ def greedy_match(scores: Tensor) -> tuple[Tensor, Tensor]:
         device.
 
     Raises:
-        ValueError: `scores` is not a matrix, is complex, or contains NaN.
+        ValueError: ``scores`` is not a matrix, is complex, or contains NaN.
     """
     return greedy_match_many([scores])[0]
 

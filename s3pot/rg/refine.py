@@ -1,4 +1,4 @@
-"""Refining the landmarks of a crop by the parsing of a first crop.
+"""Refining a face's landmarks by parsing a first crop.
 
 A small detector is off by a few percent of the crop's side, especially if the face is occluded. The
 parser, which sees the face at the size of the crop and continues it under an occluder, locates eyes

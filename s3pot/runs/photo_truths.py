@@ -1,4 +1,4 @@
-"""The ground truth of photos: found beside or apart from them, read, and cropped to their faces."""
+"""The ground truth of photos: found beside or apart from them, and cropped to their faces."""
 
 from __future__ import annotations
 

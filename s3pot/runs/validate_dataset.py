@@ -1,4 +1,4 @@
-"""Validation of a data set: reading all of it; ``dataset_report.py`` says what is wrong with it."""
+"""Validation of a data set, by reading all of it; ``dataset_report.py`` lists what is wrong."""
 
 from __future__ import annotations
 

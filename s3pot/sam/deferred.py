@@ -1,4 +1,4 @@
-"""Importing a package's modules without running the package's own ``__init__`` until needed."""
+"""Importing modules of a package without running its ``__init__`` until it is needed."""
 
 from __future__ import annotations
 

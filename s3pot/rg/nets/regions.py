@@ -1,4 +1,4 @@
-"""Where a regional layer has to compute: each region's tiles, per resolution.
+"""The tiles on which a regional layer computes: those of each region at each resolution.
 
 A masked StyleGAN layer runs once per region and keeps only the pixels of that region, so computing
 each region on rectangles around its pixels gives the same picture for a fraction of the work. The
