@@ -251,14 +251,15 @@ def find_config(name: Path | str) -> Path:
     """Find a config: an existing file, or else a packaged config by its name.
 
     Args:
-        name: A path, which takes precedence if it exists, or the name of a packaged config:
-            ``mini``, ``mini.yaml`` or ``configs/mini.yaml``.
+        name: A path, which takes precedence if there is such a file, or the name of a packaged
+            config: ``mini``, ``mini.yaml`` or ``configs/mini.yaml``.
 
     Raises:
         ConfigError: Neither exists.
     """
     path = Path(name).expanduser()
-    if str(name) and path.exists():
+    is_folder = str(name) != "" and path.is_dir()
+    if str(name) and path.exists() and not is_folder:  # a pipe is a file too
         return path
     parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
     for folder in CONFIG_FOLDERS:
@@ -266,7 +267,7 @@ def find_config(name: Path | str) -> Path:
         if not path.is_absolute() and path.suffix in ("", ".yaml") and packaged.is_file():
             return packaged
     raise ConfigError(
-        f"The config {name or repr(name)} does not exist. "
+        f"The config {name or repr(name)} {'is a folder' if is_folder else 'does not exist'}. "
         f"Give the path of a YAML file, or one of these names: {', '.join(packaged_configs())}."
     )
 

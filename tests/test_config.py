@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_files_of_another_shape_are_refused(tmp_path: Path, text: str, message: 
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be used: .* cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"is a folder. Give the path of a YAML file"):
         load_config(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ConfigError, match="is not a YAML file"):
@@ -212,6 +213,27 @@ def test_a_path_wins_over_a_name_when_it_exists(
     (tmp_path / name).write_text("train:\n  epochs: 7\n", encoding="utf-8")
     assert load_config(name).train.epochs == 7
     assert load_config(name).model.set == "official"
+
+
+def test_a_folder_does_not_take_the_place_of_a_packaged_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a folder of results, ``--output_dir mini``."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mini", "configs", "own"):
+        (tmp_path / name).mkdir()
+    assert load_config("mini") == load_config("mini.yaml") == load_config("configs/mini")
+    with pytest.raises(ConfigError, match="The config own is a folder"):
+        load_config("own")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="this system has no /dev/fd")
+def test_the_pipe_of_a_shell_is_read_like_a_file() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"train: {epochs: 7}\n")
+    os.close(writer)
+    assert load_config(f"/dev/fd/{reader}").train.epochs == 7
+    os.close(reader)
 
 
 def test_an_installed_package_has_its_configs_inside(
