@@ -35,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def body(_: Config) -> int:
         from s3pot.report.compare import PAGE, compare_runs, read_run
+        from s3pot.runs.shard import require_one_process
 
+        require_one_process("A comparison")
         facts = compare_runs(read_run(args.run_a), read_run(args.run_b), args.output_dir)
         for fact in facts:
             note = f" ({fact.note})" if fact.note else ""

@@ -56,8 +56,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def body(_: Config) -> int:
         from s3pot.data.datasets.grouping import parse_parts
+        from s3pot.runs.shard import require_one_process
         from s3pot.runs.split_dataset import SplitOptions, split_dataset
 
+        require_one_process("A split")
         options = SplitOptions(
             input_dir=args.input_dir,
             output_dir=args.output_dir,

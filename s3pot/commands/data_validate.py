@@ -41,8 +41,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def body(config: Config) -> int:
         from s3pot.runs.dataset_report import report_text
+        from s3pot.runs.shard import require_one_process
         from s3pot.runs.validate_dataset import validate_dataset
 
+        require_one_process("A validation")
         report = validate_dataset(
             args.folder,
             args.source_format,

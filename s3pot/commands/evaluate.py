@@ -57,13 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
         if args.limit is not None:
             check_count("--limit", args.limit, "faces")
-        if args.dry_run and not args.suite:
-            raise S3potError("--dry_run checks a suite; give --suite as well")
-        if args.suite and args.results:
-            raise S3potError(
-                "--suite runs its own rows and --results scores finished masks; give one of them. "
-                "A row of a suite with method: folder scores a folder of masks"
-            )
+        refuse_what_would_be_ignored(args)
         if args.suite and args.dry_run:
             return check_suite(args, config)
         if args.suite:
@@ -73,6 +67,36 @@ def main(argv: list[str] | None = None) -> int:
         raise S3potError("give --datapath and --results, or --suite; see --help")
 
     return cli.run(args, body)
+
+
+def refuse_what_would_be_ignored(args: argparse.Namespace) -> None:
+    """Make sure that every option has an effect.
+
+    Raises:
+        S3potError: An option belongs to ``--suite`` and another one to ``--results``.
+    """
+    if args.suite and args.results:
+        raise S3potError(
+            "--suite runs its own rows and --results scores finished masks; give one of them. "
+            "A row of a suite with method: folder scores a folder of masks"
+        )
+    if args.dry_run and not args.suite:
+        raise S3potError("--dry_run checks a suite; give --suite as well")
+    if args.overwrite and not args.suite:
+        raise S3potError(
+            "--overwrite computes the finished rows of a suite again; give --suite as well. "
+            "--results scores all faces in any case"
+        )
+    if args.shard is not None and not args.suite:
+        raise S3potError(
+            "--shard divides a suite; give --suite as well. --results is the work of one process; "
+            "--limit takes the first faces"
+        )
+    if args.meta is not None and args.suite:
+        raise S3potError(
+            "--meta adds rows for kinds of occluders to the table of --results; the rows of a "
+            "table from --suite are those of its file"
+        )
 
 
 def chosen_suite(args: argparse.Namespace) -> Suite:
@@ -113,7 +137,9 @@ def run_results(args: argparse.Namespace, config: Config) -> int:
     from s3pot.report.gallery import update_gallery
     from s3pot.report.tables import markdown, save, save_plot
     from s3pot.runs.evaluate_results import evaluate_results
+    from s3pot.runs.shard import require_one_process
 
+    require_one_process("Scoring the masks of --results")
     scored = evaluate_results(config, args.datapath, args.results, args.meta, limit=args.limit or 0)
     evaluation = scored.evaluation
     output_dir = args.output_dir or args.results

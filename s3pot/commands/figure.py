@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         # Here, not above: --help should not wait for Matplotlib.
         from s3pot.report.figures import DEFAULT_COLUMNS
         from s3pot.runs.figures import FigureOptions, write_figures
+        from s3pot.runs.shard import require_one_process
 
+        require_one_process("Drawing figures")
         options = FigureOptions(
             results=args.results,
             output_dir=args.output_dir,

@@ -76,6 +76,11 @@ def convert_dataset(options: ConvertOptions) -> int:
             f"--output_dir {options.output_dir} lies inside the data set {options.input_dir}; "
             "choose a folder outside it, so that the two do not mix."
         )
+    if options.as_polygons and options.target_format != "coco":
+        raise S3potError(
+            f"--polygons is about COCO files, but --to is {options.target_format}; pass --to coco, "
+            "or leave it out."
+        )
     adapter = open_dataset(options.input_dir, options.source_format, options.source)
     writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
     items = adapter.items()

@@ -69,6 +69,20 @@ def find_shard(text: str | None) -> Shard:
     return Shard(index=int(match.group(1)), count=int(match.group(2)))
 
 
+def require_one_process(work: str) -> None:
+    """Make sure that work that processes cannot divide is not done by several of them.
+
+    Raises:
+        S3potError: ``torchrun`` started several, which would write the same files.
+    """
+    shard = find_shard(None)
+    if not shard.is_whole:
+        raise S3potError(
+            f"{work} is the work of one process, but torchrun started {shard.count}; run the "
+            "command without it."
+        )
+
+
 def local_rank() -> int:
     """Return this process's number on its machine, which selects its GPU; 0 if it is alone."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -268,6 +268,29 @@ def test_another_layout_is_told_at_once(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("format_name", "options", "message"),
+    [
+        ("realocc", ["--polarity", "occlusion"], "--polarity describes a data set in the format "),
+        ("labelme", ["--masks", "masks"], "in the format folders; this one is labelme"),
+        ("coco", ["--mask_ending", "_m"], "in the format folders; this one is coco"),
+        ("folders", ["--annotations", "a.json"], "in the format coco; this one is folders"),
+        ("coco", ["--polygons"], "--polygons is about COCO files, but --to is s3pot"),
+    ],
+)
+def test_an_option_of_other_formats_is_refused(
+    tmp_path: Path,
+    format_name: str,
+    options: list[str],
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    layout = make(format_name, tmp_path / "source")
+    assert convert(layout, tmp_path / "out", *options) == 2
+    assert message in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
 def test_annotations_of_no_image_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

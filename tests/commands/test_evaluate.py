@@ -64,6 +64,47 @@ def test_a_limit_takes_the_first_faces(
     assert "--limit is -1" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--overwrite"], "--overwrite computes the finished rows of a suite again"),
+        (["--shard", "7/9"], "--shard divides a suite"),
+        (["--shard", "0/1"], "--shard divides a suite"),
+        (["--dry_run"], "--dry_run checks a suite"),
+    ],
+)
+def test_options_of_a_suite_are_refused(
+    results: Path,
+    run: Callable[..., int],
+    caplog: pytest.LogCaptureFixture,
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert run(*arguments) == 2
+    assert message in caplog.text
+    assert not (results / "table.csv").exists()
+
+
+def test_a_suite_refuses_the_kinds_of_drawn_faces(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert evaluate.main(["--suite", str(tmp_path / "s.yaml"), "--meta", "m.jsonl"]) == 2
+    assert "--meta adds rows for kinds of occluders to the table of --results" in caplog.text
+
+
+def test_several_processes_do_not_write_the_same_table(
+    results: Path,
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run() == 2
+    assert "the work of one process, but torchrun started 2" in caplog.text
+    assert not (results / "table.csv").exists()
+
+
 @pytest.mark.slow
 def test_rows_per_occluder_kind(
     tmp_path: Path, data: Path, results: Path, run: Callable[..., int]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from s3pot.__main__ import main
 from s3pot.runs.shard import Shard, find_shard
 from s3pot.types import S3potError
 
@@ -33,3 +36,27 @@ def test_shards_are_a_partition() -> None:
 def test_what_is_no_shard_is_said(text: str) -> None:
     with pytest.raises(S3potError, match="i from 0 to n - 1"):
         find_shard(text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compare", "a", "b", "--output_dir", "out"],
+        ["figure", "a", "--output_dir", "out"],
+        ["data", "split", "--input_dir", "a", "--output_dir", "out"],
+        ["data", "validate", "a", "--output_dir", "out"],
+    ],
+)
+def test_work_of_one_process_is_refused_to_several(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    command: list[str],
+) -> None:
+    """Each of them would write the same files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(command) == 2
+    assert "is the work of one process, but torchrun started 2" in caplog.text
+    assert not list(tmp_path.iterdir())

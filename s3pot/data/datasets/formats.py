@@ -57,6 +57,17 @@ class SourceOptions:
     policy: LabelPolicy = field(default_factory=LabelPolicy)
 
 
+# For each option that not every format uses: its name on the command line, and the formats.
+_FORMATS_OF_OPTION: dict[str, tuple[str, tuple[str, ...]]] = {
+    "images": ("--images", ("folders", "coco")),
+    "masks": ("--masks", ("folders",)),
+    "ignored": ("--ignore_masks", ("folders",)),
+    "mask_ending": ("--mask_ending", ("folders",)),
+    "polarity": ("--polarity", ("folders", "coco")),
+    "annotations": ("--annotations", ("coco",)),
+}
+
+
 def _read_coco(root: Path, options: SourceOptions) -> DatasetAdapter:
     annotations = options.annotations or find_annotations(root)
     images = root / options.images if options.images else root
@@ -112,7 +123,22 @@ def open_dataset(root: Path, format_name: str, options: SourceOptions) -> Datase
         raise DatasetError(f"There is no folder {root}; give the folder of a data set.")
     if format_name == AUTO:
         format_name = recognize(root)
+    _refuse_unused(format_name, options)
     return READERS[format_name](root, options)
+
+
+def _refuse_unused(format_name: str, options: SourceOptions) -> None:
+    """Make sure that every detail that is given has an effect; a wrong polarity inverts a truth.
+
+    Raises:
+        DatasetError: One belongs to other formats.
+    """
+    for name, (flag, formats) in _FORMATS_OF_OPTION.items():
+        if getattr(options, name) and format_name not in formats:
+            raise DatasetError(
+                f"{flag} describes a data set in the format {' or '.join(formats)}; this one is "
+                f"{format_name}, whose layout is fixed. Leave the option out, or pass --from."
+            )
 
 
 def recognize(root: Path) -> str:
