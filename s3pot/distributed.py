@@ -15,10 +15,55 @@ import torch
 from torch import Tensor, distributed
 
 from s3pot.device import pick_device
+from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of this process among those that ``torchrun`` started; alone by default.
+
+    Attributes:
+        rank: The number of this process, from 0.
+        world_size: The number of processes.
+        local_rank: The number of this process on its machine, which selects its GPU.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+
+def place_of_process() -> Place:
+    """Read the variables that ``torchrun`` sets.
+
+    Raises:
+        S3potError: They are not the place of a process.
+    """
+    rank = _number("RANK", 0)
+    world_size = _number("WORLD_SIZE", 1)
+    if rank >= world_size:
+        raise S3potError(
+            f"RANK is {rank} and WORLD_SIZE is {world_size}; expected a RANK from 0 to WORLD_SIZE "
+            "- 1. Start the command with torchrun, which sets both, or unset them."
+        )
+    return Place(rank, world_size, local_rank=_number("LOCAL_RANK", 0))
+
+
+def _number(variable: str, default: int) -> int:
+    """Read an environment variable, which is unset or empty in a process without ``torchrun``."""
+    text = os.environ.get(variable, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise S3potError(
+            f"The environment variable {variable} is {text!r}; expected a number. Start the "
+            "command with torchrun, which sets it, or unset it."
+        )
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -55,22 +100,31 @@ class Process:
 
 @contextmanager
 def processes(device_name: str) -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; without ``torchrun`` there is only one."""
-    rank = int(os.environ.get("RANK", "0"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = pick_device(device_name, local_rank)
-    if world_size <= 1:
+    """Join the processes that ``torchrun`` started; without ``torchrun`` there is only one.
+
+    Raises:
+        S3potError: The variables that ``torchrun`` sets are wrong or incomplete, or another process
+            cannot be reached.
+    """
+    place = place_of_process()
+    device = pick_device(device_name, place.local_rank)
+    if place.world_size == 1:
         yield Process(device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    with _ended_by_signals():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    if rank:
+    try:
+        with _ended_by_signals():
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise S3potError(
+            f"WORLD_SIZE is {place.world_size}, but the other processes cannot be joined "
+            f"({error}). Start the command with torchrun, or unset WORLD_SIZE for one process."
+        ) from error
+    if place.rank:
         logging.getLogger("s3pot").setLevel(logging.ERROR)
     try:
-        yield Process(device, rank, world_size)
+        yield Process(device, place.rank, place.world_size)
     finally:
         distributed.destroy_process_group()
 
@@ -82,17 +136,18 @@ def wait_for_other_processes() -> None:
     image must therefore not exit while others are still working. It does not wait in vain: if
     another one dies, ``torchrun`` ends this one.
     """
-    is_alone = int(os.environ.get("WORLD_SIZE", "1")) <= 1
-    if is_alone or "TORCHELASTIC_RUN_ID" not in os.environ:  # set by torchrun only
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # set by torchrun only
         return
     if distributed.is_initialized():  # by the caller, who knows when to wait
         return
     try:
+        if place_of_process().world_size == 1:
+            return
         with _ended_by_signals():
             distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
             distributed.barrier()
         distributed.destroy_process_group()
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, S3potError) as error:
         logger.warning("the other processes cannot be waited for: %s", error)
 
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import distributed
 
+import inference
 import train_general
-from s3pot.distributed import processes, wait_for_other_processes
+from s3pot.distributed import Place, place_of_process, processes, wait_for_other_processes
 
 ROOT = Path(train_general.__file__).parent
 # Seconds. The test took 7 on idle cores and up to 167 on a core with twelve other processes.
@@ -73,7 +74,7 @@ def test_two_processes_equal_one(
 JOINING = """
 import signal
 from torch import distributed
-from s3pot.distributed import processes, wait_for_other_processes
+from s3pot.distributed import Place, place_of_process, processes, wait_for_other_processes
 join = distributed.init_process_group
 def say_and_join(backend):
     print("joining", flush=True)
@@ -135,6 +136,46 @@ def test_handlers_of_signals_are_back_after_the_others_have_been_joined(
         signal.signal(signal.SIGTERM, before[1])
     assert during == [signal.SIG_IGN, signal.SIG_DFL]
     assert after == [signal.SIG_IGN, handler]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ({"RANK": "x"}, "RANK is 'x'; expected a number"),
+        ({"WORLD_SIZE": "-1"}, "WORLD_SIZE is '-1'; expected a number"),
+        ({"LOCAL_RANK": "0.5"}, "LOCAL_RANK is '0.5'; expected a number"),
+        ({"RANK": "1"}, "RANK is 1 and WORLD_SIZE is 1"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 and WORLD_SIZE is 2"),
+        ({"WORLD_SIZE": "0"}, "RANK is 0 and WORLD_SIZE is 0"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "the other processes cannot be joined"),
+    ],
+)
+def test_a_wrong_place_is_an_error_message(
+    processed_folder: Callable[..., Path],
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: dict[str, str],
+    said: str,
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    data = ["--datapath", str(processed_folder(2)), *mini_options]
+    assert train_general.main([*data, "--output_dir", str(tmp_path / "adapter")]) == 2
+    assert said in caplog.text
+    if "joined" not in said:  # inference does not join the others: each handles its share
+        caplog.clear()
+        assert inference.main([*data, "--output_dir", str(tmp_path / "results")]) == 2
+        assert said in caplog.text
+
+
+def test_empty_variables_are_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "")
+    assert place_of_process() == Place()
 
 
 def test_only_processes_of_torchrun_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

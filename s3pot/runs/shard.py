@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from s3pot.distributed import place_of_process
 from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
@@ -56,10 +56,11 @@ def find_shard(text: str | None) -> Shard:
             and without them this process handles everything.
 
     Raises:
-        S3potError: ``text`` is not a shard.
+        S3potError: ``text`` is not a shard, or the variables are not the place of a process.
     """
     if text is None:
-        return Shard(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+        place = place_of_process()
+        return Shard(place.rank, place.world_size)
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or int(match.group(1)) >= int(match.group(2)):
         raise S3potError(
@@ -85,4 +86,4 @@ def require_one_process(work: str) -> None:
 
 def local_rank() -> int:
     """Return this process's number on its machine, which selects its GPU; 0 if it is alone."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return place_of_process().local_rank
