@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From scratch to a table: an environment, drawn faces, and the commands of README.md with the bundled mini models.
-# It needs no GPU and no other download. Everything goes into ./demo. It can be rerun at any time: finished work is reused.
+# It needs no GPU and no other download. Everything but the environment goes into ./demo. It can be rerun at any time: finished work is reused.
 #   PYTHON=...      Python to build the environment with (>= 3.9)
 #   S3POT_VENV=...  folder of the environment (default .venv); an active environment is used as it is
 set -euo pipefail

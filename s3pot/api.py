@@ -25,7 +25,9 @@ from s3pot.build import (
     build_aligner,
     build_reference_generator,
     build_segmenter,
+    models_of_photos,
     quality_limits,
+    require_weights,
     weights_path,
 )
 from s3pot.config import Config, load_config
@@ -45,6 +47,7 @@ from s3pot.rg.warp import crop, to_photo
 from s3pot.seeding import use_determinism
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import Masks, S3potError, SegmentedFace
+from s3pot.weights.load import require_checkpoint
 from s3pot.wording import value_of_type
 
 if TYPE_CHECKING:
@@ -428,8 +431,9 @@ def _checked_overrides(overrides: object) -> list[str]:
 
 def load_from_config(config: Config, checkpoint: Path | None = None) -> FaceSegmenter:
     """Load the models of a config; see ``load``."""
-    weights_path(config, "sam")  # so that a missing SAM is reported first
+    require_weights(config, models_of_photos(config))
     adapter_path = checkpoint or weights_path(config, "adapter")
+    require_checkpoint(adapter_path)
     chosen = pick_device(config.run.device)
     use_determinism(config.run.deterministic)
     segmenter = build_segmenter(config, chosen)

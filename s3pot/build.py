@@ -154,6 +154,11 @@ def pipeline_settings(config: Config) -> PipelineSettings:
 @networks_for_weights()
 def build_sam(config: Config, device: torch.device) -> FrozenSam:
     """Build SAM with its weights, frozen."""
+    if config.run.speed == "max" and not has_compiler():
+        raise S3potError(
+            "run.speed is max, which compiles SAM's image encoder, but this machine has no C++ "
+            "compiler (g++, clang++ or $CXX); install one or use run.speed=fast"
+        )
     if config.model.set == "mini":
         checkpoint = read_mini(_mini_name(config, "sam"), weights_folder(config))
         sam = build_mini_sam(MiniSamSize(**checkpoint["size"]))
@@ -161,11 +166,6 @@ def build_sam(config: Config, device: torch.device) -> FrozenSam:
         checkpoint = read_checkpoint(weights_path(config, "sam"))
         sam = build_official_sam(config.model.sam)
     load_strict(sam, checkpoint, str(weights_path(config, "sam")))
-    if config.run.speed == "max" and not has_compiler():
-        raise S3potError(
-            "run.speed is max, which compiles SAM's image encoder, but this machine has no C++ "
-            "compiler (g++, clang++ or $CXX); install one or use run.speed=fast"
-        )
     frozen = FrozenSam(sam, normalize=config.sam.normalize, speed=config.run.speed)
     return frozen.to(device)
 
@@ -226,6 +226,22 @@ def build_inverter(config: Config, device: torch.device) -> Inverter:
     return freeze(inverter).to(device)
 
 
+def models_of_photos(config: Config) -> list[str]:
+    """List the models that segment photos, besides the adapter; SAM is the first."""
+    models = ["sam", "parser", "generator"]
+    return models if config.align.mode == "never" else [*models, "detector"]
+
+
+def require_weights(config: Config, models: Iterable[str]) -> None:
+    """Make sure that the files of models exist, before the first of them is loaded.
+
+    Raises:
+        S3potError: See ``weights_path``.
+    """
+    for model in models:
+        weights_path(config, model)
+
+
 def weights_path(config: Config, model: str) -> Path:
     """Return the verified file of a model: sam, parser, generator, detector or (mini) adapter.
 
@@ -264,10 +280,7 @@ def official_name(config: Config, model: str) -> str:
 
 def _missing_official(config: Config, folder: Path | None) -> list[WeightFile]:
     """List the missing official files that some command needs with this config."""
-    models = ["sam", "parser", "generator"]
-    if config.align.mode != "never":
-        models.append("detector")
-    entries = [find(official_name(config, model)) for model in models]
+    entries = [find(official_name(config, model)) for model in models_of_photos(config)]
     return [entry for entry in entries if not weight_path(entry, folder).is_file()]
 
 

@@ -85,7 +85,8 @@ class MaskConfig:
 
     align_corners: bool = True  # for the bilinear upsampling; true in the release
     # Which parts of the mask count, see occlusion_decision.py; with 0, as in the paper, all of it.
-    sliver_width: float = number(0.0, low=0, high=1)  # thinner: removed; share of its width
+    # Thinner pieces along the rim are removed; share of the side of a square of the region's area.
+    sliver_width: float = number(0.0, low=0, high=1)
     min_piece: float = number(0.0, low=0, high=1)  # smaller: removed; share of the region
     min_share: float = number(0.0, low=0, high=1)  # below: unoccluded face; share of the region
 

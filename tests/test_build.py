@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
-from s3pot import build
+from s3pot import api, build
 from s3pot.config import Config, load_config
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.quality import QualityLimits
@@ -38,6 +39,34 @@ def test_mini_sam_is_frozen_and_float32(config: Config) -> None:
     assert not [name for name, p in sam.named_parameters() if p.requires_grad]
     assert {p.dtype for p in sam.parameters()} == {torch.float32}
     assert not any(module.training for module in sam.sam.modules())
+
+
+def test_a_missing_compiler_is_reported_before_weights_are_read(
+    mini_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*arguments: object) -> None:
+        raise AssertionError("weights are read")
+
+    monkeypatch.setattr(build, "has_compiler", lambda: False)
+    monkeypatch.setattr(build, "read_mini", read)
+    monkeypatch.setattr(build, "read_checkpoint", read)
+    with pytest.raises(S3potError, match=r"no C\+\+ compiler .* or use run\.speed=fast"):
+        build.build_sam(load_config(None, [*mini_options, "run.speed=max"]), CPU)
+
+
+def test_all_files_are_looked_for_before_the_first_is_loaded(
+    mini_options: list[str], mini_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*arguments: object) -> None:
+        raise AssertionError("SAM is loaded")
+
+    for path in mini_dir.glob("*.safetensors"):
+        if path.stem != "generator":
+            shutil.copy(path, tmp_path)
+    monkeypatch.setattr(build, "build_sam", load)
+    options = [*mini_options, f"model.weights_dir={tmp_path}"]
+    with pytest.raises(S3potError, match="mini generator"):
+        api.load_from_config(load_config(None, options))
 
 
 def test_weights_are_those_of_the_file(config: Config, mini_dir: Path) -> None:

@@ -27,6 +27,7 @@ from s3pot.runs.selection import Selection, run_selected
 from s3pot.runs.shard import local_rank
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import Prediction, Prompts
+from s3pot.weights.load import require_checkpoint
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def build_inference_job(config: Config, options: InferenceOptions) -> InferenceJ
     """
     weights_path(config, "sam")  # so that a missing SAM is reported first
     checkpoint = options.checkpoint or weights_path(config, "adapter")
+    require_checkpoint(checkpoint)
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     return InferenceJob(
         config,

@@ -75,12 +75,18 @@ class PromptStore:
             self._disk = FeatureCache(cache_folder(datapath), int(config.cache.max_gb * 2**30))
         self._max_bytes = 0 if is_single_pass else int(config.cache.memory_gb * 2**30)
         self._bytes = 0  # of the prompts in memory
-        self._uses_memory = self._disk is None and config.cache.mode != "off"
+        self._is_off = config.cache.mode == "off"
+        self._uses_memory = self._disk is None and not self._is_off
         self._memory_is_full = False
         self._memory: dict[str, Prompts] = {}
         self._max_pixels = config.run.max_pixels
         self._inputs_sha256: dict[tuple[FaceFiles, bool], str] = {}
         self._writing = threading.Lock()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes find the prompts that this one caches."""
+        return self._disk is not None
 
     def get(self, face: FaceFiles, oracle: bool = False) -> Prompts:
         """Return the prompts of one face, on SAM's device.
@@ -117,13 +123,21 @@ class PromptStore:
     def find(self, face: FaceFiles, oracle: bool = False) -> Prompts | None:
         """Read the cached prompts of a face, on the CPU; None if there are none."""
         key = self._key(face, oracle)
-        prompts = self._memory.get(key)
+        prompts = self._pop(key) if self._is_off else self._memory.get(key)
         if prompts is not None:
             return replace(prompts, name=face.name)
         if self._disk is not None:
             kept = self._disk.read(key, face.name)
             return kept if kept is not None and self._fits_sam(kept) else None
         return None
+
+    def _pop(self, key: str) -> Prompts | None:
+        """Return prompts from memory and remove them from it."""
+        with self._writing:
+            prompts = self._memory.pop(key, None)
+            if prompts is not None:
+                self._bytes -= prompts.nbytes
+            return prompts
 
     def _fits_sam(self, prompts: Prompts) -> bool:
         """Whether prompts have this SAM's sizes: the key implies it, but a forged entry may lie."""
@@ -164,6 +178,17 @@ class PromptStore:
             if self._uses_memory and self._max_bytes:
                 self._keep_in_memory(key, prompts)
 
+    def keep_until_requested(self, face: FaceFiles, prompts: Prompts) -> None:
+        """Cache the prompts of a face; with ``cache.mode=off``, in memory until they are requested.
+
+        So a face that was prepared for training is not computed a second time.
+        """
+        if self._is_off:
+            with self._writing:
+                self._keep_in_memory(self._key(face, oracle=False), prompts)
+        else:
+            self.keep(face, prompts)
+
     def _keep_in_memory(self, key: str, prompts: Prompts) -> None:
         """Keep prompts in memory if there is room; a warning is logged when there is no more."""
         if self._bytes + prompts.nbytes <= self._max_bytes:
@@ -188,7 +213,7 @@ class PromptStore:
         return self._inputs_sha256[face, oracle]
 
     def fill(self, faces: Sequence[FaceFiles], quiet: bool = False) -> Filled:
-        """Compute and cache what is missing.
+        """Compute and cache what is missing; see ``keep_until_requested``.
 
         Args:
             faces: The faces.
@@ -262,6 +287,6 @@ class _FillJob(FolderJob[FaceFiles, _Source, _Computed]):
     @override
     def write(self, output: _Computed, provenance: ItemProvenance) -> Written:
         if output.is_new:
-            self.store.keep(output.face, output.prompts)
+            self.store.keep_until_requested(output.face, output.prompts)
         points = len(output.prompts.points_sam)
         return Written(content={"face": output.face, "points": points})

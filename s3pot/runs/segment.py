@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from s3pot.build import models_of_photos, require_weights
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import output_files
 from s3pot.data.image import write_png
@@ -99,6 +100,7 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
             save_vis=options.save_vis, to_photo=True, save_coco=options.save_coco
         ),
     )
+    require_weights(config, models_of_photos(config))
     inference = build_inference_job(config, inference_options)
     reference = ReferenceJob(config, reference_options, photos, judged_later=True)
     save_config(config, options.output_dir)

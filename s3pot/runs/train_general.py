@@ -26,7 +26,9 @@ from s3pot.training.checkpoint import new_adapter
 from s3pot.training.faces import TrainingFaces
 from s3pot.training.general import GeneralTraining
 from s3pot.training.output_folder import only_training_in, refuse_another_run
+from s3pot.training.tensorboard import summary_writer
 from s3pot.types import S3potError
+from s3pot.weights.load import require_checkpoint
 from s3pot.wording import counted
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,10 @@ def run_train_general(config: Config, options: GeneralOptions) -> int:
     may_hold_a_run = options.resume or options.overwrite
     if not may_hold_a_run:
         refuse_another_run(options.output_dir)
+    if options.init_checkpoint is not None:
+        require_checkpoint(options.init_checkpoint)
+    if config.train.tensorboard:
+        summary_writer()
     redirected = logging_redirect_tqdm([logging.getLogger("s3pot")])
     with processes(config.run.device) as process, redirected:
         seed_everything(config.train.seed, config.run.deterministic)
@@ -133,14 +139,14 @@ def draw_faces(
 def prepare_faces(
     store: PromptStore, faces: Sequence[FaceFiles], process: Process
 ) -> tuple[set[FaceFiles], int]:
-    """Run every face through the frozen SAM once, divided among the processes.
+    """Run every face through the frozen SAM once; processes with a common cache divide them.
 
     Returns:
         The faces that have prompt points, and how many faces failed. Failed faces and faces without
         points are named in the log.
     """
     is_quiet = not process.is_first
-    if process.world_size > 1:
+    if process.world_size > 1 and store.is_shared:
         store.fill(faces[process.rank :: process.world_size], quiet=is_quiet)
         process.wait_for_others()
     filled = store.fill(faces, quiet=is_quiet)

@@ -49,6 +49,7 @@ from s3pot.training.curve import write_curve
 from s3pot.training.history import write_history
 from s3pot.training.per_image import adapter_loss, fit_adapter
 from s3pot.types import Prediction, Prompts
+from s3pot.weights.load import require_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
             truths would be replaced.
     """
     refuse_to_replace(options.output_dir, options.datapath, options.faces, PerImageJob.command)
+    if options.init_checkpoint is not None:
+        require_checkpoint(options.init_checkpoint)
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     store = PromptStore(segmenter, config, options.datapath, is_single_pass=True)
     job = PerImageJob(config, store, options)

@@ -38,6 +38,16 @@ class WeightMismatch(S3potError):
     """A checkpoint does not fit the model."""
 
 
+def require_checkpoint(path: Path) -> None:
+    """Make sure that a checkpoint exists, before anything else is loaded that takes long.
+
+    Raises:
+        CheckpointError: It does not.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {path}; check the path.")
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU: tensors and plain values only.
 
@@ -53,8 +63,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             ``argparse.Namespace`` is allowed, because the E4S file may keep its options in one.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}; check the path.")
+    require_checkpoint(path)
     kind = foreign_kind(path)
     if kind is not None:
         raise CheckpointError(f"{path} is {kind}. Fetch or write it again.")

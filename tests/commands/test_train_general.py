@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_same_bytes_on_one_core_and_on_two(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["disk", "memory"])
+@pytest.mark.parametrize("mode", ["disk", "memory", "off"])
 def test_the_second_epoch_touches_no_image_encoder(
     processed_folder: Make,
     mini_options: list[str],
@@ -437,6 +438,28 @@ def test_tensorboard_that_is_not_installed_is_named(
     options = [*mini_options, "train.tensorboard=true"]
     assert run(processed_folder(3), tmp_path / "out", options, epochs=1) == 2
     assert "pip install tensorboard" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train_general", "train_per_image", "inference", "segment"])
+def test_a_missing_adapter_is_reported_before_sam_is_loaded(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    def load(*arguments: Any) -> None:
+        raise AssertionError("SAM is loaded")
+
+    monkeypatch.setattr("s3pot.build.build_sam", load)
+    folder = str(processed_folder(2))
+    option = "--init_checkpoint" if command.startswith("train") else "--checkpoint"
+    adapter = [option, str(tmp_path / "none.pth"), "--output_dir", str(tmp_path / "out")]
+    faces = [folder] if command == "segment" else ["--datapath", folder]
+    main = importlib.import_module(f"s3pot.commands.{command}").main
+    assert main([*faces, *adapter, *mini_options]) == 2
+    assert "There is no checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.slow
