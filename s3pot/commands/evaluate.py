@@ -146,6 +146,6 @@ def run_results(args: argparse.Namespace, config: Config) -> int:
     save(output_dir, evaluation)
     save_plot(output_dir, evaluation)
     scores = {score.face: score.scores for score in evaluation.faces}
-    update_gallery(args.results, scores, scored.kinds, scored.changes)
+    update_gallery(args.results, scores, scored.occluder_kinds, scored.changes)
     sys.stdout.write(cli.printable(markdown(evaluation.rows)))
     return evaluation.failed

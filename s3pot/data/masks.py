@@ -115,13 +115,13 @@ def find_mask(stem: Path) -> Path | None:
 
     Of several files the first in the order of MASK_SUFFIXES is used; a warning names the others.
     """
-    found = [path for path in map(stem.with_name, mask_names(stem.name)) if path.is_file()]
-    others = [path.name for path in found[1:] if path.suffix.lower() not in FOREIGN_SUFFIXES]
+    paths = [path for path in map(stem.with_name, mask_names(stem.name)) if path.is_file()]
+    others = [path.name for path in paths[1:] if path.suffix.lower() not in FOREIGN_SUFFIXES]
     # Where case does not matter, one file is found under two names.
-    others = [name for name in others if name.lower() != found[0].name.lower()]
+    others = [name for name in others if name.lower() != paths[0].name.lower()]
     if others:
-        _warn_of_others(found[0], ", ".join(others))
-    return found[0] if found else None
+        _warn_of_others(paths[0], ", ".join(others))
+    return paths[0] if paths else None
 
 
 @functools.cache  # several stages look for the same mask: one warning is enough

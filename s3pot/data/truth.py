@@ -262,17 +262,17 @@ def describe_truth(faces: Sequence[FaceFiles], policy: TruthPolicy) -> str:
         policy: Which parts of it count.
     """
     files = [path for path in map(known_truth_file, faces) if path is not None]
-    kinds = []
+    sources = []
     if any(path.name.endswith(VISIBLE_FACE) for path in files):
-        kinds.append(
+        sources.append(
             f"parsed region minus true visible face without slivers below {policy.sliver_width:g} "
             f"and pieces below {policy.min_piece:g}"
         )
     if any(path.suffix.lower() == ".json" for path in files):
-        kinds.append("LabelMe shapes")
+        sources.append("LabelMe shapes")
     if any(_is_occlusion_mask(path) for path in files):
-        kinds.append("occlusion masks")
-    parts = [" and ".join(kinds), f"glasses {policy.glasses}"]
+        sources.append("occlusion masks")
+    parts = [" and ".join(sources), f"glasses {policy.glasses}"]
     if any(face.ignore is not None for face in faces):
         parts.append("ignore masks")
     return "; ".join(parts)

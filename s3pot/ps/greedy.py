@@ -89,8 +89,10 @@ def _suits_rounds(scores: Tensor) -> bool:
 def _ordered(scores: Tensor) -> Tensor:
     """Convert scores to float32, float64 or int64; ValueError if they are not a numeric matrix."""
     if scores.dim() != 2 or scores.is_complex():
-        found = f"{scores.dtype} of shape {tuple(scores.shape)}"
-        raise ValueError(f"greedy_match: expected scores (R, C), float or integer, found {found}")
+        raise ValueError(
+            "greedy_match: expected scores (R, C), float or integer, found "
+            f"{scores.dtype} of shape {tuple(scores.shape)}"
+        )
     scores = scores.detach()
     if scores.dtype != torch.float64:
         scores = scores.float() if scores.is_floating_point() else scores.long()

@@ -274,7 +274,7 @@ def _card(pair: Pair, first: Run, second: Run, page_folder: Path) -> Card:
         order=order,
         occluded=is_occluded(pair.first) or is_occluded(pair.second),
         doubt="; ".join(sorted(doubts)),
-        kinds=str(pair.first.get("kinds") or pair.second.get("kinds") or "").split(),
+        occluder_kinds=str(pair.first.get("kinds") or pair.second.get("kinds") or "").split(),
     )
 
 

@@ -53,13 +53,13 @@ class ScoredFace:
         name: The name of the face.
         iou: Occlusion IoU.
         true_share: Truly occluded share of the union of region and truth; None if it is not known.
-        kinds: Kinds of occluders, if they are known.
+        occluder_kinds: Kinds of occluders, if they are known.
     """
 
     name: str
     iou: float
     true_share: float | None = None
-    kinds: Sequence[str] = ()
+    occluder_kinds: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,10 +224,10 @@ def iou_by_kind(faces: Sequence[ScoredFace], run: str = "") -> Figure:
         run: The name of the run for the axis; empty to leave it out.
     """
     bars = []
-    for kind in sorted({kind for face in faces for kind in face.kinds}):
-        interval = bootstrap_interval([face.iou for face in faces if kind in face.kinds])
+    for kind in sorted({kind for face in faces for kind in face.occluder_kinds}):
+        interval = bootstrap_interval([face.iou for face in faces if kind in face.occluder_kinds])
         if interval is not None:
-            count = sum(1 for face in faces if kind in face.kinds)
+            count = sum(1 for face in faces if kind in face.occluder_kinds)
             name = f"{kind.replace('_', ' ')} ({count})"
             bars.append(Bar(name, interval.mean, interval.low, interval.high))
     bars.sort(key=lambda bar: -bar.mean)

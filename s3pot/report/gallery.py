@@ -112,7 +112,7 @@ def _rule_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def update_gallery(
     folder: Path,
     scores: Mapping[str, MaskScores],
-    kinds: Mapping[str, Iterable[str]],
+    occluder_kinds: Mapping[str, Iterable[str]],
     changes: TruthChanges,
 ) -> None:
     """Update a gallery with later scores and kinds; without a gallery, do nothing.
@@ -120,7 +120,7 @@ def update_gallery(
     Args:
         folder: Result folder.
         scores: Face → its scores.
-        kinds: Face → kinds of its occluders, if they are known.
+        occluder_kinds: Face → kinds of its occluders, if they are known.
         changes: Whose ground truth differs from that in the pictures. Pictures of a ground truth
             that has changed are left out.
     """
@@ -130,7 +130,7 @@ def update_gallery(
     rows = []
     for row in summary.rows:
         name = str(row["name"])
-        updated = {**row, "kinds": " ".join(sorted(kinds.get(name, ())))}
+        updated = {**row, "kinds": " ".join(sorted(occluder_kinds.get(name, ())))}
         if row.get("occlusion_iou") is not None:  # a face without a score has no such pictures
             updated[TRUTH_CHANGED] = name in changes.changed or name in changes.removed
             updated[OTHER_RULES] = name in scores and name in changes.other_rules
@@ -217,7 +217,7 @@ def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterResult
         order=order,
         occluded=is_occluded(row),
         doubt=doubt,
-        kinds=str(row.get("kinds") or "").split(),
+        occluder_kinds=str(row.get("kinds") or "").split(),
     )
 
 

@@ -73,7 +73,7 @@ class Card:
         order: Sort key → number.
         occluded: The value that the filter uses.
         doubt: Why the result is doubtful; empty if it is not.
-        kinds: Kinds of occluders, if they are known.
+        occluder_kinds: Kinds of occluders, if they are known.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Card:
     order: Mapping[str, float]
     occluded: bool
     doubt: str = ""
-    kinds: Sequence[str] = ()
+    occluder_kinds: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def write_page(path: Path, page: Page) -> None:
         page=page,
         views=[view for view in page.views if view.key in shown],
         sorts=[sort for sort in page.sorts if sort.key in sortable],
-        kinds=sorted({kind for card in page.cards for kind in card.kinds}),
+        occluder_kinds=sorted({kind for card in page.cards for kind in card.occluder_kinds}),
         doubtful=sum(1 for card in page.cards if card.doubt),
         classes=_class_swatches(),
         points=_point_swatches(),

@@ -48,8 +48,8 @@ class Face:
             size: Height and width of the photo before the rotation.
         """
         x, y, width, height = self.box
-        ends = rotated_points(np.array([[x, y], [x + width, y + height]]), turn, size)
-        low, high = ends.min(axis=0), ends.max(axis=0)
+        corners = rotated_points(np.array([[x, y], [x + width, y + height]]), turn, size)
+        low, high = corners.min(axis=0), corners.max(axis=0)
         landmarks = rotated_points(self.landmarks, turn, size)
         return replace(self, box=(*low, *(high - low)), landmarks=landmarks)
 

@@ -198,7 +198,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
             "s3pot": __version__,
             "images": len(rows),
             "failed": len(summary.failures),
-            "labels": {kinds or "none": labels.count(kinds) for kinds in sorted(set(labels))},
+            "labels": {names or "none": labels.count(names) for names in sorted(set(labels))},
         }
         write_json(self.options.output_dir / DATASET_FILE, dataset)
         logger.info("%s in %s", outcome.done("image"), self.options.output_dir)
@@ -218,10 +218,10 @@ def suspicions_of(labels: ItemLabels) -> list[str]:
 
 def known_labels(labels: ItemLabels) -> list[str]:
     """List the kinds of labels that are known for an image."""
-    kinds = {
+    labels_by_kind = {
         "occlusion": labels.occlusion,
         "visible_face": labels.visible_face,
         "ignore": labels.ignored,
         "true_parsing": labels.parsing,
     }
-    return [kind for kind, label in kinds.items() if label is not None]
+    return [kind for kind, label in labels_by_kind.items() if label is not None]

@@ -47,7 +47,7 @@ class ImageFacts:
         size: Height and width.
         file_sha256: Hash of its bytes.
         pixels_sha256: Hash of its pixels and size, regardless of the file's format.
-        known: Kinds of labels that are known.
+        known_labels: Kinds of labels that are known.
         occluded_share: Share of the image, in [0, 1]; None if it is not known.
         visible_face_share: As above.
         ignored_share: As above.
@@ -61,7 +61,7 @@ class ImageFacts:
     size: tuple[int, int]
     file_sha256: str
     pixels_sha256: str
-    known: tuple[str, ...]
+    known_labels: tuple[str, ...]
     occluded_share: float | None
     visible_face_share: float | None
     ignored_share: float | None
@@ -96,7 +96,7 @@ class Report:
             "images": self.images,
             "readable": len(self.facts),
             "sizes": dict(sizes.most_common()),
-            "labels": dict(Counter(kind for facts in self.facts for kind in facts.known)),
+            "labels": dict(Counter(kind for facts in self.facts for kind in facts.known_labels)),
             "splits": dict(splits),
             "occluded_share": _histogram(facts.occluded_share for facts in self.facts),
             "visible_face_share": _histogram(facts.visible_face_share for facts in self.facts),
@@ -161,7 +161,7 @@ def _row(facts: ImageFacts) -> dict[str, Any]:
         "height": facts.size[0],
         "width": facts.size[1],
         "splits": " ".join(facts.item.splits),
-        "labels": " ".join(facts.known),
+        "labels": " ".join(facts.known_labels),
         "occluded_share": facts.occluded_share,
         "visible_face_share": facts.visible_face_share,
         "ignored_share": facts.ignored_share,
@@ -176,7 +176,7 @@ def problems_of(facts: Sequence[ImageFacts]) -> list[Problem]:
 
 def _problems_of_labels(facts: Sequence[ImageFacts]) -> Iterable[Problem]:
     for entry in facts:
-        if not set(entry.known) - {"ignore"}:
+        if not set(entry.known_labels) - {"ignore"}:
             yield Problem(entry.item.name, "unlabeled", f"{entry.item.image} has no labels.")
         if entry.has_empty_face:
             reason = f"the visible face of {entry.item.image} has no pixel."

@@ -42,12 +42,12 @@ class ResultsEvaluation:
 
     Attributes:
         evaluation: The table.
-        kinds: Face → kinds of its occluders, if they are known.
+        occluder_kinds: Face → kinds of its occluders, if they are known.
         changes: How the ground truth differs from that in the pictures.
     """
 
     evaluation: Evaluation
-    kinds: Mapping[str, Collection[str]]
+    occluder_kinds: Mapping[str, Collection[str]]
     changes: TruthChanges
 
 
@@ -78,7 +78,7 @@ def evaluate_results(
         raise S3potError(f"--results {results} is not a folder; run inference.py first")
     refuse_truth_as_result(results, datapath)
     policy = truth_policy(config.truth)
-    kinds = read_kinds(meta, datapath)
+    occluder_kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]
     outcome = run_folder(ScoreJob(results, config), faces)
     outcome.require_some(ScoreJob.unit)
@@ -87,8 +87,10 @@ def evaluate_results(
     _warn_of_origins(results, datapath, origins)
     provenance = replace(provenance_of_results(results), truth=describe_truth(faces, policy))
     rows = [make_row(ALL, scores, provenance=provenance)]
-    for kind in sorted(set().union(*kinds.values())):
-        of_kind = [score for score in scores if kind in kinds.get(Path(score.face).name, ())]
+    for kind in sorted(set().union(*occluder_kinds.values())):
+        of_kind = [
+            score for score in scores if kind in occluder_kinds.get(Path(score.face).name, ())
+        ]
         if of_kind:
             rows.append(make_row(kind, of_kind, provenance=provenance))
     changes = TruthChanges(
@@ -98,7 +100,9 @@ def evaluate_results(
     )
     return ResultsEvaluation(
         Evaluation(rows, scores, failed=len(outcome.failures)),
-        kinds={score.face: kinds.get(Path(score.face).name, ()) for score in scores},
+        occluder_kinds={
+            score.face: occluder_kinds.get(Path(score.face).name, ()) for score in scores
+        },
         changes=changes,
     )
 

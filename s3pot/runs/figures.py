@@ -76,9 +76,11 @@ def write_figures(options: FigureOptions) -> list[Path]:
     require_columns(options.columns)
     runs = [read_run(folder) for folder in options.results]
     _require_faces(options.faces, runs[0])
-    kinds = {} if options.meta is None else read_kinds(options.meta, options.meta.parent)
+    occluder_kinds: Mapping[str, set[str]] = {}
+    if options.meta is not None:
+        occluder_kinds = read_kinds(options.meta, options.meta.parent)
     labels = _labels(runs)
-    scored = {label: scored_faces(run, kinds) for label, run in zip(labels, runs)}
+    scored = {label: scored_faces(run, occluder_kinds) for label, run in zip(labels, runs)}
     first = scored[labels[0]]
     of_first = labels[0] if len(runs) > 1 else ""  # the figures of only one run say of which
     drawers: dict[str, Callable[[], Figure]] = {
@@ -102,14 +104,14 @@ def write_figures(options: FigureOptions) -> list[Path]:
     return written
 
 
-def scored_faces(run: Run, kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
+def scored_faces(run: Run, occluder_kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
     """Return the faces of a run that are truly occluded and have scores."""
     return [
         ScoredFace(
             name=name,
             iou=float(row["occlusion_iou"]),
             true_share=row.get("true_share"),
-            kinds=sorted(kinds.get(Path(name).name, ())),
+            occluder_kinds=sorted(occluder_kinds.get(Path(name).name, ())),
         )
         for name, row in run.rows.items()
         if row.get("occlusion_iou") is not None and is_truly_occluded(row)
@@ -148,7 +150,7 @@ def _with_scores(scored: Mapping[str, Sequence[ScoredFace]]) -> Mapping[str, Seq
 
 
 def _with_kinds(faces: Sequence[ScoredFace]) -> Sequence[ScoredFace]:
-    if not any(face.kinds for face in faces):
+    if not any(face.occluder_kinds for face in faces):
         raise S3potError("the kinds of occluders are not known; pass --meta META.JSONL")
     return faces
 

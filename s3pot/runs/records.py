@@ -237,14 +237,14 @@ def read_finished(
         The content passed to ``write_record``; None if the item is missing, incomplete, damaged, or
         was computed from something else.
     """
-    found = read_record(record)
-    if found is None or not found.is_computed_like(provenance):
+    finished = read_record(record)
+    if finished is None or not finished.is_computed_like(provenance):
         return None
-    if not found.extras.issuperset(provenance.extras):
+    if not finished.extras.issuperset(provenance.extras):
         return None
-    if len(found.unchanged_files(folder or record.parent)) < len(found.files):
+    if len(finished.unchanged_files(folder or record.parent)) < len(finished.files):
         return None
-    return dict(found.content)
+    return dict(finished.content)
 
 
 def _sha256_or_none(path: Path) -> str | None:

@@ -109,7 +109,7 @@ class ValidateJob(FolderJob[DatasetItem, ImageFacts, ImageFacts]):
             size=size,
             file_sha256=file_sha256(item.image),
             pixels_sha256=pixels.hexdigest(),
-            known=tuple(known_labels(labels)),
+            known_labels=tuple(known_labels(labels)),
             occluded_share=_share(labels.occlusion),
             visible_face_share=_share(labels.visible_face),
             ignored_share=_share(labels.ignored),

@@ -118,10 +118,10 @@ class AdapterTrainer:
 
     def own_images(self, order: Sequence[int]) -> list[int]:
         """Return the images of ``order`` that this process trains on, in the order of use."""
-        own: list[int] = []
+        images: list[int] = []
         for batch in self._batches(order):
-            own += self.own_share(batch)
-        return own
+            images += self.own_share(batch)
+        return images
 
     def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> MeanLosses:
         """Train on all images once, in steps of ``train.batch_size`` over all processes.
@@ -157,9 +157,9 @@ class AdapterTrainer:
     def validate(self, get: GetPrompts, count: int) -> MeanLosses:
         """Return the mean losses of images 0..count-1; raises the errors of ``train_epoch``."""
         sums = LossSums(self.process)
-        own = self.own_share(range(count))
-        with self._calculating(len(own)) as map_decodes:
-            decodes = self._decodes(get, own)
+        images = self.own_share(range(count))
+        with self._calculating(len(images)) as map_decodes:
+            decodes = self._decodes(get, images)
             for prompts, losses in map_decodes(self._losses_only, decodes):
                 sums.add(prompts, losses)
                 sums.check_finite()
@@ -226,18 +226,18 @@ class AdapterTrainer:
         Every process takes part in the single exchange of gradients, with the last images of its
         share or, if the share is empty, with an empty sum.
         """
-        own = self.own_share(batch)
+        images = self.own_share(batch)
         self.optimizer.zero_grad()
         done = 0
-        for prompts in self._decodes(get, own):
+        for prompts in self._decodes(get, images):
             done += len(prompts)
-            with self._exchanging(is_last=done == len(own)):
+            with self._exchanging(is_last=done == len(images)):
                 losses = self._losses(prompts, self.wrapped)
                 # The exchange averages over processes: undo its division.
                 share = losses.total.sum() * self.process.world_size / len(batch)
                 share.backward()
             sums.add(prompts, losses)
-        if not own:
+        if not images:
             self._take_part_with_nothing()
         sums.check_finite()
         self.optimizer.step()

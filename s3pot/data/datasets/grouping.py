@@ -46,13 +46,13 @@ def parse_parts(texts: Sequence[str]) -> dict[str, float | int]:
                 f"--parts: the amount of {name} is {amount!r}; expected a share such as 0.8, or a "
                 "number of images such as 100."
             ) from error
-    kinds = {type(amount) for amount in parts.values()}
-    if len(kinds) != 1 or any(not amount > 0 for amount in parts.values()):
+    amount_types = {type(amount) for amount in parts.values()}
+    if len(amount_types) != 1 or any(not amount > 0 for amount in parts.values()):
         raise S3potError(
             f"--parts {' '.join(texts)}: expected shares above 0 or numbers of images above 0, not "
             "both."
         )
-    if kinds == {float} and sum(parts.values()) > 1 + _TOLERANCE:
+    if amount_types == {float} and sum(parts.values()) > 1 + _TOLERANCE:
         raise S3potError(f"--parts {' '.join(texts)}: the shares add up to more than 1.")
     return parts
 

@@ -26,9 +26,9 @@ def encode(mask: np.ndarray) -> list[int]:
     """Count the runs of a mask, bool (H, W), beginning with the pixels outside it."""
     pixels = mask.ravel(order="F")
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    ends = [*changes.tolist(), pixels.size]
-    starts = [0, *changes.tolist()]
-    runs = [end - start for start, end in zip(starts, ends)]
+    run_starts = [0, *changes.tolist()]
+    run_ends = [*changes.tolist(), pixels.size]
+    runs = [end - start for start, end in zip(run_starts, run_ends)]
     return [0, *runs] if pixels[0] else runs
 
 
