@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from s3pot.data.image import (
     MAX_PIXELS,
     ImageSource,
     has_alpha,
+    limit_of_size,
     opened_image,
     orientation_of,
     rotated_upright,
@@ -101,6 +102,25 @@ def read_mask(
         return mask
     turned = rotated_upright(Image.fromarray(mask.astype(np.uint8)), orientation)
     return np.asarray(turned).astype(bool)
+
+
+def read_mask_of_size(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a mask that belongs to an image of height ``size[0]`` and width ``size[1]``.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        BadImage, BadFile: It is not a readable image or array.
+        BadMask: It is not a mask, or has another size.
+    """
+    mask = read_mask(path, max_pixels=limit_of_size(size, max_pixels))
+    if mask.shape != tuple(size[:2]):
+        raise BadMask(
+            f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x {size[0]}; "
+            "a mask must have the size of its image."
+        )
+    return mask
 
 
 def mask_names(stem: str) -> Iterator[str]:

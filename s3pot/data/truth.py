@@ -22,10 +22,10 @@ from s3pot.data.face_folder import (
     FaceFiles,
     load_labels_of_image,
 )
-from s3pot.data.image import MAX_PIXELS, limit_of_size, read_rgb
+from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import read_labelme
-from s3pot.data.masks import read_mask
+from s3pot.data.masks import read_mask_of_size
 from s3pot.data.truth_paths import known_truth_file, truth_file
 from s3pot.labels import CLASSES, region_of, resize_labels
 from s3pot.occlusion_decision import remove_slivers, remove_small_pieces
@@ -125,9 +125,9 @@ def load_face_truth(
         size = (height, width)
     parsing = resize_labels(load_labels_of_image(face.parsing, size), size)
     region = region_of(parsing)
-    ignored = None if face.ignore is None else read_truth_mask(face.ignore, size)
+    ignored = None if face.ignore is None else read_mask_of_size(face.ignore, size)
     if path == face.visible_face_truth:
-        visible_face = read_truth_mask(path, size)
+        visible_face = read_mask_of_size(path, size)
         truth = _without_visible_face(region, visible_face, ignored, policy)
     else:
         occlusion = read_truth(path, size, policy.labels)
@@ -199,7 +199,7 @@ def decode_truth(
     """Read a true occlusion like ``read_truth``, without a warning if it looks inverted."""
     if path.suffix.lower() == ".json":
         return read_labelme(path, tuple(size[:2]), labels)
-    return read_truth_mask(path, size, max_pixels)
+    return read_mask_of_size(path, size, max_pixels)
 
 
 def suspicion_of(occluded_share: float) -> str | None:
@@ -210,24 +210,6 @@ def suspicion_of(occluded_share: float) -> str | None:
         f"the occlusion covers {100 * occluded_share:.0f} % of the image. Is it inverted, or is it "
         "the face? Occluders must be white and everything else black."
     )
-
-
-def read_truth_mask(path: Path, size: Sequence[int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a mask file that belongs to an image of height ``size[0]`` and width ``size[1]``.
-
-    Returns:
-        bool (H, W).
-
-    Raises:
-        S3potError: The file is damaged, not a mask, or of another size.
-    """
-    mask = read_mask(path, max_pixels=limit_of_size(size, max_pixels))
-    if mask.shape != tuple(size[:2]):
-        raise BadFace(
-            f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x {size[0]}; "
-            "a ground truth must have the size of its image."
-        )
-    return mask
 
 
 def try_truth(

@@ -10,8 +10,9 @@ import numpy as np
 from s3pot.data.face_folder import CLEAN, IGNORE, OCCLUSION, TRUE_PARSING, VISIBLE_FACE, load_labels
 from s3pot.data.image import read_rgb
 from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.masks import read_mask_of_size
 from s3pot.data.photos import Photo
-from s3pot.data.truth import read_truth, read_truth_mask
+from s3pot.data.truth import read_truth
 from s3pot.data.truth_paths import find_further_truths, find_truth
 from s3pot.geometry import Alignment
 from s3pot.rg.warp import crop, crop_labels
@@ -69,7 +70,7 @@ class PhotoTruths:
             if ending == TRUE_PARSING:
                 truths[ending] = _labels_of_size(path, size)
             else:
-                truths[ending] = read_truth_mask(path, size, self.max_pixels)
+                truths[ending] = read_mask_of_size(path, size, self.max_pixels)
         clean_path = self._clean_path(photo)
         if clean_path is not None:
             truths[CLEAN] = read_rgb(clean_path, self.max_pixels)

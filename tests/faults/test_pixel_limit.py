@@ -16,10 +16,10 @@ import train_general
 import train_per_image
 from s3pot import api
 from s3pot.api import PhotoMasks
-from s3pot.data.datasets import item
+from s3pot.data import masks
 from s3pot.data.image import MAX_PIXELS, write_png
+from s3pot.data.masks import read_mask_of_size
 from s3pot.data.photos import find_photos
-from s3pot.data.truth import read_truth_mask
 from s3pot.report.compare import Run
 from s3pot.types import S3potError
 
@@ -99,17 +99,17 @@ def test_a_mask_may_be_as_large_as_its_image(
     mask[:9] = True
     path = tmp_path / "mask.png"
     write_png(path, mask)
-    assert (read_truth_mask(path, (40, 50), max_pixels=10) == mask).all()
+    assert (read_mask_of_size(path, (40, 50), max_pixels=10) == mask).all()
     with pytest.raises(S3potError, match="the limit is 0 million"):
-        read_truth_mask(path, (40, 49), max_pixels=10)
+        read_mask_of_size(path, (40, 49), max_pixels=10)
     limits = []
 
     def read(path: Path, max_pixels: int) -> np.ndarray:
         limits.append(max_pixels)
         return np.broadcast_to(np.zeros(1, bool), (20_000, 20_000))
 
-    monkeypatch.setattr(item, "read_mask", read)
-    item.read_mask_of_size(path, (20_000, 20_000))
+    monkeypatch.setattr(masks, "read_mask", read)
+    read_mask_of_size(path, (20_000, 20_000))
     assert limits == [20_000**2]
 
 

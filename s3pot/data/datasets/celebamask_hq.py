@@ -22,8 +22,8 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    read_mask_of_size,
 )
+from s3pot.data.masks import read_mask_of_size
 from s3pot.labels import CELEBAMASKHQ_TO_12, region_of, resize_labels
 from s3pot.wording import brief
 

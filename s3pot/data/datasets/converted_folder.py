@@ -18,13 +18,13 @@ from s3pot.data.datasets.item import (
     double_masks,
     list_images,
     names_without_image,
-    read_mask_of_size,
     read_splits,
 )
 from s3pot.data.face_folder import IGNORE, TRUE_PARSING, VISIBLE_FACE, load_labels
 from s3pot.data.folders import walk
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import oddities
+from s3pot.data.masks import read_mask_of_size
 from s3pot.data.truth import decode_truth
 from s3pot.data.truth_paths import find_further_truths, find_truth
 from s3pot.wording import brief

@@ -18,12 +18,12 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
-    read_mask_of_size,
 )
 from s3pot.data.datasets.labelme_folder import labelme_labels
 from s3pot.data.face_folder import FaceFiles, find_faces, load_aligned_face, load_labels
 from s3pot.data.image import limit_of_size
 from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.masks import read_mask_of_size
 from s3pot.data.truth_paths import has_truth
 from s3pot.labels import resize_labels
 

@@ -22,11 +22,10 @@ from s3pot.data.datasets.item import (
     double_masks,
     list_images,
     names_without_image,
-    read_mask_of_size,
     read_splits,
 )
 from s3pot.data.image_formats import IMAGE_SUFFIXES
-from s3pot.data.masks import MARKS_FACE, POLARITIES, find_mask
+from s3pot.data.masks import MARKS_FACE, POLARITIES, find_mask, read_mask_of_size
 from s3pot.wording import brief
 
 SPLIT = "split"  # folder of lists of names

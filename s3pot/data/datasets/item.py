@@ -12,9 +12,8 @@ import numpy as np
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS
 from s3pot.data.folders import walk
-from s3pot.data.image import limit_of_size
 from s3pot.data.image_formats import IMAGE_SUFFIXES
-from s3pot.data.masks import MASK_SUFFIXES, find_mask, read_mask
+from s3pot.data.masks import MASK_SUFFIXES, find_mask
 from s3pot.io import file_sha256, read_bytes
 from s3pot.types import S3potError
 from s3pot.wording import brief
@@ -245,18 +244,3 @@ def name_problem(name: str) -> str | None:
         if path.name.endswith(mark):
             return f"{name!r} ends in {mark}, which marks files that s3pot writes; rename it."
     return None
-
-
-def read_mask_of_size(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a mask that must have a given height and width, bool (H, W).
-
-    Raises:
-        S3potError: The file is missing, not a mask, or of another size.
-    """
-    mask = read_mask(path, max_pixels=limit_of_size(size))
-    if mask.shape != size:
-        raise DatasetError(
-            f"{path} is {mask.shape[1]} x {mask.shape[0]}; expected {size[1]} x {size[0]}, the "
-            "size of its image."
-        )
-    return mask
