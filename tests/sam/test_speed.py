@@ -163,3 +163,15 @@ def test_precision_is_put_back() -> None:
         assert torch.backends.cuda.matmul.allow_tf32 is not before[0]
         raise RuntimeError("stop")
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_a_small_encoder_has_its_weights_in_the_order_in_which_it_computes() -> None:
+    torch.manual_seed(0)
+    size = MiniSamSize(image=64, widths=(8, 8, 8), depths=(1, 1, 1), tokens=32, decoder_mlp=32)
+    sam = build_mini_sam(size)
+    images = torch.rand(2, 3, 64, 64)
+    plain = sam.image_encoder(images)
+    prepare_encoder(sam.image_encoder, "exact")
+    weight = sam.image_encoder.late[0].first.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    torch.testing.assert_close(sam.image_encoder(images), plain)
