@@ -6,12 +6,16 @@ r"""Measure the accuracy lost when faces must be found in whole photos instead o
 
 DIR and the occluders are those of ``tools.real_photos``. Each occluded person is cut out and placed
 on a drawn background, small or large and tilted, alone or together with others. The configuration
-detects and crops all faces of such a canvas by itself. Every mask is compared with the truth on the
-canvas; for reference, so are the masks of the same face on a given crop, the original studio photo,
-and in the canvas's crop by the photo's labels, which shows what a perfect detector would reach.
+detects and crops all faces of such a canvas by itself, and its masks are compared with the truth.
+The same face is also segmented in three given crops, so that the difference splits into steps:
 
-Writes ``faces.csv`` (a row for each face) and contact sheets, and prints means with 95 % bootstrap
-intervals.
+- the original photo (given);
+- the photo's frame, cut out of the canvas (framed): it shows the same as the original, but has the
+  resolution and background of the canvas;
+- the FFHQ crop of the canvas by the photo's labels (labeled): a perfect detector would use it.
+
+Writes ``faces.csv`` (a row for each face) and contact sheets, and prints means and paired
+differences with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ import numpy as np
 from s3pot.api import FaceSegmenter, PhotoMasks, Segmentation, load_from_config
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
+from s3pot.geometry import Alignment, as_quad, image_corners
 from s3pot.io import write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report import vis
@@ -54,10 +59,15 @@ NEAR = 0.15  # maximum distance of the centers of a found face, relative to the 
 TILE = 480
 MEASURES = {  # columns of faces.csv
     "found": "faces found",
-    "given_iou": "occlusion IoU on given crops",
-    "labeled_iou": "occlusion IoU in crops by the labels",
-    "scene_iou": "occlusion IoU on whole photos",
-    "difference": "difference",
+    "given_iou": "occlusion IoU on the original photos",
+    "framed_iou": "in their frame, cut out of the canvas",
+    "labeled_iou": "in crops of the canvas by the labels",
+    "scene_iou": "in crops found by the configuration",
+    "resolution_step": "original -> frame cut out of the canvas",
+    "framing_step": "frame -> crop by the labels",
+    "detection_step": "crop by the labels -> found crop",
+    "against_framed": "frame cut out of the canvas -> found crop",
+    "against_given": "original -> found crop",
 }
 
 
@@ -107,10 +117,31 @@ class Placed:
         return np.asarray(points @ self.motion[:, :2].T + self.motion[:, 2])
 
     @property
+    def frame(self) -> np.ndarray:
+        """The corners of the studio photo, (4, 2), in the order of a quad."""
+        corners = image_corners(self.person.occlusion.shape)
+        return np.asarray(corners @ self.motion[:, :2].T + self.motion[:, 2])
+
+    @property
     def face_side(self) -> float:
         """The approximate side of the face's FFHQ crop, in pixels."""
         scale = math.sqrt(float(np.linalg.det(self.motion[:, :2])))
         return 3.6 * scale * float(np.linalg.norm(self.person.photo.place.down))
+
+
+@dataclass(frozen=True)
+class References:
+    """Occlusion IoU of one face in given crops.
+
+    Attributes:
+        given: In the original studio photo.
+        framed: In the frame of that photo, cut out of the canvas.
+        labeled: In the canvas's FFHQ crop by the photo's labels.
+    """
+
+    given: float
+    framed: float
+    labeled: float
 
 
 def make_person(photo: LabeledFace, others: Sequence[LabeledFace], number: int) -> Person | None:
@@ -172,12 +203,19 @@ def given_iou(model: FaceSegmenter, person: Person) -> float:
     return mask_scores(model.segment(small).occlusion & judged, truth).iou
 
 
-def labeled_iou(model: FaceSegmenter, canvas: np.ndarray, place: Placed) -> float:
-    """Compute the occlusion IoU of a face on a canvas in its crop by the labels."""
-    size = (canvas.shape[0], canvas.shape[1])
-    alignment = from_landmarks(place.landmarks, size, GIVEN)
+def iou_in_crop(
+    model: FaceSegmenter, canvas: np.ndarray, place: Placed, alignment: Alignment
+) -> float:
+    """Compute the occlusion IoU of a face on a canvas in a given crop of it."""
     occlusion = to_photo(model.segment(crop(canvas, alignment)).occlusion, alignment)
     return mask_scores(occlusion & place.judged, place.occlusion).iou
+
+
+def given_crops(canvas: np.ndarray, place: Placed) -> tuple[Alignment, Alignment]:
+    """Return two crops of a face on a canvas: the studio photo's frame, and that of the labels."""
+    size = (canvas.shape[0], canvas.shape[1])
+    framed = Alignment(quad=as_quad(place.frame), size=(GIVEN, GIVEN), photo_size=size)
+    return framed, from_landmarks(place.landmarks, size, GIVEN)
 
 
 def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
@@ -189,7 +227,7 @@ def find(results: Sequence[Segmentation], place: Placed) -> Segmentation | None:
     return results[int(np.argmin(away))]
 
 
-def score(place: Placed, masks: PhotoMasks | None, given: float, labeled: float) -> Row:
+def score(place: Placed, masks: PhotoMasks | None, references: References) -> Row:
     """Build the row of one face; a face that is not found has no mask and scores 0."""
     iou = 0.0
     if masks is not None:
@@ -198,10 +236,15 @@ def score(place: Placed, masks: PhotoMasks | None, given: float, labeled: float)
         "photo": place.person.photo.name,
         "side": round(place.face_side),
         "found": float(masks is not None),
-        "given_iou": given,
-        "labeled_iou": labeled,
+        "given_iou": references.given,
+        "framed_iou": references.framed,
+        "labeled_iou": references.labeled,
         "scene_iou": iou,
-        "difference": iou - given,
+        "resolution_step": references.framed - references.given,
+        "framing_step": references.labeled - references.framed,
+        "detection_step": iou - references.labeled,
+        "against_framed": iou - references.framed,
+        "against_given": iou - references.given,
     }
 
 
@@ -237,8 +280,13 @@ def measure_scene(
     for place in places:
         result = find(results, place)
         masks.append(None if result is None else result.in_photo())
-        given = given_iou(taker, place.person)
-        rows.append(score(place, masks[-1], given, labeled_iou(taker, canvas, place)))
+        framed, labeled = given_crops(canvas, place)
+        references = References(
+            given=given_iou(taker, place.person),
+            framed=iou_in_crop(taker, canvas, place, framed),
+            labeled=iou_in_crop(taker, canvas, place, labeled),
+        )
+        rows.append(score(place, masks[-1], references))
     return rows, draw_tile(canvas, places, [entry for entry in masks if entry is not None])
 
 

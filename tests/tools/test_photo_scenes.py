@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,9 +16,22 @@ from s3pot.data.image import write_png
 from s3pot.geometry import as_quad
 from s3pot.labels import CLASSES
 from s3pot.rg.align import identity
+from s3pot.rg.warp import crop
 from s3pot_synthetic import FaceSample, draw_face
 from tools import photo_scenes
-from tools.photo_scenes import SIZE, Person, Placed, draw_canvas, find, labeled_iou, put, score
+from tools.photo_scenes import (
+    GIVEN,
+    SIZE,
+    Person,
+    Placed,
+    References,
+    draw_canvas,
+    find,
+    given_crops,
+    iou_in_crop,
+    put,
+    score,
+)
 from tools.photo_truth import FASSEG_COLORS, PARTS, judge
 
 PART_OF = {
@@ -84,15 +98,19 @@ def test_a_face_is_found_by_the_nearest_crop(person: Person) -> None:
 
 def test_faces_that_are_not_found_score_nothing(person: Person) -> None:
     _, (place,) = draw_canvas(np.random.default_rng(2), [person])
-    row = score(place, None, 0.7, 0.6)
+    references = References(given=0.7, framed=0.65, labeled=0.6)
+    row = score(place, None, references)
     assert (row["found"], row["scene_iou"]) == (0, 0)
-    assert row["difference"] == pytest.approx(-0.7)
+    assert row["against_given"] == pytest.approx(-0.7)
     exact = place.occlusion | ~place.judged  # ignored pixels do not count
-    row = score(place, PhotoMasks(exact, exact), 0.7, 0.6)
+    row = score(place, PhotoMasks(exact, exact), references)
     assert (row["found"], row["scene_iou"]) == (1, 1)
+    steps = [row[name] for name in ("resolution_step", "framing_step", "detection_step")]
+    np.testing.assert_allclose(steps, [-0.05, -0.05, 0.4])
+    assert row["against_framed"] == pytest.approx(0.35)
 
 
-def test_the_crop_by_the_labels_shows_the_face_and_its_mask_comes_back(person: Person) -> None:
+def test_given_crops_show_the_face_and_their_masks_come_back(person: Person) -> None:
     canvas, (place,) = draw_canvas(np.random.default_rng(2), [person])
     assert np.abs(place.landmarks.mean(axis=0) - place.middle).max() < 0.1 * place.face_side
 
@@ -101,7 +119,17 @@ def test_the_crop_by_the_labels_shows_the_face_and_its_mask_comes_back(person: P
         return SimpleNamespace(occlusion=is_red)
 
     model = SimpleNamespace(segment=segment)
-    assert labeled_iou(model, canvas, place) > 0.9  # type: ignore[arg-type]
+    for alignment in given_crops(canvas, place):
+        assert iou_in_crop(model, canvas, place, alignment) > 0.9  # type: ignore[arg-type]
+
+
+def test_the_frame_shows_the_studio_photo(person: Person) -> None:
+    canvas = np.zeros((700, 800, 3), np.uint8)
+    place = put(np.random.default_rng(0), canvas, person, np.array([100.0, 80.0]))
+    framed, _ = given_crops(canvas, place)
+    studio = cv2.resize(person.picture, (GIVEN, GIVEN), interpolation=cv2.INTER_AREA)
+    offset = crop(canvas, framed).astype(float) - cv2.GaussianBlur(studio, (0, 0), 1.0)
+    assert np.abs(offset[8:-8, 8:-8]).mean() < 6
 
 
 @pytest.mark.slow
@@ -119,8 +147,9 @@ def test_the_whole_tool(
     with (tmp_path / "out" / "faces.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["photo"] for row in rows] == ["a", "b"]
-    assert all(0 <= float(row["labeled_iou"]) <= 1 for row in rows)
-    assert "occlusion IoU on whole photos" in capsys.readouterr().out
+    for name in ("given_iou", "framed_iou", "labeled_iou"):
+        assert all(0 <= float(row[name]) <= 1 for row in rows)
+    assert "frame cut out of the canvas -> found crop" in capsys.readouterr().out
     assert (tmp_path / "out" / "sheet_01.png").exists()
     assert photo_scenes.main([*command, "--together", "0"]) == 2
     assert "--together 0" in capsys.readouterr().err
