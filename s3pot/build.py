@@ -89,9 +89,11 @@ def build_aligner(config: Config) -> FaceAligner:
     refine: Refine | None = None
     rescue: Rescue | None = None
     if config.align.mode != "never" and is_mini:
-        mini = load_mini_detector(weights_folder(config), config.align.min_score)
         parser = build_face_parser(config, torch.device("cpu"))
         refiner = LandmarkRefiner(parser, config.align.size)
+        mini = load_mini_detector(
+            weights_folder(config), config.align.min_score, confirm=refiner.confirm
+        )
         refine = refiner.refine
         rescue = partial(likeliest_face, mini, refiner)
         detector = mini

@@ -34,11 +34,13 @@ class Face:
         score: Detector confidence in [0, 1].
         landmarks: (5, 2) float64, x, y: eye, eye, nose tip, mouth corner, mouth corner; of each
             pair, the subject's right one comes first, which is on the left in the image.
+        is_confirmed: Whether an uncertain detection was confirmed by the parser.
     """
 
     box: tuple[float, ...]
     score: float
     landmarks: np.ndarray
+    is_confirmed: bool = False
 
     def rotated(self, turn: int, size: tuple[int, int]) -> Face:
         """Return the face in the frame of its photo rotated by a multiple of 90 degrees.

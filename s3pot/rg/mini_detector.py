@@ -1,9 +1,17 @@
-"""The bundled face detector, with the same interface as YuNet's, for photos of any size."""
+"""The bundled face detector, with the same interface as YuNet's, for photos of any size.
+
+A small network sees faces in occluders and clothes, and takes a face on its side for an upright
+one. Wherever it is not sure, the parser is asked, which sees eyes and mouth in a right crop nearly
+always, and in a wrong one seldom.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -36,22 +44,25 @@ LOOKS = 2
 # reduces the error of the crop's corners from 0.118 of its side to 0.112.
 FINEST_ZOOMS = (1.0, 1.2, 1.4)
 LOOK_SIDE, LOOK_CROP = 192, 128  # pixels of such a view, and of the FFHQ crop in it
-# A face that scores below SURE_LOOK in its aligned view may be on its side or upside down. It is
-# then also detected in rotated views; a rotated detection is used if its score exceeds LIKELY_LOOK,
-# and that of the unrotated view by TURN_MARGIN. If no face reaches TURNED_SCORE after that, rotated
-# copies of the photo are searched by the same rule. Of 108 upright faces, 40 of them drawn with an
-# occluder, none is rotated wrongly; of 144 real faces rotated by multiples of 90 degrees, about 95
-# % are corrected.
+# A face that scores below SURE_LOOK in its aligned view may be elsewhere, on its side or upside
+# down. It is then detected in rotated views too, and the first of these detections that the parser
+# confirms is used, by descending score, of which TURN_MARGIN is subtracted if it is tilted by more
+# than MOST_TILT in the photo. If no face reaches TURNED_SCORE after that, rotated copies of the
+# photo are searched by the same rule. docs/MINI_MODELS.md has results on drawn and real faces.
 SURE_LOOK = 0.8
-LIKELY_LOOK = 0.7
 TURN_MARGIN = 0.1
 TURNED_SCORE = 0.7
+MOST_TILT = 60.0  # degrees; the network was trained on heads that are tilted by up to 45
 # The FFHQ crop of an upright face is 1.2 to 1.6 times as large as its box, and their centers differ
 # by at most 0.11 of the box's side: a detection elsewhere is not a rotated version of this face.
 CROP_BY_BOX = (0.7, 1.7)
 FARTHEST_MIDDLE = 0.25
 SAME_FACE = 0.15  # of its box: mean landmark distance of detections of one face
 MAX_OVERLAP = 0.4  # IoU of two detections above which the one with the lower score is a duplicate
+
+# Maps a photo, uint8 (H, W, 3), and five landmarks of a detection in it, (5, 2), to better ones;
+# None if there is no face.
+Confirm = Callable[[np.ndarray, np.ndarray], Optional[np.ndarray]]
 
 
 class MiniFaceDetector:
@@ -60,14 +71,19 @@ class MiniFaceDetector:
     Args:
         net: The network in evaluation mode.
         min_score: Faces with a lower score are returned only as hints, if there are no others.
+        confirm: Confirms uncertain detections. Without it, they are not confirmed, and faces on
+            their side or upside down are not found.
     """
 
     sure_score: float = 0.0  # `look_again` handles rotated faces, so no photo has to be rotated
     likely_score: float = 1.0
 
-    def __init__(self, net: FaceDetectorNet, min_score: float = MIN_SCORE) -> None:
+    def __init__(
+        self, net: FaceDetectorNet, min_score: float = MIN_SCORE, confirm: Confirm | None = None
+    ) -> None:
         self.net = net
         self.min_score = min_score
+        self.confirm = confirm
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Detect the faces of a photo of any size, uint8 RGB (H, W, 3).
@@ -78,7 +94,7 @@ class MiniFaceDetector:
             there are no hints either.
         """
         faces = self._looked_at(image, self._scan(image))
-        if _best_score(faces) >= TURNED_SCORE:
+        if self.confirm is None or _best_score(faces) >= TURNED_SCORE:
             return faces
         small = _resized(image, min(1.0, FAR_SIDE / max(image.shape[:2])))
         ratio = np.array([image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]])
@@ -86,8 +102,8 @@ class MiniFaceDetector:
             view = np.ascontiguousarray(np.rot90(small, turn // 90))
             size = (view.shape[0], view.shape[1])
             found = [_scaled(face.rotated(360 - turn, size), ratio) for face in self._scan(view)]
-            turned = self._looked_at(image, found)
-            if _best_score(turned) > max(TURNED_SCORE, _best_score(faces) + TURN_MARGIN):
+            turned = [face for face in self._looked_at(image, found) if face.is_confirmed]
+            if _likeliness(turned) > _likeliness(faces):
                 faces = turned
         return faces
 
@@ -146,36 +162,59 @@ class MiniFaceDetector:
 
         Returns:
             The face with better landmarks, and the mean of both scores; a face that is not detected
-            again gets half its score.
+            again gets half its score, as does one that is on its side but not confirmed.
         """
-        upright = self._look_closely(image, face)
-        best = upright
-        least = LIKELY_LOOK
-        if upright is not None:
-            least = max(least, upright.score + TURN_MARGIN)
-        if upright is None or upright.score < SURE_LOOK:
-            for way in self._other_ways_up(image, face):
-                other = self._look_closely(image, way)
-                if other is not None and other.score > least and _fills(face, other.landmarks):
-                    best = other
-                    least = other.score
-        if best is None:
+        looks = self._look_closely(image, face)
+        seen = looks[-1] if len(looks) == LOOKS and not _is_turned(looks[-1]) else None
+        if self.confirm is not None and (seen is None or seen.score < SURE_LOOK):
+            confirmed = self._confirmed(image, face, looks)
+            if confirmed is not None:
+                return confirmed
+        if seen is None:
             return replace(face, score=face.score / 2)
-        finest = self._look(image, best, FINEST_ZOOMS) or best
-        return replace(finest, score=(face.score + best.score) / 2)
+        finest = self._look(image, seen, FINEST_ZOOMS) or seen
+        return replace(finest, score=(face.score + seen.score) / 2)
 
-    def _look_closely(self, image: np.ndarray, face: Face) -> Face | None:
+    def _confirmed(self, image: np.ndarray, face: Face, looks: list[Face]) -> Face | None:
+        """Examine an uncertain detection in all orientations.
+
+        Args:
+            image: The photo, as for `detect`.
+            face: The detection.
+            looks: What was seen when it was detected again, as returned by `_look_closely`.
+
+        Returns:
+            The face with the landmarks of the likeliest detection that is confirmed, and the mean
+            of both scores; None if there is none.
+        """
+        assert self.confirm is not None
+        first = replace(face, score=looks[0].score if looks else 0.0)
+        options = [*reversed(looks), first]  # later looks drift away if the face is hardly visible
+        for way in self._other_ways_up(image, face):
+            others = self._look_closely(image, way)
+            if len(others) == LOOKS and _fills(face, others[-1].landmarks):
+                options.append(others[-1])
+        for option in sorted(options, key=lambda option: -_likeliness([option])):
+            landmarks = self.confirm(image, option.landmarks)
+            if landmarks is not None:
+                score = (face.score + option.score) / 2
+                return replace(face, landmarks=landmarks, score=score, is_confirmed=True)
+        return None
+
+    def _look_closely(self, image: np.ndarray, face: Face) -> list[Face]:
         """Detect a face in the upright view given by its landmarks, and again by the better ones.
 
         Returns:
-            The face with better landmarks and the score of the last detection; None if there is
-            none.
+            The face with the landmarks and score of each of LOOKS detections; fewer if it is not
+            detected again.
         """
+        looks: list[Face] = []
         seen: Face | None = face
-        for _ in range(LOOKS):
+        while seen is not None and len(looks) < LOOKS:
+            seen = self._look(image, seen, (1.0,))
             if seen is not None:
-                seen = self._look(image, seen, (1.0,))
-        return seen
+                looks.append(seen)
+        return looks
 
     def _look(self, image: np.ndarray, face: Face, zooms: tuple[float, ...]) -> Face | None:
         """Detect a face in upright views given by its landmarks, at several zooms, also mirrored.
@@ -229,6 +268,17 @@ class MiniFaceDetector:
             _faces_of(cells, number, min(HINT_SCORE, self.min_score))
             for number in range(len(images))
         ]
+
+
+def _is_turned(face: Face) -> bool:
+    """Whether a face is on its side or upside down in its photo."""
+    down = face.landmarks[3:].mean(axis=0) - face.landmarks[:2].mean(axis=0)
+    return abs(math.degrees(math.atan2(down[0], down[1]))) > MOST_TILT
+
+
+def _likeliness(faces: list[Face]) -> float:
+    """Highest score of the faces, of which turned ones must be better; 0 if there are none."""
+    return max((face.score - TURN_MARGIN * _is_turned(face) for face in faces), default=0.0)
 
 
 def _best_score(faces: list[Face]) -> float:
@@ -362,11 +412,15 @@ def _overlap(face: Face, other: Face) -> float:
 
 
 def load_mini_detector(
-    folder: Path | None = None, min_score: float = MIN_SCORE, device: str = "cpu"
+    folder: Path | None = None,
+    min_score: float = MIN_SCORE,
+    device: str = "cpu",
+    confirm: Confirm | None = None,
 ) -> MiniFaceDetector:
     """Load the bundled detector, or the one in ``folder``; S3potError if it is missing."""
     content = read_mini("detector", folder)
     net = FaceDetectorNet(FaceDetectorSize(**content["size"]))
     load_strict(net, content, str(mini_path("detector", folder)))
     net.eval().requires_grad_(False)
-    return MiniFaceDetector(net.to(device).to(memory_format=torch.channels_last), min_score)
+    net = net.to(device).to(memory_format=torch.channels_last)
+    return MiniFaceDetector(net, min_score, confirm)

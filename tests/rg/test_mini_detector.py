@@ -20,6 +20,7 @@ from s3pot.rg.mini_detector import (
     SEARCH_SIDES,
     TURN_MARGIN,
     TURNED_SCORE,
+    Confirm,
     MiniFaceDetector,
     _without_doubles,
     without_repeats,
@@ -57,8 +58,13 @@ class SpotNetwork(nn.Module):
         return CellFaces(torch.tensor([[logit, -9.0]]).expand(len(images), 2), boxes, landmarks)
 
 
-def detector_with(network: nn.Module) -> MiniFaceDetector:
-    return MiniFaceDetector(network, 0.5)  # type: ignore[arg-type]
+def detector_with(network: nn.Module, confirm: Confirm | None = None) -> MiniFaceDetector:
+    return MiniFaceDetector(network, 0.5, confirm)  # type: ignore[arg-type]
+
+
+def nothing(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+    """Confirms no detection."""
+    return None
 
 
 @pytest.mark.slow
@@ -69,7 +75,7 @@ def test_finds_come_back_in_the_photo_frame(share: float, found: bool) -> None:
     photo = np.zeros((1536, 2048, 3), np.uint8)
     photo[690:711, 490:511] = 255
     network = SpotNetwork(share)
-    faces = detector_with(network).detect(photo)
+    faces = detector_with(network, nothing).detect(photo)
     sides = [width for width, _ in network.sizes if width != LOOK_SIDE]
     once = [*SEARCH_SIDES, FAR_SIDE] if share < 0.01 else list(SEARCH_SIDES)
     if not found:
@@ -95,12 +101,15 @@ def test_odd_sizes_are_padded_below_and_right() -> None:
 
 def test_small_photos_are_not_enlarged_much() -> None:
     network = SpotNetwork(0.0)
-    assert detector_with(network).detect(np.zeros((1, 3, 3), np.uint8)) == []
+    assert detector_with(network, nothing).detect(np.zeros((1, 3, 3), np.uint8)) == []
     lying, standing = (160, 64), (64, 160)  # 53 rows, padded
     assert network.sizes == [lying, standing, lying, standing]
     network.sizes.clear()
-    assert detector_with(network).detect(np.zeros((200, 200, 3), np.uint8)) == []
+    assert detector_with(network, nothing).detect(np.zeros((200, 200, 3), np.uint8)) == []
     assert network.sizes == [(160, 160), (320, 320)] * len(TURNS)
+    network.sizes.clear()
+    assert detector_with(network).detect(np.zeros((200, 200, 3), np.uint8)) == []
+    assert network.sizes == [(160, 160), (320, 320)]  # turned faces cannot be confirmed
 
 
 def test_repeats_are_dropped_surest_kept() -> None:
@@ -256,28 +265,85 @@ def spotted_photo(turn: int) -> tuple[np.ndarray, np.ndarray]:
     return turned, rotated_points(points, turn, (200, 180))
 
 
+class Judge:
+    """Confirms landmarks that are near the true ones, and moves them there; counts questions."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        self.truth = truth
+        self.questions = 0
+
+    def confirm(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+        self.questions += 1
+        away = np.linalg.norm(landmarks - self.truth, axis=1).max()
+        return self.truth if away < 12 else None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 @pytest.mark.parametrize("doubt", [0.6, 0.45])
 def test_a_face_that_lies_on_its_side_is_righted(turn: int, doubt: float) -> None:
     photo, truth = spotted_photo(turn)
-    network = UprightOnly(doubt)
-    (face,) = detector_with(network).detect(photo)
+    network, judge = UprightOnly(doubt), Judge(truth)
+    (face,) = detector_with(network, judge.confirm).detect(photo)
     assert np.linalg.norm(face.landmarks - truth, axis=1).max() < 2
     # If a second look at an uncertain detection is not enough, it is found in the rotated photo.
     first = 0.9 if turn == 0 or (doubt + 0.9) / 2 < TURNED_SCORE else doubt
     assert face.score == pytest.approx((first + 0.9) / 2, abs=1e-3)
-    assert (len(TURNS) - 1 in network.looks) == (turn != 0)  # an upright one costs nothing more
+    # An upright face that is detected for sure costs nothing more.
+    assert (len(TURNS) - 1 in network.looks) == (turn != 0)
+    assert (judge.questions > 0) == (turn != 0) and face.is_confirmed == (first != 0.9 or turn != 0)
+
+
+@pytest.mark.parametrize("confirm", [None, nothing])
+@pytest.mark.parametrize("turn", [90, 180])
+def test_a_face_on_its_side_that_is_not_confirmed_is_not_used(
+    turn: int, confirm: Confirm | None
+) -> None:
+    photo, _ = spotted_photo(turn)
+    (face,) = detector_with(UprightOnly(doubt=0.6), confirm).detect(photo)
+    assert not face.is_confirmed and face.score == pytest.approx(0.6, abs=1e-3)
+    across = face.landmarks[1] - face.landmarks[0]
+    assert across[0] > abs(across[1])  # as it was detected at first
 
 
 @pytest.mark.parametrize(("less", "is_righted"), [(0.01, False), (-0.01, True)])
-def test_a_small_difference_rights_nothing(
+def test_an_upright_face_that_is_confirmed_wins_over_a_slightly_better_turned_one(
     monkeypatch: pytest.MonkeyPatch, less: float, is_righted: bool
 ) -> None:
     monkeypatch.setattr(mini_detector, "SURE_LOOK", 1.0)
     photo, _ = spotted_photo(180)
-    (face,) = detector_with(UprightOnly(doubt=0.9 - TURN_MARGIN + less)).detect(photo)
+    network = UprightOnly(doubt=0.9 - TURN_MARGIN + less)
+    (face,) = detector_with(network, lambda photo, landmarks: landmarks).detect(photo)
     assert (face.landmarks[3, 1] < face.landmarks[0, 1]) == is_righted
+
+
+def rotated_face(degrees: float, score: float) -> Face:
+    """A face in the middle of a photo of 200 x 200."""
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    points = np.array([[-20.0, -18], [20, -18], [0, 5], [-15, 24], [15, 24]])
+    return Face((40.0, 40.0, 120.0, 120.0), score, points @ turn.T + 100)
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_looks_that_drift_away_lose_to_the_first_detection(
+    monkeypatch: pytest.MonkeyPatch, is_confirmed: bool
+) -> None:
+    detector = detector_with(UprightOnly(0.5), Judge(rotated_face(5, 1).landmarks).confirm)
+    if not is_confirmed:
+        detector.confirm = nothing
+    drifting = iter([rotated_face(75, 0.46), rotated_face(91, 0.52)])
+    monkeypatch.setattr(detector, "_look", lambda image, face, zooms: next(drifting))
+    monkeypatch.setattr(detector, "_other_ways_up", lambda image, face: [])
+    first = rotated_face(15, 0.74)
+    face = detector.look_again(np.zeros((200, 200, 3), np.uint8), first)
+    assert face.is_confirmed == is_confirmed
+    if is_confirmed:
+        np.testing.assert_allclose(face.landmarks, rotated_face(5, 1).landmarks)
+        assert face.score == pytest.approx((0.74 + 0.46) / 2)
+    else:
+        np.testing.assert_allclose(face.landmarks, first.landmarks)
+        assert face.score == pytest.approx(0.74 / 2)
 
 
 @pytest.mark.slow
