@@ -6,8 +6,9 @@ r"""Measure the bundled face detector on real photos: whole, small, rotated, sev
 DIR holds photos with one face each; if a FASSEG label map <name>_label.png is beside a photo, the
 person is cut out of it. The judge, OpenCV's YuNet, locates the landmarks in each whole photo; they
 are transformed with the photo when it is placed on a canvas. Both detectors then search every
-canvas. A face counts as found if the landmarks of some detection are within FOUND of the side of
-the FFHQ crop. Writes ``faces.csv`` (a row for each face) and ``sheet.png``, and prints a table.
+canvas, the bundled one with the parser, as in ``configs/mini.yaml``. A face counts as found if the
+landmarks of some detection are within FOUND of the side of the FFHQ crop. Writes ``faces.csv`` (a
+row for each face) and ``sheet.png``, and prints a table.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from typing import Protocol, Union
 import cv2
 import numpy as np
 
+from s3pot.build import build_aligner
+from s3pot.config import load_config
 from s3pot.data.image import read_rgb, write_png
 from s3pot.io import write_csv
 from s3pot.rg.align import quad_from_landmarks
 from s3pot.rg.detect import Face, FaceDetector
-from s3pot.rg.mini_detector import MIN_SCORE, load_mini_detector
+from s3pot.rg.mini_detector import MIN_SCORE
 from s3pot.types import S3potError
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from tools.photo_truth import LABEL, PARTS, read_parts
@@ -83,6 +86,14 @@ class Canvas:
     picture: np.ndarray
     names: list[str]
     landmarks: np.ndarray
+
+
+def load_finder(weights_dir: Path | None) -> Finder:
+    """Load the bundled detector, which the parser supports, or those in another folder."""
+    overrides = [] if weights_dir is None else [f"model.weights_dir={weights_dir}"]
+    detector = build_aligner(load_config("mini", overrides)).detector
+    assert detector is not None  # the configuration aligns
+    return detector
 
 
 def read_portrait(path: Path, judge: Finder) -> Portrait:
@@ -250,7 +261,7 @@ def measure(args: argparse.Namespace) -> list[str]:
     if len(paths) < 4:
         raise S3potError(f"--photos {args.photos} holds {len(paths)} photos; expected 4 or more")
     judge = FaceDetector(args.judge)
-    finders: dict[str, Finder] = {"mini": load_mini_detector(args.weights_dir), "yunet": judge}
+    finders: dict[str, Finder] = {"mini": load_finder(args.weights_dir), "yunet": judge}
     canvases = make_canvases([read_portrait(path, judge) for path in paths], args.seed)
     rows: list[Row] = []
     false_finds: dict[tuple[str, str], list[int]] = {}

@@ -4,7 +4,7 @@
 
 Each canvas shows one or four drawn people in front of a drawn background, upright, tilted, sideways
 or upside down; every other person is occluded. Boxes, landmarks, FFHQ crops and scores are those of
-the detector.
+the detector, which the parser supports as in ``configs/mini.yaml``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from PIL import Image
 
 from s3pot.io import atomic_path
 from s3pot.rg.detect import Face
-from s3pot.rg.mini_detector import MIN_SCORE, load_mini_detector
+from s3pot.rg.mini_detector import MIN_SCORE
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from s3pot_synthetic.crowd_bank import draw_person
-from tools.detector_photos import Portrait, draw_finds, put
+from tools.detector_photos import Portrait, draw_finds, load_finder, put
 
 SEED = 21  # of the people; the detector was trained on people of seed 0
 CANVAS = 480  # side of a canvas in pixels
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    detector = load_mini_detector(args.weights_dir)
+    detector = load_finder(args.weights_dir)
     tiles = []
     for number in range(len(TURNS)):
         canvas = draw_canvas(number, args.seed)

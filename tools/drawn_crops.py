@@ -3,11 +3,11 @@
     python -m tools.drawn_crops --config configs/mini.yaml --count 40 --first 100
 
 Faces are drawn alternately with and without an occluder, and each is placed on a canvas at a random
-size, tilt and position. The detector's crop and the crop refined by the parser
-(``s3pot.rg.refine``) are compared with the crop given by the drawn landmarks. The tool prints the
-largest distance between corresponding corners as a share of the side, and the offsets from the
-parts of a parsing to the landmarks in the true crop, which are the constants of
-``s3pot.rg.refine``.
+size, tilt and position. The crop of the detector alone and that of the configuration, which the
+parser confirms and refines (``s3pot.rg.refine``), are compared with the crop given by the drawn
+landmarks. The tool prints how many faces are found, the largest distance between corresponding
+corners as a share of the side, and the offsets from the parts of a parsing to the landmarks in the
+true crop, which are the constants of ``s3pot.rg.refine``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ import cv2
 import numpy as np
 import torch
 
-from s3pot.build import build_aligner, build_face_parser
+from s3pot.build import build_aligner, build_face_parser, weights_folder
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.data.pixels import to_tensor
 from s3pot.rg.align import FaceAligner, from_landmarks, quad_from_landmarks
+from s3pot.rg.detect import Detector, Face
+from s3pot.rg.mini_detector import load_mini_detector
 from s3pot.rg.parser import Parser
 from s3pot.rg.refine import LEFT, MOUTH, RIGHT, find_middles
 from s3pot.rg.warp import crop
@@ -93,15 +95,31 @@ def crop_error(landmarks: np.ndarray, truth: np.ndarray) -> float:
     return float(away.max() / np.linalg.norm(want[3] - want[0]))
 
 
-def find_landmarks(photo: DrawnPhoto, aligner: FaceAligner) -> np.ndarray | None:
-    """Return the detector's landmarks of the face; None if the detector misses it."""
-    assert aligner.detector is not None
+def find_face(photo: DrawnPhoto, detector: Detector) -> Face | None:
+    """Return the detection of the drawn face; None if the detector misses it."""
     quad = quad_from_landmarks(photo.landmarks)
     side = float(np.linalg.norm(quad[3] - quad[0]))
-    for face in aligner.detector.detect(photo.image):
+    for face in detector.detect(photo.image):
         if np.linalg.norm(face.landmarks - photo.landmarks, axis=1).mean() < FOUND * side:
-            return face.landmarks
+            return face
     return None
+
+
+def crop_errors(photo: DrawnPhoto, alone: Detector, aligner: FaceAligner) -> dict[str, float]:
+    """Measure the crops of one face: ``alone`` and ``refined`` → error; no entry if not found."""
+    assert aligner.detector is not None
+    assert aligner.refine is not None
+    errors = {}
+    face = find_face(photo, alone)
+    if face is not None:
+        errors["alone"] = crop_error(face.landmarks, photo.landmarks)
+    face = find_face(photo, aligner.detector)
+    if face is not None:
+        landmarks = face.landmarks
+        if not face.is_confirmed:
+            landmarks = aligner.refine(photo.image, landmarks)
+        errors["refined"] = crop_error(landmarks, photo.landmarks)
+    return errors
 
 
 def part_offsets(photo: DrawnPhoto, parser: Parser) -> list[tuple[str, np.ndarray]]:
@@ -123,12 +141,10 @@ def part_offsets(photo: DrawnPhoto, parser: Parser) -> list[tuple[str, np.ndarra
     ]
 
 
-def describe(errors: Sequence[Sequence[float]], name: str) -> str:
-    """Format the mean, median and 95th percentile of the errors of both crops as one line."""
-    table = np.array(errors)
-    measures = (table.mean(axis=0), np.median(table, axis=0), np.quantile(table, 0.95, axis=0))
-    texts = [f"{before:.3f} -> {after:.3f}" for before, after in measures]
-    return f"{name:10} {len(table):4}   " + "   ".join(texts)
+def describe(errors: Sequence[float], name: str) -> str:
+    """Format the number of faces, and the mean, median and 95th percentile of the errors."""
+    mean, median, high = np.mean(errors), np.median(errors), np.quantile(errors, 0.95)
+    return f"{name:21}{len(errors):4}   {mean:.3f}   {median:.3f}   {high:.3f}"
 
 
 def measure(config: Config, args: argparse.Namespace) -> int:
@@ -143,22 +159,19 @@ def measure(config: Config, args: argparse.Namespace) -> int:
             "the configuration has no detector whose crops the parser refines; use "
             "--config configs/mini.yaml, with align.mode=auto or always"
         )
+    alone = load_mini_detector(weights_folder(config), config.align.min_score)
     parser = build_face_parser(config, torch.device("cpu"))
-    errors: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    errors: dict[str, list[float]] = {}
     offsets: dict[str, list[np.ndarray]] = {}
     for index in range(args.first, args.first + args.count):
         photo = draw_photo(index)
         for name, offset in part_offsets(photo, parser):
             offsets.setdefault(name, []).append(offset)
-        found = find_landmarks(photo, aligner)
-        if found is not None:
-            better = aligner.refine(photo.image, found)
-            pair = crop_error(found, photo.landmarks), crop_error(better, photo.landmarks)
-            errors[photo.is_occluded].append(pair)
-    lines = [f"{args.count} faces; corners of the crop, before -> after: mean, median, 95 %"]
-    for is_occluded, name in ((False, "unoccluded"), (True, "occluded")):
-        if errors[is_occluded]:
-            lines.append(describe(errors[is_occluded], name))
+        kind = "occluded" if photo.is_occluded else "unoccluded"
+        for crops, error in crop_errors(photo, alone, aligner).items():
+            errors.setdefault(f"{kind}, {crops}", []).append(error)
+    lines = [f"{args.count} faces; corners of the crop: faces found, mean, median, 95 %"]
+    lines += [describe(errors[name], name) for name in sorted(errors)]
     lines.append("from the middle of a part to its landmark: median x, y; standard deviation")
     for name, values in offsets.items():
         x, y = np.median(values, axis=0)

@@ -203,8 +203,8 @@ def find_alignments(  # noqa: PLR0913
         may_be_aligned: Keep a photo that already looks aligned, and also a square one without a
             confident detection, because heavily occluded faces are often missed.
         framing: What looks aligned, and which faces are sure.
-        refine: Refines the landmarks of a face before it is cropped; None uses those of the
-            detector.
+        refine: Refines the landmarks of a face before it is cropped, except those that the parser
+            has already confirmed; None uses those of the detector.
         rescue: Searches a photo again that would otherwise be rejected; None rejects it.
         name: What messages call the photo.
 
@@ -245,7 +245,9 @@ def find_alignments(  # noqa: PLR0913
         if may_be_aligned and framing.is_aligned(view_size, face.landmarks):
             alignment = identity(view.pixels, face.score)
         else:
-            landmarks = face.landmarks if refine is None else refine(view.pixels, face.landmarks)
+            landmarks = face.landmarks
+            if refine is not None and not face.is_confirmed:
+                landmarks = refine(view.pixels, face.landmarks)
             alignment = from_landmarks(landmarks, view_size, size, borders, face.score)
         alignments.append(_turned_back(alignment, view.turn, (height, width)))
     return alignments

@@ -34,7 +34,7 @@ class Face:
         score: Detector confidence in [0, 1].
         landmarks: (5, 2) float64, x, y: eye, eye, nose tip, mouth corner, mouth corner; of each
             pair, the subject's right one comes first, which is on the left in the image.
-        is_confirmed: Whether an uncertain detection was confirmed by the parser.
+        is_confirmed: Whether the parser confirmed the detection and refined its landmarks.
     """
 
     box: tuple[float, ...]

@@ -8,7 +8,7 @@ always, and in a wrong one seldom.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
@@ -45,11 +45,14 @@ LOOKS = 2
 FINEST_ZOOMS = (1.0, 1.2, 1.4)
 LOOK_SIDE, LOOK_CROP = 192, 128  # pixels of such a view, and of the FFHQ crop in it
 # A face that scores below SURE_LOOK in its aligned view may be elsewhere, on its side or upside
-# down. It is then detected in rotated views too, and the first of these detections that the parser
-# confirms is used, by descending score, of which TURN_MARGIN is subtracted if it is tilted by more
-# than MOST_TILT in the photo. If no face reaches TURNED_SCORE after that, rotated copies of the
-# photo are searched by the same rule. docs/MINI_MODELS.md has results on drawn and real faces.
+# down. Unless it scores LIKELY_LOOK and the parser confirms it, it is also detected in rotated
+# views, and the first of all these detections that the parser confirms is used, by descending
+# score, of which TURN_MARGIN is subtracted if the face is tilted by more than MOST_TILT in the
+# photo. If no face reaches TURNED_SCORE after that, rotated copies of the photo are searched by the
+# same rule. Of 1,260 detections on 80 drawn training images in all orientations, the parser
+# confirmed all 386 with the right crop, and 27 % of those in a wrong orientation.
 SURE_LOOK = 0.8
+LIKELY_LOOK = 0.7
 TURN_MARGIN = 0.1
 TURNED_SCORE = 0.7
 MOST_TILT = 60.0  # degrees; the network was trained on heads that are tilted by up to 45
@@ -188,18 +191,24 @@ class MiniFaceDetector:
             of both scores; None if there is none.
         """
         assert self.confirm is not None
-        first = replace(face, score=looks[0].score if looks else 0.0)
-        options = [*reversed(looks), first]  # later looks drift away if the face is hardly visible
-        for way in self._other_ways_up(image, face):
-            others = self._look_closely(image, way)
-            if len(others) == LOOKS and _fills(face, others[-1].landmarks):
-                options.append(others[-1])
-        for option in sorted(options, key=lambda option: -_likeliness([option])):
+        for option in self._options(image, face, looks):
             landmarks = self.confirm(image, option.landmarks)
             if landmarks is not None:
                 score = (face.score + option.score) / 2
                 return replace(face, landmarks=landmarks, score=score, is_confirmed=True)
         return None
+
+    def _options(self, image: np.ndarray, face: Face, looks: list[Face]) -> Iterator[Face]:
+        """Yield what may be confirmed, likeliest first; arguments as for `_confirmed`."""
+        first = replace(face, score=looks[0].score if looks else 0.0)
+        options = [*reversed(looks), first]  # later looks drift away if the face is hardly visible
+        if _likeliness(options[:1]) >= LIKELY_LOOK:
+            yield options.pop(0)
+        for way in self._other_ways_up(image, face):
+            others = self._look_closely(image, way)
+            if len(others) == LOOKS and _fills(face, others[-1].landmarks):
+                options.append(others[-1])
+        yield from sorted(options, key=lambda option: -_likeliness([option]))
 
     def _look_closely(self, image: np.ndarray, face: Face) -> list[Face]:
         """Detect a face in the upright view given by its landmarks, and again by the better ones.

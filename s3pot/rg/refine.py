@@ -140,7 +140,7 @@ def likeliest_face(
     for hint in detector.hints(photo)[:HINTS]:
         landmarks = refiner.confirm(photo, hint.landmarks)
         if landmarks is not None:
-            return [replace(hint, landmarks=landmarks)]
+            return [replace(hint, landmarks=landmarks, is_confirmed=True)]
     return []
 
 

@@ -337,6 +337,9 @@ def test_a_crop_is_laid_by_refined_landmarks_and_a_portrait_stays() -> None:
     (way,) = aligner.align(photo)
     np.testing.assert_allclose(way.corners, quad_from_landmarks(better))
     np.testing.assert_array_equal(asked, [first])
+    confirmed = dataclasses.replace(face_at(first), is_confirmed=True)  # refined already
+    (way,) = dataclasses.replace(aligner, detector=DrawnDetector(confirmed)).align(photo)
+    np.testing.assert_allclose(way.corners, quad_from_landmarks(first))
     portrait = np.zeros((300, 300, 3), np.uint8)
     portraits = dataclasses.replace(aligner, detector=DrawnDetector(face_at(FFHQ * 300)))
     assert portraits.align(portrait)[0].is_whole

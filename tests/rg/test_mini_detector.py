@@ -346,6 +346,22 @@ def test_looks_that_drift_away_lose_to_the_first_detection(
         assert face.score == pytest.approx(0.74 / 2)
 
 
+@pytest.mark.parametrize(
+    ("degrees", "score", "is_searched"), [(5, 0.72, False), (5, 0.68, True), (91, 0.79, True)]
+)
+def test_a_likely_upright_face_that_is_confirmed_is_not_searched_in_other_orientations(
+    monkeypatch: pytest.MonkeyPatch, degrees: float, score: float, is_searched: bool
+) -> None:
+    face = rotated_face(degrees, score)
+    judge = Judge(face.landmarks)
+    detector = detector_with(UprightOnly(0.5), judge.confirm)
+    searched = []
+    monkeypatch.setattr(detector, "_look", lambda image, face, zooms: face)
+    monkeypatch.setattr(detector, "_other_ways_up", lambda image, face: searched.append(1) or [])
+    assert detector.look_again(np.zeros((200, 200, 3), np.uint8), face).is_confirmed
+    assert bool(searched) == is_searched and judge.questions == 1
+
+
 @pytest.mark.slow
 def test_hints_are_given_only_without_a_sure_face() -> None:
     class TwoSpots(SpotNetwork):

@@ -144,7 +144,7 @@ def test_the_likeliest_face_is_the_first_that_the_parser_confirms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (face,) = likeliest_face(Hints(), refiner(), painted(placed()))
-    assert face.score == 0.35
+    assert face.score == 0.35 and face.is_confirmed
     offset = quad_from_landmarks(face.landmarks) - quad_from_landmarks(placed())
     assert np.linalg.norm(offset, axis=1).max() < 0.02 * SIDE
     assert likeliest_face(Hints(), refiner(), np.zeros((300, 400, 3), np.uint8)) == []

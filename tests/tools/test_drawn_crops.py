@@ -35,7 +35,8 @@ def test_the_whole_tool(capsys: pytest.CaptureFixture[str]) -> None:
     assert drawn_crops.main(command) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("2 faces")
-    assert [line.split()[0] for line in lines[1:3]] == ["unoccluded", "occluded"]
-    assert {line.split()[0] for line in lines[4:]} >= {"mouth", "eyebrows"}
+    kinds = ["occluded, alone", "occluded, refined", "unoccluded, alone", "unoccluded, refined"]
+    assert [line[:21].strip() for line in lines[1:5]] == kinds
+    assert {line.split()[0] for line in lines[6:]} >= {"mouth", "eyebrows"}
     assert drawn_crops.main([*command, "align.mode=never"]) == 2
     assert "--config configs/mini.yaml" in capsys.readouterr().err
