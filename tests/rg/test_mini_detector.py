@@ -311,6 +311,7 @@ def test_an_upright_face_that_is_confirmed_wins_over_a_slightly_better_turned_on
     monkeypatch: pytest.MonkeyPatch, less: float, is_righted: bool
 ) -> None:
     monkeypatch.setattr(mini_detector, "SURE_LOOK", 1.0)
+    monkeypatch.setattr(mini_detector, "LIKELY_LOOK", 1.0)
     photo, _ = spotted_photo(180)
     network = UprightOnly(doubt=0.9 - TURN_MARGIN + less)
     (face,) = detector_with(network, lambda photo, landmarks: landmarks).detect(photo)
