@@ -169,7 +169,7 @@ class MiniFaceDetector:
         """
         looks = self._look_closely(image, face)
         seen = looks[-1] if len(looks) == LOOKS and not _is_turned(looks[-1]) else None
-        if self.confirm is not None and (seen is None or seen.score < SURE_LOOK):
+        if seen is None or seen.score < SURE_LOOK:
             confirmed = self._confirmed(image, face, looks)
             if confirmed is not None:
                 return confirmed
@@ -188,9 +188,10 @@ class MiniFaceDetector:
 
         Returns:
             The face with the landmarks of the likeliest detection that is confirmed, and the mean
-            of both scores; None if there is none.
+            of both scores; None if there is none, or nothing to confirm it.
         """
-        assert self.confirm is not None
+        if self.confirm is None:
+            return None
         for option in self._options(image, face, looks):
             landmarks = self.confirm(image, option.landmarks)
             if landmarks is not None:
