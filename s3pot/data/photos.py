@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import glob
 import logging
 import os
@@ -9,7 +10,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from functools import cached_property
+from itertools import islice, takewhile
+from pathlib import Path, PurePath, PurePosixPath
 
 from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
 from s3pot.data.folders import ignores_case, walk
@@ -41,6 +44,11 @@ class Photo:
     name: str
     problem: str | None = None
 
+    @property
+    def file(self) -> str:
+        """Its path below the folder, with extension (``a/b.png``)."""
+        return (PurePosixPath(self.name).parent / self.path.name).as_posix()
+
 
 @dataclass(frozen=True)
 class PhotoFolder:
@@ -61,9 +69,15 @@ class PhotoFolder:
 
     def rivals(self, photo: Photo) -> list[str]:
         """List photos whose names are those of further faces of a photo, ``a_face2`` for ``a``."""
-        return sorted(
-            other.name for other in self.photos if other.name.startswith(f"{photo.name}_face")
-        )
+        names = self._sorted_names
+        beginning = f"{photo.name}_face"
+        first = bisect.bisect_left(names, beginning)
+        return list(takewhile(lambda name: name.startswith(beginning), islice(names, first, None)))
+
+    @cached_property
+    def _sorted_names(self) -> list[str]:
+        """The names of the photos that may be processed."""
+        return sorted(photo.name for photo in self.photos if photo.problem is None)
 
     def check(self, photo: Photo, faces: int = 1) -> None:
         """Make sure that a photo can be processed without overwriting the faces of others.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -276,7 +276,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         summary = complete_summary(self.output_dir, outcome, ALIGN, _summary_row)
         write_summary_files(self.output_dir, summary)
         logger.info("%s in %s", outcome.done("photo"), self.output_dir)
-        known = {photo.path.name for photo in self.photos.photos}
+        known = {photo.file for photo in self.photos.photos}
         others = [str(row["name"]) for row in summary.rows if row["photo"] not in known]
         warn_of_others(self.output_dir, others, "face")
 
@@ -291,9 +291,10 @@ def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:
 
 
 def _summary_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    name = str(record["name"])
     return {
-        "name": record["name"],
-        "photo": record["source"],
+        "name": name,
+        "photo": (PurePosixPath(name).parent / PurePosixPath(record["source"]).name).as_posix(),
         "quality": record["quality"],
         "detector_score": record["score"],
         "turn": record["turn"],

@@ -387,3 +387,16 @@ def test_faces_of_photos_that_were_renamed_are_named(
     (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "c.png")
     assert run() == 0
     assert "also holds 1 face that other inputs gave: a." in caplog.text
+
+
+def test_a_removed_photo_is_named_although_another_folder_has_its_file_name(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in ("a", "b"):
+        write_photo(tmp_path / "in" / folder / "x.png")
+    assert run() == 0
+    photos = [row["photo"] for row in read_csv(tmp_path / "out" / "summary.csv")]
+    assert photos == ["a/x.png", "b/x.png"]
+    (tmp_path / "in" / "a" / "x.png").unlink()
+    assert run() == 0
+    assert "also holds 1 face that other inputs gave: a/x." in caplog.text

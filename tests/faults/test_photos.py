@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -20,7 +21,7 @@ from PIL import Image
 from s3pot.data.face_folder import find_faces
 from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import write_png
-from s3pot.data.photos import PhotoFolder, face_name, find_given_photos, find_photos
+from s3pot.data.photos import Photo, PhotoFolder, face_name, find_given_photos, find_photos
 from s3pot.types import S3potError
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
@@ -344,3 +345,23 @@ def test_whether_a_disk_ignores_case(tmp_path: Path) -> None:
     if not is_one:  # the same on a file system that does
         (tmp_path / "rESULTS").symlink_to(folder)
         assert ignores_case(folder)
+
+
+def test_rivals_are_the_photos_named_like_further_faces() -> None:
+    names = ["a", "a_face", "a_face2", "a_face_b", "a_fac", "a/b", "b_face2", "aa_face2", "A_face2"]
+    photos = [Photo(Path(f"{name}.png"), name) for name in names]
+    photos.append(Photo(Path("a_face3.png"), "a_face3.png", problem="it cannot be read"))
+    folder = PhotoFolder(tuple(photos), owners={})
+    for photo in photos:
+        expected = sorted(name for name in names if name.startswith(f"{photo.name}_face"))
+        assert folder.rivals(photo) == expected
+    assert folder.rivals(photos[0]) == ["a_face", "a_face2", "a_face_b"]
+
+
+def test_rivals_of_many_photos_are_found_at_once() -> None:
+    names = [f"{number:05d}{ending}" for number in range(10_000) for ending in ("", "_face2")]
+    photos = [Photo(Path(f"{name}.png"), name) for name in names]
+    folder = PhotoFolder(tuple(photos), owners={})
+    start = time.process_time()
+    assert sum(len(folder.rivals(photo)) for photo in photos) == 10_000
+    assert time.process_time() - start < 2  # comparing every pair takes a minute
