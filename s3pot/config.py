@@ -22,6 +22,7 @@ from s3pot.typed_yaml import (
     check_bounds,
     choice,
     number,
+    positive_number,
     read_config_tree,
 )
 
@@ -104,11 +105,18 @@ class QualityConfig:
 class LossConfig:
     """The three objectives (paper section 3.4)."""
 
-    sharpness: float = number(10.0, low=0)  # p = sigmoid(sharpness * logit)
+    sharpness: float = positive_number(10.0)  # p = sigmoid(sharpness * logit)
     hinge_margin: float = number(0.5, low=0, high=1)  # face points with a lower p pay a hinge loss
     face_weight: float = number(1.0, low=0)  # of the mean p of the face points
     occlusion_weight: float = number(1.0, low=0)  # of the mean p of the occlusion points
     hinge_weight: float = number(0.5, low=0)  # of the hinge loss
+
+    def __post_init__(self) -> None:
+        if self.face_weight == self.occlusion_weight == self.hinge_weight == 0:
+            raise ConfigError(
+                "loss.face_weight, loss.occlusion_weight and loss.hinge_weight are all 0, so that "
+                "an adapter would learn nothing; at least one must be greater than 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class TrainConfig:
     """Adapter training, general and per image."""
 
     batch_size: int = number(3, low=1)  # faces per optimizer step
-    lr: float = number(1e-4, low=0)  # of AdamW
+    lr: float = positive_number(1e-4)  # of AdamW
     weight_decay: float = number(1e-6, low=0)  # of AdamW
     epochs: int = number(50, low=1)  # of general training
     seed: int = number(321, low=0)  # of weights, order and split
@@ -234,9 +242,14 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     try:
         return config_from_dict(tree)
     except ConfigError as error:
-        if file is None:
+        if file is None or is_overridden(error.key, overrides):
             raise
-        raise ConfigError(f"{error} (The config is {file}.)") from error
+        raise ConfigError(f"{error} (The config is {file}.)", error.key) from error
+
+
+def is_overridden(key: str, overrides: Sequence[str]) -> bool:
+    """Whether one of the ``section.key=value`` overrides sets a key, or a value of a section."""
+    return key != "" and any(item.startswith((f"{key}=", f"{key}.")) for item in overrides)
 
 
 def packaged_configs() -> dict[str, Path]:

@@ -29,7 +29,16 @@ _EXPECTED = {
 
 
 class ConfigError(S3potError):
-    """A configuration key or value that cannot be used."""
+    """A configuration key or value that cannot be used.
+
+    Args:
+        message: The message.
+        key: The key that is to blame, with its section; empty if there is no single one.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 def choice(*allowed: str) -> Any:
@@ -42,16 +51,26 @@ def number(default: float, low: float, high: float = math.inf) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def positive_number(default: float) -> Any:
+    """Declare a field that takes a number greater than 0."""
+    return field(default=default, metadata={"low": 0, "high": math.inf, "excludes_low": True})
+
+
 def check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
     """Check a value against the words or the range of its field's ``metadata``."""
     allowed = bounds.get("allowed")
     if allowed is not None and value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        words = ", ".join(allowed)
+        raise ConfigError(f"{name} is {value!r}; it must be one of {words}", key=name)
     low = bounds.get("low")
+    if low is None:
+        return
     high = bounds.get("high", math.inf)
-    if low is not None and not low <= value <= high:
+    if bounds.get("excludes_low") and value <= low:
+        raise ConfigError(f"{name} is {value}; it must be greater than {low}", key=name)
+    if not low <= value <= high:
         limit = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise ConfigError(f"{name} is {value}; it must be {limit}")
+        raise ConfigError(f"{name} is {value}; it must be {limit}", key=name)
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,8 @@ def apply_override(tree: dict[str, Any], item: str) -> None:
     section, dot, name = key.partition(".")
     if not (sign and dot and section and name):
         raise ConfigError(
-            f"{item!r} is not an override; write section.key=value, e.g. train.lr=1e-4"
+            f"{item!r} is not an override; write section.key=value without spaces around the =, "
+            "e.g. train.lr=1e-4"
         )
     try:
         value = yaml.safe_load(text)
@@ -144,7 +164,7 @@ def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
     for key, value in tree.items():
         if key not in types:
             hint = _suggestion(key, types, prefix)
-            raise ConfigError(f"unknown config key {prefix}{key}; {hint}")
+            raise ConfigError(f"unknown config key {prefix}{key}; {hint}", key=f"{prefix}{key}")
         name = f"{prefix}{key}"
         if dataclasses.is_dataclass(types[key]):
             values[key] = build_dataclass(types[key], value, name + ".")
@@ -171,7 +191,8 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
         finite = _finite_number(value)
         if finite is not None and (wanted is float or finite == int(finite)):
             return wanted(finite)
-    raise ConfigError(f"{name} is {value!r}; expected {_EXPECTED[wanted]}")
+    shown = "empty" if value is None else repr(value)
+    raise ConfigError(f"{name} is {shown}; expected {_EXPECTED[wanted]}", key=name)
 
 
 def _finite_number(value: Any) -> float | int | None:

@@ -73,6 +73,7 @@ def test_values_take_the_type_of_their_field(override: str, expected: object) ->
         ("train.lr=nan", "a finite number"),
         ("train.lr=true", "a finite number"),
         ("train.lr=", "a finite number"),
+        ("train.epochs=", "a whole number"),
         ("train.lr=[1, 2]", "a finite number"),
         (f"train.lr=1{'0' * 400}", "a finite number"),
         ("train.epochs=2.5", "a whole number"),
@@ -98,7 +99,7 @@ def test_values_of_another_type_are_refused_by_name(override: str, kind: str) ->
         ("trian.epochs=3", "unknown config key trian; did you mean train?"),
         ("sam.zebra=3", "unknown config key sam.zebra; known: normalize, batch"),
         ("epochs=3", "write section.key=value"),
-        ("train.epochs", "write section.key=value"),
+        ("train.epochs", "write section.key=value without spaces around the ="),
         ("train.=3", "write section.key=value"),
     ],
 )
@@ -119,10 +120,26 @@ def test_choices_take_their_words_only(key: str, entry: dataclasses.Field) -> No
 @pytest.mark.parametrize("key,entry", [f for f in FIELDS if "low" in f[1].metadata])
 def test_numbers_keep_their_bounds(key: str, entry: dataclasses.Field) -> None:
     low, high = entry.metadata["low"], entry.metadata["high"]
-    assert value_of(load_config(overrides=[f"{key}={low}"]), key) == low
-    for outside in (low - 1, high + 1 if high < float("inf") else low - 2):
+    lowest = 1e-9 if entry.metadata.get("excludes_low") else low
+    assert value_of(load_config(overrides=[f"{key}={lowest}"]), key) == lowest
+    for outside in (low if lowest > low else low - 1, high + 1 if high < float("inf") else low - 2):
         with pytest.raises(ConfigError, match=f"^{key} is .*it must be "):
             load_config(overrides=[f"{key}={outside}"])
+
+
+def test_an_empty_value_is_called_empty() -> None:
+    with pytest.raises(ConfigError, match="^train.epochs is empty; expected a whole number$"):
+        load_config(overrides=["train.epochs="])
+
+
+def test_settings_with_which_nothing_is_learned_are_refused() -> None:
+    for nothing in ("train.lr=0", "loss.sharpness=0"):
+        with pytest.raises(ConfigError, match=f"{nothing[:-2]} is 0.0; it must be greater than 0"):
+            load_config(overrides=[nothing])
+    weights = [f"loss.{term}_weight=0" for term in ("face", "occlusion", "hinge")]
+    assert load_config(overrides=weights[:2]).loss.hinge_weight > 0
+    with pytest.raises(ConfigError, match="hinge_weight are all 0, so that an adapter would learn"):
+        load_config(overrides=weights)
 
 
 def test_bounds_hold_without_yaml_too() -> None:
@@ -273,6 +290,13 @@ def test_a_tag_that_its_text_does_not_fit_is_named(tmp_path: Path, value: str) -
     path.write_text(f"train: {{epochs: {value}}}", encoding="utf-8")
     with pytest.raises(ConfigError, match="odd.yaml"):
         load_config(path)
+
+
+@pytest.mark.parametrize("override", ["train.epochs=0", "train.epoch=3", "trian.epochs=3"])
+def test_an_error_of_an_override_does_not_name_the_file(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("mini", [override])
+    assert "mini.yaml" not in str(caught.value)
 
 
 def test_an_error_names_the_file(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s3pot.config import Config, config_to_dict, load_config
+from s3pot.config import Config, ConfigError, config_to_dict, is_overridden, load_config
 from s3pot.types import S3potError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def new_parser(
         else:
             _add_overrides(parser)
     else:
-        parser.set_defaults(config=None, overrides=())
+        parser.set_defaults(config=None, overrides=(), settings=())
     messages = parser.add_argument_group("messages")
     messages.add_argument("--verbose", action="store_true", help="log more, with tracebacks")
     return parser
@@ -120,6 +120,7 @@ def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setti
         "from the defaults",
     )
     defaults = config_to_dict(Config())
+    parser.set_defaults(settings=(*settings, DEVICE))
     for setting in (*settings, DEVICE):
         section, _, name = setting.key.partition(".")
         default = defaults[section][name]
@@ -196,7 +197,15 @@ def config_from(args: argparse.Namespace) -> Config:
     short_options = [
         f"{key}={value}" for key, value in vars(args).items() if "." in key and value is not None
     ]
-    return load_config(args.config, [*short_options, *args.overrides])
+    try:
+        return load_config(args.config, [*short_options, *args.overrides])
+    except ConfigError as error:
+        if is_overridden(error.key, args.overrides):
+            raise
+        for setting in args.settings:
+            if setting.key == error.key and vars(args)[setting.key] is not None:
+                raise ConfigError(f"{setting.flag}: {error}", error.key) from error
+        raise
 
 
 def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
@@ -218,9 +227,23 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
 
                 wait_for_other_processes()
         except KeyboardInterrupt:
-            logger.error("interrupted; finished items are kept, and the same command resumes")
+            logger.error("interrupted; %s", _how_to_go_on(args))
             return INTERRUPTED
     return code
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    """Say what an interrupted command keeps, and how it is continued."""
+    overwrites = getattr(args, "overwrite", False)
+    if not getattr(args, "resume", True):  # training, which has to be told to resume
+        instead = " instead of --overwrite" if overwrites else ""
+        return (
+            "finished epochs are kept, and the same command with --resume"
+            f"{instead} continues from last.pth"
+        )
+    if overwrites:
+        return "finished items are kept, but with --overwrite the same command starts over"
+    return "finished items are kept, and the same command resumes"
 
 
 def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:

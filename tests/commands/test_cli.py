@@ -138,6 +138,35 @@ def test_a_bad_config_is_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean train.epochs?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--epochs", "0"], "error: --epochs: train.epochs is 0; it must be at least 1"),
+        (["--bsz", "x"], "error: --bsz: train.batch_size is 'x'; expected a whole number"),
+        (["--lr", "0"], "error: --lr: train.lr is 0.0; it must be greater than 0"),
+        (["--epochs", "5", "train.epochs=0"], "error: train.epochs is 0; it must be at least 1"),
+        (
+            ["train.epoch=3"],
+            "error: unknown config key train.epoch; did you mean train.epochs?",
+        ),
+    ],
+)
+def test_a_bad_value_is_not_blamed_on_the_file(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(parse("--config", "mini", *argv), lambda config: 0) == 2
+    assert capsys.readouterr().err.strip() == message
+
+
+def test_a_bad_value_of_the_file_is_blamed_on_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("train: {epochs: 0}", encoding="utf-8")
+    assert cli.run(parse("--config", str(path), "--lr", "1"), lambda config: 0) == 2
+    assert f"at least 1 (The config is {path}.)" in capsys.readouterr().err
+
+
 def test_a_bug_is_not_swallowed() -> None:
     def body(config: Config) -> int:
         raise ZeroDivisionError
@@ -156,6 +185,31 @@ def test_sigterm_ends_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None
     assert cli.run(parse(), body) == 130
     assert signal.getsignal(signal.SIGTERM) is before
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "how_to_go_on"),
+    [
+        ({}, "and the same command resumes"),
+        ({"overwrite": True}, "but with --overwrite the same command starts over"),
+        ({"resume": True}, "and the same command resumes"),
+        ({"resume": False}, "and the same command with --resume continues from last.pth"),
+        (
+            {"resume": False, "overwrite": True},
+            "the same command with --resume instead of --overwrite continues from last.pth",
+        ),
+    ],
+)
+def test_an_interrupted_command_says_how_to_go_on(
+    options: dict[str, bool], how_to_go_on: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(config: Config) -> int:
+        raise KeyboardInterrupt
+
+    args = parse()
+    vars(args).update(options)
+    assert cli.run(args, body) == 130
+    assert how_to_go_on in capsys.readouterr().err
 
 
 def test_a_command_runs_in_a_worker_thread() -> None:
