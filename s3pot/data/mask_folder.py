@@ -1,4 +1,4 @@
-"""Masks of another program, found by the names of the faces."""
+"""Masks in a folder of ours or of another program, found by the names of the faces."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from s3pot.data.image import limit_of_size
-from s3pot.data.image_formats import IMAGE_SUFFIXES
-from s3pot.data.masks import MARKS_FACE, read_mask
+from s3pot.data.masks import MARKS_FACE, find_mask, read_mask
 from s3pot.labels import resize_labels
 from s3pot.types import S3potError
 
@@ -23,7 +22,8 @@ class MaskFolder:
     """A folder of masks of the working images.
 
     The mask of a face ``a/b`` is ``a/b_occlusion.*`` or, for masks of the visible face,
-    ``a/b_face.*``, as ``inference.py`` writes them; otherwise ``a/b.*``, an image with two values.
+    ``a/b_face.*``, as ``inference.py`` writes them; otherwise ``a/b.*``. Each may be an image with
+    two values or a ``.npy`` array.
 
     Attributes:
         folder: The folder of the masks.
@@ -42,14 +42,8 @@ class MaskFolder:
 
     def find(self, name: str) -> Path | None:
         """Find the mask of a face; None if there is none."""
-        endings = ("_face" if self.marks_the_face else "_occlusion", "")
-        suffixes = sorted(IMAGE_SUFFIXES, key=lambda suffix: (suffix != ".png", suffix))
-        for ending in endings:
-            for suffix in suffixes:
-                path = self.folder / f"{name}{ending}{suffix}"
-                if path.is_file():
-                    return path
-        return None
+        ending = "_face" if self.marks_the_face else "_occlusion"
+        return find_mask(self.folder / f"{name}{ending}") or find_mask(self.folder / name)
 
     def read(self, name: str, size: tuple[int, ...]) -> np.ndarray:
         """Read the mask of a face.
@@ -69,15 +63,15 @@ class MaskFolder:
             ending = "_face" if self.marks_the_face else "_occlusion"
             raise S3potError(
                 f"{self.folder} holds no mask of {name}: neither {name}{ending}.png nor {name}.png "
-                "nor either in another image format"
+                "nor either in another format"
             )
         mask = read_mask(path, max_pixels=limit_of_size(size))
         if mask.shape != tuple(size):
             if self.size != RESIZE:
                 raise S3potError(
                     f"{path} is {mask.shape[1]} x {mask.shape[0]}, but its image is {size[1]} x "
-                    f"{size[0]}. Write masks of the working images, or set size: resize in "
-                    "the row."
+                    f"{size[0]}. Write masks of the working images, as inference.py does, or "
+                    "score them as a row of a suite with size: resize."
                 )
             mask = resize_labels(mask, size)
         return mask

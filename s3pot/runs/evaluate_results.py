@@ -15,8 +15,8 @@ from typing_extensions import override
 from s3pot.build import truth_policy
 from s3pot.config import Config, TruthConfig
 from s3pot.data.face_folder import FaceFiles, find_faces
-from s3pot.data.image import limit_of_size
-from s3pot.data.masks import find_mask, read_mask
+from s3pot.data.mask_folder import EXACT, MaskFolder
+from s3pot.data.masks import MARKS_OCCLUSION
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.data.truth import GLASSES_KEPT, FaceTruth, describe_truth, require_truth
 from s3pot.data.truth_paths import TRUTH_ROLES, faces_with_truth, truth_file, truth_files
@@ -58,7 +58,7 @@ def evaluate_results(
     meta: Path | None = None,
     limit: int = 0,
 ) -> ResultsEvaluation:
-    """Score ``<stem>_occlusion.png`` of a result folder against the truth in a data folder.
+    """Score the masks of a result folder against the truth in a data folder.
 
     Pixels of a mask outside the parsed region do not count as found, as in all tables; occlusion
     that the parser lost counts as missed, whatever program wrote the mask.
@@ -66,7 +66,8 @@ def evaluate_results(
     Args:
         config: Says which parts of a ground truth count, and how large images may be.
         datapath: Faces with ground truth.
-        results: Folder that inference or per-image training wrote for them.
+        results: Folder of their masks: that of inference or per-image training, or of another
+            program; see ``MaskFolder``.
         meta: ``meta.jsonl`` of drawn faces, for a row per kind of occluder; None looks for it in
             ``datapath``.
         limit: Only the first faces; 0 for all.
@@ -180,6 +181,7 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
 
     def __init__(self, results: Path, config: Config) -> None:
         self.results = results
+        self.masks = MaskFolder(results, MARKS_OCCLUSION, EXACT)
         self.max_pixels = config.run.max_pixels
         self.truth = config.truth
         self.truth_policy = truth_policy(config.truth)
@@ -191,14 +193,7 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
     @override
     def read(self, item: FaceFiles) -> MaskInput:
         truth = require_truth(item, self.truth_policy, max_pixels=self.max_pixels)
-        stem = self.results / f"{item.name}_occlusion"
-        path = find_mask(stem) or stem.with_name(f"{stem.name}.png")
-        prediction = read_mask(path, max_pixels=limit_of_size(truth.occlusion.shape))
-        if prediction.shape != truth.occlusion.shape:
-            raise S3potError(
-                f"{path} is {prediction.shape}, but the truth is {truth.occlusion.shape}; run "
-                "inference.py on this --datapath"
-            )
+        prediction = self.masks.read(item.name, truth.occlusion.shape)
         # Our masks lie in the region; those of another program are cut, as in a table.
         origin = _origin(self.results / f"{item.name}{RESULT_RECORD}", item, self.truth)
         return MaskInput(item.name, prediction & truth.region, truth, origin)

@@ -32,6 +32,15 @@ def test_names(tmp_path: Path) -> None:
         masks.read("c", (10, 20))
 
 
+def test_a_mask_may_be_an_array_or_have_its_extension_in_capitals(tmp_path: Path) -> None:
+    masks = MaskFolder(tmp_path, "occlusion", "exact")
+    np.save(tmp_path / "a.npy", MASK)
+    write_png(tmp_path / "b_occlusion.png", MASK)
+    (tmp_path / "b_occlusion.png").rename(tmp_path / "b_occlusion.PNG")
+    for name in ("a", "b"):
+        assert np.array_equal(masks.read(name, (10, 20)), MASK)
+
+
 def test_sizes(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", MASK)
     with pytest.raises(S3potError, match="20 x 10, but its image is 40 x 20.*size: resize"):

@@ -50,11 +50,13 @@ def test_masks_of_another_program_are_scored_as_ours(
     assert table[0]["weights"] == "" and table[1]["difference"] == "0.0"
 
 
+@pytest.mark.parametrize("ending", ["_occlusion.png", ".png", ".npy"])
 def test_both_routes_score_masks_of_another_program_alike(
-    tmp_path: Path, data: Path, run: Callable[..., int]
+    tmp_path: Path, data: Path, run: Callable[..., int], ending: str
 ) -> None:
     """True masks that reach beyond the parsed region, and wrong pixels outside it."""
     masks = tmp_path / "masks"
+    masks.mkdir()
     for index in range(3):
         name = f"face_{index:02d}"
         region = np.load(data / f"{name}_parsing_mask.npy") == 6
@@ -64,7 +66,10 @@ def test_both_routes_score_masks_of_another_program_alike(
         write_png(data / f"{name}_occlusion.png", truth)
         mask = truth.copy()
         mask.flat[outside[40 : 40 + 30 * index]] = True
-        write_png(masks / f"{name}_occlusion.png", mask)
+        if ending == ".npy":
+            np.save(masks / f"{name}{ending}", mask)
+        else:
+            write_png(masks / f"{name}{ending}", mask)
     assert evaluate.main(["--datapath", str(data), "--results", str(masks)]) == 0
     assert run([{"name": "all", "method": "folder", "path": str(masks)}]) == 0
     by_results = read_csv(masks / "per_image.csv")
