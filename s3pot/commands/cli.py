@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s3pot.config import Config, ConfigError, config_to_dict, is_overridden, load_config
+from s3pot.config import Config, config_to_dict, is_overridden, load_config
+from s3pot.typed_yaml import ConfigError
 from s3pot.types import S3potError
 
 if TYPE_CHECKING:
