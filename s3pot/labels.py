@@ -21,14 +21,14 @@ CLASS_COLORS: dict[str, tuple[int, int, int]] = {
     "eye_glass": (80, 255, 255),
     "ear_rings": (255, 0, 255),
 }
-OCCLUSION_COLOR = (255, 0, 0)
+_OCCLUSION_COLOR = (255, 0, 0)
 
 CLASSES: tuple[str, ...] = tuple(CLASS_COLORS)
 NUM_CLASSES = len(CLASSES)
-OCCLUSION = NUM_CLASSES  # a thirteenth value, used only in <stem>_parsing.npy
+OCCLUSION_CLASS = NUM_CLASSES  # a thirteenth value, used only in <stem>_parsing.npy
 
-# RGB color of each value of a map, the 12 classes and OCCLUSION, uint8 (13, 3).
-COLORS = np.array([*CLASS_COLORS.values(), OCCLUSION_COLOR], dtype=np.uint8)
+# RGB color of each value of a map, the 12 classes and OCCLUSION_CLASS, uint8 (13, 3).
+COLORS = np.array([*CLASS_COLORS.values(), _OCCLUSION_COLOR], dtype=np.uint8)
 
 # The region is the face itself: every class except these.
 NOT_REGION: tuple[str, ...] = ("background", "hair", "ears", "belowface", "ear_rings")

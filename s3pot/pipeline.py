@@ -40,7 +40,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3pot.adapter import PromptAdapter
 from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
-from s3pot.labels import OCCLUSION, region_of, resize_labels
+from s3pot.labels import OCCLUSION_CLASS, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, neighbors_of
 from s3pot.occlusion_decision import OcclusionDecision, decide
 from s3pot.ps.select import select_points
@@ -413,7 +413,7 @@ def split_region(
     return Masks(
         occlusion=occlusion,
         face=region & ~occlusion,
-        parsing=np.where(occlusion, np.uint8(OCCLUSION), parsing),
+        parsing=np.where(occlusion, np.uint8(OCCLUSION_CLASS), parsing),
     )
 
 

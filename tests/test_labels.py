@@ -15,7 +15,7 @@ from s3pot.labels import (
     NATIVE_12,
     NOT_REGION,
     NUM_CLASSES,
-    OCCLUSION,
+    OCCLUSION_CLASS,
     REGION_CLASSES,
     region_of,
     resize_labels,
@@ -41,7 +41,7 @@ def test_parser_classes_become_ours_by_name(table: tuple[int, ...], names: list[
 
 
 def test_counts() -> None:
-    assert NUM_CLASSES == OCCLUSION == len(NATIVE_12) == 12
+    assert NUM_CLASSES == OCCLUSION_CLASS == len(NATIVE_12) == 12
     assert len(set(CLASSES)) == 12
     assert len({tuple(color) for color in COLORS}) == len(COLORS) == 13
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.adapter import PromptAdapter
-from s3pot.labels import OCCLUSION, REGION_CLASSES
+from s3pot.labels import OCCLUSION_CLASS, REGION_CLASSES
 from s3pot.losses import PADDING_LABEL, point_losses
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import (
@@ -257,7 +257,7 @@ def test_masks_split_the_region(size: tuple[int, int]) -> None:
             inside, visible = label in REGION_CLASSES, bool(big[y, x] > 0)
             assert masks.face[y, x] == (inside and visible)
             assert masks.occlusion[y, x] == (inside and not visible)
-            assert masks.parsing[y, x] == (OCCLUSION if inside and not visible else label)
+            assert masks.parsing[y, x] == (OCCLUSION_CLASS if inside and not visible else label)
     assert masks.parsing.dtype == np.uint8
 
 

@@ -141,7 +141,7 @@ def draw_tiles(canvas: np.ndarray, place: Placed, result: Segmentation | None) -
 
 def _marked(image: np.ndarray, masks: PhotoMasks) -> np.ndarray:
     """Tint the visible face and the occlusion."""
-    return vis.overlay(vis.overlay(image, masks.face, vis.FACE, 0.25), masks.occlusion)
+    return vis.overlay(vis.overlay(image, masks.face, vis.FACE_COLOR, 0.25), masks.occlusion)
 
 
 def join(lines: Sequence[np.ndarray]) -> np.ndarray:

@@ -31,7 +31,7 @@ from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.data.image import write_png
 from s3pot.io import write_csv
-from s3pot.labels import OCCLUSION, REGION_CLASSES
+from s3pot.labels import OCCLUSION_CLASS, REGION_CLASSES
 from s3pot.metrics import mask_scores
 from s3pot.report import vis
 from s3pot.rg.detect import FaceDetector
@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parsed_region(result: Segmentation) -> np.ndarray:
     """Return the parsed face region, including occluded pixels: bool (S, S)."""
-    return np.isin(result.parsing, (*REGION_CLASSES, OCCLUSION))
+    return np.isin(result.parsing, (*REGION_CLASSES, OCCLUSION_CLASS))
 
 
 def measure_unoccluded(photo: LabeledFace, result: Segmentation) -> Row:

@@ -54,7 +54,7 @@ def labeled_picture(
     """
     size = _fitting(image.shape)
     picture: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    drawn = ((visible_face, vis.FACE), (occlusion, vis.OCCLUSION), (ignored, _IGNORED))
+    drawn = ((visible_face, vis.FACE_COLOR), (occlusion, vis.OCCLUSION_COLOR), (ignored, _IGNORED))
     for mask, color in drawn:
         if mask is not None:
             small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)

@@ -170,9 +170,9 @@ def _class_swatches() -> list[Swatch]:
 
 def _point_swatches() -> list[Swatch]:
     return [
-        Swatch("visible face", _css(vis.FACE), "disc"),
-        Swatch("occlusion", _css(vis.OCCLUSION), "square"),
-        Swatch("first point: most certainly visible face", _css(vis.FIRST), "disc"),
+        Swatch("visible face", _css(vis.FACE_COLOR), "disc"),
+        Swatch("occlusion", _css(vis.OCCLUSION_COLOR), "square"),
+        Swatch("first point: most certainly visible face", _css(vis.FIRST_POINT_COLOR), "disc"),
     ]
 
 

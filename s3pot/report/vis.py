@@ -14,9 +14,9 @@ Color = tuple[int, int, int]
 Place = tuple[int, int]  # x, y with sub-pixel precision, in OpenCV's drawing coordinates
 
 # Prompt points: those on the visible face are discs, those on an occlusion are squares.
-FACE: Color = (40, 200, 90)
-OCCLUSION: Color = (235, 40, 60)
-FIRST: Color = (255, 220, 0)
+FACE_COLOR: Color = (40, 200, 90)
+OCCLUSION_COLOR: Color = (235, 40, 60)
+FIRST_POINT_COLOR: Color = (255, 220, 0)
 
 # The error map uses three colors of the palette of Okabe and Ito (2008), which are distinguishable
 # with all common kinds of color blindness.
@@ -44,7 +44,7 @@ def color_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def overlay(
-    picture: np.ndarray, mask: np.ndarray, color: Color = OCCLUSION, share: float = 0.5
+    picture: np.ndarray, mask: np.ndarray, color: Color = OCCLUSION_COLOR, share: float = 0.5
 ) -> np.ndarray:
     """Tint a mask and outline it; nothing outside the mask changes.
 
@@ -125,13 +125,13 @@ def draw_points(
     radius = max(1.0, min(picture.shape[:2]) / 150)
     for place, label in zip(_fixed_points(canvas, points), labels.tolist()):
         if label:
-            _draw_disc(canvas, place, radius, FACE)
+            _draw_disc(canvas, place, radius, FACE_COLOR)
         else:
-            _draw_square(canvas, place, radius, OCCLUSION)
+            _draw_square(canvas, place, radius, OCCLUSION_COLOR)
     if first is not None:
         (place,) = _fixed_points(canvas, first[None])
         _draw_disc(canvas, place, 2.6 * radius, BLACK)
-        _draw_disc(canvas, place, 2 * radius, FIRST)
+        _draw_disc(canvas, place, 2 * radius, FIRST_POINT_COLOR)
     return canvas
 
 

@@ -53,8 +53,8 @@ def test_html_holds_the_pictures_and_escapes_the_caption(view: ResultView) -> No
     np.testing.assert_array_equal(photo, view.image)
     np.testing.assert_array_equal(reference, view.reference)
     np.testing.assert_array_equal(overlay, vis.overlay(view.image, view.occlusion))
-    assert tuple(points[points.shape[0] // 4, points.shape[1] // 4]) == vis.FACE
-    assert tuple(points[points.shape[0] * 3 // 4, points.shape[1] * 3 // 4]) == vis.OCCLUSION
+    assert tuple(points[points.shape[0] // 4, points.shape[1] // 4]) == vis.FACE_COLOR
+    assert tuple(points[points.shape[0] * 3 // 4, points.shape[1] * 3 // 4]) == vis.OCCLUSION_COLOR
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from s3pot.labels import COLORS, OCCLUSION
+from s3pot.labels import COLORS, OCCLUSION_CLASS
 from s3pot.report import vis
 
 GRAY = (90, 90, 90)
@@ -71,8 +71,8 @@ def test_every_picture_keeps_size_and_kind_and_its_input(size: tuple[int, int]) 
 
 
 def test_labels_take_their_colors() -> None:
-    painted = vis.color_labels(np.array([[0, OCCLUSION]], np.uint8))
-    np.testing.assert_array_equal(painted[0], COLORS[[0, OCCLUSION]])
+    painted = vis.color_labels(np.array([[0, OCCLUSION_CLASS]], np.uint8))
+    np.testing.assert_array_equal(painted[0], COLORS[[0, OCCLUSION_CLASS]])
 
 
 def test_overlay_tints_the_mask_and_leaves_the_rest() -> None:
@@ -92,7 +92,7 @@ def test_an_overlay_changes_the_same_pixels_wherever_the_mask_lies(place: tuple[
     mask = np.zeros((64, 64), bool)
     mask[place[0] : place[0] + 14, place[1] : place[1] + 14] = True
     mask[place[0] + 3, place[1] + 7] = False
-    color = np.array(vis.OCCLUSION)
+    color = np.array(vis.OCCLUSION_COLOR)
     want = picture.copy()
     want[mask] = (picture[mask] + (color - picture[mask].astype(np.float32)) * 0.5).round()
     padded = np.pad(mask, 2)
@@ -104,13 +104,15 @@ def test_an_overlay_changes_the_same_pixels_wherever_the_mask_lies(place: tuple[
     np.testing.assert_array_equal(vis.overlay(picture, mask), want)
 
 
-@pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (224, 172, 140), vis.OCCLUSION])
+@pytest.mark.parametrize(
+    "background", [(0, 0, 0), (255, 255, 255), (224, 172, 140), vis.OCCLUSION_COLOR]
+)
 def test_an_outline_shows_on_any_background(background: tuple[int, int, int]) -> None:
     picture = np.full((64, 64, 3), background, np.uint8)
     mask = np.zeros((64, 64), bool)
     mask[16:48, :48] = True  # cut off by the picture's left edge
     canvas = picture.copy()
-    vis.draw_outline(canvas, mask, vis.OCCLUSION)
+    vis.draw_outline(canvas, mask, vis.OCCLUSION_COLOR)
     difference = np.abs(canvas.astype(int) - picture).max(axis=2)
     for rim in (difference[16:18, 20], difference[46:48, 20], difference[30, :2]):
         assert rim.max() > 100
@@ -158,18 +160,18 @@ def test_a_color_blind_eye_tells_the_errors_apart(eye: str) -> None:
 def test_points_lie_where_they_should_in_their_colors() -> None:
     points = np.array([[0.25, 0.75], [0.75, 0.25]])
     drawn = vis.draw_points(gray(), points, np.array([1, 0]))
-    assert tuple(drawn[48, 16]) == vis.FACE
-    assert tuple(drawn[16, 48]) == vis.OCCLUSION
+    assert tuple(drawn[48, 16]) == vis.FACE_COLOR
+    assert tuple(drawn[16, 48]) == vis.OCCLUSION_COLOR
     assert tuple(drawn[16, 16]) == GRAY
     ringed = vis.draw_points(gray(300, 300), points, np.array([1, 0]), points[0])
-    assert tuple(ringed[224, 75]) == vis.FIRST
+    assert tuple(ringed[224, 75]) == vis.FIRST_POINT_COLOR
 
 
 def test_occlusion_points_have_corners_and_face_points_have_none() -> None:
     points = np.array([[0.25, 0.5], [0.75, 0.5]])
     drawn = vis.draw_points(gray(600, 600), points, np.array([1, 0]))
     assert tuple(drawn[296, 146]) == GRAY  # 3.5 pixels up and left of the center of a disc
-    assert tuple(drawn[297, 447]) == vis.OCCLUSION
+    assert tuple(drawn[297, 447]) == vis.OCCLUSION_COLOR
 
 
 def test_heavier_points_are_larger_and_brighter() -> None:

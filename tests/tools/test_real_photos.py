@@ -16,7 +16,7 @@ import pytest
 
 from s3pot.api import Segmentation
 from s3pot.data.image import read_rgb, write_png
-from s3pot.labels import CLASSES, OCCLUSION, region_of
+from s3pot.labels import CLASSES, OCCLUSION_CLASS, region_of
 from s3pot.metrics import mask_scores
 from s3pot.rg import detect
 from s3pot.rg.align import identity
@@ -89,7 +89,7 @@ def write_photo(tools: SimpleNamespace, folder: Path, name: str, face: Face) -> 
 
 
 def segmentation(parsing: np.ndarray) -> Segmentation:
-    occlusion = parsing == OCCLUSION
+    occlusion = parsing == OCCLUSION_CLASS
     none = np.zeros((*parsing.shape, 3), np.uint8)
     face = region_of(parsing) & ~occlusion
     points, labels = np.zeros((0, 2)), np.zeros(0, np.int64)
@@ -256,8 +256,8 @@ def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[F
     photos = [labeled(tools, face, str(i)) for i, face in enumerate(drawn)]
     photo, pasted = photos[0], tools.paste.paste(photos[0], photos[1:], 0, 0)
     bare = np.where(photo.region, np.uint8(6), np.uint8(0))
-    parsing = np.where(pasted.occlusion, np.uint8(OCCLUSION), bare)
-    for ignored in (0, 6, OCCLUSION):
+    parsing = np.where(pasted.occlusion, np.uint8(OCCLUSION_CLASS), bare)
+    for ignored in (0, 6, OCCLUSION_CLASS):
         answer = segmentation(np.where(photo.ignored, np.uint8(ignored), parsing))
         row = tools.tool.measure_occluded(photo, segmentation(bare), pasted, answer)
         columns = ("region_iou", "occlusion_iou", "precision", "recall", "reach")
@@ -270,7 +270,7 @@ def test_scores_leave_the_ignored_zone_out(tools: SimpleNamespace, drawn: list[F
     assert row["reach"] == 0
     assert row["region_iou"] == pytest.approx(1 - pasted.occlusion.sum() / photo.region.sum())
     half = bare.copy()
-    half[: SIZE // 2][photo.region[: SIZE // 2]] = OCCLUSION
+    half[: SIZE // 2][photo.region[: SIZE // 2]] = OCCLUSION_CLASS
     share = photo.region[: SIZE // 2].sum() / photo.region.sum()
     row = tools.tool.measure_unoccluded(photo, segmentation(half))
     assert row["region_iou"] == 1 and row["false_occlusion"] == pytest.approx(share)
