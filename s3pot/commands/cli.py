@@ -34,7 +34,7 @@ _OVERRIDE = re.compile(r"[A-Za-z_]+\.[A-Za-z_]+=")
 # lone surrogates, which occur in file names that are not valid text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
-FAILED = 1
+SOME_FAILED = 1
 NOTHING_DONE = 2
 INTERRUPTED = 130
 
@@ -258,7 +258,7 @@ def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
         logger.debug("where it arose:", exc_info=True)
         logger.error("error: %s", _message(error))
         return NOTHING_DONE
-    return FAILED if failed else 0
+    return SOME_FAILED if failed else 0
 
 
 def _import_torch() -> None:

@@ -18,7 +18,7 @@ from s3pot.wording import reason_of
 
 SUMMARY = "summary.json"
 FAILURES = "failures.csv"
-FAILED = "failed"  # key of a failed item's stage and reason
+FAILURE_KEY = "failed"  # key of a failed item's stage and reason
 
 Row = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ class Failure:
 
     def to_row(self) -> dict[str, Any]:
         """Return the entry of ``summary.json``."""
-        return {"name": self.name, FAILED: {"stage": self.stage, "reason": self.reason}}
+        return {"name": self.name, FAILURE_KEY: {"stage": self.stage, "reason": self.reason}}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,13 @@ def read_summary(folder: Path) -> Summary:
     items = read_json(path)
     try:
         failures = [
-            Failure(str(item["name"]), str(item[FAILED]["stage"]), str(item[FAILED]["reason"]))
+            Failure(
+                str(item["name"]), str(item[FAILURE_KEY]["stage"]), str(item[FAILURE_KEY]["reason"])
+            )
             for item in items
-            if FAILED in item
+            if FAILURE_KEY in item
         ]
-        rows = [item for item in items if FAILED not in item and str(item["name"])]
+        rows = [item for item in items if FAILURE_KEY not in item and str(item["name"])]
     except (LookupError, TypeError) as error:
         raise S3potError(
             f"{path} is not a summary written by s3pot ({reason_of(error)}); "
