@@ -15,7 +15,7 @@ from s3pot.metrics import mask_iou
 from s3pot.occlusion_decision import occluded_share
 from s3pot.types import Masks
 
-ADAPTERS = "adapters.csv"  # written by per-image training: a row for each face and adapter
+ADAPTERS_TABLE = "adapters.csv"  # written by per-image training: a row for each face and adapter
 FRESH = "fresh"
 GENERAL = "general"
 FITTED = "fitted"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s3pot.metrics import MaskScores
-from s3pot.report.before_after import ADAPTERS, FITTED, AdapterResult, read_adapters
+from s3pot.report.before_after import ADAPTERS_TABLE, FITTED, AdapterResult, read_adapters
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
 from s3pot.report.summary import SUMMARY, Failure, read_summary
 from s3pot.statistics import bootstrap_interval
@@ -78,7 +78,7 @@ def write_gallery(
             rest (scores, points, ``quality``, ``kinds``, ...) is shown if it exists.
         failures: Faces that failed; they are listed at the top.
     """
-    adapters = read_adapters(folder / ADAPTERS)
+    adapters = read_adapters(folder / ADAPTERS_TABLE)
     page = Page(
         title=TITLE,
         facts=headline_facts(rows, len(failures)),

@@ -39,7 +39,7 @@ from s3pot.weights.load import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-ADAPTERS = "adapters"  # folder inside that of the table
+ADAPTERS_FOLDER = "adapters"  # folder inside that of the table
 RECORD = "training.json"
 
 
@@ -119,7 +119,7 @@ def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
     faces = training.faces()
     provenance = training.provenance(faces)
     text = json.dumps(provenance.to_dict(), sort_keys=True)
-    folder = output_dir / ADAPTERS / hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+    folder = output_dir / ADAPTERS_FOLDER / hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / ".lock"):  # other processes that run the table wait for the first
         if read_finished(folder / RECORD, provenance) is None:

@@ -21,7 +21,7 @@ from s3pot.device import pick_device
 from s3pot.io import file_sha256, write_csv
 from s3pot.pipeline import split_region
 from s3pot.report.before_after import (
-    ADAPTERS,
+    ADAPTERS_TABLE,
     FITTED,
     FRESH,
     GENERAL,
@@ -211,7 +211,7 @@ class PerImageJob(SegmentFaces):
                 rows.append({"name": face["name"], **values})
                 results.append(AdapterResult.from_dict(values))
         if rows:
-            write_csv(self.output_dir / ADAPTERS, rows)
+            write_csv(self.output_dir / ADAPTERS_TABLE, rows)
             logger.info("adapters, means over the faces:\n%s", table(results))
         super().summarize(outcome)  # last, because the gallery reads the file above
 

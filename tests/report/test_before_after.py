@@ -7,7 +7,7 @@ import pytest
 
 from s3pot.data.truth import FaceTruth
 from s3pot.io import write_csv
-from s3pot.report.before_after import ADAPTERS, AdapterResult, read_adapters, result_of, table
+from s3pot.report.before_after import ADAPTERS_TABLE, AdapterResult, read_adapters, result_of, table
 from s3pot.types import Masks
 
 
@@ -31,7 +31,7 @@ def test_share_is_of_the_region_and_iou_of_the_truth() -> None:
 
 def test_results_are_read_from_their_table(tmp_path: Path) -> None:
     results = [AdapterResult("fresh", -0.5, 0.25, 0.0), AdapterResult("fitted", -0.75, 0.5, None)]
-    path = tmp_path / ADAPTERS
+    path = tmp_path / ADAPTERS_TABLE
     assert read_adapters(path) == {}
     write_csv(path, [{"name": "a", **result.to_dict()} for result in results])
     assert read_adapters(path) == {"a": results}
