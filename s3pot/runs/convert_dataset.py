@@ -29,7 +29,7 @@ from s3pot.version import __version__
 logger = logging.getLogger(__name__)
 
 RECORDS = "records"
-RECORD = "_record.json"
+CONVERSION_RECORD = "_record.json"
 DATASET_FILE = "dataset.json"
 
 
@@ -140,7 +140,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
     def record_path(self, item: DatasetItem) -> Path | None:
         if item.problem is not None:
             return None
-        return self.options.output_dir / RECORDS / f"{item.name}{RECORD}"
+        return self.options.output_dir / RECORDS / f"{item.name}{CONVERSION_RECORD}"
 
     @override
     def provenance(self, item: DatasetItem) -> ItemProvenance:
@@ -185,7 +185,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
     @override
     def summarize(self, outcome: Outcome) -> None:
         records = self.options.output_dir / RECORDS
-        summary = complete_summary(records, outcome, RECORD, dict)
+        summary = complete_summary(records, outcome, CONVERSION_RECORD, dict)
         contents = sorted(summary.rows, key=lambda content: str(content["name"]))
         rows = [content["row"] for content in contents]
         write_summary_files(records, Summary(rows, summary.failures))

@@ -40,7 +40,7 @@ from s3pot.weights.load import CheckpointError
 logger = logging.getLogger(__name__)
 
 ADAPTERS_FOLDER = "adapters"  # folder inside that of the table
-RECORD = "training.json"
+TRAINING_RECORD = "training.json"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
     folder = output_dir / ADAPTERS_FOLDER / hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / ".lock"):  # other processes that run the table wait for the first
-        if read_finished(folder / RECORD, provenance) is None:
+        if read_finished(folder / TRAINING_RECORD, provenance) is None:
             start = time.perf_counter()
             usable = _usable_faces(training, faces)
             try:
@@ -137,7 +137,7 @@ def train_adapter(training: SuiteTraining, output_dir: Path) -> Path:
                 "epochs": training.config.train.epochs,
                 "seconds": round(time.perf_counter() - start, 1),
             }
-            write_record(folder / RECORD, provenance, [folder / LAST], content)
+            write_record(folder / TRAINING_RECORD, provenance, [folder / LAST], content)
             logger.info("row %r: trained in %.0f s", training.name, content["seconds"])
         else:
             logger.info("row %r: its adapter is in %s", training.name, folder)
