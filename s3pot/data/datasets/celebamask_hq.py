@@ -32,11 +32,11 @@ MASKS = "CelebAMask-HQ-mask-anno"
 IMAGES_PER_FOLDER = 2000
 MASK_SIZE = (512, 512)
 # Drawn in this order, later ones over earlier ones; the class of a part is its position, from 1.
-PARTS = (
+MASK_PARTS = (
     "skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l "
     "neck cloth"
 ).split()
-SKIN = PARTS[0]  # the part that every face has
+SKIN = MASK_PARTS[0]  # the part that every face has
 _MASK_NAME = re.compile(r"([0-9]{5,})_(\w+)")
 
 
@@ -68,14 +68,14 @@ class CelebAMaskHQ(DatasetAdapter):
             raise DatasetError(f"{item.image} has no masks: {wanted} does not exist.")
         classes = np.zeros(MASK_SIZE, np.uint8)
         for part, path in files.items():
-            classes[read_mask_of_size(path, MASK_SIZE)] = 1 + PARTS.index(part)
+            classes[read_mask_of_size(path, MASK_SIZE)] = 1 + MASK_PARTS.index(part)
         parsing = resize_labels(np.array(CELEBAMASKHQ_TO_12, np.uint8)[classes], size)
         return ItemLabels(visible_face=region_of(parsing), parsing=parsing)
 
     @override
     def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
         number = int(item.image.stem)
-        files = {part: self._folder(number) / f"{number:05d}_{part}.png" for part in PARTS}
+        files = {part: self._folder(number) / f"{number:05d}_{part}.png" for part in MASK_PARTS}
         return {part: path for part, path in files.items() if path.is_file()}
 
     @override
@@ -86,10 +86,10 @@ class CelebAMaskHQ(DatasetAdapter):
         problems = []
         for path in sorted(self.masks.rglob("*.png")):
             match = _MASK_NAME.fullmatch(path.stem)
-            if match is None or match[2] not in PARTS:
+            if match is None or match[2] not in MASK_PARTS:
                 problems.append(
                     f"{path} is not named <n in 5 digits>_<part>.png, where <part> is one of "
-                    f"{', '.join(PARTS)}."
+                    f"{', '.join(MASK_PARTS)}."
                 )
             elif path.parent != self._folder(int(match[1])):
                 problems.append(f"{path} belongs in {self._folder(int(match[1]))}.")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from s3pot.data.datasets import run_lengths
-from s3pot.data.datasets.celebamask_hq import PARTS
+from s3pot.data.datasets.celebamask_hq import MASK_PARTS
 
 SIDE = 32
 NAMES = ("a", "b", "c")
@@ -109,7 +109,7 @@ def celebamask_hq(root: Path) -> Layout:
             classes[mask > 0] = label
             folder = root / "CelebAMask-HQ-mask-anno" / str(number // 2000)
             save(folder / f"{number:05d}_{part}.png", mask)
-            assert part in PARTS
+            assert part in MASK_PARTS
         small = classes[4::8, 4::8]  # at the centers of 64 pixels
         region = np.isin(small, (1, 2, 3, 5, 6, 9, 10))
         truth[str(number)] = {"true_parsing": small, "visible_face": region}
