@@ -25,7 +25,7 @@ from s3pot.config import Config
 if TYPE_CHECKING:
     from s3pot.data.datasets.formats import SourceOptions
 
-FORMATS = (
+DATASET_FORMATS = (
     "authors",
     "realocc",
     "cofw",
@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = cli.new_parser(__doc__, "./dataset/converted", settings=(cli.LABELS,))
     add = parser.add_argument
-    add("--from", dest="source_format", choices=FORMATS, required=True, help="its format")
+    add("--from", dest="source_format", choices=DATASET_FORMATS, required=True, help="its format")
     add("--to", dest="target_format", choices=TARGETS, default="s3pot", help="default: s3pot")
     add("--input_dir", type=Path, required=True, help="folder of the data set")
     add("--polygons", action="store_true", help="--to coco: write polygons where they are exact")

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from s3pot.commands import cli
-from s3pot.commands.data_convert import FORMATS, add_source, source_from
+from s3pot.commands.data_convert import DATASET_FORMATS, add_source, source_from
 from s3pot.config import Config
 
 
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--from",
         dest="source_format",
-        choices=("auto", *FORMATS),
+        choices=("auto", *DATASET_FORMATS),
         default="auto",
         help="its format (default: recognized by its layout)",
     )

@@ -51,7 +51,7 @@ def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         uint8 (H, W, 3), contiguous, owned by the caller.
 
     Raises:
-        BadImage: The file is missing, truncated, too large or not an image in one of ``FORMATS``,
+        BadImage: The file is missing, truncated, too large or not an image in one of ``IMAGE_FORMATS``,
             or the source has another type.
     """
     if isinstance(source, np.ndarray):
@@ -157,7 +157,7 @@ def image_size(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> t
     """Read height and width of an image as stored, from its header only.
 
     Raises:
-        BadImage: It is missing, not an image in one of ``FORMATS``, or has more than
+        BadImage: It is missing, not an image in one of ``IMAGE_FORMATS``, or has more than
             ``max_pixels``.
     """
     name = _name_of(source)
@@ -171,7 +171,7 @@ def image_size(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> t
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's header is that of an image in ``FORMATS``; the rest may be damaged."""
+    """Whether a file's header is that of an image in ``IMAGE_FORMATS``; the rest may be damaged."""
     try:
         with _open(path, str(path), max_pixels=None):
             return True

@@ -9,7 +9,7 @@ from PIL import Image
 from s3pot.types import S3potError
 
 # Pillow can decode more formats, but the others are old, rare or run programs.
-FORMATS = (
+IMAGE_FORMATS = (
     "PNG",
     "JPEG",  # and MPO, which several cameras write
     "WEBP",
@@ -39,7 +39,7 @@ class BadImage(S3potError):
 
 
 def known_formats(head: bytes, name: str) -> list[str]:
-    """List the ``FORMATS`` that this Pillow supports; BadImage with advice for the others."""
+    """List the ``IMAGE_FORMATS`` that this Pillow supports; BadImage with advice for the others."""
     if Path(name).suffix.lower() in RAW_SUFFIXES:
         raise BadImage(
             f"{name} is a camera RAW file, which s3pot cannot read. "
@@ -56,7 +56,7 @@ def known_formats(head: bytes, name: str) -> list[str]:
             f"{name} is an AVIF image, which this Pillow cannot read. "
             "To read it: pip install --upgrade pillow"
         )
-    return [form for form in FORMATS if form in Image.OPEN]
+    return [form for form in IMAGE_FORMATS if form in Image.OPEN]
 
 
 def _has_heif() -> bool:

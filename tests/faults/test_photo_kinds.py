@@ -25,7 +25,7 @@ from PIL import Image
 
 import generate_reference
 from s3pot.data.image import is_image, read_rgb, write_png
-from s3pot.data.image_formats import FORMATS, IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
+from s3pot.data.image_formats import IMAGE_FORMATS, IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
 from s3pot.geometry import TURNS, Alignment, rotated_points
 from s3pot.io import write_json
 from s3pot.rg.align import find_alignments, identity
@@ -407,6 +407,6 @@ def test_no_face_any_way_up() -> None:
 
 def test_module_constants_agree_with_pillow() -> None:
     Image.init()
-    unknown = set(FORMATS) - set(Image.OPEN) - {"AVIF", "HEIF"}
+    unknown = set(IMAGE_FORMATS) - set(Image.OPEN) - {"AVIF", "HEIF"}
     assert unknown == set()
     assert not IMAGE_SUFFIXES & RAW_SUFFIXES
