@@ -12,7 +12,7 @@ from s3pot.io import read_yaml
 from s3pot.types import S3potError
 
 PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # the files that configs/paper.yaml needs
-BUNDLED = "the small bundled models need no download: --config mini, or s3pot.load('mini')"
+OFFLINE_CHOICE = "the small bundled models need no download: --config mini, or s3pot.load('mini')"
 
 
 class MissingWeights(S3potError):
@@ -85,7 +85,7 @@ def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
         lines.append(f"Get them:     {command_text('download ' + ' '.join(names), folder)}")
     lines += [f"By hand:      {entry.note}" for entry in entries if not entry.url]
     lines.append(f"Details:      {command_text('list NAME', folder)}")
-    lines.append(f"Without them: {BUNDLED}.")
+    lines.append(f"Without them: {OFFLINE_CHOICE}.")
     return "\n  ".join(lines)
 
 
@@ -119,5 +119,5 @@ def how_to_get(entry: WeightFile, folder: Path) -> str:
     place = f"put it:   {folder / entry.file}"
     lines.append(f"{place}, {entry.size:,} bytes" if entry.size else place)
     lines.append(f"sha256:   {entry.sha256 or 'none published; pinned on first use'}")
-    lines.append(f"offline:  {BUNDLED}")
+    lines.append(f"offline:  {OFFLINE_CHOICE}")
     return "".join(f"\n  {line}" for line in lines)
