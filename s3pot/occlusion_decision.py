@@ -21,7 +21,7 @@ import numpy as np
 from s3pot.labels import CLASSES, NUM_CLASSES
 
 # Parts of the face and their classes; ears, hair and neck do not belong to the region.
-FACE_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+CLASSES_OF_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "skin": ("skin",),
         "eyes": ("eyes",),
@@ -128,12 +128,12 @@ def occluded_share_by_part(occlusion: np.ndarray, parsing: np.ndarray) -> dict[s
             Pixels under an occluder count as the part that the parser assigned to them.
 
     Returns:
-        Part, a key of ``FACE_PARTS`` → share in [0, 1]; None if the face has no such part.
+        Part, a key of ``CLASSES_OF_PARTS`` → share in [0, 1]; None if the face has no such part.
     """
     pixels = np.bincount(parsing.ravel(), minlength=NUM_CLASSES)
     occluded = np.bincount(parsing[occlusion], minlength=NUM_CLASSES)
     shares: dict[str, float | None] = {}
-    for part, names in FACE_PARTS.items():
+    for part, names in CLASSES_OF_PARTS.items():
         classes = [CLASSES.index(name) for name in names]
         area = int(pixels[classes].sum())
         shares[part] = int(occluded[classes].sum()) / area if area else None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from s3pot.labels import CLASSES
 from s3pot.occlusion_decision import (
-    FACE_PARTS,
+    CLASSES_OF_PARTS,
     OcclusionDecision,
     decide,
     occluded_share,
@@ -188,5 +188,5 @@ def test_shares_by_part() -> None:
 def test_every_class_of_the_region_belongs_to_one_part() -> None:
     from s3pot.labels import REGION_CLASSES
 
-    names = [name for part in FACE_PARTS.values() for name in part]
+    names = [name for part in CLASSES_OF_PARTS.values() for name in part]
     assert sorted(CLASSES.index(name) for name in names) == sorted(REGION_CLASSES)

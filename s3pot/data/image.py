@@ -51,8 +51,8 @@ def read_rgb(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         uint8 (H, W, 3), contiguous, owned by the caller.
 
     Raises:
-        BadImage: The file is missing, truncated, too large or not an image in one of ``IMAGE_FORMATS``,
-            or the source has another type.
+        BadImage: The file is missing, truncated, too large or not an image in one of
+            ``IMAGE_FORMATS``, or the source has another type.
     """
     if isinstance(source, np.ndarray):
         source = _image_from_array(source)
