@@ -172,7 +172,7 @@ def _match_official_size(bench: Bench, points: int) -> None:
 def _match_by_loop(bench: Bench, name: str, scores: Tensor) -> None:
     timing = bench.clock.measure(partial(plain.sorted_loop, scores), 0.5, 3)
     want, got = plain.sorted_loop(scores), greedy_match_many([scores])[0]
-    same = all(torch.equal(one, other.cpu()) for one, other in zip(want, got))
+    same = all(torch.equal(wanted, pairs.cpu()) for wanted, pairs in zip(want, got))
     size = " x ".join(str(side) for side in scores.shape)
     note = f"{size}; same pairs: {'yes' if same else 'NO'}"
     bench.report.add(Row("match", f"{name}, plain loop", 1, timing, note=note))

@@ -73,10 +73,10 @@ def look(image: Tensor, grid: Tensor) -> Tensor:
 
 def look_at_labels(labels: Tensor, grid: Tensor) -> Tensor:
     """Sample integer or bool maps (B, S, S) at a grid, same type."""
-    found = F.grid_sample(
+    sampled = F.grid_sample(
         labels[:, None].float(), grid, "nearest", "reflection", align_corners=False
     )
-    return found[:, 0].to(labels.dtype)
+    return sampled[:, 0].to(labels.dtype)
 
 
 def turned(batch: FaceBatch) -> FaceBatch:

@@ -195,8 +195,8 @@ def plot(log: Path) -> None:
         hspace=0.55,
     )
     for axis, key in zip(axes.flat, keys):
-        known = [row for row in rows if key in row]
-        axis.plot([row["step"] for row in known], [row[key] for row in known])
+        rows_with_key = [row for row in rows if key in row]
+        axis.plot([row["step"] for row in rows_with_key], [row[key] for row in rows_with_key])
         axis.set_title(key)
         axis.set_xlabel("step")
     for axis in axes.flat[len(keys) :]:

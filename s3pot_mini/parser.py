@@ -132,7 +132,7 @@ def measure(net: BiSeNet, pool: Pool, count: int = 100) -> dict[str, float]:
         without an occluder, because the class behind it cannot be known: mean IoU of the classes,
         and the IoU of each of the WEAK classes.
     """
-    inter = union = found = hidden = 0
+    inter = union = hidden_as_face = hidden = 0
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)
     for start in range(0, min(count, pool.held_out), 10):
         batch = pool.take(list(range(start, min(start + 10, pool.held_out))))
@@ -141,14 +141,14 @@ def measure(net: BiSeNet, pool: Pool, count: int = 100) -> dict[str, float]:
         inter += int((want & got).sum())
         union += int((want | got).sum())
         hidden += int((want & batch.occluder).sum())
-        found += int((want & batch.occluder & got).sum())
+        hidden_as_face += int((want & batch.occluder & got).sum())
         pairs = (batch.labels * NUM_CLASSES + guess)[~batch.occluder].cpu()
         confusion += torch.bincount(pairs, minlength=NUM_CLASSES**2)
     table = confusion.view(NUM_CLASSES, NUM_CLASSES).double()
     iou = table.diag() / (table.sum(0) + table.sum(1) - table.diag()).clamp_min(1)
     return {
         "region_iou": inter / max(union, 1),
-        "hidden_as_face": found / max(hidden, 1),
+        "hidden_as_face": hidden_as_face / max(hidden, 1),
         "seen_miou": float(iou.mean()),
         **{f"seen_{name}": float(iou[CLASSES.index(name)]) for name in WEAK},
     }

@@ -105,14 +105,14 @@ def draw_patch(batch: FaceBatch, scenes: SceneBatch) -> Patch:
 def _surface(batch: FaceBatch, scenes: SceneBatch, grid: Tensor) -> Tensor:
     """Return the scene's surface, another face, or the same face from elsewhere, (B, 3, S, S)."""
     count, device = len(batch.raw), batch.raw.device
-    own = look(scenes.image, grid)
+    surface = look(scenes.image, grid)
     other = look(batch.raw.roll(1, 0), grid)
     skin = random_pixel(batch.region & ~batch.occluder) * 2 / batch.raw.shape[-1] - 1
     middle = grid.mean((1, 2), keepdim=True)
     turned = (grid - middle) * 0.4 + skin.view(count, 1, 1, 2)
     itself = look(batch.clean, turned)
     kind = torch.rand(count, 1, 1, 1, device=device)
-    content = torch.where(kind < OWN_SURFACE, own, other)
+    content = torch.where(kind < OWN_SURFACE, surface, other)
     content = torch.where(kind < OWN_SURFACE + OTHER_FACE, content, itself)
     level = uniform(count, 0.75, 1.25, device)
     return (content * level).clamp(0, 1)

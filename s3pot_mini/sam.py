@@ -148,8 +148,8 @@ def face_points(
     rate = rate * (torch.rand(count, 1, device=device) < 0.5)
     missed = hidden & (torch.rand(hidden.shape, device=device) < rate)
     noisy = flipped((~hidden | missed).long().gather(1, cells))
-    own = torch.rand(count, 1, device=device) < 0.5
-    labels = torch.where(own, matched.long().gather(1, cells), noisy)
+    from_ps = torch.rand(count, 1, device=device) < 0.5
+    labels = torch.where(from_ps, matched.long().gather(1, cells), noisy)
     target = (pairs.region & ~pairs.occluder).float()
     return PointPrompts(points, labels, target)
 

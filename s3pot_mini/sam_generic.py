@@ -175,8 +175,8 @@ def place_loss(first: Tensor, second: Tensor, allowed: Tensor) -> Tensor:
         (rows[:, None] - cells // side).abs(), (columns[:, None] - cells % side).abs()
     )
     inside = inside.masked_fill((apart == 1)[None], -torch.inf)
-    own = torch.eye(count, dtype=torch.bool, device=pick.device)[:, None]
-    across = across.masked_fill(own, -torch.inf)
+    same_image = torch.eye(count, dtype=torch.bool, device=pick.device)[:, None]
+    across = across.masked_fill(same_image, -torch.inf)
     logits = torch.cat((inside, across), dim=2) / TEMPERATURE
     wanted = pick.expand(count, -1)
     return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())

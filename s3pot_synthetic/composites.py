@@ -186,8 +186,8 @@ def pane(rng: np.random.Generator, face: Face, split: str) -> list[Layer]:
     ]
     for _ in range(int(rng.integers(1, 4))):
         x = rng.uniform(-0.8, 0.8)
-        ends = np.array([(x, -0.9), (x + rng.normal(0, 0.1), rng.uniform(0, 0.9))]) * radii
-        streak = frame.stroke(rotate(ends, angle) + place, rng.uniform(1.5, 7))
+        streak_ends = np.array([(x, -0.9), (x + rng.normal(0, 0.1), rng.uniform(0, 0.9))]) * radii
+        streak = frame.stroke(rotate(streak_ends, angle) + place, rng.uniform(1.5, 7))
         streak = cv2.min(frame.soften(streak, 1.2), mask)
         layers.append(Layer(streak, (1.0, 1.0, 1.0), 0.0, rng.uniform(0.15, 0.55)))
     return layers

@@ -89,8 +89,8 @@ def eyes(rng: np.random.Generator, head: Head, canvas: Canvas, light: Array, mad
     white = colored(np.clip(light * 0.82, 0, 1.05) * veins, (0.86, 0.82, 0.8))
     squint = np.clip(rng.normal(0, 0.09), -0.25, 0.25)  # one eye is open wider than the other
     for side in (-1, 1):
-        one = replace(lids, opened=opened * (1 + side * squint))
-        _eye(head, canvas, white, iris, side, one)
+        lids_of_side = replace(lids, opened=opened * (1 + side * squint))
+        _eye(head, canvas, white, iris, side, lids_of_side)
 
 
 def _eye(head: Head, canvas: Canvas, white: Array, iris: Array, side: int, lids: _Lids) -> None:

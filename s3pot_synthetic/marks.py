@@ -59,8 +59,8 @@ def _crows_feet(rng: np.random.Generator, head: Head, canvas: Canvas, face: Arra
             way = spline(head.turn(np.stack([start, middle, end])), 4, closed=False)
             lines = cv2.max(lines, canvas.frame.stroke(way, 1.0))
         for drop in rng.uniform(0.08, 0.2, 2):
-            ends = start + np.array([(-0.4 * side, drop), (-0.2 * side, drop + 0.03), (0, drop)])
-            way = spline(head.turn(ends), 4, closed=False)
+            points = start + np.array([(-0.4 * side, drop), (-0.2 * side, drop + 0.03), (0, drop)])
+            way = spline(head.turn(points), 4, closed=False)
             lines = cv2.max(lines, canvas.frame.stroke(way, 1.0))
     canvas.tint(canvas.frame.soften(lines, 0.7), rng.uniform(0.72, 0.92), face)
 

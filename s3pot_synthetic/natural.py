@@ -97,7 +97,7 @@ def banks() -> dict[str, list[Array]]:
     ridged = [_to_bytes(-np.abs(_power_law(rng, power))) for power in (1.1, 1.4, 1.8)]
     leaves = [_dead_leaves(rng, smallest, "disc") for smallest in (2.5, 5)]
     leaves += [_dead_leaves(rng, smallest, "box") for smallest in (3, 7, 14)]
-    made = {
+    banks = {
         "smooth": smooth,
         "drawn_out": drawn_out,
         "ridged": ridged,
@@ -106,10 +106,10 @@ def banks() -> dict[str, list[Array]]:
         "scribble": [_scribble(rng) for _ in range(3)],
         "bands": [_bands(rng) for _ in range(4)],
     }
-    for fields in made.values():
+    for fields in banks.values():
         for field in fields:
             field.setflags(write=False)
-    return made
+    return banks
 
 
 _KINDS = (

@@ -46,9 +46,9 @@ BENCH_KINDS: dict[str, tuple[Occluder, float]] = {
 
 def draw_kind(rng: np.random.Generator, split: str) -> str:
     """Draw an occluder kind; in ``bench``, a held-out kind half of the time."""
-    kinds = BENCH_KINDS if split == "bench" and rng.random() < 0.5 else TRAIN_KINDS
-    weights = np.array([weight for _, weight in kinds.values()])
-    return list(kinds)[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+    registry = BENCH_KINDS if split == "bench" and rng.random() < 0.5 else TRAIN_KINDS
+    weights = np.array([weight for _, weight in registry.values()])
+    return list(registry)[int(rng.choice(len(registry), p=weights / weights.sum()))]
 
 
 def draw_occluder(rng: np.random.Generator, face: Face, split: str, kind: str) -> list[Layer]:

@@ -98,7 +98,7 @@ def draw_scene(index: int, size: int = 256, split: str = "train", *, seed: int =
         return np.random.default_rng([seed, SPLITS[split], index, part])
 
     face = draw_clean(stream(0), size, split)
-    kinds, layers = _choose(stream(1), face, split)
+    occluder_kinds, layers = _choose(stream(1), face, split)
     frame = face.head.frame
     camera = draw_camera(stream(2))
     raw = compose(stream(3), face, layers) if layers else face.image
@@ -109,7 +109,7 @@ def draw_scene(index: int, size: int = 256, split: str = "train", *, seed: int =
     occlusion = occluder & region
     head = face.head
     meta: dict[str, object] = {
-        "seed": seed, "index": index, "split": split, "size": size, "kinds": kinds,
+        "seed": seed, "index": index, "split": split, "size": size, "kinds": occluder_kinds,
         **difficulty(clean, occluded, face.labels, occlusion, layers),
         "occluded_share": round(float(occlusion.sum() / max(1, region.sum())), 4),
         "skin_tone": round(head.tone, 3),
@@ -150,13 +150,13 @@ def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str]
     if nothing and rng.random() < 0.5:
         return [], []
     region = region_of(face.labels)
-    kinds: list[str] = []
+    occluder_kinds: list[str] = []
     layers: list[Layer] = []
     for _ in range(_TRIES):
-        kinds = [draw_kind(rng, split) for _ in range(2 if several else 1)]
+        occluder_kinds = [draw_kind(rng, split) for _ in range(2 if several else 1)]
         layers = [
             replace(layer, thing=number)
-            for number, kind in enumerate(kinds)
+            for number, kind in enumerate(occluder_kinds)
             for layer in draw_occluder(rng, face, split, kind)
         ]
         if nothing:
@@ -164,8 +164,8 @@ def _choose(rng: np.random.Generator, face: Face, split: str) -> tuple[list[str]
         hidden = (coverage(layers) > 127) & region
         share = hidden.sum() / max(1, region.sum())
         if share == 0 if nothing else _SHARES[0] <= share <= _SHARES[1]:
-            return kinds, layers
-    return ([], []) if nothing else (kinds, layers)
+            return occluder_kinds, layers
+    return ([], []) if nothing else (occluder_kinds, layers)
 
 
 def _beside(face: Face, layer: Layer) -> Layer:
@@ -197,9 +197,9 @@ def difficulty(
     skin = ((labels == SKIN) | (labels == NOSE)) & ~occlusion
     if not skin.any():
         skin = ~occlusion
-    own = clean[skin].mean(0)
+    visible = clean[skin].mean(0)
     hidden = raw[occlusion].mean(0)
-    distance = float(np.linalg.norm(own - hidden) / 255)
+    distance = float(np.linalg.norm(visible - hidden) / 255)
     opacity = min(layer.alpha for layer in layers if layer.alpha >= SOLID)
     width = 2 * round(3 * labels.shape[0] / 256) + 1
     core = cv2.erode(occlusion.astype(np.uint8), np.ones((width, width), np.uint8))

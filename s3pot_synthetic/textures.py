@@ -44,8 +44,8 @@ def noise_banks() -> dict[str, list[Array]]:
     for degrees in range(0, 180, 15):
         kernel = np.zeros((31, 31), np.float32)
         dx, dy = 15 * math.cos(math.radians(degrees)), 15 * math.sin(math.radians(degrees))
-        ends = (round(15 - dx), round(15 - dy)), (round(15 + dx), round(15 + dy))
-        cv2.line(kernel, ends[0], ends[1], 1.0, 1)
+        line_ends = (round(15 - dx), round(15 - dy)), (round(15 + dx), round(15 + dy))
+        cv2.line(kernel, line_ends[0], line_ends[1], 1.0, 1)
         strands.append(cv2.filter2D(_normal(rng, _BANK), -1, kernel / kernel.sum()))
     banks: dict[str, list[Array]] = {"cloud": clouds, "grain": grains, "strand": strands}
     for bank in banks.values():

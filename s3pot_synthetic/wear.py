@@ -45,10 +45,10 @@ def glasses_lines(head: Head, rims: list[Array]) -> list[Array]:
     left, right = rims
     bridge = np.stack([left[left[:, 0].argmax()], right[right[:, 0].argmin()]])
     arch = np.insert(bridge, 1, bridge.mean(0) + (0, -0.03 * head.half[1]), 0)
-    ends = left[left[:, 0].argmin()], right[right[:, 0].argmax()]
+    outer_points = left[left[:, 0].argmin()], right[right[:, 0].argmax()]
     temples = [
         np.stack([end, head.place([(side * 1.0, head.eye_y - 0.02)])[0]])
-        for side, end in zip((-1, 1), ends)
+        for side, end in zip((-1, 1), outer_points)
     ]
     return [spline(arch, 6, closed=False), *temples]
 

@@ -74,15 +74,15 @@ def _draw_and_write(
 def read_meta(out: Path) -> dict[str, dict[str, object]]:
     """Read the metadata of a folder by stem; a line truncated by a kill is left out."""
     path = out / META_NAME
-    found = {}
+    entries = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
-                found[str(entry["stem"])] = entry
+                entries[str(entry["stem"])] = entry
             except (ValueError, KeyError, TypeError):
                 logger.warning("%s: a damaged line is skipped; its sample is drawn again", path)
-    return found
+    return entries
 
 
 def _write_meta(out: Path, meta: dict[str, dict[str, object]]) -> None:
@@ -153,9 +153,9 @@ def _complete(
     subdir: str,
 ) -> bool:
     stem = stem_of(index, split, seed)
-    known = meta.get(stem)
+    entry = meta.get(stem)
     return (
-        known is not None
-        and known.get("size") == size
+        entry is not None
+        and entry.get("size") == size
         and all(path.is_file() for path in paths_of(out, stem, subdir).values())
     )

@@ -50,7 +50,7 @@ class Report(NamedTuple):
     """All estimates, and the other data of the tables."""
 
     estimates: Mapping[tuple[str, str, str], Estimate]  # by group, row, minus
-    kinds: Sequence[str]  # groups of the kind table
+    occluder_kinds: Sequence[str]  # groups of the kind table
     pairs: Sequence[tuple[str, str]]
     clean: int  # faces without an occlusion, left out
 
@@ -142,14 +142,14 @@ def make_report(scores: Path, meta: Path, pairs: Sequence[tuple[str, str]], seed
         for name in pair:
             if name not in table:
                 raise S3potError(f"there is no row {name!r} in {scores}; it has {', '.join(table)}")
-    groups, kinds = read_groups(meta, {face for row in table.values() for face in row})
+    groups, occluder_kinds = read_groups(meta, {face for row in table.values() for face in row})
     rows_and_pairs = [*((row, "") for row in table), *pairs]
     estimates = {
         (group, row, minus): estimate(table, faces, group, row, minus, seed)
         for group, faces in groups.items()
         for row, minus in rows_and_pairs
     }
-    return Report(estimates, [COMMON, HELD_OUT, *kinds], pairs, clean)
+    return Report(estimates, [COMMON, HELD_OUT, *occluder_kinds], pairs, clean)
 
 
 def markdown(report: Report, columns: Sequence[str] = ()) -> str:
@@ -168,7 +168,7 @@ def markdown(report: Report, columns: Sequence[str] = ()) -> str:
     shown = list(columns) or rows
     by_kind = [
         [f"{_label(kind)} ({_count(report, kind)})", *(_cell(report, kind, row) for row in shown)]
-        for kind in report.kinds
+        for kind in report.occluder_kinds
     ]
     parts = [
         "Mean occlusion IoU and its 95 % bootstrap interval. The number of faces is in brackets, "

@@ -46,14 +46,14 @@ def sheet(count: int, split: str, seed: int, size: int, columns: int, start: int
 
 def by_grade(count: int, split: str, seed: int, size: int, columns: int, start: int) -> np.ndarray:
     """Show the first ``columns`` occluded faces of each grade of ``count``: (6 S, W, 3) uint8."""
-    found: dict[str, list[np.ndarray]] = {grade: [] for grade in GRADES}
+    pictures: dict[str, list[np.ndarray]] = {grade: [] for grade in GRADES}
     for index in range(start, start + count):
         sample = draw_face(index, size, split, seed=seed)
-        line = found[str(sample.meta["difficulty"])]
+        line = pictures[str(sample.meta["difficulty"])]
         if sample.occlusion.any() and len(line) < columns:
             line.append(np.concatenate([sample.raw, marked(sample)], 0))
     picture = np.zeros((len(GRADES), 2 * size, columns * size, 3), np.uint8)
-    for place, line in zip(picture, found.values()):
+    for place, line in zip(picture, pictures.values()):
         for column, pair in enumerate(line):
             place[:, column * size : (column + 1) * size] = pair
     return picture.reshape(-1, columns * size, 3)

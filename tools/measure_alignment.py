@@ -71,16 +71,16 @@ def measure(
 ) -> list[float]:
     """Compute the four numbers of the table for one face; NaN if none is found in the crop."""
     placed = in_crop(face.landmarks[EYES_AND_MOUTH], way)
-    found = np.full_like(placed, np.nan)
+    detected = np.full_like(placed, np.nan)
     if again is not None:
-        found = (again.landmarks[EYES_AND_MOUTH] + 0.5) / aligned.shape[0]
+        detected = (again.landmarks[EYES_AND_MOUTH] + 0.5) / aligned.shape[0]
     rows, columns = face_window(face, way.photo_size)
     before = photo[rows, columns]
     after = to_photo(aligned, way)[rows, columns]
     change = float(np.abs(before.astype(int) - after).mean())
     return [
-        100 * distance(found, FFHQ_PLACES),
-        100 * distance(found, placed),
+        100 * distance(detected, FFHQ_PLACES),
+        100 * distance(detected, placed),
         change,
         shift(before, after),
     ]

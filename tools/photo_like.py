@@ -63,8 +63,8 @@ def as_photo(name: str, sample: FaceSample) -> LabeledFace:
     parts = np.array(
         [PARTS.index(PART_OF_CLASS.get(label, "background")) for label in CLASSES], np.uint8
     )
-    known = np.ones(sample.labels.shape, bool)
-    return judge(name, sample.clean, parts[sample.labels], known)
+    inside_photo = np.ones(sample.labels.shape, bool)
+    return judge(name, sample.clean, parts[sample.labels], inside_photo)
 
 
 def draw_photos(count: int, seed: int) -> tuple[list[LabeledFace], list[np.ndarray]]:

@@ -105,16 +105,16 @@ class LabeledFace:
 
 def find_photos(folder: Path) -> dict[str, tuple[Path, Path]]:
     """Return photos and their label maps by name, sorted; S3potError if there are none."""
-    found = {}
+    files = {}
     for label in sorted(folder.glob(f"*{LABEL}")):
         name = label.name[: -len(LABEL)]
         for photo in (folder / f"{name}{end}" for end in (".jpg", ".jpeg", ".png")):
             if photo.is_file():
-                found[name] = (photo, label)
-    if not found:
+                files[name] = (photo, label)
+    if not files:
         expected = f"<name>.jpg or .png, each with <name>{LABEL}"
         raise S3potError(f"--photos {folder} holds no labeled photo; expected {expected}")
-    return found
+    return files
 
 
 def read_parts(path: Path) -> np.ndarray:
@@ -139,21 +139,23 @@ def read_face(
     if picture.shape[:2] != parts.shape:
         sizes = f"{picture.shape[:2]}, {label.name} {parts.shape}"
         raise S3potError(f"{photo.name} is (height, width) {sizes}; expected the same size")
-    known = np.ones(parts.shape, bool)
+    inside_photo = np.ones(parts.shape, bool)
     if detector is None:
-        picture, parts, known = (_squared(array) for array in (picture, parts, known))
+        picture, parts, inside_photo = (_squared(array) for array in (picture, parts, inside_photo))
         square = (parts.shape[0], parts.shape[1])
         way = Alignment(as_quad(image_corners(square)), (size, size), square)
     else:
-        found = detector.detect(picture)
-        if not found:
+        faces = detector.detect(picture)
+        if not faces:
             raise S3potError(f"no face found in {photo.name}; expected one, or use --crop pad")
-        way = from_landmarks(found[0].landmarks, (parts.shape[0], parts.shape[1]), size)
-    return judge(name, crop(picture, way), _cropped(parts, way), crop(known, way))
+        way = from_landmarks(faces[0].landmarks, (parts.shape[0], parts.shape[1]), size)
+    return judge(name, crop(picture, way), _cropped(parts, way), crop(inside_photo, way))
 
 
-def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) -> LabeledFace:
-    """Compute region and ignored zone as defined in this module; ``known``: inside the photo."""
+def judge(
+    name: str, picture: np.ndarray, parts: np.ndarray, inside_photo: np.ndarray
+) -> LabeledFace:
+    """Compute region and ignored zone as defined in this module."""
     place = find_place(parts)
     x, y = place.coordinates(len(parts))
     oval = (y < EARS_END) | ((y < 0) & (abs(x) < OVAL[0]))
@@ -165,7 +167,7 @@ def judge(name: str, picture: np.ndarray, parts: np.ndarray, known: np.ndarray) 
     pieces = cv2.connectedComponents(hair.astype(np.uint8), connectivity=8)[1]
     brows = hair & ~np.isin(pieces, np.unique(pieces[hair & ~zone]))
     face = np.isin(parts, FACE_PARTS)
-    ignored = ~known | (face & ~oval) | (hair & fringe & ~brows)
+    ignored = ~inside_photo | (face & ~oval) | (hair & fringe & ~brows)
     return LabeledFace(name, picture, parts, ((face & oval) | brows) & ~ignored, ignored, place)
 
 
@@ -173,8 +175,8 @@ def find_place(parts: np.ndarray) -> FacePlace:
     """Find eyes and mouth in a label map (H, W); S3potError if they are missing."""
     eyes, mouths = _pieces(parts == EYES), _pieces(parts == MOUTH)
     if len(eyes) < 2 or not mouths:
-        found = f"{len(eyes)} eyes and {len(mouths)} mouths"
-        raise S3potError(f"the label map shows {found}; expected the face of one person, frontal")
+        counts = f"{len(eyes)} eyes and {len(mouths)} mouths"
+        raise S3potError(f"the label map shows {counts}; expected the face of one person, frontal")
     ordered = sorted(eyes[:2], key=lambda point: float(point[0]))
     return FacePlace(np.stack(ordered), mouths[0])
 

@@ -147,14 +147,14 @@ def draw_line(photo: LabeledFace, pasted: Pasted, result: Segmentation) -> np.nd
     """Draw photo, occluded, parsing, reference, truth, prediction: (TILE, 6 TILE, 3) uint8."""
     shown, classes = pasted.picture, vis.color_labels(result.parsing)
     truth = vis.overlay(vis.overlay(shown, photo.ignored, GRAY, 0.7), photo.region, GREEN, 0.25)
-    found = vis.overlay(shown, parsed_region(result), GREEN, 0.25)
+    predicted = vis.overlay(shown, parsed_region(result), GREEN, 0.25)
     tiles = [
         photo.picture,
         shown,
         shown // 2 + classes // 2,
         result.reference,
         vis.overlay(truth, pasted.occlusion),
-        vis.overlay(found, result.occlusion),
+        vis.overlay(predicted, result.occlusion),
     ]
     small = [cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA) for tile in tiles]
     line, text = np.concatenate(small, axis=1), f"{photo.name} {pasted.kind}"
@@ -231,8 +231,8 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     if (args.crop == "align") != (args.detector is not None):
         raise S3potError("--crop align and --detector FILE, a YuNet ONNX file, go together")
     if args.size < 32 or args.variants < 1:
-        found = f"--size {args.size} and --variants {args.variants}"
-        raise S3potError(f"{found}; expected a size of at least 32 and 1 variant or more")
+        options = f"--size {args.size} and --variants {args.variants}"
+        raise S3potError(f"{options}; expected a size of at least 32 and 1 variant or more")
     config = replace(config, align=replace(config.align, mode="never"))  # cropping is done here
     files = find_photos(args.photos)
     if len(files) < 2:

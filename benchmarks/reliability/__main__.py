@@ -42,7 +42,7 @@ class Options:
         commands: The commands that are killed.
         kills: Number of kills of each command.
         files: Number of broken files of each kind.
-        kinds: Kinds of files; empty for all.
+        file_kinds: Kinds of broken files; empty for all.
         seed: Seed of moments and mutations.
         quick: Only a few of each.
     """
@@ -52,7 +52,7 @@ class Options:
     commands: Sequence[str]
     kills: int
     files: int
-    kinds: Sequence[str]
+    file_kinds: Sequence[str]
     seed: int
     quick: bool
 
@@ -140,7 +140,7 @@ def fuzzing(options: Options, report: Report) -> None:
     """Broken and hostile files of every kind, read by the commands that use them."""
     count = 2 if options.quick else options.files
     place = options.folder / "fuzzed"
-    for name, trials in fuzz.trials(options.inputs, place, count, options.seed, options.kinds):
+    for name, trials in fuzz.trials(options.inputs, place, count, options.seed, options.file_kinds):
         report.add(f"broken files: {name}", trials)
 
 
@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
             commands=args.commands,
             kills=3 if args.quick else args.kills,
             files=args.files,
-            kinds=args.kinds,
+            file_kinds=args.kinds,
             seed=args.seed,
             quick=args.quick,
         )

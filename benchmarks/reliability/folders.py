@@ -23,23 +23,23 @@ def temporaries(folder: Path) -> list[Path]:
     return sorted(folder.rglob(f"*{TEMPORARY}"))
 
 
-def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
+def differences(actual: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
     """List how two snapshots differ, a line for each file; empty if they are equal."""
-    lines = [f"missing: {name}" for name in wanted if name not in found]
-    lines += [f"surplus: {name}" for name in found if name not in wanted]
+    lines = [f"missing: {name}" for name in expected if name not in actual]
+    lines += [f"surplus: {name}" for name in actual if name not in expected]
     lines += [
-        f"differs: {name}" for name in found if name in wanted and found[name] != wanted[name]
+        f"differs: {name}" for name in actual if name in expected and actual[name] != expected[name]
     ]
     return lines
 
 
-def result_differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
+def result_differences(actual: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
     """List how two snapshots differ, except for missing features in the cache.
 
     A run that cannot write its cache keeps the features in memory. A rerun does not need those of
     finished items, so it does not write them either.
     """
     return differences(
-        found,
-        {name: content for name, content in wanted.items() if name in found or CACHE not in name},
+        actual,
+        {name: data for name, data in expected.items() if name in actual or CACHE not in name},
     )

@@ -228,7 +228,7 @@ def single_files() -> dict[str, Kind]:
     parser = "weights/parser.safetensors"
     mask = "out/face_00_occlusion.png"
     record = "out/face_00_result.json"
-    kinds = (
+    file_kinds = (
         Kind("config YAML", "strange.yaml", Call("inference", config)),
         Kind("suite YAML", "suite.yaml", Call("evaluate", suite)),
         Kind("adapter .pth", "strange.pth", Call("inference", checkpoint), infer),
@@ -240,7 +240,7 @@ def single_files() -> dict[str, Kind]:
         Kind("summary", "out/summary.json", Call("evaluate", scores), infer),
         Kind("result mask", mask, Call("evaluate", scores), infer),
     )
-    return {kind.name: kind for kind in kinds}
+    return {kind.name: kind for kind in file_kinds}
 
 
 def _run_once(call: Call, folder: Path) -> None:
@@ -300,7 +300,7 @@ def trials(
         only: Names of kinds; empty for all.
     """
     maker = _Maker(inputs, folder, count, np.random.default_rng((seed, 4)))
-    kinds: dict[str, Callable[[], Iterator[Trial]]] = {
+    trials_by_kind: dict[str, Callable[[], Iterator[Trial]]] = {
         "photos": maker.photos,
         "class maps": maker.class_maps,
         "LabelMe files": maker.labelme_files,
@@ -308,10 +308,10 @@ def trials(
         "cache entries": maker.cache_entries,
     }
     for ending in (".png", REFERENCE, OCCLUSION, CLEAN):
-        kinds[f"{ending} of a face"] = partial(maker.images_of_faces, ending)
+        trials_by_kind[f"{ending} of a face"] = partial(maker.images_of_faces, ending)
     for name, kind in single_files().items():
-        kinds[name] = partial(maker.single_files, kind)
-    for name, make in kinds.items():
+        trials_by_kind[name] = partial(maker.single_files, kind)
+    for name, make in trials_by_kind.items():
         if not only or name in only:
             yield name, make()
 

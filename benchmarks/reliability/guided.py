@@ -194,13 +194,13 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     corpus = args.corpus or Path(tempfile.mkdtemp(prefix="s3pot-corpus-"))
-    found = False
+    has_finding = False
     for name in args.readers:
         line = fuzz(name, args.seconds, corpus.resolve())
-        found = found or "FOUND" in line
+        has_finding = has_finding or "FOUND" in line
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    return int(found)
+    return int(has_finding)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def images() -> dict[str, bytes]:
     image = Image.fromarray(pixels)
     exif = Image.Exif()
     exif[0x0112] = 6
-    kinds: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+    formats: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
         ".png": (image, "PNG", {}),
         ".gray.png": (image.convert("L"), "PNG", {}),
         ".palette.png": (image.quantize(16), "PNG", {}),
@@ -173,7 +173,7 @@ def images() -> dict[str, bytes]:
         ".jp2": (image, "JPEG2000", {}),
     }
     files = {}
-    for ending, (picture, form, options) in kinds.items():
+    for ending, (picture, form, options) in formats.items():
         stream = io.BytesIO()
         picture.save(stream, format=form, **options)
         files[ending] = stream.getvalue()

@@ -61,8 +61,8 @@ def same_bytes_trials(inputs: Path, folder: Path) -> Iterator[Trial]:
     """Try all ways and compare their files with those of the plain call."""
     plain = {name: _files(inputs, folder, Way("", name)) for name in calls()}
     for way in WAYS:
-        found = differences(_files(inputs, folder, way), plain[way.command])
-        yield Trial(way.command, f"{way.command}, {way.name}", tuple(found))
+        deviations = differences(_files(inputs, folder, way), plain[way.command])
+        yield Trial(way.command, f"{way.command}, {way.name}", tuple(deviations))
 
 
 def _files(inputs: Path, folder: Path, way: Way) -> dict[str, bytes]:
