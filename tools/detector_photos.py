@@ -180,9 +180,9 @@ def score(canvas: Canvas, faces: Sequence[Face], detector: str) -> tuple[list[Ro
     for name, truth in zip(canvas.names, canvas.landmarks):
         side = float(np.linalg.norm(np.diff(quad_from_landmarks(truth), axis=0)[1]))
         errors = [np.linalg.norm(face.landmarks - truth, axis=1).mean() / side for face in free]
-        found = bool(errors) and min(errors) <= FOUND
+        is_found = bool(errors) and min(errors) <= FOUND
         error = crop_error = score_of_find = math.nan
-        if found:
+        if is_found:
             face = free.pop(int(np.argmin(errors)))
             offset = quad_from_landmarks(face.landmarks) - quad_from_landmarks(truth)
             error = float(min(errors))
@@ -192,7 +192,7 @@ def score(canvas: Canvas, faces: Sequence[Face], detector: str) -> tuple[list[Ro
             "detector": detector,
             "kind": canvas.kind,
             "photo": name,
-            "found": int(found),
+            "found": int(is_found),
             "error": error,
             "crop_error": crop_error,
             "score": score_of_find,
@@ -209,12 +209,12 @@ def table(rows: Sequence[Row], false_finds: Mapping[tuple[str, str], list[int]])
     ]
     for (detector, kind), false in false_finds.items():
         mine = [row for row in rows if (row["detector"], row["kind"]) == (detector, kind)]
-        found = [row for row in mine if row["found"]]
+        finds = [row for row in mine if row["found"]]
         errors, crops, scores = (
-            np.array([float(row[name]) for row in found] or [math.nan])
+            np.array([float(row[name]) for row in finds] or [math.nan])
             for name in ("error", "crop_error", "score")
         )
-        share = len(found) / len(mine) if mine else math.nan
+        share = len(finds) / len(mine) if mine else math.nan
         lines.append(
             f"{detector:9} {kind:10} {len(mine):5} {share:6.3f} {errors.mean():9.4f} "
             f"{np.quantile(errors, 0.95):6.3f} {crops.mean():6.3f} {scores.mean():6.2f} "

@@ -249,13 +249,13 @@ def score(place: Placed, masks: PhotoMasks | None, references: References) -> Ro
 
 
 def draw_tile(
-    canvas: np.ndarray, places: Sequence[Placed], found: Sequence[PhotoMasks]
+    canvas: np.ndarray, places: Sequence[Placed], results: Sequence[PhotoMasks]
 ) -> np.ndarray:
     """Draw canvas, truth and masks side by side: (TILE, 3 TILE, 3) uint8."""
     truth, masks = canvas, canvas
     for place in places:
         truth = vis.overlay(truth, place.occlusion)
-    for entry in found:
+    for entry in results:
         masks = vis.overlay(vis.overlay(masks, entry.face, GREEN, 0.25), entry.occlusion)
     scale = TILE / max(canvas.shape[:2])
     tiles = []
@@ -333,10 +333,10 @@ def measure(config: Config, args: argparse.Namespace) -> int:
     }
     names = list(groups)
 
-    def one(name: str) -> tuple[list[Row], np.ndarray]:
+    def measure_canvas(name: str) -> tuple[list[Row], np.ndarray]:
         return measure_scene(groups[name], finder, taker, [args.seed, names.index(name)])
 
-    done = run_each({name: name for name in groups}, one, "canvases")
+    done = run_each({name: name for name in groups}, measure_canvas, "canvases")
     rows = [row for entry in done for row in entry[0]]
     write_csv(args.out / "faces.csv", rows)
     write_sheets(args.out, [entry[1] for entry in done])

@@ -197,7 +197,7 @@ def measure_photos(
     """Segment every photo, both unoccluded and with each of its occluders."""
     names = list(photos)
 
-    def one(photo: LabeledFace) -> Measured:
+    def measure_photo(photo: LabeledFace) -> Measured:
         unoccluded = model.segment(photo.picture)
         others = [other for other in photos.values() if other.name != photo.name]
         measured = Measured(measure_unoccluded(photo, unoccluded), [], [])
@@ -212,7 +212,7 @@ def measure_photos(
             measured.lines.append(draw_line(photo, pasted, result))
         return measured
 
-    return run_each(photos, one, "faces")
+    return run_each(photos, measure_photo, "faces")
 
 
 def write_sheets(folder: Path, lines: Sequence[np.ndarray]) -> None:

@@ -297,8 +297,8 @@ def _second_look(photo: np.ndarray, face: Face, detector: Detector) -> float:
     canvas = np.full((side, side, 3), 128, dtype=np.uint8)
     inner = slice(SECOND_MARGIN, SECOND_MARGIN + SECOND_SIDE)
     canvas[inner, inner] = crop(photo, alignment)
-    found = detector.detect(canvas)
-    return found[0].score if found else 0.0
+    faces = detector.detect(canvas)
+    return faces[0].score if faces else 0.0
 
 
 def _turned_back(alignment: Alignment, turn: int, photo_size: tuple[int, int]) -> Alignment:

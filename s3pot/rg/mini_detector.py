@@ -78,7 +78,7 @@ class MiniFaceDetector:
             their side or upside down are not found.
     """
 
-    sure_score: float = 0.0  # `look_again` handles rotated faces, so no photo has to be rotated
+    sure_score: float = 0.0  # ``look_again`` handles rotated faces, so no photo has to be rotated
     likely_score: float = 1.0
 
     def __init__(
@@ -104,8 +104,8 @@ class MiniFaceDetector:
         for turn in TURNS[1:]:
             view = np.ascontiguousarray(np.rot90(small, turn // 90))
             size = (view.shape[0], view.shape[1])
-            found = [_scaled(face.rotated(360 - turn, size), ratio) for face in self._scan(view)]
-            turned = [face for face in self._looked_at(image, found) if face.is_confirmed]
+            seen = [_scaled(face.rotated(360 - turn, size), ratio) for face in self._scan(view)]
+            turned = [face for face in self._looked_at(image, seen) if face.is_confirmed]
             if _likeliness(turned) > _likeliness(faces):
                 faces = turned
         return faces
@@ -141,7 +141,7 @@ class MiniFaceDetector:
         return sure or [face for face in looked_at if face.score >= self.min_score / 2]
 
     def search(self, image: np.ndarray, scale: float) -> list[Face]:
-        """Detect faces and hints at one scale, highest score first; the image as for `detect`."""
+        """Detect faces and hints at one scale, highest score first; the image as for ``detect``."""
         resized = _resized(image, scale)
         height, width = resized.shape[:2]
         right = -width % MULTIPLE
@@ -160,7 +160,7 @@ class MiniFaceDetector:
         higher in the correct orientation.
 
         Args:
-            image: The photo, as for `detect`.
+            image: The photo, as for ``detect``.
             face: A detection in it.
 
         Returns:
@@ -182,9 +182,9 @@ class MiniFaceDetector:
         """Examine an uncertain detection in all orientations.
 
         Args:
-            image: The photo, as for `detect`.
+            image: The photo, as for ``detect``.
             face: The detection.
-            looks: What was seen when it was detected again, as returned by `_look_closely`.
+            looks: What was seen when it was detected again, as returned by ``_look_closely``.
 
         Returns:
             The face with the landmarks of the likeliest detection that is confirmed, and the mean
@@ -200,7 +200,7 @@ class MiniFaceDetector:
         return None
 
     def _options(self, image: np.ndarray, face: Face, looks: list[Face]) -> Iterator[Face]:
-        """Yield what may be confirmed, likeliest first; arguments as for `_confirmed`."""
+        """Yield what may be confirmed, likeliest first; arguments as for ``_confirmed``."""
         first = replace(face, score=looks[0].score if looks else 0.0)
         options = [*reversed(looks), first]  # later looks drift away if the face is hardly visible
         if _likeliness(options[:1]) >= LIKELY_LOOK:
@@ -314,7 +314,7 @@ def _faces_of(cells: CellFaces, number: int, min_score: float) -> list[Face]:
 
 
 def _upright(landmarks: np.ndarray) -> np.ndarray | None:
-    """Build the map from a photo to the view of `look_again`, (2, 3); None without a crop."""
+    """Build the map from a photo to the view of ``look_again``, (2, 3); None without a crop."""
     try:
         quad = quad_from_landmarks(landmarks)
     except ValueError:
@@ -350,7 +350,7 @@ def _out_of_view(points: np.ndarray, motion: np.ndarray) -> np.ndarray:
 
 
 def _warped(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """Warp a photo into the view of `look_again`, uint8 (LOOK_SIDE, LOOK_SIDE, 3)."""
+    """Warp a photo into the view of ``look_again``, uint8 (LOOK_SIDE, LOOK_SIDE, 3)."""
     scale = float(np.sqrt(np.linalg.det(motion[:, :2])))
     if scale < 0.6:
         # Warping samples single pixels, so first resize the photo to about its final scale.
@@ -369,7 +369,7 @@ def _warped(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
 
 
 def _in_the_middle(faces: list[Face]) -> Face | None:
-    """Return the face with the highest score near the center of the view of `look_again`."""
+    """Return the face with the highest score near the center of the view of ``look_again``."""
     for face in faces:
         offset = face.landmarks.mean(axis=0) - (LOOK_SIDE - 1) / 2
         if np.abs(offset).max() < LOOK_CROP / 4:
@@ -396,7 +396,7 @@ def _scaled(face: Face, ratio: np.ndarray) -> Face:
 def without_repeats(faces: list[Face]) -> list[Face]:
     """Apply non-maximum suppression: keep the best of several detections of one face."""
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda found: -found.score):
+    for face in sorted(faces, key=lambda face: -face.score):
         if all(_overlap(face, other) <= MAX_OVERLAP for other in kept):
             kept.append(face)
     return kept
@@ -405,7 +405,7 @@ def without_repeats(faces: list[Face]) -> list[Face]:
 def _without_doubles(faces: list[Face]) -> list[Face]:
     """Drop faces that coincide with one of a higher score after verification, keeping the order."""
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda found: -found.score):
+    for face in sorted(faces, key=lambda face: -face.score):
         reach = SAME_FACE * max(face.box[2:])
         away = [np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() for other in kept]
         if all(distance > reach for distance in away):

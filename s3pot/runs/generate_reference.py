@@ -276,8 +276,8 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         summary = complete_summary(self.output_dir, outcome, ALIGN, _summary_row)
         write_summary_files(self.output_dir, summary)
         logger.info("%s in %s", outcome.done("photo"), self.output_dir)
-        known = {photo.file for photo in self.photos.photos}
-        others = [str(row["name"]) for row in summary.rows if row["photo"] not in known]
+        files = {photo.file for photo in self.photos.photos}
+        others = [str(row["name"]) for row in summary.rows if row["photo"] not in files]
         warn_of_others(self.output_dir, others, "face")
 
 
