@@ -78,7 +78,7 @@ def photo_trials(inputs: Path, folder: Path, photos: Mapping[str, bytes]) -> Ite
         for name in batch:
             write_bytes(folder / "photos" / name, photos[name])
         wanted = {name: Path(name).stem for name in batch}
-        yield from _folder_run(folder, call, wanted, "_align.json", "photos/")
+        yield from _folder_run(folder, call, wanted, "_align.json")
 
 
 def face_trials(
@@ -105,11 +105,11 @@ def face_trials(
                 (folder / "data" / f"{name}_occlusion.png").unlink()
             write_bytes(folder / "data" / f"{name}{ending}", content)
             wanted[f"{name}{ending}"] = name
-        yield from _folder_run(folder, call, wanted, "_result.json", "")
+        yield from _folder_run(folder, call, wanted, "_result.json")
 
 
 def _folder_run(
-    folder: Path, call: Call, wanted: Mapping[str, str], record: str, prefix: str
+    folder: Path, call: Call, wanted: Mapping[str, str], record: str
 ) -> Iterator[Trial]:
     """Run a folder command once and check each of its broken files.
 
@@ -118,7 +118,6 @@ def _folder_run(
         call: The command, whose results go to ``out``.
         wanted: Stem of the results by the name of the broken file.
         record: Ending of the file that marks an item as done.
-        prefix: Prefix of an item's name in ``failures.csv``.
     """
     ended = Child(call, folder, _limit_memory).wait(LIMIT + 2 * len(wanted))
     failed = _failures(folder / "out" / "failures.csv")
@@ -128,7 +127,7 @@ def _folder_run(
             yield Trial(call.command, name, (f"{how}: {ended.output[-600:]}",))
             continue
         is_done = (folder / "out" / f"{stem}{record}").is_file()
-        is_named = prefix + name in failed or stem in failed
+        is_named = name in failed or stem in failed
         is_passed_over = not is_done and not is_named and "skipped" in ended.output
         if is_done or is_named or is_passed_over:
             note = "done" if is_done else "named" if is_named else "skipped as not an image"

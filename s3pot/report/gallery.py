@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +201,11 @@ def _card(folder: Path, row: Mapping[str, Any], adapters: Sequence[AdapterResult
     order = {"share": float(row["occluded_share"]), "doubt": float(bool(doubt))}
     if row.get("occlusion_iou") is not None:
         order["iou"] = order["iou_best"] = float(row["occlusion_iou"])
-    if _are_of(row, adapters):
+    if row.get(TRUTH_CHANGED) or row.get(OTHER_RULES):  # the scores of the adapters are not new
+        adapters = [replace(score, occlusion_iou=None) for score in adapters]
+    elif _are_of(row, adapters):
         order["gain"] = _gain(adapters)
+    if _are_of(row, adapters):
         facts = [*_facts(row), *(_adapter_fact(score) for score in adapters)]
     else:
         facts = _facts(row)

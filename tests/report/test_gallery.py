@@ -241,6 +241,22 @@ def test_before_and_after_fitting(tmp_path: Path) -> None:
     assert page.text.count("fitted adapter") == 2
 
 
+@pytest.mark.parametrize("change", ["changed", "other_rules"])
+def test_scores_of_adapters_by_another_truth_are_left_out(tmp_path: Path, change: str) -> None:
+    keys = ("name", "adapter", "loss", "occluded_share", "occlusion_iou")
+    lines = [("a", "fresh", -0.25, 0.4, 0.5), ("a", "fitted", -0.75, 0.123, 0.625)]
+    write_csv(tmp_path / "adapters.csv", [dict(zip(keys, line)) for line in lines])
+    write_json(tmp_path / "summary.json", [row("a", 0.625)])
+    write_gallery(tmp_path, [row("a", 0.625)])
+    assert "loss -0.250, 40.0%, IoU 0.500" in read(tmp_path / "index.html").text
+    truth = np.ones((4, 4), bool)
+    changes = TruthChanges(**{change: frozenset({"a"})})
+    update_gallery(tmp_path, {"a": mask_scores(truth, truth)}, {}, changes)
+    page = read(tmp_path / "index.html")
+    assert "loss -0.250, 40.0%" in page.text and "loss -0.750, 12.3%" in page.text
+    assert page.articles[0].get("data-sort-gain") is None
+
+
 def test_page_is_light_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     for index in range(50):
         (tmp_path / f"face {index}_raw.png").touch()
