@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from s3pot.io import read_yaml, write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import doubt_of, headline_facts, is_occluded, is_truly_occluded
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
-from s3pot.report.summary import SUMMARY, read_summary
+from s3pot.report.summary import SUMMARY, model_hashes_of, read_summary
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
-from s3pot.wording import counted, reason_of
+from s3pot.wording import brief, reason_of
+
+logger = logging.getLogger(__name__)
 
 PAGE = "index.html"
 TABLE = "compare.csv"
@@ -50,11 +53,13 @@ class Run:
         folder: Its path.
         rows: Rows of its summary by face.
         settings: ``section.key`` → value of the config that it was made with.
+        failed: Names of the faces that failed in its last run. Masks of an earlier run may exist.
     """
 
     folder: Path
     rows: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, str]
+    failed: Collection[str] = ()
 
     @property
     def max_pixels(self) -> int:
@@ -102,7 +107,8 @@ def read_run(folder: Path) -> Run:
         raise S3potError(f"The folder {folder} does not exist; inference.py writes one.")
     path = folder / SUMMARY
     try:
-        rows = {str(row["name"]): row for row in read_summary(folder).rows}
+        summary = read_summary(folder)
+        rows = {str(row["name"]): row for row in summary.rows}
         for row in rows.values():
             is_occluded(row)
             float(row["occluded_share"])
@@ -113,7 +119,12 @@ def read_run(folder: Path) -> Run:
         ) from error
     if not rows:
         raise S3potError(f"{path} has no rows: no face was finished there")
-    return Run(folder, rows, _read_settings(folder / "config.yaml"))
+    return Run(
+        folder=folder,
+        rows=rows,
+        failed={failure.name for failure in summary.failures},
+        settings=_read_settings(folder / "config.yaml"),
+    )
 
 
 def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
@@ -140,6 +151,8 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
     pairs = [_pair(first, second, name) for name in names]
     write_csv(output_dir / TABLE, [_csv_row(pair) for pair in pairs])
     facts = _facts(pairs)
+    for note in _left_out(first, second):
+        logger.warning("%s", note)
     page = Page(
         title=f"S³POT: A {first.folder} and B {second.folder}",
         facts=facts,
@@ -218,18 +231,27 @@ def _facts(pairs: Sequence[Pair]) -> list[Fact]:
 
 
 def _notes(first: Run, second: Run, pairs: Sequence[Pair]) -> list[str]:
-    notes = []
-    left_out = len(first.rows.keys() ^ second.rows.keys())
-    if left_out:
-        notes.append(
-            f"Left out, because only one of the runs has them: {counted(left_out, 'face')}."
-        )
+    notes = _left_out(first, second)
     if not any(
         (run.folder / f"{pair.name}_overlay.png").is_file()
         for run in (first, second)
         for pair in pairs
     ):
         notes.append("There are no pictures: run inference with --save_vis.")
+    return notes
+
+
+def _left_out(first: Run, second: Run) -> list[str]:
+    """Say which faces are not compared, and why."""
+    notes = []
+    for letter, run in (("A", first), ("B", second)):
+        if run.failed:
+            names = brief(sorted(run.failed))
+            notes.append(f"Left out, because they failed in the last run of {letter}: {names}.")
+    alone = (first.rows.keys() ^ second.rows.keys()) - {*first.failed, *second.failed}
+    if alone:
+        names = brief(sorted(alone))
+        notes.append(f"Left out, because only one of the runs has them: {names}.")
     return notes
 
 
@@ -243,14 +265,9 @@ def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
 
 def _hashes(run: Run) -> dict[str, str]:
     """Return the hashes of the models, if they are the same for all faces."""
-    hashes: dict[str, set[str]] = {}
-    for row in run.rows.values():
-        for key, value in row.items():
-            if key.startswith("sha256_"):
-                hashes.setdefault(key, set()).add(str(value))
     return {
-        key: min(values)[:12] if len(values) == 1 else f"{len(values)} different"
-        for key, values in hashes.items()
+        f"sha256_{model}": min(hashes)[:12] if len(hashes) == 1 else f"{len(hashes)} different"
+        for model, hashes in model_hashes_of(list(run.rows.values())).items()
     }
 
 

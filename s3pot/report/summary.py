@@ -104,5 +104,21 @@ def read_summary(folder: Path) -> Summary:
     return Summary(rows, failures)
 
 
+def model_hashes_of(rows: Sequence[Row]) -> dict[str, set[str]]:
+    """Collect the SHA-256 hashes in the columns ``sha256_<model>``, by model.
+
+    A face without prompt points used no adapter, and its row names none.
+
+    Raises:
+        AttributeError: A row is not a mapping.
+    """
+    hashes: dict[str, set[str]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key.startswith("sha256_") and value:
+                hashes.setdefault(key.replace("sha256_", "", 1), set()).add(str(value))
+    return hashes
+
+
 def _name(item: Row) -> str:
     return str(item["name"])

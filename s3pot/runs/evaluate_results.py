@@ -24,6 +24,7 @@ from s3pot.io import BadFile, read_bytes
 from s3pot.metrics import MaskScores, mask_scores
 from s3pot.report.gallery import TruthChanges
 from s3pot.report.rows import Evaluation, FaceScore, make_row
+from s3pot.report.summary import SUMMARY, read_summary
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.provenance import provenance_of_results
@@ -86,6 +87,7 @@ def evaluate_results(
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
     origins: list[Origin] = [content["origin"] for content in outcome.contents]
     _warn_of_origins(results, datapath, origins)
+    _warn_of_the_summary(results, datapath, [score.face for score in scores])
     provenance = replace(provenance_of_results(results), truth=describe_truth(faces, policy))
     rows = [make_row(ALL, scores, provenance=provenance)]
     for kind in sorted(set().union(*occluder_kinds.values())):
@@ -239,6 +241,34 @@ def _origin(path: Path, face: FaceFiles, truth: TruthConfig) -> Origin:
         has_changed_truth=truth_then != truth_now,
         has_other_rules=rules_then != rules,
     )
+
+
+def _warn_of_the_summary(results: Path, datapath: Path, scored: Sequence[str]) -> None:
+    """Warn of scored masks that the last run did not write, and of its faces without data."""
+    if not (results / SUMMARY).is_file():  # masks of another program
+        return
+    try:
+        summary = read_summary(results)
+    except S3potError:  # the warning about the provenance of the results says so
+        return
+    failed = sorted({failure.name for failure in summary.failures} & set(scored))
+    if failed:
+        logger.warning(
+            "the last run failed on %s in %s, so the masks scored are those of an earlier run: %s",
+            counted(len(failed), "face"),
+            results,
+            brief(failed),
+        )
+    known = {face.name for face in find_faces(datapath)}
+    strangers = sorted({str(row["name"]) for row in summary.rows} - known)
+    if strangers:
+        logger.warning(
+            "%s in %s cannot be scored, because %s lacks them: %s",
+            counted(len(strangers), "result"),
+            results,
+            datapath,
+            brief(strangers),
+        )
 
 
 def _warn_of_origins(results: Path, datapath: Path, origins: Sequence[Origin]) -> None:

@@ -6,13 +6,13 @@ import hashlib
 import json
 import logging
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from s3pot.config import Config, config_to_dict, load_config
 from s3pot.report.rows import Provenance
-from s3pot.report.summary import read_summary
+from s3pot.report.summary import model_hashes_of, read_summary
 from s3pot.types import S3potError
 from s3pot.version import __version__
 
@@ -29,12 +29,22 @@ def provenance_of(config: Config, weights: Mapping[str, str]) -> Provenance:
         config: The config of the run.
         weights: Model → SHA-256 of its file.
     """
-    hashes = [f"{model} {sha256[:HASH_DIGITS]}" for model, sha256 in sorted(weights.items())]
+    return _provenance(config, {model: {sha256} for model, sha256 in weights.items()})
+
+
+def _provenance(config: Config, hashes: Mapping[str, Collection[str]]) -> Provenance:
+    """Describe a run whose faces may have used different weights of a model."""
+    weights = [
+        f"{model} {min(of_model)[:HASH_DIGITS]}"
+        if len(of_model) == 1
+        else f"{model} ({len(of_model)} different)"
+        for model, of_model in sorted(hashes.items())
+    ]
     return replace(
         provenance_of_code(),
         seed=str(config.train.seed),
         config=config_hash(config),
-        weights=" ".join(hashes),
+        weights=" ".join(weights),
     )
 
 
@@ -55,16 +65,11 @@ def provenance_of_results(results: Path) -> Provenance:
         return provenance_of_code()
     try:
         config = load_config(path)
-        rows = read_summary(results).rows
-        weights = {
-            key.replace("sha256_", "", 1): str(value)
-            for key, value in rows[0].items()
-            if key.startswith("sha256_") and {row[key] for row in rows} == {value}
-        }
+        hashes = model_hashes_of(read_summary(results).rows)
     except (S3potError, LookupError, TypeError, AttributeError) as error:
         logger.warning("the table does not state the provenance of %s: %s", results, error)
         return provenance_of_code()
-    return provenance_of(config, weights)
+    return _provenance(config, hashes)
 
 
 def config_hash(config: Config) -> str:

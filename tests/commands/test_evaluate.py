@@ -232,3 +232,22 @@ def test_masks_of_other_files_and_of_several_runs_are_named(
     assert evaluate.main(scored) == 0
     assert "come from 2 runs with different settings or weights" in caplog.text
     assert "have changed" not in caplog.text
+
+
+@pytest.mark.slow
+def test_faces_that_the_last_run_lacks_are_named(
+    tmp_path: Path, data: Path, mini_options: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A face without reference, whose mask is that of an earlier run, and one without data."""
+    folders = ["--datapath", str(data), "--output_dir", str(tmp_path / "masks")]
+    scored = ["--datapath", str(data), "--results", str(tmp_path / "masks")]
+    assert inference.main([*folders, *mini_options]) == 0
+    (data / "face_01_ref.png").unlink()
+    for path in data.glob("face_02*"):
+        path.unlink()
+    assert inference.main([*folders, *mini_options]) == 1
+    caplog.clear()
+    assert evaluate.main([*scored, "--limit", "2"]) == 0
+    assert "the last run failed on 1 face in" in caplog.text
+    assert "those of an earlier run: face_01" in caplog.text
+    assert "1 result in" in caplog.text and "lacks them: face_02" in caplog.text

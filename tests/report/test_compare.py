@@ -73,7 +73,7 @@ def test_the_page_tells_what_differs(
     assert f"{difference.low:+.3f} to {difference.high:+.3f}" in text
     assert f"p = {difference.p_value:.2g} (sign flips), {FACES} faces" in text
     assert "<dt>different verdict</dt><dd>1</dd>" in text
-    assert "Left out, because only one of the runs has them: 2 faces." in text
+    assert "Left out, because only one of the runs has them: only a, only b." in text
     assert "<td>sam.batch</td><td>4</td><td>8</td>" in text
     assert "<td>sha256_sam</td>" in text and "sam.normalize" not in text
     assert 'src="../b%20%232/face%200_overlay.png"' in text
@@ -97,7 +97,9 @@ def test_without_truth_and_pictures_there_is_still_a_comparison(tmp_path: Path) 
     assert "--save_vis" in text and "B minus A" not in text
 
 
-def test_faces_that_failed_in_a_run_are_left_out(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+def test_faces_that_failed_in_a_run_are_left_out(
+    tmp_path: Path, runs: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     path = runs[1] / "summary.json"
     rows = json.loads(path.read_text())
     rows[0] = {"name": rows[0]["name"], "failed": {"stage": "read", "reason": "it is cut off"}}
@@ -105,6 +107,11 @@ def test_faces_that_failed_in_a_run_are_left_out(tmp_path: Path, runs: tuple[Pat
     run = read_run(runs[1])
     assert rows[0]["name"] not in run.rows and len(run.rows) == len(rows) - 1
     compare_runs(read_run(runs[0]), run, tmp_path / "out")
+    note = f"Left out, because they failed in the last run of B: {rows[0]['name']}."
+    assert note in caplog.text
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert note in text
+    assert "only one of the runs has them: only a, only b." in text
 
 
 def test_what_cannot_be_compared_is_named(

@@ -86,8 +86,11 @@ def test_provenance_of_results(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ]
     write_json(tmp_path / "summary.json", rows)
     assert provenance_of_results(tmp_path) == replace(
-        code, seed="7", config=config_hash(config), weights=f"sam {'b' * 12}"
+        code, seed="7", config=config_hash(config), weights=f"adapter (2 different) sam {'b' * 12}"
     )
+    rows[1] = {"name": "b", "sha256_sam": "b" * 64, "sha256_adapter": None}  # without points
+    write_json(tmp_path / "summary.json", rows)
+    assert provenance_of_results(tmp_path).weights == f"adapter {'c' * 12} sam {'b' * 12}"
     (tmp_path / "config.yaml").write_text("nonsense: {a: 1}")
     assert provenance_of_results(tmp_path) == code
     assert "nonsense" in caplog.text
