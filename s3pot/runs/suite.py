@@ -24,7 +24,7 @@ from s3pot.runs.folder_job import Outcome
 from s3pot.runs.folder_run import finished_content, run_folder
 from s3pot.runs.provenance import provenance_of
 from s3pot.runs.shard import Shard
-from s3pot.runs.suite_file import Suite
+from s3pot.runs.suite_file import Suite, missing_folders
 from s3pot.runs.suite_job import RowFace, SuiteJob, plan_items
 from s3pot.runs.suite_loading import load_rows
 from s3pot.runs.suite_rows import LoadedRow
@@ -49,9 +49,13 @@ def evaluate_suite(
         shard: The share of this process. Only a run without a share saves the table.
 
     Raises:
-        S3potError: No face has a ground truth, weights are missing, or no face can be scored.
+        S3potError: A folder is missing, no face has a ground truth, weights are missing, or no face
+            can be scored.
     """
     shard = shard or Shard()
+    absent = missing_folders(suite)
+    if absent:
+        raise S3potError(" ".join(absent))
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
     rows = load_rows(config, suite, output_dir)
     save_config(config, output_dir)

@@ -175,7 +175,7 @@ class Suite:
     """A whole table.
 
     Attributes:
-        datapath: Faces with ground truth.
+        datapath: Faces with ground truth; it may be missing, see ``missing_folders``.
         rows: At least one; their names are unique.
         limit: Only the first faces; 0 for all.
         main: Name of the row that the others are compared with; empty for none.
@@ -233,13 +233,33 @@ def read_suite(path: Path) -> Suite:
             "number) and overrides (config values for all rows)."
         ) from error
     return Suite(
-        datapath=Path(head.datapath),
+        datapath=_located(head.datapath, path.parent),
         rows=rows,
         limit=head.limit,
         main=head.main,
-        train=Path(head.train) if head.train else None,
+        train=_located(head.train, path.parent) if head.train else None,
         train_limit=head.train_limit,
     )
+
+
+def missing_folders(suite: Suite) -> list[str]:
+    """Name the folders that a suite needs and that do not exist, one sentence each."""
+    folders = [("datapath", suite.datapath)]
+    if suite.train is not None and any(row.is_trained for row in suite.rows):
+        folders.append(("train", suite.train))
+    folders += [
+        (f"row {row.name!r}: path", Path(row.path)) for row in suite.rows if row.method == FOLDER
+    ]
+    return [_missing_text(key, folder) for key, folder in folders if not folder.is_dir()]
+
+
+def _missing_text(key: str, folder: Path) -> str:
+    text = f"{key}: The folder {folder} does not exist"
+    if not folder.is_absolute():
+        text += ", neither in the working folder nor in that of the suite"
+    if key in ("datapath", "train"):
+        text += "; generate_reference.py writes one"
+    return f"{text}."
 
 
 def _check_head(head: _Head, rows: Sequence[Row]) -> None:
@@ -266,23 +286,28 @@ def _read_rows(values: Any, overrides: Mapping[str, Any]) -> list[Row]:
     return [_read_row(value, number, overrides) for number, value in enumerate(values, 1)]
 
 
-def _with_paths(row: Row, folder: Path) -> Row:
-    """Resolve the files that a row names, relative to the working folder or else the suite's.
+def _located(path: str, folder: Path) -> Path:
+    """Locate a path of a suite: relative to the working folder or else to that of its file."""
+    beside = folder / Path(path).expanduser()
+    return beside if beside.exists() and not Path(path).exists() else Path(path)
 
-    A folder of masks may be missing: the table, like a dry run, reports each missing mask.
+
+def _with_paths(row: Row, folder: Path) -> Row:
+    """Locate the folder and the checkpoint that a row names.
+
+    A folder may be missing: ``missing_folders`` reports it.
     """
-    beside = folder / Path(row.path).expanduser()
-    if row.path and not Path(row.path).is_dir() and beside.is_dir():
-        row = replace(row, path=str(beside))
-    if row.adapter in ADAPTERS or Path(row.adapter).is_file():
+    if row.path:
+        row = replace(row, path=str(_located(row.path, folder)))
+    if row.adapter in ADAPTERS:
         return row
-    beside = folder / Path(row.adapter).expanduser()
-    if not beside.is_file():
+    adapter = _located(row.adapter, folder)
+    if not adapter.is_file():
         raise S3potError(
             f"row {row.name!r}: adapter is {row.adapter!r}, which is neither a checkpoint in the "
             f"working folder or in {folder} nor one of {', '.join(ADAPTERS)}"
         )
-    return replace(row, adapter=str(beside))
+    return replace(row, adapter=str(adapter))
 
 
 def _read_row(values: Any, number: int, suite_overrides: Mapping[str, Any]) -> Row:

@@ -27,7 +27,7 @@ from s3pot.runs.suite_cost import (
     scoring_work,
     training_work,
 )
-from s3pot.runs.suite_file import BUNDLED, FOLDER, PER_IMAGE, Row, Suite
+from s3pot.runs.suite_file import BUNDLED, FOLDER, PER_IMAGE, Row, Suite, missing_folders
 from s3pot.runs.suite_loading import row_config
 from s3pot.types import S3potError
 from s3pot.weights.locate import weight_path
@@ -98,6 +98,8 @@ def plan_suite(config: Config, suite: Suite) -> SuitePlan:
     """
     configs = [row_config(config, row) for row in suite.rows]
     plan = SuitePlan()
+    for text in missing_folders(suite):
+        plan.need(text)
     faces = _faces_to_score(plan, config, suite)
     train = _faces_to_train_on(plan, suite)
     max_pixels = max(own_config.run.max_pixels for own_config in configs)
@@ -115,7 +117,8 @@ def _faces_to_score(plan: SuitePlan, config: Config, suite: Suite) -> list[FaceF
     try:
         return faces_with_truth(suite.datapath)[: suite.limit or None]
     except S3potError as error:
-        plan.need(str(error))
+        if suite.datapath.is_dir():
+            plan.need(str(error))
         for model in ("parser", "generator", "detector"):  # of the command that writes the folder
             _check_weights(plan, config, model)
         return []
@@ -127,7 +130,8 @@ def _faces_to_train_on(plan: SuitePlan, suite: Suite) -> list[FaceFiles]:
     try:
         return find_faces(suite.train)[: suite.train_limit or None]
     except S3potError as error:
-        plan.need(f"training faces: {error}")
+        if suite.train.is_dir():
+            plan.need(f"training faces: {error}")
         return []
 
 
@@ -168,7 +172,7 @@ def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFi
     if row.method == FOLDER:
         masks = MaskFolder(Path(row.path), row.polarity, row.size)
         names = [face.name for face in faces if masks.find(face.name) is None]
-        if names:
+        if names and masks.folder.is_dir():
             plan.need(f"row {row.name!r}: {row.path} holds no mask of {brief(names)}")
         return
     _check_weights(plan, config, "sam")

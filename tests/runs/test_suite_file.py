@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import evaluate
-from s3pot.runs.suite_file import read_suite
+from s3pot.runs.suite_file import missing_folders, read_suite
 from s3pot.types import S3potError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +111,36 @@ def test_an_adapter_is_found_from_the_working_folder_or_the_suites(
     )
     with pytest.raises(S3potError, match=r"no\.pth.*neither a checkpoint"):
         read_suite(path)
+
+
+def test_folders_are_found_from_the_working_folder_or_the_suites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("faces", "suites/faces", "suites/train", "suites/masks"):
+        (tmp_path / folder).mkdir(parents=True)
+    path = Path("suites") / "s.yaml"
+    rows = [{"name": "a", "method": "folder", "path": "masks"}, {"name": "b", "adapter": "trained"}]
+    tree = {"datapath": "faces", "train": "train", "rows": rows}
+    path.write_text(yaml.safe_dump(tree))
+    suite = read_suite(path)
+    assert (suite.datapath, suite.train) == (Path("faces"), Path("suites/train"))
+    assert suite.rows[0].path == str(Path("suites/masks"))
+    assert missing_folders(suite) == []
+
+
+def test_missing_folders_are_named_once_before_anything_runs(
+    tmp_path: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [
+        {"name": "theirs", "method": "folder", "path": "nowhere"},
+        {"name": "trained", "adapter": "trained"},
+    ]
+    assert run(rows, train=str(tmp_path / "no train")) == 2
+    assert "failed: face" not in caplog.text
+    assert caplog.text.count("row 'theirs': path: The folder nowhere does not exist, neither") == 1
+    assert f"train: The folder {tmp_path / 'no train'} does not exist; generate_ref" in caplog.text
+    assert not (tmp_path / "out").exists()
 
 
 def test_demo_table_has_the_required_rows() -> None:
