@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 
 from s3pot.build import build_segmenter, model_hashes, pipeline_settings, weights_path
@@ -104,7 +105,7 @@ class _Loader:
             datapath=self.suite.train,
             limit=self.suite.train_limit,
             reference=row.reference,
-            config=config,
+            config=replace(config, train=replace(config.train, val_fraction=0.0)),
             store=self._store(row, config, segmenter, self.suite.train),
             segmenter=segmenter,
             variant=variant,

@@ -19,7 +19,13 @@ from s3pot.training.checkpoint import TrainingState, load_training_state, save_t
 from s3pot.training.curve import write_curve
 from s3pot.training.faces import FaceHashes, TrainingFaces
 from s3pot.training.history import EpochRecord, write_history
-from s3pot.training.output_folder import BEST, LAST, epoch_checkpoint, remove_earlier_run
+from s3pot.training.output_folder import (
+    BEST,
+    LAST,
+    describe_files,
+    epoch_checkpoint,
+    remove_earlier_run,
+)
 from s3pot.training.progress import Progress, best_record
 from s3pot.training.prompt_feed import PromptFeed
 from s3pot.training.tensorboard import Board, summary_writer
@@ -137,12 +143,7 @@ class GeneralTraining:
             if self.process.is_first:
                 write_curve(self.history, f"{self.output_dir}/")
         logger.info("%s", progress.end_line(self.history))
-        logger.info(
-            "files in %s: %s (that epoch), %s, model_epoch_N.pth, history.csv, loss_curve.png",
-            self.output_dir,
-            BEST,
-            LAST,
-        )
+        logger.info("files in %s: %s", self.output_dir, describe_files(self.output_dir))
 
     def _settle_faces(self, faces: TrainingFaces) -> None:
         """Record the faces of this run; refuses to resume a run of other faces."""
@@ -160,11 +161,19 @@ class GeneralTraining:
         """Claim the output folder for this run; returns TensorBoard's files if requested."""
         if not self.process.is_first:
             return None
-        if not self.history:
+        if self.history:
+            self._restore_files()
+        else:
             remove_earlier_run(self.output_dir)
         board = Board(self.output_dir) if self.config.train.tensorboard else None
         save_config(self.config, self.output_dir)
         return board
+
+    def _restore_files(self) -> None:
+        """Write what the resumed state holds and the folder lacks: the history, its checkpoints."""
+        write_history(self.history, f"{self.output_dir}/")
+        missing = [path for path in self._checkpoint_paths() if not path.exists()]
+        save_training_state(missing, self._state())
 
     def _bar_is_off(self) -> bool | None:
         """Whether tqdm's bar is disabled; None lets the terminal decide."""

@@ -30,6 +30,16 @@ def files_of_a_run(output_dir: Path) -> list[Path]:
     return sorted([*existing, *output_dir.glob("model_epoch_*.pth")])
 
 
+def describe_files(output_dir: Path) -> str:
+    """List the files of a finished run for its log; the checkpoints of the epochs count as one."""
+    names = [path.name for path in files_of_a_run(output_dir)]
+    others = [name for name in names if not name.startswith("model_epoch_")]
+    shown = [f"{name} (that epoch)" if name == BEST else name for name in others]
+    if len(others) < len(names):
+        shown.append("model_epoch_N.pth")
+    return ", ".join(shown)
+
+
 def refuse_another_run(output_dir: Path) -> None:
     """Refuse to overwrite the run that a folder holds.
 

@@ -52,8 +52,6 @@ def test_every_format_goes_through_every_other(layout: Layout, target: str, tmp_
         assert convert(back, tmp_path / "back") == 0
         check(tmp_path / "back", layout, (kind,))
         return
-    if name == "labelme":
-        back = Layout(tmp_path / "there" / "images", layout.truth, ["--from", name])
     assert convert(back, tmp_path / "back") == 0
     truth = {
         image: {kind: labels[kind] for kind in KINDS if kind in labels and says(labels[kind])}

@@ -198,10 +198,35 @@ def test_resume_without_a_checkpoint_starts_anew_and_with_all_done_ends(
 ) -> None:
     folder, output = processed_folder(3), tmp_path / "out"
     assert run(folder, output, mini_options, "--resume", epochs=1) == 0
-    before = (output / "last.pth").read_bytes()
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
     monkeypatch.setattr(AdapterTrainer, "_step", None)
     assert run(folder, output, mini_options, "--resume", epochs=1) == 0
-    assert (output / "last.pth").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_resume_restores_files_that_were_removed(
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What ``last.pth`` holds is written again; the best epoch was an earlier one."""
+    folder, output = processed_folder(3), tmp_path / "out"
+    options = [*mini_options, "train.save_every=2"]
+    assert run(folder, output, options) == 0
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    for name in ("history.csv", "history.jsonl", "loss_curve.png", "model_epoch_3.pth"):
+        (output / name).unlink()
+    (output / "model_epoch_2.pth").unlink()
+    capsys.readouterr()
+    assert run(folder, output, options, "--resume") == 0
+    del before["model_epoch_2.pth"]  # its weights are lost
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    listed = last_line.partition(": ")[2].replace(" (that epoch)", "").split(", ")
+    names = {name.replace("_3.pth", "_N.pth") for name in before}
+    assert sorted(listed) == sorted(names - {"config.yaml", LOCK})
 
 
 @pytest.mark.slow

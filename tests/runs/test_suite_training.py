@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from s3pot.config import load_config
+from s3pot.config import config_from_dict, load_config
 from s3pot.data.face_folder import FaceFiles
 from s3pot.runs.suite_training import SuiteTraining
 from s3pot.sam.frozen import FrozenSam
-from s3pot.training.checkpoint import new_adapter
+from s3pot.training.checkpoint import decisive_settings, new_adapter
 from s3pot.training.general import GeneralTraining
 from s3pot.types import Prompts
 from s3pot.weights.load import read_checkpoint
@@ -159,6 +159,10 @@ def test_a_trained_row_equals_train_general(
     general = tmp_path / "general"
     options = ["--datapath", str(train), "--epochs", "1", "--output_dir", str(general)]
     assert train_general.main([*options, "train.val_fraction=0", *mini_options]) == 0
+    settings = [read_checkpoint(p)["config"] for p in (checkpoint, general / "last.pth")]
+    assert decisive_settings(config_from_dict(settings[0])) == decisive_settings(
+        config_from_dict(settings[1])
+    )
     ours = read_checkpoint(checkpoint)["adapter"]
     theirs = read_checkpoint(general / "last.pth")["adapter"]
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -16,7 +16,7 @@ from s3pot.data.datasets.image_mask_folders import (
     ImageMaskFolders,
     RealOcc,
 )
-from s3pot.data.datasets.item import DatasetAdapter, DatasetError
+from s3pot.data.datasets.item import DatasetAdapter, DatasetError, list_images
 from s3pot.data.datasets.labelme_folder import LabelMeFolder
 from s3pot.data.datasets.writers import (
     CocoWriter,
@@ -87,6 +87,13 @@ def _read_folders(root: Path, options: SourceOptions) -> DatasetAdapter:
     return ImageMaskFolders(root, names)
 
 
+def _read_labelme(root: Path, options: SourceOptions) -> DatasetAdapter:
+    """Open LabelMe files; names do not begin with the folder in which ``LabelMeWriter`` puts all."""
+    images = root / "images"
+    holds_all = images.is_dir() and all(images in item.image.parents for item in list_images(root))
+    return LabelMeFolder(images if holds_all else root, options.policy)
+
+
 READERS: dict[str, Callable[[Path, SourceOptions], DatasetAdapter]] = {
     "authors": lambda root, options: AuthorsFolders(root, options.policy),
     "realocc": lambda root, options: RealOcc(root),
@@ -94,7 +101,7 @@ READERS: dict[str, Callable[[Path, SourceOptions], DatasetAdapter]] = {
     "celebamask-hq": lambda root, options: CelebAMaskHQ(root),
     "folders": _read_folders,
     "coco": _read_coco,
-    "labelme": lambda root, options: LabelMeFolder(root, options.policy),
+    "labelme": _read_labelme,
     "s3pot": lambda root, options: ConvertedFolder(root, options.policy),
     "faces": lambda root, options: FacesFolder(root, options.policy),
 }
