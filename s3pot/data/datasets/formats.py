@@ -88,7 +88,7 @@ def _read_folders(root: Path, options: SourceOptions) -> DatasetAdapter:
 
 
 def _read_labelme(root: Path, options: SourceOptions) -> DatasetAdapter:
-    """Open LabelMe files; names do not begin with the folder in which ``LabelMeWriter`` puts all."""
+    """Open LabelMe files; names leave out the ``images/`` in which ``LabelMeWriter`` puts all."""
     images = root / "images"
     holds_all = images.is_dir() and all(images in item.image.parents for item in list_images(root))
     return LabelMeFolder(images if holds_all else root, options.policy)
