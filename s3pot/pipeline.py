@@ -162,7 +162,7 @@ class OcclusionSegmenter:
         sam: Frozen SAM; its device is used.
         settings: Settings of the method; by default those of the paper.
         images_at_once: Batch size of SAM's encoder. A batch of one needs the least memory; on a CPU
-            larger ones are not faster.
+            larger ones are hardly faster.
         encodings: Remembers images, which are then encoded one by one. This pays if they are used
             again, with other settings of the method.
     """

@@ -41,6 +41,14 @@ def test_mini_sam_is_frozen_and_float32(config: Config) -> None:
     assert not any(module.training for module in sam.sam.modules())
 
 
+def test_a_cpu_encodes_pairs_of_small_images_and_large_ones_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert build.build_segmenter(config, CPU).images_at_once == 2
+    monkeypatch.setattr(build, "SMALL_IMAGE", 32)
+    assert build.build_segmenter(config, CPU).images_at_once == 1
+
+
 def test_a_missing_compiler_is_reported_before_weights_are_read(
     mini_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
