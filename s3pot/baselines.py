@@ -189,18 +189,18 @@ SEE_THE_TRUTH = ("automatic",)  # baselines that use the true occlusion
 
 
 def pixel_contrast(face: AlignedFace) -> np.ndarray:
-    """Mean absolute difference of image and reference over the channels: (H, W) in [0, 1]."""
+    """Average the absolute difference of image and reference over channels: (H, W) in [0, 1]."""
     difference = face.image.astype(np.float32) - face.reference.astype(np.float32)
     return np.asarray(np.abs(difference).mean(axis=2) / 255)
 
 
 def token_contrast(prompts: Prompts, size: tuple[int, ...]) -> np.ndarray:
-    """1 - cosine of encoder tokens at the same place, nearest: ``size``, in [0, 2]."""
+    """Compute 1 - cosine of tokens at the same place, enlarged to ``size``: in [0, 2]."""
     return resize_labels(1 - prompts.similarity.float().cpu().numpy(), size)
 
 
 def _above_threshold(contrast: np.ndarray, case: Case) -> np.ndarray:
-    """Where a contrast (H, W) is above the threshold; Otsu's rule finds it in the region."""
+    """Find where a contrast (H, W) is above the threshold; Otsu's rule finds it in the region."""
     threshold = case.threshold
     if case.threshold_rule == OTSU:
         threshold = otsu_threshold(contrast[case.region])
@@ -208,7 +208,7 @@ def _above_threshold(contrast: np.ndarray, case: Case) -> np.ndarray:
 
 
 def _region_minus_face(prediction: Prediction | None, case: Case) -> np.ndarray:
-    """The last line of the method: occlusion, bool (H, W)."""
+    """Apply the last line of the method: occlusion, bool (H, W)."""
     decision = case.segmenter.settings.decision
     return split_region(prediction, case.face.parsing, case.size, decision).occlusion
 

@@ -253,7 +253,7 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
 
 
 def packaged_configs() -> dict[str, Path]:
-    """The configs that come with the package, by name (``mini``, ``paper``, ``authors_code``)."""
+    """List the packaged configs by name (``mini``, ``paper``, ``authors_code``)."""
     configs: dict[str, Path] = {}
     for folder in CONFIG_FOLDERS:
         for path in sorted(folder.glob("*.yaml")):

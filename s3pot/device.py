@@ -42,7 +42,7 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 
 def available_devices() -> list[str]:
-    """The names of this machine's devices, cpu first."""
+    """List the names of this machine's devices, cpu first."""
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -90,7 +90,7 @@ def _are_denormals_flushed() -> bool:
 
 
 def side_by_side(device: torch.device, image_size: int) -> int:
-    """How many images should be calculated at once, in a thread each.
+    """Return how many images should be calculated at once, each in its own thread.
 
     A CPU's cores share one large image out well; small ones are faster side by side, for each step
     is too short to be shared. A GPU is fed by one thread.

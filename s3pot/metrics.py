@@ -248,7 +248,7 @@ def _boundary_f1(prediction: np.ndarray, truth: np.ndarray, counted: np.ndarray)
 
 
 def _share_near(outline: np.ndarray, other: np.ndarray, counted: np.ndarray, reach: float) -> float:
-    """Share of an outline's counted pixels that lie within ``reach`` of another outline."""
+    """Compute the share of an outline's counted pixels within ``reach`` of another outline."""
     distance = cv2.distanceTransform(1 - other, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     is_near = distance[(outline > 0) & counted] <= reach
     return float(is_near.mean()) if is_near.size else 1.0

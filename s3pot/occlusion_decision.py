@@ -114,7 +114,7 @@ def remove_small_pieces(occlusion: np.ndarray, least: float) -> np.ndarray:
 
 
 def occluded_share(occlusion: np.ndarray, region: np.ndarray) -> float:
-    """Share of a region, bool (H, W), that is occluded, in [0, 1]; 0 for an empty region."""
+    """Compute the occluded share of a region, bool (H, W), in [0, 1]; 0 for an empty region."""
     area = int(region.sum())
     return float((occlusion & region).sum() / area) if area else 0.0
 
@@ -148,7 +148,7 @@ def _disc(radius: int) -> np.ndarray:
 
 
 def _depth(region: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the outside of the region, in pixels; float (H, W), 0 outside."""
+    """Compute each pixel's distance to the outside of the region in pixels: (H, W), 0 outside."""
     padded = np.pad(region.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(distance[1:-1, 1:-1])

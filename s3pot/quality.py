@@ -123,7 +123,7 @@ def quality_text(doubts: list[str]) -> str:
 
 
 def likeness(similarity: np.ndarray, region: np.ndarray) -> float:
-    """How well the reference matches the image where it matches best.
+    """Measure how well the reference matches the image where it matches best.
 
     A face keeps some visible skin under almost any occluder, and there its reference agrees with
     it. This is therefore the upper quartile of the similarity in the region.
@@ -158,7 +158,7 @@ def _alignment_doubts(
 
 
 def _share_inside(alignment: Alignment) -> float:
-    """Share of the crop that lies in the photo, in [0, 1]."""
+    """Compute the share of the crop that lies in the photo, in [0, 1]."""
     height, width = alignment.photo_size
     photo = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - 0.5
     crop = alignment.corners.astype(np.float32)

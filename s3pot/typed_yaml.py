@@ -81,7 +81,7 @@ class Scalar:
     value: Any
 
     def __repr__(self) -> str:
-        """The value, for messages."""
+        """Return the value, for messages."""
         return repr(self.value)
 
 

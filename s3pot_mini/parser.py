@@ -109,7 +109,7 @@ def write(state: dict[str, Tensor], target: Path) -> None:
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over pixels."""
+    """Compute the weighted mean over pixels."""
     entropy = F.cross_entropy(logits, labels, reduction="none")
     return (entropy * weights).sum() / weights.sum()
 

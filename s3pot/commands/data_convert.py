@@ -73,7 +73,7 @@ def source_from(args: argparse.Namespace, config: Config) -> SourceOptions:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./dataset/converted", settings=(cli.LABELS,))
     add = parser.add_argument
     add("--from", dest="source_format", choices=DATASET_FORMATS, required=True, help="its format")

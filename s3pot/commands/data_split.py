@@ -20,7 +20,7 @@ from s3pot.config import Config
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./dataset/parts", configurable=False)
     add = parser.add_argument
     add("--input_dir", type=Path, required=True, help="folder to split")

@@ -20,7 +20,7 @@ from s3pot.config import Config
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./results/validate", settings=(cli.LABELS,))
     add = parser.add_argument
     add("folder", type=Path, help="folder of the data set")

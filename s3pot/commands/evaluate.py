@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, settings=(cli.LABELS,))
     add = parser.add_argument
     add("--datapath", type=Path, help="faces with ground truth; overrides that of --suite")

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./figures", configurable=False)
     add = parser.add_argument
     add("results", type=Path, nargs="+", help="folders of inference.py or train_per_image.py")

@@ -22,7 +22,7 @@ FACE_PARSER = cli.Setting("--faceParser_name", "model.parser", "face parser: bis
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./dataset/processed_data", (FACE_PARSER, cli.LABELS))
     add = parser.add_argument
     add(

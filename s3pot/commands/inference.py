@@ -21,7 +21,7 @@ from s3pot.config import Config
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./results", (cli.LABELS,))
     add = parser.add_argument
     add("--datapath", type=Path, required=True, help="folder written by generate_reference.py")

@@ -23,7 +23,7 @@ from s3pot.types import S3potError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./results/segment", takes_photos=True)
     add = parser.add_argument
     add("--checkpoint", type=Path, help="trained adapter (default: that of the mini set)")

@@ -22,7 +22,7 @@ EPOCHS = cli.Setting("--epochs", "train.epochs", "passes over the images")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     settings = (BATCH_SIZE, cli.LEARNING_RATE, EPOCHS, cli.SEED)
     parser = cli.new_parser(__doc__, "./checkpoint/train_general", settings)
     parser.add_argument(

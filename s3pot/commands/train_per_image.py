@@ -28,7 +28,7 @@ EPOCHS = cli.Setting("--epochs", "per_image.epochs", "maximum number of steps pe
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
+    """Build the parser of the command's options."""
     settings = (EPOCHS, cli.LEARNING_RATE, cli.SEED)
     parser = cli.new_parser(__doc__, "./results/per_image", settings)
     add = parser.add_argument

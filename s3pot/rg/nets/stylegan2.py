@@ -181,7 +181,7 @@ class Noises(nn.Module):
             self.register_buffer(f"noise_{i}", torch.randn(1, 1, size, size))
 
     def stored(self, index: int) -> Tensor:
-        """Stored noise of one layer, (1, 1, s, s)."""
+        """Return the stored noise of one layer, (1, 1, s, s)."""
         return self.get_buffer(f"noise_{index}")
 
 
