@@ -18,7 +18,6 @@ from s3pot.data.face_folder import output_files
 from s3pot.data.image import write_png
 from s3pot.data.output_guard import reference_files, result_files
 from s3pot.data.photos import Photo, find_given_photos
-from s3pot.geometry import Alignment
 from s3pot.report.coco import PhotoPlace, write_coco_folder
 from s3pot.report.summary import Row
 from s3pot.report.vis import overlay
@@ -200,27 +199,28 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
         write_record(align_record, of_reference, references.files, references.content)
         files = [*references.files, align_record]
         rows = []
+        pixels = output.photo.input.pixels
+        all_occlusions = np.zeros(pixels.shape[:2], bool)
         for number, face in enumerate(output.faces):
-            written = self._write_face(output.photo.input.pixels, face, provenance)
+            written = self.inference.write(face, provenance)
             files += written.files
             rows.append(written.content["row"])
+            occlusion = _occlusion_in_photo(face)
+            all_occlusions |= occlusion
             if number > 0:
+                path = self._write_overlay(face, pixels, occlusion)
                 record = self.output_dir / f"{face.result.face.name}{RESULT_RECORD}"
-                write_record(record, provenance, written.files, written.content, self.files_folder)
-                files.append(record)
+                of_face = [*written.files, path]
+                write_record(record, provenance, of_face, written.content, self.files_folder)
+                files += [path, record]
+        files.append(self._write_overlay(output.faces[0], pixels, all_occlusions))
         return Written(files, content={"row": rows[0], "rows": rows})
 
-    def _write_face(
-        self, photo: np.ndarray, face: FaceOutput, provenance: ItemProvenance
-    ) -> Written:
-        """Write masks and pictures of a face, in both frames."""
-        written = self.inference.write(face, provenance)
-        alignment: Alignment | None = face.input.alignment
-        if alignment is None:
-            return written
+    def _write_overlay(self, face: FaceOutput, photo: np.ndarray, occlusion: np.ndarray) -> Path:
+        """Write the picture of a photo on which occlusions, bool (H, W), are marked."""
         path = self.output_dir / f"{face.result.face.name}_overlay_photo.png"
-        write_png(path, overlay(photo, to_photo(face.result.masks.occlusion, alignment)))
-        return Written([*written.files, path], written.content)
+        write_png(path, overlay(photo, occlusion))
+        return path
 
     @override
     def summarize(self, outcome: Outcome) -> None:
@@ -233,6 +233,13 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
             for content in outcome.contents:
                 for row in content["rows"]:
                     logger.info(_sentence(row))
+
+
+def _occlusion_in_photo(face: FaceOutput) -> np.ndarray:
+    """Return the occlusion of a face in the frame of its photo, bool (H, W)."""
+    if face.input.place is None:
+        raise ValueError(f"the position of {face.result.face.name} in its photo is not known")
+    return to_photo(face.result.masks.occlusion, face.input.place.alignment)
 
 
 def _row_of_record(record: Mapping[str, Any]) -> Row:

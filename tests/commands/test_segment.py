@@ -96,14 +96,22 @@ def test_all_faces_of_a_photo(
 ) -> None:
     aligner = FaceAligner(TwoFaces(), 64, "reflect", may_be_aligned=False)
     monkeypatch.setattr(reference_run, "build_aligner", lambda config: aligner)
-    write_photo(tmp_path / "group.png", size=(100, 140))
+    photo = write_photo(tmp_path / "group.png", size=(100, 140))
     assert run(str(tmp_path / "group.png")) == 0
     assert any("group.png: 2 faces; the largest is used" in text for text in caplog.messages)
     out = tmp_path / "out"
     assert [row["name"] for row in summary_of(out)] == ["group"]
     assert run(str(tmp_path / "group.png"), "--all_faces") == 0
     assert [row["name"] for row in summary_of(out)] == ["group", "group_face2"]
-    assert read_rgb(out / "group_face2_overlay_photo.png").shape == (100, 140, 3)
+    masks = [
+        read_rgb(out / f"{name}_occlusion_photo.png")[..., 0] > 127
+        for name in ("group", "group_face2")
+    ]
+    assert masks[0].any() and (masks[1] & ~masks[0]).any()
+    drawn = read_rgb(out / "group_face2_overlay_photo.png")
+    assert (drawn == overlay(photo, masks[1])).all()
+    drawn = read_rgb(out / "group_overlay_photo.png")  # marks the occlusions of both faces
+    assert (drawn == overlay(photo, masks[0] | masks[1])).all()
     stamp = (out / "group_face2_face.png").stat().st_mtime_ns
     assert run(str(tmp_path / "group.png"), "--all_faces") == 0
     assert (out / "group_face2_face.png").stat().st_mtime_ns == stamp
