@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OVERRIDE = re.compile(r"[A-Za-z_]+\.[A-Za-z_]+=")
+# An override, or the part of one with spaces around the sign that begins with it.
+_OVERRIDE = re.compile(r"([A-Za-z_]+\.[A-Za-z_]+)?=")
 # Control characters except tab and line break, characters that change the direction of writing, and
 # lone surrogates, which occur in file names that are not valid text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

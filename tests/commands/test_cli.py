@@ -167,6 +167,16 @@ def test_a_bad_value_of_the_file_is_blamed_on_the_file(
     assert f"at least 1 (The config is {path}.)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["align.mode", "=", "auto"], ["align.mode", "=auto"]])
+def test_spaces_around_the_sign_are_named_among_photos_too(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = parse()
+    _, args.overrides = cli.split_photos(["photo.jpg", *words])
+    assert cli.run(args, lambda config: 0) == 2
+    assert "write section.key=value without spaces around the =" in capsys.readouterr().err
+
+
 def test_a_bug_is_not_swallowed() -> None:
     def body(config: Config) -> int:
         raise ZeroDivisionError
