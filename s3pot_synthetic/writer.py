@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
 from s3pot_synthetic.processes import draw_each
@@ -114,12 +115,14 @@ def write_folder(
         The number of samples drawn in this call.
 
     Raises:
-        S3potError: An argument is out of range, or the folder cannot be written.
+        S3potError: An argument is out of range, or the folder cannot be written or holds something
+            else.
     """
     if count < 1 or workers < 1:
         raise S3potError(f"count is {count} and workers is {workers}; expected at least 1 of each")
     if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
         raise S3potError(f"subdir is {subdir!r}; expected a folder name such as train")
+    refuse_other_kinds(out, "data")
     draw_face(0, size, split, seed=seed)  # an invalid argument fails here, before any file exists
     try:
         for name in ("raw_images", "truth"):

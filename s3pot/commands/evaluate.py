@@ -134,15 +134,23 @@ def run_suite(args: argparse.Namespace, config: Config) -> int:
 
 def run_results(args: argparse.Namespace, config: Config) -> int:
     """Score a result folder; returns how many faces failed."""
+    from s3pot.data.output_guard import (
+        refuse_data_folder,
+        refuse_other_kinds,
+        refuse_truth_as_result,
+    )
     from s3pot.report.gallery import update_gallery
     from s3pot.report.tables import markdown, save, save_plot
     from s3pot.runs.evaluate_results import evaluate_results
     from s3pot.runs.shard import require_one_process
 
     require_one_process("Scoring the masks of --results")
+    output_dir = args.output_dir or args.results
+    refuse_truth_as_result(args.results, args.datapath)
+    refuse_data_folder(output_dir, [args.datapath])
+    refuse_other_kinds(output_dir, "evaluate", [args.results])
     scored = evaluate_results(config, args.datapath, args.results, args.meta, limit=args.limit or 0)
     evaluation = scored.evaluation
-    output_dir = args.output_dir or args.results
     save(output_dir, evaluation)
     save_plot(output_dir, evaluation)
     scores = {score.face: score.scores for score in evaluation.faces}

@@ -1,18 +1,47 @@
-"""Guarding data folders: no run replaces files that s3pot did not write to its output folder.
+"""Guarding output folders: each command writes only into folders of its own kind.
 
-``<stem>_occlusion.png`` is the ground truth in a data folder and a result in a result folder. A
-folder must therefore not be both, and a file of this name that is not a result is never replaced.
+``<stem>_occlusion.png`` is the ground truth in a data folder and a result in a result folder, and
+``config.yaml`` describes the one run of its folder. ``refuse_other_kinds`` is the rule by which
+every command decides whether it may write into a folder. In addition, no run replaces files that
+s3pot did not write to its output folder (``OutputFiles``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
+from s3pot.data.folder_kinds import (
+    MAIN_KINDS,
+    RESULT_PARSING,
+    RESULT_RECORD,
+    RESULTS_OF,
+    Kind,
+    kinds_in,
+)
 from s3pot.types import S3potError
 from s3pot.wording import counted
+
+_TABLES = (Kind.TABLE, Kind.COMPARISON, Kind.REPORT)  # they do not replace each other's files
+# Command → the kinds of folders into which it writes, besides those that hold nothing known.
+MAY_WRITE_INTO: Mapping[str, Sequence[Kind]] = {
+    "generate_reference": (Kind.FACES, Kind.DATASET),
+    "train_general": (Kind.TRAINING,),
+    "inference": (Kind.INFERENCE, Kind.RESULTS),
+    "train_per_image": (Kind.PER_IMAGE, Kind.RESULTS),
+    "segment": (Kind.SEGMENT, Kind.RESULTS),
+    "segment/faces": (Kind.FACES_OF_SEGMENT,),
+    "evaluate": _TABLES,
+    "evaluate --suite": (Kind.SUITE, *_TABLES),
+    "compare": (Kind.SUITE, *_TABLES),
+    "figure": (Kind.SUITE, *_TABLES),
+    "data": (Kind.DATASET, Kind.TRUTHS, Kind.IMAGES),
+}
+RESULT_MARKS = (RESULT_PARSING, RESULT_RECORD)  # one of these is beside all files of a result
+# What the tables and figures of a result folder may stand beside, if they show its own results.
+_SCORED = (*RESULTS_OF.values(), Kind.RESULTS, Kind.IMAGES)
 
 # Everything that is written for a face besides the two files by which results are recognized.
 RESULT_ENDINGS = (
@@ -98,7 +127,7 @@ def result_files(folder: Path, record: str | None = None) -> OutputFiles:
         folder: The result folder.
         record: The ending of the records there; None if none are written.
     """
-    marks = ("_parsing.npy", *(() if record is None else (record,)))
+    marks = (RESULT_PARSING, *(() if record is None else (record,)))
     return OutputFiles(folder, RESULT_ENDINGS, marks)
 
 
@@ -116,8 +145,53 @@ def refuse_data_folder(output_dir: Path, data_folders: Iterable[Path]) -> None:
         if is_same_folder(output_dir, folder):
             raise S3potError(
                 f"--output_dir {output_dir} is the data folder {folder}. Results have the same "
-                "names as ground truths (<stem>_occlusion.png) and would replace them; choose "
-                "another folder for the results."
+                "names as ground truths (<stem>_occlusion.png) and other files of a data folder "
+                "(config.yaml) and would replace them; choose another folder for the results."
+            )
+
+
+def refuse_other_kinds(output_dir: Path, command: str, results: Iterable[Path] = ()) -> None:
+    """Make sure that a command may write into a folder; called before anything is written.
+
+    It may if the folder is new, holds what this command writes (finished or not), or holds nothing
+    that s3pot knows. See ``folder_kinds`` for what counts.
+
+    Args:
+        output_dir: The output folder; it may be missing.
+        command: A key of ``MAY_WRITE_INTO``.
+        results: Result folders from which the command makes a table or a figure; it may write into
+            these as well.
+
+    Raises:
+        S3potError: The folder holds something else.
+    """
+    kinds = kinds_in(output_dir)
+    if command == "data" and Kind.DATASET in kinds:  # such as one that was converted to faces
+        return
+    allowed = set(MAY_WRITE_INTO[command])
+    if any(is_same_folder(output_dir, folder) for folder in results):
+        allowed.update(_SCORED)
+    main_kinds = [kind for kind in kinds if kind in MAIN_KINDS]
+    for kind in main_kinds or kinds:  # beside a main kind, the others belong to it
+        if kind not in allowed:
+            raise S3potError(
+                f"--output_dir {output_dir} holds {kind.value} ({kinds[kind]}), which the files of "
+                "this command would replace or mix with; choose another --output_dir."
+            )
+
+
+def refuse_leak_into_faces(output_dir: Path) -> None:
+    """Make sure that new faces in a folder do not become a part of a data folder around it.
+
+    Raises:
+        S3potError: One of the folders that contain it holds prepared faces.
+    """
+    for place in output_dir.resolve().parents:
+        for mark in place.glob(f"*{PARSING}"):
+            raise S3potError(
+                f"--output_dir {output_dir} lies in {place}, which holds prepared faces "
+                f"({mark.name}), and new faces below it would count as its own; choose another "
+                "--output_dir."
             )
 
 

@@ -8,17 +8,23 @@ import logging
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path, PurePath, PurePosixPath
 
-from s3pot.data.face_folder import CONTRACT_ENDINGS, contract_names
+from s3pot.data.face_folder import ALIGN, CONTRACT_ENDINGS, PARSING, RAW, contract_names
 from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import MAX_PIXELS, is_image, read_rgb
 from s3pot.data.image_formats import IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
-from s3pot.data.output_guard import OutputFiles, is_same_folder, reference_files
+from s3pot.data.output_guard import (
+    RESULT_ENDINGS,
+    RESULT_MARKS,
+    OutputFiles,
+    is_same_folder,
+    reference_files,
+)
 from s3pot.types import S3potError
 from s3pot.wording import brief
 
@@ -142,11 +148,11 @@ def find_photos(
         )
     root = input_dir.parent if input_dir.is_file() else input_dir
     outputs = [reference_files(output_dir, truth_dir is not None)]
-    photos = _find_below([input_dir], root, output_dir, outputs, max_pixels)
+    photos = _find_below(_Inputs([input_dir]), root, output_dir, outputs, max_pixels)
     if not photos:
         raise S3potError(
             f"--input_dir {input_dir} holds no photos; expected images such as JPEG or PNG, also "
-            "in sub-folders."
+            "in sub-folders. Prepared faces and results are no photos."
         )
     return _claimed(photos, output_dir, outputs)
 
@@ -172,15 +178,17 @@ def find_given_photos(
         S3potError: An input does not exist, none contains a photo, or a file that s3pot did not
             write would be replaced.
     """
-    paths = list(dict.fromkeys(path for given in inputs for path in _expanded(given)))
-    paths = [path.absolute() for path in paths]
-    root = Path(os.path.commonpath([path.parent for path in paths]))
-    photos = _find_below(paths, root, output_dir, outputs, max_pixels)
-    photos = _with_short_names(photos, paths)
+    paths = _expanded(inputs, output_dir)
+    everything = [*paths.given, *paths.matched]
+    photos: list[Photo] = []
+    if everything:
+        root = Path(os.path.commonpath([path.parent for path in everything]))
+        photos = _find_below(paths, root, output_dir, outputs, max_pixels)
+        photos = _with_short_names(photos, everything)
     if not photos:
         raise S3potError(
             f"No photo was found in {', '.join(inputs)}; expected images such as JPEG or PNG, or "
-            "folders of them."
+            "folders of them. Prepared faces and results are no photos."
         )
     return _claimed(photos, output_dir, outputs)
 
@@ -198,21 +206,44 @@ def _with_short_names(photos: Sequence[Photo], inputs: Sequence[Path]) -> list[P
     return [replace(photo, name=name) for photo, name in zip(photos, short)]
 
 
-def _expanded(given: str) -> list[Path]:
-    """Return the paths of an input: itself if it exists, otherwise what matches the pattern."""
-    path = Path(given)
-    if path.exists() or path.is_symlink():
-        return [path]
-    # Path.glob does not accept absolute patterns.
-    fitting = sorted(Path(match) for match in glob.glob(given, recursive=True))  # noqa: PTH207
-    if not fitting:
-        what = "matches no file" if glob.has_magic(given) else "does not exist"
-        raise S3potError(f"{given} {what}; give a photo, a folder of photos or a pattern.")
-    return fitting
+@dataclass(frozen=True)
+class _Inputs:
+    """The files and folders in which photos are looked for, each only once.
+
+    Attributes:
+        given: Those that the user named; such a file is a photo if it is an image.
+        matched: Those that match a pattern.
+    """
+
+    given: Sequence[Path]
+    matched: Sequence[Path] = ()
+
+
+def _expanded(inputs: Sequence[str], output_dir: Path) -> _Inputs:
+    """Return the absolute paths of inputs; patterns do not match the results of the command."""
+    given: dict[Path, None] = {}
+    matched: dict[Path, None] = {}
+    results = output_dir.resolve()
+    for text in inputs:
+        path = Path(text)
+        if path.exists() or path.is_symlink():
+            given[path.absolute()] = None
+            continue
+        # Path.glob does not accept absolute patterns.
+        fitting = sorted(Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
+        if not fitting:
+            what = "matches no file" if glob.has_magic(text) else "does not exist"
+            raise S3potError(f"{text} {what}; give a photo, a folder of photos or a pattern.")
+        places = {folder: folder.resolve() for folder in {path.parent for path in fitting}}
+        for path in fitting:
+            place = places[path.parent]
+            if results not in (place, *place.parents) and not is_same_folder(path, output_dir):
+                matched[path.absolute()] = None
+    return _Inputs(list(given), [path for path in matched if path not in given])
 
 
 def _find_below(
-    inputs: Sequence[Path],
+    inputs: _Inputs,
     root: Path,
     output_dir: Path,
     outputs: Sequence[OutputFiles],
@@ -222,7 +253,7 @@ def _find_below(
     files: list[Path] = []
     dead_links: list[Path] = []
     places = [output_dir, *(output.folder for output in outputs)]
-    for path in inputs:
+    for path in (*inputs.given, *inputs.matched):
         folder = path.parent if path.is_file() else path
         if any(is_same_folder(folder, place) for place in places):
             raise S3potError(
@@ -243,6 +274,8 @@ def _find_below(
     images = [path for path in files if _looks_like_image(path)]
     stems = {path.with_suffix("") for path in images}
     images = [path for path in images if not _is_ours(path, stems)]
+    outputs_of_runs = _outputs_among(images) - set(inputs.given)
+    images = [path for path in images if path not in outputs_of_runs]
     chosen, replaced = _one_per_name(images, root, max_pixels)
     photos = [*chosen, *_dead_photos(dead_links, root)]
     _log_summary(files, [photo.path for photo in photos], replaced, dead_links)
@@ -280,6 +313,24 @@ def _is_ours(path: Path, stems: set[Path]) -> bool:
         if stem.name.endswith(mark) and stem.with_name(stem.name[: -len(mark)] or ".") in stems:
             return True
     return False
+
+
+def _outputs_among(images: Sequence[Path]) -> set[Path]:
+    """Return those images that are prepared faces or results, by the files beside them."""
+    names = {
+        folder: {path.name for path in folder.iterdir()}
+        for folder in {path.parent for path in images}
+    }
+    return {path for path in images if _is_output(path.name, names[path.parent])}
+
+
+def _is_output(name: str, neighbors: Set[str]) -> bool:
+    """Whether the file with this name belongs to a face or a result that its neighbors mark."""
+    marks = [(RAW, PARSING), (RAW, ALIGN)] if name.endswith(RAW) else []
+    for ending in RESULT_ENDINGS:
+        if name.endswith(ending):
+            marks += [(ending, mark) for mark in RESULT_MARKS]
+    return any(name[: -len(ending)] + mark in neighbors for ending, mark in marks)
 
 
 def _one_per_name(

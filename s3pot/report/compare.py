@@ -12,11 +12,12 @@ import numpy as np
 
 from s3pot.data.image import MAX_PIXELS
 from s3pot.data.masks import read_mask
+from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.io import read_yaml, write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import doubt_of, headline_facts, is_occluded, is_truly_occluded
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
-from s3pot.report.summary import SUMMARY, model_hashes_of, read_summary
+from s3pot.report.summary import SUMMARY, model_hashes_of, read_summary, require_results
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
 from s3pot.wording import brief, reason_of
@@ -108,15 +109,13 @@ def read_run(folder: Path) -> Run:
     path = folder / SUMMARY
     try:
         summary = read_summary(folder)
-        rows = {str(row["name"]): row for row in summary.rows}
-        for row in rows.values():
-            is_occluded(row)
-            float(row["occluded_share"])
-    except (S3potError, ValueError, LookupError, TypeError) as error:
+    except S3potError as error:
         raise S3potError(
             f"{folder} is not a result folder: {path.name} cannot be used ({error}); "
             "inference.py and train_per_image.py write one"
         ) from error
+    require_results(folder, summary.rows)
+    rows = {str(row["name"]): row for row in summary.rows}
     if not rows:
         raise S3potError(f"{path} has no rows: no face was finished there")
     return Run(
@@ -134,13 +133,10 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
         The facts at the top of the page.
 
     Raises:
-        S3potError: The runs have no face in common, or the output folder is a result folder.
+        S3potError: The runs have no face in common, or the output folder holds something of
+            another command.
     """
-    if (output_dir / SUMMARY).is_file():
-        raise S3potError(
-            f"--output_dir {output_dir} is a result folder (it holds {SUMMARY}), whose gallery "
-            f"{PAGE} the comparison would replace; choose another folder"
-        )
+    refuse_other_kinds(output_dir, "compare")
     names = sorted(first.rows.keys() & second.rows.keys())
     if not names:
         examples = f"{min(first.rows)!r} and {min(second.rows)!r}"

@@ -10,7 +10,7 @@ from typing import Any
 from s3pot.metrics import MaskScores
 from s3pot.report.before_after import ADAPTERS_TABLE, FITTED, AdapterResult, read_adapters
 from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write_page
-from s3pot.report.summary import SUMMARY, Failure, read_summary
+from s3pot.report.summary import SUMMARY, Failure, read_summary, require_results
 from s3pot.statistics import bootstrap_interval
 from s3pot.wording import counted
 
@@ -127,6 +127,7 @@ def update_gallery(
     if not has_gallery(folder) or not (folder / SUMMARY).is_file():
         return
     summary = read_summary(folder)
+    require_results(folder, summary.rows)
     rows = []
     for row in summary.rows:
         name = str(row["name"])

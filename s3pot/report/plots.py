@@ -80,7 +80,8 @@ def publication_style() -> Iterator[None]:
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.png`` and ``<stem>.pdf`` atomically; equal figures give equal bytes."""
     with publication_style():
-        for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        # The PDF first: beside it, the guard of output folders takes the PNG for no photo.
+        for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
             content = io.BytesIO()
             figure.savefig(content, format=ending, dpi=PNG_DPI, metadata=metadata)
             write_bytes(stem.with_name(f"{stem.name}.{ending}"), content.getvalue())

@@ -120,5 +120,21 @@ def model_hashes_of(rows: Sequence[Row]) -> dict[str, set[str]]:
     return hashes
 
 
+def require_results(folder: Path, rows: Sequence[Row]) -> None:
+    """Make sure that the rows of a summary are those of segmented faces.
+
+    Raises:
+        S3potError: Another command wrote them.
+    """
+    for row in rows:
+        has_share = isinstance(row.get("occluded_share"), (int, float))
+        if "occluded" not in row or not has_share:
+            raise S3potError(
+                f"{folder / SUMMARY} does not say how much of the face {_name(row)!r} is occluded, "
+                "so it is not a summary of results: generate_reference.py or another program wrote "
+                "it. Give a folder that inference.py, train_per_image.py or s3pot segment wrote."
+            )
+
+
 def _name(item: Row) -> str:
     return str(item["name"])

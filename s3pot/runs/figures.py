@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.truth import require_truth
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import read_npy
@@ -68,12 +69,15 @@ def write_figures(options: FigureOptions) -> list[Path]:
         The paths of the figures, without extension.
 
     Raises:
-        S3potError: An option cannot be used, a folder is not a result folder, or nothing can be
-            drawn.
+        S3potError: An option cannot be used, a folder is not a result folder, that for the figures
+            holds something of another command, or nothing can be drawn.
     """
     if options.each < 1:
         raise S3potError(f"--each is {options.each}; at least one face is needed")
     require_columns(options.columns)
+    if options.datapath is not None:
+        refuse_data_folder(options.output_dir, [options.datapath])
+    refuse_other_kinds(options.output_dir, "figure", options.results)
     runs = [read_run(folder) for folder in options.results]
     _require_faces(options.faces, runs[0])
     occluder_kinds: Mapping[str, set[str]] = {}

@@ -29,6 +29,7 @@ from s3pot.data.face_folder import (
 )
 from s3pot.data.image import read_rgb, write_png
 from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
 from s3pot.device import pick_device, side_by_side
 from s3pot.geometry import Alignment
@@ -81,7 +82,7 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
 
     Raises:
         S3potError: Nothing can be done: there are no photos, weights are missing, or files that
-            s3pot did not write would be replaced.
+            s3pot did not write, or those of another command, would be replaced.
     """
     if options.truth_dir is not None and not options.truth_dir.is_dir():
         raise S3potError(
@@ -91,6 +92,7 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
     photos = find_photos(
         options.input_dir, options.output_dir, options.truth_dir, config.run.max_pixels
     )
+    refuse_other_kinds(options.output_dir, "generate_reference")
     job = ReferenceJob(config, options, photos)
     save_config(config, options.output_dir)
     outcome = run_selected(

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from s3pot.data.folder_kinds import RESULT_RECORD as RESULT_RECORD  # passed on
 from s3pot.io import file_sha256, leads_outside, read_json, write_json
 from s3pot.types import S3potError
 from s3pot.wording import brief
@@ -24,7 +25,6 @@ from s3pot.wording import brief
 logger = logging.getLogger(__name__)
 
 DIGEST = "sha256_of_record"  # key of the hash of all other values
-RESULT_RECORD = "_result.json"  # ending of the record of a segmented face or photo
 EXTRAS = "extras"  # key of the kinds of optional files
 
 # The parts of the package that determine prompts. Prompts computed by other code are not reused, so

@@ -15,8 +15,14 @@ from typing_extensions import override
 from s3pot.build import models_of_photos, require_weights
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import output_files
+from s3pot.data.folder_kinds import FACES_FOLDER
 from s3pot.data.image import write_png
-from s3pot.data.output_guard import reference_files, result_files
+from s3pot.data.output_guard import (
+    reference_files,
+    refuse_leak_into_faces,
+    refuse_other_kinds,
+    result_files,
+)
 from s3pot.data.photos import Photo, find_given_photos
 from s3pot.report.coco import PhotoPlace, write_coco_folder
 from s3pot.report.summary import Row
@@ -33,14 +39,13 @@ from s3pot.runs.generate_reference import (
 )
 from s3pot.runs.inference import InferenceJob, InferenceOptions, build_inference_job
 from s3pot.runs.records import RESULT_RECORD, ItemProvenance, write_record
-from s3pot.runs.segment_faces import FaceInput, FaceOutput, refuse_other_commands
+from s3pot.runs.segment_faces import FaceInput, FaceOutput
 from s3pot.runs.selection import Selection, complete_summary, run_selected
 
 logger = logging.getLogger(__name__)
 
 MOST_TOLD = 20  # with more photos, only the summary reports the results
 COMMAND = "segment"  # by which its results are recognized
-FACES = "faces"  # folder of the aligned faces, inside that of the results
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,15 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
         S3potError: Nothing can be done: there are no photos, weights are missing, or files that
             s3pot did not write would be replaced.
     """
-    faces_dir = options.output_dir / FACES
+    faces_dir = options.output_dir / FACES_FOLDER
     outputs = [
         result_files(options.output_dir, RESULT_RECORD),
         reference_files(faces_dir, with_truth=False),
     ]
     photos = find_given_photos(options.inputs, options.output_dir, outputs, config.run.max_pixels)
-    names = [photo.name for photo in photos.photos]
-    refuse_other_commands(options.output_dir, names, COMMAND)
+    refuse_other_kinds(options.output_dir, COMMAND)
+    refuse_other_kinds(faces_dir, f"{COMMAND}/{FACES_FOLDER}")
+    refuse_leak_into_faces(faces_dir)
     reference_options = ReferenceOptions(
         input_dir=Path(),
         output_dir=faces_dir,

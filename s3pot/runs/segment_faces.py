@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles
-from s3pot.data.output_guard import refuse_data_folder, result_files
+from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds, result_files
 from s3pot.data.truth import FaceTruth, try_truth
 from s3pot.data.truth_paths import truth_files
 from s3pot.geometry import Alignment
@@ -27,7 +27,7 @@ from s3pot.report.coco import PhotoPlace, write_coco_face, write_coco_folder
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.prompt_store import PromptSource, PromptStore
-from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs, read_record
+from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs
 from s3pot.runs.selection import complete_summary
 from s3pot.training.per_image import Fit
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
@@ -42,29 +42,12 @@ def refuse_to_replace(
     """Make sure that the results of faces replace neither ground truths nor files of others.
 
     Raises:
-        S3potError: The result folder is that of the faces, or holds such a file or results of
+        S3potError: The result folder is that of the faces, or holds such a file or something of
             another command.
     """
     refuse_data_folder(output_dir, [datapath, *(face.raw.parent for face in faces)])
-    names = [face.name for face in faces]
-    result_files(output_dir, RESULT_RECORD).require_own(names)
-    refuse_other_commands(output_dir, names, command)
-
-
-def refuse_other_commands(output_dir: Path, names: Iterable[str], command: str) -> None:
-    """Make sure that results do not replace those of another command, such as fitted adapters.
-
-    Raises:
-        S3potError: There are such results.
-    """
-    for name in names:
-        record = read_record(output_dir / f"{name}{RESULT_RECORD}")
-        settings = {} if record is None else record.provenance["settings"]
-        if settings.get("command", command) != command:
-            raise S3potError(
-                f"{output_dir} holds results of {settings['command']}, among them those of {name}, "
-                f"which {command} would replace; choose another --output_dir."
-            )
+    result_files(output_dir, RESULT_RECORD).require_own(face.name for face in faces)
+    refuse_other_kinds(output_dir, command)
 
 
 @dataclass(frozen=True)

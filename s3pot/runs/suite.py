@@ -14,6 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from s3pot.config import Config, save_config
+from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.truth import describe_truth
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.metrics import MaskScores
@@ -49,9 +50,11 @@ def evaluate_suite(
         shard: The share of this process. Only a run without a share saves the table.
 
     Raises:
-        S3potError: A folder is missing, no face has a ground truth, weights are missing, or no face
-            can be scored.
+        S3potError: A folder is missing, no face has a ground truth, weights are missing, no face
+            can be scored, or the output folder holds something of another command.
     """
+    refuse_data_folder(output_dir, [suite.datapath])
+    refuse_other_kinds(output_dir, "evaluate --suite")
     shard = shard or Shard()
     absent = missing_folders(suite)
     if absent:

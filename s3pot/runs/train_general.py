@@ -16,6 +16,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter
 from s3pot.config import Config
 from s3pot.data.face_folder import FaceFiles
+from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.split import split
 from s3pot.distributed import Process, processes
 from s3pot.pipeline import split_region
@@ -62,9 +63,11 @@ def run_train_general(config: Config, options: GeneralOptions) -> int:
         The number of faces that could not be read; each is named in the log.
 
     Raises:
-        S3potError: There is nothing to train on, weights are missing, the folder holds another run,
-            or a loss is not a finite number.
+        S3potError: There is nothing to train on, weights are missing, the folder holds another run
+            or something of another command, or a loss is not a finite number.
     """
+    refuse_data_folder(options.output_dir, [options.datapath])
+    refuse_other_kinds(options.output_dir, "train_general")
     may_hold_a_run = options.resume or options.overwrite
     if not may_hold_a_run:
         refuse_another_run(options.output_dir)

@@ -126,7 +126,7 @@ def test_what_cannot_be_compared_is_named(
     with pytest.raises(S3potError, match="no face in common"):
         compare_runs(read_run(runs[0]), read_run(other), tmp_path)
     (other / "summary.json").write_text(json.dumps([{"name": "x"}]))
-    with pytest.raises(S3potError, match="cannot be used .'occluded'."):
+    with pytest.raises(S3potError, match="does not say how much of the face 'x' is occluded"):
         read_run(other)
     (other / "summary.json").write_text("[]")
     with pytest.raises(S3potError, match="no rows"):
