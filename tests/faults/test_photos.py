@@ -365,3 +365,42 @@ def test_rivals_of_many_photos_are_found_at_once() -> None:
     start = time.process_time()
     assert sum(len(folder.rivals(photo)) for photo in photos) == 10_000
     assert time.process_time() - start < 2  # comparing every pair takes a minute
+
+
+def test_a_pattern_matches_no_output_of_the_command(tmp_path: Path) -> None:
+    trip = tmp_path / "trip"
+    photo(trip / "a" / "1.png")
+    photo(trip / "2.png", 1)
+    out = trip / "out"
+    photo(out / "a" / "1_overlay_photo.png", 2)
+    photo(out / "faces" / "a" / "1.png", 3)
+    for pattern, name in ((f"{trip}/**/*.png", "1"), (f"{trip}/*", "1"), (str(trip), "a/1")):
+        assert names(find_given_photos([pattern], out)) == ["2", name]
+    with pytest.raises(S3potError, match="No photo was found in .*/out/.*results are no photos"):
+        find_given_photos([f"{out}/**/*.png"], out)
+    assert names(find_given_photos([f"{out}/a/*.png"], tmp_path / "elsewhere")) != []
+
+
+@pytest.mark.parametrize("mark", ["_parsing_mask.npy", "_align.json"])
+def test_prepared_faces_are_no_photos(tmp_path: Path, mark: str) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "processed" / "b" / "a.png", 1)
+    (tmp_path / "in" / "processed" / "b" / f"a{mark}").touch()
+    assert names(find(tmp_path)) == ["a"]
+    pattern = f"{tmp_path}/in/**/*.png"
+    assert names(find_given_photos([pattern], tmp_path / "out")) == ["a"]
+    face = tmp_path / "in" / "processed" / "b" / "a.png"
+    assert names(find_given_photos([str(face)], tmp_path / "out")) == ["a"]  # asked for
+    assert names(find_photos(face, tmp_path / "out")) == ["a"]
+    with pytest.raises(S3potError, match="holds no photos.*Prepared faces and results are no phot"):
+        find_photos(tmp_path / "in" / "processed", tmp_path / "out")
+
+
+@pytest.mark.parametrize("mark", ["_parsing.npy", "_result.json"])
+def test_results_are_no_photos(tmp_path: Path, mark: str) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "b_face.png", 1)  # somebody's photo: no result is beside it
+    for seed, ending in enumerate(("face", "occlusion_photo", "overlay_photo", "overlay", "pair")):
+        photo(tmp_path / "in" / "results" / f"a_{ending}.png", seed)
+    (tmp_path / "in" / "results" / f"a{mark}").touch()
+    assert names(find(tmp_path)) == ["a", "b_face"]
