@@ -69,7 +69,6 @@ MAIN_KINDS = frozenset(
 _NAMES = {
     ".training.lock": Kind.TRAINING,
     "history.jsonl": Kind.TRAINING,
-    "last.pth": Kind.TRAINING,
     "adapters.csv": Kind.PER_IMAGE,
     "per_image.csv": Kind.TABLE,
     "compare.csv": Kind.COMPARISON,
@@ -89,7 +88,7 @@ _ENDINGS = {
     RESULT_PARSING: Kind.RESULTS,  # after TRUE_PARSING, which ends in it
 }
 _IMAGES = IMAGE_SUFFIXES | RAW_SUFFIXES
-_CHECKPOINT = re.compile(r"best\.pth|model_epoch_\d+\.pth")
+_CHECKPOINT = re.compile(r"best\.pth|last\.pth|model_epoch_\d+\.pth")
 _ROW = re.compile(r".*-[0-9a-f]{8}")  # the folder of a row, see suite_job.row_folder
 _NOT_OF_FACES = ("adapters", "records", "tensorboard", "truth", RAW_IMAGES, ROWS)
 
@@ -130,7 +129,7 @@ def _kinds_of(folder: Path, names: Sequence[str]) -> dict[Kind, str]:
         kinds.setdefault(_command_of(record), name)
     if ROWS in names and any(_ROW.fullmatch(path.name) for path in (folder / ROWS).glob("*")):
         kinds[Kind.SUITE] = ROWS
-    if CONFIG in names and not kinds:
+    if CONFIG in names and not kinds:  # otherwise a checkpoint may be a copy
         for name in filter(_CHECKPOINT.fullmatch, names):
             kinds[Kind.TRAINING] = name
     if kinds.keys() & set(RESULTS_OF.values()):

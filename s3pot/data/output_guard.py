@@ -38,6 +38,8 @@ MAY_WRITE_INTO: Mapping[str, Sequence[Kind]] = {
     "compare": (Kind.SUITE, *_TABLES),
     "figure": (Kind.SUITE, *_TABLES),
     "data": (Kind.DATASET, Kind.TRUTHS, Kind.IMAGES),
+    "data convert --to faces": (Kind.DATASET, Kind.TRUTHS, Kind.IMAGES, Kind.FACES),
+    "data validate": (Kind.SUITE, *_TABLES),
 }
 RESULT_MARKS = (RESULT_PARSING, RESULT_RECORD)  # one of these is beside all files of a result
 # What the tables and figures of a result folder may stand beside, if they show its own results.

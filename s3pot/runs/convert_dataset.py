@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
-from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
-from s3pot.data.folder_kinds import DATASET_FILE
+from s3pot.data.datasets.writers import DatasetWriter, FacesWriter, LabeledImage
+from s3pot.data.folder_kinds import CONFIG, DATASET_FILE
 from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.data.truth import suspicion_of
@@ -82,7 +82,10 @@ def convert_dataset(options: ConvertOptions) -> int:
             f"--polygons is about COCO files, but --to is {options.target_format}; pass --to coco, "
             "or leave it out."
         )
-    refuse_other_kinds(options.output_dir, "data")
+    converts_faces = options.target_format == FacesWriter.format_name
+    is_of_a_run = (options.output_dir / CONFIG).exists()  # generate_reference writes it
+    command = "data convert --to faces" if converts_faces and not is_of_a_run else "data"
+    refuse_other_kinds(options.output_dir, command)
     adapter = open_dataset(options.input_dir, options.source_format, options.source)
     writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
     items = adapter.items()

@@ -19,6 +19,7 @@ from s3pot.data.datasets.item import (
     ItemLabels,
 )
 from s3pot.data.image import MAX_PIXELS, read_rgb
+from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.io import file_sha256
 from s3pot.labels import CLASSES
 from s3pot.report.contact_sheet import Cell, labeled_picture
@@ -52,8 +53,10 @@ def validate_dataset(
         max_pixels: Larger images are refused.
 
     Raises:
-        S3potError: The folder has another layout, or holds no images.
+        S3potError: The folder has another layout, or holds no images, or the output folder holds
+            something of another command.
     """
+    refuse_other_kinds(output_dir, "data validate")
     adapter = open_dataset(root, format_name, source or SourceOptions())
     items = adapter.items()
     for caution in adapter.cautions():

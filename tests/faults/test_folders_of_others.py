@@ -18,10 +18,10 @@ import s3pot_synthetic.__main__ as draw
 import train_general
 import train_per_image
 from benchmarks.tiny import write_face
-from s3pot.commands import compare, data_convert, data_split, figure, segment
+from s3pot.commands import compare, data_convert, data_split, data_validate, figure, segment
 from s3pot.data.folder_kinds import Kind, kinds_in
 from s3pot.data.image import write_png
-from s3pot.data.output_guard import refuse_other_kinds
+from s3pot.data.output_guard import MAY_WRITE_INTO, refuse_other_kinds
 from s3pot.io import write_json, write_npy
 from s3pot.report.gallery import TITLE
 from s3pot.types import S3potError
@@ -97,6 +97,7 @@ ALLOWED = {
     "data convert": DATA,
     "data split": DATA,
     "data draw": DATA,
+    "data validate": TABLES,
 }
 REFUSED = [
     (command, kind)
@@ -140,6 +141,7 @@ def call(
         "data convert": (data_convert.main, [*convert, "--input_dir", str(tmp_path / "in")]),
         "data split": (data_split.main, ["--input_dir", str(photos)]),
         "data draw": (draw.main, ["--count", "1", "--size", "64"]),
+        "data validate": (data_validate.main, [str(data)]),
     }
 
     def run_command(command: str, output_dir: Path) -> int:
@@ -194,7 +196,7 @@ def test_a_folder_of_the_same_command_is_not_refused(
 ) -> None:
     MAKERS[kind](tmp_path)
     touch(tmp_path, "notes.txt", ".DS_Store")
-    refuse_other_kinds(tmp_path, "data" if command.startswith("data") else command)
+    refuse_other_kinds(tmp_path, command if command in MAY_WRITE_INTO else "data")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "figure"])
@@ -205,8 +207,10 @@ def test_tables_and_figures_may_stand_beside_their_own_results(
     MAKERS[kind](tmp_path)
     table(tmp_path)
     refuse_other_kinds(tmp_path, command, [tmp_path])
-    touch(tmp_path, "last.pth")
-    with pytest.raises(S3potError, match="holds a training run .last.pth.,"):
+    touch(tmp_path, "last.pth")  # a copy of the checkpoint that was used
+    refuse_other_kinds(tmp_path, command, [tmp_path])
+    touch(tmp_path, "history.jsonl")
+    with pytest.raises(S3potError, match="holds a training run .history.jsonl.,"):
         refuse_other_kinds(tmp_path, command, [tmp_path])
 
 
@@ -253,6 +257,20 @@ def test_the_faces_of_segment_go_into_no_data_folder(
     is_refused("generate_reference", out / "faces", "holds the faces of s3pot segment")
     write_face(tmp_path / "train", "x", seed=0)
     is_refused("segment", tmp_path / "train" / "new", "new/faces lies in .*train, which holds prep")
+
+
+def test_faces_are_converted_only_into_folders_of_converted_faces(
+    tmp_path: Path, processed_folder: Callable[..., Path]
+) -> None:
+    data = str(processed_folder(1))
+    out = tmp_path / "out"
+    arguments = ["--from", "faces", "--to", "faces", "--input_dir", data, "--output_dir", str(out)]
+    write_face(out, "face_00", seed=0)  # by a run that was killed before its first record
+    assert data_convert.main(arguments) == 0
+    assert data_convert.main(arguments) == 0
+    (out / "dataset.json").unlink()
+    touch(out, "config.yaml")  # of generate_reference
+    assert data_convert.main(arguments) == 2
 
 
 def test_a_truth_folder_gets_no_table(
