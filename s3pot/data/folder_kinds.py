@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from s3pot.data.face_folder import ALIGN, CLEAN, IGNORE, TRUE_PARSING, VISIBLE_FACE
@@ -143,16 +143,22 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _kind_of_ending(name: str) -> Kind | None:
-    return next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), None)
+    if not name.endswith(tuple(_ENDINGS)):  # quickly, because there may be 100,000 names
+        return None
+    return next(kind for ending, kind in _ENDINGS.items() if name.endswith(ending))
 
 
 def _kinds_of_images(names: Sequence[str]) -> dict[Kind, str]:
     """Recognize images of somebody; images that are there as PDF too are figures."""
-    images = [name for name in names if PurePath(name).suffix.lower() in _IMAGES]
-    figures = {PurePath(name).stem for name in names if name.endswith(".pdf")}
-    if not images or any(PurePath(name).stem in figures for name in images):
-        return {}
-    return {Kind.IMAGES: images[0]}
+    figures = {name[: -len(".pdf")] for name in names if name.endswith(".pdf")}
+    images = []
+    for name in names:
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" in _IMAGES:
+            if stem in figures:
+                return {}
+            images.append(name)
+    return {Kind.IMAGES: images[0]} if images else {}
 
 
 def _is_of_segment(folder: Path, names: Sequence[str]) -> bool:
