@@ -7,6 +7,7 @@ other runs inside it, such as ``results/demo`` in ``results``, do not count.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from s3pot.data.face_folder import ALIGN, CLEAN, IGNORE, TRUE_PARSING, VISIBLE_F
 from s3pot.data.image_formats import IMAGE_SUFFIXES, RAW_SUFFIXES
 from s3pot.io import read_json
 from s3pot.types import S3potError
+
+logger = logging.getLogger(__name__)
 
 RESULT_PARSING = "_parsing.npy"  # ending of the first file of a result
 RESULT_RECORD = "_result.json"  # ending of the record of a segmented face or photo
@@ -137,9 +140,19 @@ def _kinds_of(folder: Path, names: Sequence[str]) -> dict[Kind, str]:
     return kinds
 
 
-def _names_in(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries)
+def _names_in(folder: Path, only_folders: bool = False) -> list[str]:
+    """List names in a folder, hidden ones last; empty if it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if not only_folders or entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError as error:
+        logger.debug("what %s holds is not known: %s", folder, error)
+        return []
+    return sorted(names, key=lambda name: (name.startswith("."), name))
 
 
 def _kind_of_ending(name: str) -> Kind | None:
@@ -237,9 +250,7 @@ def _belongs(record: Mapping[str, Any], name: str) -> bool:
 
 def _subfolders(folder: Path) -> Iterator[Path]:
     """Yield the folders below one, except those of other runs and those that hold no faces."""
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    for name in names:
+    for name in _names_in(folder, only_folders=True):
         is_left_out = name.startswith(".") or name in _NOT_OF_FACES
         if not is_left_out and not (folder / name / CONFIG).is_file():
             yield folder / name

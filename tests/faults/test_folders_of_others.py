@@ -315,6 +315,18 @@ def test_foreign_files_with_similar_names_mark_nothing(tmp_path: Path) -> None:
     assert kinds_in(tmp_path / "missing") == {}
 
 
+def test_odd_entries_mark_nothing_and_end_nothing(tmp_path: Path) -> None:
+    for name in ("x_result.json", "x_align.json", "summary.json", "a", "rows"):
+        (tmp_path / name).mkdir()
+    touch(tmp_path, "config.yaml", "a/a_align.json", "a/b_result.json")
+    (tmp_path / "a" / "c_result.json").symlink_to(tmp_path / "nowhere")
+    write_json(tmp_path / "a" / "d_result.json", {"row": 1, "provenance": {"settings": None}})
+    write_json(tmp_path / "a" / "e_result.json", {"provenance": {}})
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "locked").mkdir(mode=0)
+    assert kinds_in(tmp_path) == {}
+
+
 @pytest.mark.slow
 def test_every_command_goes_on_in_its_own_folder_whenever_it_was_interrupted(
     tmp_path: Path, mini_options: list[str], monkeypatch: pytest.MonkeyPatch
