@@ -7,11 +7,11 @@ r"""Measure the accuracy lost when faces must be found in whole photos instead o
 DIR and the occluders are those of ``tools.real_photos``. Each occluded person is cut out and placed
 on a drawn background, small or large and tilted, alone or together with others. The configuration
 detects and crops all faces of such a canvas by itself, and its masks are compared with the truth.
-The same face is also segmented in three given crops, so that the difference splits into steps:
+The same face is also segmented in four given crops, so that the difference splits into steps:
 
 - the original photo (given);
-- the photo's frame, cut out of the canvas (framed): it shows the same as the original, but has the
-  resolution and background of the canvas;
+- the original photo at the resolution that it has on the canvas (resampled);
+- the photo's frame, cut out of the canvas (framed), so that also the background is the canvas's;
 - the FFHQ crop of the canvas by the photo's labels (labeled): a perfect detector would use it.
 
 Writes ``faces.csv`` (a row for each face) and contact sheets, and prints means and paired
@@ -60,10 +60,12 @@ TILE = 480
 MEASURES = {  # columns of faces.csv
     "found": "faces found",
     "given_iou": "occlusion IoU on the original photos",
+    "resampled_iou": "at the resolution of the canvas",
     "framed_iou": "in their frame, cut out of the canvas",
     "labeled_iou": "in crops of the canvas by the labels",
     "scene_iou": "in crops found by the configuration",
-    "resolution_step": "original -> frame cut out of the canvas",
+    "resolution_step": "original -> resolution of the canvas",
+    "background_step": "resolution -> frame cut out of the canvas",
     "framing_step": "frame -> crop by the labels",
     "detection_step": "crop by the labels -> found crop",
     "against_framed": "frame cut out of the canvas -> found crop",
@@ -94,12 +96,14 @@ class Placed:
 
     Attributes:
         person: The person.
+        studio: The whole studio photo, moved like the person, uint8 (H, W, 3).
         motion: The map from the studio photo to the canvas, (2, 3).
         occlusion: bool (H, W).
         judged: Where the truth is known, bool (H, W).
     """
 
     person: Person
+    studio: np.ndarray
     motion: np.ndarray
     occlusion: np.ndarray
     judged: np.ndarray
@@ -135,11 +139,13 @@ class References:
 
     Attributes:
         given: In the original studio photo.
+        resampled: In that photo at the resolution of the canvas.
         framed: In the frame of that photo, cut out of the canvas.
         labeled: In the canvas's FFHQ crop by the photo's labels.
     """
 
     given: float
+    resampled: float
     framed: float
     labeled: float
 
@@ -175,7 +181,13 @@ def put(rng: np.random.Generator, canvas: np.ndarray, person: Person, corner: np
         layer = where.astype(np.uint8)
         return cv2.warpAffine(layer, motion, sides, flags=cv2.INTER_NEAREST) > 0
 
-    return Placed(person, motion, mask(person.occlusion), mask(~person.photo.ignored))
+    return Placed(
+        person=person,
+        studio=warped,
+        motion=motion,
+        occlusion=mask(person.occlusion),
+        judged=mask(~person.photo.ignored),
+    )
 
 
 def draw_canvas(
@@ -204,10 +216,10 @@ def given_iou(model: FaceSegmenter, person: Person) -> float:
 
 
 def iou_in_crop(
-    model: FaceSegmenter, canvas: np.ndarray, place: Placed, alignment: Alignment
+    model: FaceSegmenter, image: np.ndarray, place: Placed, alignment: Alignment
 ) -> float:
-    """Compute the occlusion IoU of a face on a canvas in a given crop of it."""
-    occlusion = to_photo(model.segment(crop(canvas, alignment)).occlusion, alignment)
+    """Compute the occlusion IoU of a face in a given crop of a canvas, or of its studio photo."""
+    occlusion = to_photo(model.segment(crop(image, alignment)).occlusion, alignment)
     return mask_scores(occlusion & place.judged, place.occlusion).iou
 
 
@@ -237,10 +249,12 @@ def score(place: Placed, masks: PhotoMasks | None, references: References) -> Ro
         "side": round(place.face_side),
         "found": float(masks is not None),
         "given_iou": references.given,
+        "resampled_iou": references.resampled,
         "framed_iou": references.framed,
         "labeled_iou": references.labeled,
         "scene_iou": iou,
-        "resolution_step": references.framed - references.given,
+        "resolution_step": references.resampled - references.given,
+        "background_step": references.framed - references.resampled,
         "framing_step": references.labeled - references.framed,
         "detection_step": iou - references.labeled,
         "against_framed": iou - references.framed,
@@ -283,6 +297,7 @@ def measure_scene(
         framed, labeled = given_crops(canvas, place)
         references = References(
             given=given_iou(taker, place.person),
+            resampled=iou_in_crop(taker, place.studio, place, framed),
             framed=iou_in_crop(taker, canvas, place, framed),
             labeled=iou_in_crop(taker, canvas, place, labeled),
         )

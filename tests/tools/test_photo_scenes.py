@@ -98,15 +98,15 @@ def test_a_face_is_found_by_the_nearest_crop(person: Person) -> None:
 
 def test_faces_that_are_not_found_score_nothing(person: Person) -> None:
     _, (place,) = draw_canvas(np.random.default_rng(2), [person])
-    references = References(given=0.7, framed=0.65, labeled=0.6)
+    references = References(given=0.7, resampled=0.68, framed=0.65, labeled=0.6)
     row = score(place, None, references)
     assert (row["found"], row["scene_iou"]) == (0, 0)
     assert row["against_given"] == pytest.approx(-0.7)
     exact = place.occlusion | ~place.judged  # ignored pixels do not count
     row = score(place, PhotoMasks(exact, exact), references)
     assert (row["found"], row["scene_iou"]) == (1, 1)
-    steps = [row[name] for name in ("resolution_step", "framing_step", "detection_step")]
-    np.testing.assert_allclose(steps, [-0.05, -0.05, 0.4])
+    names = ("resolution_step", "background_step", "framing_step", "detection_step")
+    np.testing.assert_allclose([row[name] for name in names], [-0.02, -0.03, -0.05, 0.4])
     assert row["against_framed"] == pytest.approx(0.35)
 
 
@@ -128,8 +128,20 @@ def test_the_frame_shows_the_studio_photo(person: Person) -> None:
     place = put(np.random.default_rng(0), canvas, person, np.array([100.0, 80.0]))
     framed, _ = given_crops(canvas, place)
     studio = cv2.resize(person.picture, (GIVEN, GIVEN), interpolation=cv2.INTER_AREA)
-    offset = crop(canvas, framed).astype(float) - cv2.GaussianBlur(studio, (0, 0), 1.0)
-    assert np.abs(offset[8:-8, 8:-8]).mean() < 6
+    for image in (canvas, place.studio):
+        offset = crop(image, framed).astype(float) - cv2.GaussianBlur(studio, (0, 0), 1.0)
+        assert np.abs(offset[8:-8, 8:-8]).mean() < 6
+
+
+def test_the_studio_photo_keeps_its_background(person: Person) -> None:
+    canvas = np.zeros((700, 800, 3), np.uint8)
+    matte = person.matte.copy()
+    matte[:, : SIZE // 4] = 0
+    place = put(np.random.default_rng(0), canvas, replace(person, matte=matte), np.full(2, 90.0))
+    framed, _ = given_crops(canvas, place)
+    left = (slice(20, -20), slice(8, GIVEN // 4 - 8))
+    assert crop(canvas, framed)[left].max() == 0
+    assert crop(place.studio, framed)[left].max() > 0
 
 
 @pytest.mark.slow
@@ -147,7 +159,7 @@ def test_the_whole_tool(
     with (tmp_path / "out" / "faces.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["photo"] for row in rows] == ["a", "b"]
-    for name in ("given_iou", "framed_iou", "labeled_iou"):
+    for name in ("given_iou", "resampled_iou", "framed_iou", "labeled_iou"):
         assert all(0 <= float(row[name]) <= 1 for row in rows)
     assert "frame cut out of the canvas -> found crop" in capsys.readouterr().out
     assert (tmp_path / "out" / "sheet_01.png").exists()
