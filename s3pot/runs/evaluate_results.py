@@ -259,8 +259,8 @@ def _warn_of_the_summary(results: Path, datapath: Path, scored: Sequence[str]) -
             results,
             brief(failed),
         )
-    known = {face.name for face in find_faces(datapath)}
-    strangers = sorted({str(row["name"]) for row in summary.rows} - known)
+    names = {face.name for face in find_faces(datapath)}
+    strangers = sorted({str(row["name"]) for row in summary.rows} - names)
     if strangers:
         logger.warning(
             "%s in %s cannot be scored, because %s lacks them: %s",
