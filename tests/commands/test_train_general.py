@@ -481,7 +481,7 @@ def test_a_missing_adapter_is_reported_before_sam_is_loaded(
     folder = str(processed_folder(2))
     option = "--init_checkpoint" if command.startswith("train") else "--checkpoint"
     adapter = [option, str(tmp_path / "none.pth"), "--output_dir", str(tmp_path / "out")]
-    faces = [folder] if command == "segment" else ["--datapath", folder]
+    faces = [f"{folder}/face_00.png"] if command == "segment" else ["--datapath", folder]
     main = importlib.import_module(f"s3pot.commands.{command}").main
     assert main([*faces, *adapter, *mini_options]) == 2
     assert "There is no checkpoint" in capsys.readouterr().err
