@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import errno
 import json
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -177,7 +177,9 @@ def test_an_interrupt_while_the_last_items_are_written_loses_none(tmp_path: Path
 
     def interrupted_write(output: tuple[int, int], provenance: ItemProvenance) -> Written:
         if output[0] == 2:
-            _thread.interrupt_main()
+            main_thread = threading.main_thread().ident
+            assert main_thread is not None
+            signal.pthread_kill(main_thread, signal.SIGINT)
         time.sleep(0.2)
         return plain_write(output, provenance)
 
