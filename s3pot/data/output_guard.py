@@ -25,13 +25,14 @@ from s3pot.types import S3potError
 from s3pot.wording import counted
 
 _TABLES = (Kind.TABLE, Kind.COMPARISON, Kind.REPORT)  # they do not replace each other's files
-# Command → the kinds of folders into which it writes, besides those that hold nothing known.
+# Command → the kinds of folders into which it writes, besides those that hold nothing known. Tables
+# and figures are images themselves, and must not be taken for photos later.
 MAY_WRITE_INTO: Mapping[str, Sequence[Kind]] = {
-    "generate_reference": (Kind.FACES, Kind.DATASET),
-    "train_general": (Kind.TRAINING,),
-    "inference": (Kind.INFERENCE, Kind.RESULTS),
-    "train_per_image": (Kind.PER_IMAGE, Kind.RESULTS),
-    "segment": (Kind.SEGMENT, Kind.RESULTS),
+    "generate_reference": (Kind.FACES, Kind.DATASET, Kind.IMAGES),
+    "train_general": (Kind.TRAINING, Kind.IMAGES),
+    "inference": (Kind.INFERENCE, Kind.RESULTS, Kind.IMAGES),
+    "train_per_image": (Kind.PER_IMAGE, Kind.RESULTS, Kind.IMAGES),
+    "segment": (Kind.SEGMENT, Kind.RESULTS, Kind.IMAGES),
     "segment/faces": (Kind.FACES_OF_SEGMENT,),
     "evaluate": _TABLES,
     "evaluate --suite": (Kind.SUITE, *_TABLES),

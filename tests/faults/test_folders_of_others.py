@@ -56,6 +56,7 @@ def suite(folder: Path) -> None:
     touch(folder, "config.yaml", "rows/general-0123abcd/x.json")
 
 
+IMAGES = "photos, masks or other images"
 MAKERS: dict[str, Callable[[Path], object]] = {
     "prepared faces": lambda folder: write_face(folder, "x", seed=0),
     "the faces of s3pot segment": lambda folder: write_face(folder / "faces", "x", seed=0),
@@ -71,7 +72,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "ground truths or photos of a data set": lambda folder: write_png(
         folder / "x_visible_face.png", np.ones((8, 8), bool)
     ),
-    "photos, masks or other images": lambda folder: write_photo(folder / "holiday.png"),
+    IMAGES: lambda folder: write_photo(folder / "holiday.png"),
 }
 TABLES = {
     "the table of a suite",
@@ -81,15 +82,15 @@ TABLES = {
 DATA = {
     "a data set",
     "ground truths or photos of a data set",
-    "photos, masks or other images",
+    IMAGES,
 }
 # Command → what its output folder may hold.
 ALLOWED = {
-    "generate_reference": {"prepared faces", "a data set"},
-    "train_general": {"a training run"},
-    "inference": {"results of inference", "results of s3pot"},
-    "train_per_image": {"results of train_per_image", "results of s3pot"},
-    "segment": {"results of segment", "results of s3pot"},
+    "generate_reference": {"prepared faces", "a data set", IMAGES},
+    "train_general": {"a training run", IMAGES},
+    "inference": {"results of inference", "results of s3pot", IMAGES},
+    "train_per_image": {"results of train_per_image", "results of s3pot", IMAGES},
+    "segment": {"results of segment", "results of s3pot", IMAGES},
     "evaluate": TABLES - {"the table of a suite"},
     "evaluate --suite": TABLES,
     "compare": TABLES,
