@@ -37,7 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--parsing_mask", type=Path, help="its 12-class map, .npy")
     add("--datapath", type=Path, help="a folder of faces instead of the three files")
     add("--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)")
-    add("--overwrite", action="store_true", help="fit to finished faces again")
+    again = parser.add_mutually_exclusive_group()
+    # Does nothing; scripts written for earlier versions pass it.
+    again.add_argument("--resume", action="store_true", help="keep finished faces: the default")
+    again.add_argument("--overwrite", action="store_true", help="fit to finished faces again")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
     add("--save_coco", action="store_true", help="also write the masks as one COCO file")
     cli.add_strict(parser)
