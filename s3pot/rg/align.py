@@ -177,82 +177,6 @@ class _View:
     certainty: float
 
 
-def find_alignments(  # noqa: PLR0913
-    photo: np.ndarray,
-    detector: Detector,
-    size: int,
-    borders: str,
-    all_faces: bool = False,
-    may_be_aligned: bool = True,
-    framing: Framing = FFHQ_FRAMING,
-    refine: Refine | None = None,
-    rescue: Rescue | None = None,
-    name: str = "the photo",
-) -> list[Alignment]:
-    """Decide which crops of a photo are processed: the largest face or all.
-
-    A photo that lies on its side or is upside down is rotated if that makes the detector more
-    confident.
-
-    Args:
-        photo: The photo, uint8 (H, W, 3).
-        detector: Detects the faces.
-        size: Side of a crop in pixels.
-        borders: ``reflect`` or ``black``.
-        all_faces: Return every face, largest first.
-        may_be_aligned: Keep a photo that already looks aligned, and also a square one without a
-            confident detection, because heavily occluded faces are often missed.
-        framing: What looks aligned, and which faces are sure.
-        refine: Refines the landmarks of a face before it is cropped, except those that the parser
-            has already confirmed; None uses those of the detector.
-        rescue: Searches a photo again that would otherwise be rejected; None rejects it.
-        name: What messages call the photo.
-
-    Returns:
-        Alignments in the frame of the photo as it is given.
-
-    Raises:
-        NoFace: There is no face, and the photo does not count as aligned.
-    """
-    height, width = photo.shape[:2]
-    view = _best_view(photo, detector)
-    faces = [face for face in view.faces if face.score >= framing.crop_score]
-    if not faces:
-        hint = max((face.score for face in view.faces), default=None)
-        is_refused = framing.needs_hint and hint is None
-        if height == width and may_be_aligned and not is_refused:
-            logger.warning("%s: no face found for sure in a square photo: treated as aligned", name)
-            return [identity(photo, hint)]
-        faces = [] if rescue is None else rescue(photo)
-        if not faces:
-            raise NoFace(
-                f"no face found in a photo of {width} x {height}; align.mode=never uses any photo "
-                "as it is"
-            )
-        logger.warning("%s: no face found for sure; the likeliest one is used", name)
-        view = _View(0, photo, faces, faces[0].score)
-    if view.turn:
-        logger.info("%s: rotated by %d degrees so that its face is upright", name, view.turn)
-    if len(faces) > 1 and not all_faces:
-        logger.warning(
-            "%s: %d faces; the largest is used (for all: --all_faces, or segment_all in Python)",
-            name,
-            len(faces),
-        )
-    view_size = (view.pixels.shape[0], view.pixels.shape[1])
-    alignments = []
-    for face in faces if all_faces else faces[:1]:
-        if may_be_aligned and framing.is_aligned(view_size, face.landmarks):
-            alignment = identity(view.pixels, face.score)
-        else:
-            landmarks = face.landmarks
-            if refine is not None and not face.is_confirmed:
-                landmarks = refine(view.pixels, face.landmarks)
-            alignment = from_landmarks(landmarks, view_size, size, borders, face.score)
-        alignments.append(_turned_back(alignment, view.turn, (height, width)))
-    return alignments
-
-
 def _best_view(photo: np.ndarray, detector: Detector) -> _View:
     """Detect faces in a photo as it is, and also in rotated copies if the result is uncertain."""
     if detector.sure_score <= 0:
@@ -314,21 +238,25 @@ def _turned_back(alignment: Alignment, turn: int, photo_size: tuple[int, int]) -
 class FaceAligner:
     """Decides which crops of a photo are processed (``align`` in the config).
 
+    A photo that lies on its side or is upside down is rotated if that makes the detector more
+    confident.
+
     Attributes:
         detector: Detects the faces; None uses every photo as it is.
         size: Side of a crop in pixels.
         borders: ``reflect`` or ``black``.
-        may_be_aligned: Keep a photo that already looks aligned.
+        may_be_aligned: Keep a photo that already looks aligned, and also a square one without a
+            confident detection, because heavily occluded faces are often missed.
         framing: What looks aligned, and which faces are sure.
-        refine: Refines the landmarks of a face before it is cropped; None uses those of the
-            detector.
+        refine: Refines the landmarks of a face before it is cropped, except those that the parser
+            has already confirmed; None uses those of the detector.
         rescue: Searches a photo again that would otherwise be rejected; None rejects it.
     """
 
     detector: Detector | None
     size: int
     borders: str
-    may_be_aligned: bool
+    may_be_aligned: bool = True
     framing: Framing = FFHQ_FRAMING
     refine: Refine | None = None
     rescue: Rescue | None = None
@@ -343,20 +271,68 @@ class FaceAligner:
             all_faces: Return every face.
             name: What messages call the photo.
 
+        Returns:
+            Alignments in the frame of the photo as it is given.
+
         Raises:
             NoFace: There is no face, and the photo does not count as aligned.
         """
         if self.detector is None:
             return [identity(photo)]
-        return find_alignments(
-            photo,
-            self.detector,
-            self.size,
-            self.borders,
-            all_faces=all_faces,
-            may_be_aligned=self.may_be_aligned,
-            framing=self.framing,
-            refine=self.refine,
-            rescue=self.rescue,
-            name=name,
-        )
+        view = _best_view(photo, self.detector)
+        faces = [face for face in view.faces if face.score >= self.framing.crop_score]
+        if not faces:
+            hint = max((face.score for face in view.faces), default=None)
+            if self._passes_as_aligned(photo, hint):
+                logger.warning(
+                    "%s: no face found for sure in a square photo: treated as aligned", name
+                )
+                return [identity(photo, hint)]
+            faces = self._rescued(photo, name)
+            view = _View(0, photo, faces, faces[0].score)
+        if view.turn:
+            logger.info("%s: rotated by %d degrees so that its face is upright", name, view.turn)
+        if len(faces) > 1 and not all_faces:
+            logger.warning(
+                "%s: %d faces; the largest is used (for all: --all_faces, or segment_all in "
+                "Python)",
+                name,
+                len(faces),
+            )
+        size = (photo.shape[0], photo.shape[1])
+        return [
+            _turned_back(self._framed(view.pixels, face), view.turn, size)
+            for face in (faces if all_faces else faces[:1])
+        ]
+
+    def _passes_as_aligned(self, photo: np.ndarray, hint: float | None) -> bool:
+        """Whether a photo without a sure face is used as it is.
+
+        Args:
+            photo: uint8 (H, W, 3).
+            hint: The highest score of an unsure detection; None if there is none.
+        """
+        is_square = photo.shape[0] == photo.shape[1]
+        has_hint = hint is not None or not self.framing.needs_hint
+        return is_square and self.may_be_aligned and has_hint
+
+    def _rescued(self, photo: np.ndarray, name: str) -> list[Face]:
+        """Search a photo without a sure face again, or raise NoFace."""
+        faces = [] if self.rescue is None else self.rescue(photo)
+        if not faces:
+            raise NoFace(
+                f"no face found in a photo of {photo.shape[1]} x {photo.shape[0]}; "
+                "align.mode=never uses any photo as it is"
+            )
+        logger.warning("%s: no face found for sure; the likeliest one is used", name)
+        return faces
+
+    def _framed(self, photo: np.ndarray, face: Face) -> Alignment:
+        """Compute the crop of a face in an upright photo, uint8 (H, W, 3)."""
+        size = (photo.shape[0], photo.shape[1])
+        if self.may_be_aligned and self.framing.is_aligned(size, face.landmarks):
+            return identity(photo, face.score)
+        landmarks = face.landmarks
+        if self.refine is not None and not face.is_confirmed:
+            landmarks = self.refine(photo, landmarks)
+        return from_landmarks(landmarks, size, self.size, self.borders, face.score)

@@ -28,7 +28,7 @@ from s3pot.data.image import is_image, read_rgb, write_png
 from s3pot.data.image_formats import IMAGE_FORMATS, IMAGE_SUFFIXES, RAW_SUFFIXES, BadImage
 from s3pot.geometry import TURNS, Alignment, rotated_points
 from s3pot.io import write_json
-from s3pot.rg.align import find_alignments, identity
+from s3pot.rg.align import FaceAligner, identity
 from s3pot.rg.detect import Face
 from s3pot.rg.warp import crop, to_photo
 
@@ -316,8 +316,8 @@ def test_a_turned_photo_is_righted_and_the_turn_is_kept(turn: int, tmp_path: Pat
     upright = marked_photo()
     photo = np.ascontiguousarray(np.rot90(upright, -turn // 90))
     detector = TurnedDetector()
-    (want,) = find_alignments(upright, detector, 64, "reflect")
-    (way,) = find_alignments(photo, detector, 64, "reflect")
+    (want,) = FaceAligner(detector, 64, "reflect").align(upright)
+    (way,) = FaceAligner(detector, 64, "reflect").align(photo)
     assert (way.turn, way.score, way.photo_size) == (turn, want.score, photo.shape[:2])
     got = crop(photo, way)
     assert np.abs(got.astype(int) - crop(upright, want)).mean() < 1
@@ -354,8 +354,8 @@ def test_a_detector_that_needs_no_turned_photos_looks_once(turn: int) -> None:
     upright = marked_photo()
     photo = np.ascontiguousarray(np.rot90(upright, -turn // 90))
     detector = AnyWayDetector()
-    (want,) = find_alignments(upright, TurnedDetector(), 64, "reflect")
-    (way,) = find_alignments(photo, detector, 64, "reflect")
+    (want,) = FaceAligner(TurnedDetector(), 64, "reflect").align(upright)
+    (way,) = FaceAligner(detector, 64, "reflect").align(photo)
     assert (way.turn, way.photo_size, detector.looks) == (turn, photo.shape[:2], 1)
     assert np.abs(crop(photo, way).astype(int) - crop(upright, want)).mean() < 1
 
@@ -382,27 +382,27 @@ def test_a_turned_crop_keeps_its_pixels(turn: int) -> None:
     pixels[22:27, 62:67] = (0, 255, 0)
     pixels[102:107, 62:67] = (255, 0, 0)
     photo = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
-    (way,) = find_alignments(photo, TurnedDetector(), 64, "reflect")
+    (way,) = FaceAligner(TurnedDetector(), 64, "reflect").align(photo)
     assert way.turn == turn and way.size == (128, 128) and not way.is_whole
     np.testing.assert_array_equal(crop(photo, way), pixels)
 
 
 def test_an_upright_photo_is_looked_at_once_more_only() -> None:
     detector = TurnedDetector()
-    find_alignments(marked_photo(), detector, 64, "reflect")
+    FaceAligner(detector, 64, "reflect").align(marked_photo())
     assert detector.looks == 2  # the photo, and the aligned face
 
 
 @pytest.mark.parametrize("doubt", [0.9, 0.93])
 def test_a_small_difference_turns_nothing(doubt: float) -> None:
     photo = np.ascontiguousarray(np.rot90(marked_photo(), 2))
-    (way,) = find_alignments(photo, TurnedDetector(doubt), 64, "reflect")
+    (way,) = FaceAligner(TurnedDetector(doubt), 64, "reflect").align(photo)
     assert way.turn == (180 if doubt + 0.03 < 0.95 else 0)
 
 
 def test_no_face_any_way_up() -> None:
     gray = np.full((80, 80, 3), 120, np.uint8)
-    assert find_alignments(gray, TurnedDetector(), 64, "reflect") == [identity(gray)]
+    assert FaceAligner(TurnedDetector(), 64, "reflect").align(gray) == [identity(gray)]
 
 
 def test_module_constants_agree_with_pillow() -> None:

@@ -12,7 +12,6 @@ from s3pot.geometry import Alignment
 from s3pot.rg.align import (
     MINI_FRAMING,
     FaceAligner,
-    find_alignments,
     from_landmarks,
     identity,
     looks_aligned,
@@ -110,24 +109,24 @@ def test_largest_face_or_all() -> None:
     large = face_at(turned(FFHQ, 5, 300, (500, 200)), 0.8)
     small = face_at(turned(FFHQ, 0, 90, (100, 100)), 0.95)
     detector = DrawnDetector(large, small)
-    (only,) = find_alignments(photo, detector, 64, "reflect")
+    (only,) = FaceAligner(detector, 64, "reflect").align(photo)
     assert only.score == 0.8 and only.size == (64, 64) and only.photo_size == (400, 700)
     np.testing.assert_allclose(only.corners, quad_from_landmarks(large.landmarks))
-    both = find_alignments(photo, detector, 64, "black", all_faces=True)
+    both = FaceAligner(detector, 64, "black").align(photo, all_faces=True)
     assert [way.score for way in both] == [0.8, 0.95]
     assert {way.borders for way in both} == {"black"}
 
 
 def test_aligned_picture_is_left_alone() -> None:
     photo = np.zeros((300, 300, 3), np.uint8)
-    (way,) = find_alignments(photo, DrawnDetector(face_at(FFHQ * 300, 0.7)), 64, "reflect")
+    (way,) = FaceAligner(DrawnDetector(face_at(FFHQ * 300, 0.7)), 64, "reflect").align(photo)
     assert way == dataclasses.replace(identity(photo), score=0.7)
-    assert find_alignments(photo, DrawnDetector(), 64, "reflect") == [identity(photo)]
+    assert FaceAligner(DrawnDetector(), 64, "reflect").align(photo) == [identity(photo)]
 
 
 def test_no_face() -> None:
     with pytest.raises(NoFace, match="400 x 300.*align.mode=never"):
-        find_alignments(np.zeros((300, 400, 3), np.uint8), DrawnDetector(), 64, "reflect")
+        FaceAligner(DrawnDetector(), 64, "reflect").align(np.zeros((300, 400, 3), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -155,13 +154,13 @@ def test_mini_models_need_a_hint_of_a_face_in_a_square_picture(
 ) -> None:
     square = np.zeros((200, 200, 3), np.uint8)
     unsure = face_at(turned(FFHQ, 0, 60, (50, 50)), 0.3)
-    (way,) = find_alignments(square, DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING)
+    (way,) = FaceAligner(DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING).align(square)
     assert way.is_whole and way.score == 0.3 and "no face found for sure" in caplog.text
     with pytest.raises(NoFace, match="200 x 200; align.mode=never uses any photo"):
-        find_alignments(square, DrawnDetector(), 64, "reflect", framing=MINI_FRAMING)
+        FaceAligner(DrawnDetector(), 64, "reflect", framing=MINI_FRAMING).align(square)
     with pytest.raises(NoFace, match="300 x 200"):
         oblong = np.zeros((200, 300, 3), np.uint8)
-        find_alignments(oblong, DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING)
+        FaceAligner(DrawnDetector(unsure), 64, "reflect", framing=MINI_FRAMING).align(oblong)
 
 
 def test_a_likely_face_saves_a_photo_from_being_rejected(caplog: pytest.LogCaptureFixture) -> None:
@@ -175,7 +174,9 @@ def test_a_likely_face_saves_a_photo_from_being_rejected(caplog: pytest.LogCaptu
 
     def ways_of(photo: np.ndarray, *faces: Face) -> list[Alignment]:
         detector = DrawnDetector(*faces)
-        return find_alignments(photo, detector, 64, "reflect", framing=MINI_FRAMING, rescue=rescue)
+        return FaceAligner(detector, 64, "reflect", framing=MINI_FRAMING, rescue=rescue).align(
+            photo
+        )
 
     (way,) = ways_of(oblong)
     assert (way.score, len(searched)) == (0.35, 1)
@@ -186,17 +187,17 @@ def test_a_likely_face_saves_a_photo_from_being_rejected(caplog: pytest.LogCaptu
     ways_of(np.zeros((200, 200, 3), np.uint8), likely)  # a square photo that may be a portrait
     assert len(searched) == 1
     with pytest.raises(NoFace, match="300 x 200"):
-        find_alignments(
-            oblong, DrawnDetector(), 64, "reflect", framing=MINI_FRAMING, rescue=lambda photo: []
-        )
+        FaceAligner(
+            DrawnDetector(), 64, "reflect", framing=MINI_FRAMING, rescue=lambda photo: []
+        ).align(oblong)
 
 
 def test_an_unsure_face_is_no_crop_beside_a_sure_one() -> None:
     photo = np.zeros((200, 300, 3), np.uint8)
     sure = face_at(turned(FFHQ, 0, 60, (50, 50)), 0.9)
     unsure = face_at(turned(FFHQ, 0, 100, (200, 100)), 0.3)
-    ways = find_alignments(
-        photo, DrawnDetector(unsure, sure), 64, "reflect", all_faces=True, framing=MINI_FRAMING
+    ways = FaceAligner(DrawnDetector(unsure, sure), 64, "reflect", framing=MINI_FRAMING).align(
+        photo, all_faces=True
     )
     assert [way.score for way in ways] == [0.9]
 
@@ -240,7 +241,7 @@ def test_a_photo_is_turned_if_that_makes_the_detector_surer(
 ) -> None:
     photo = np.zeros((300, 400, 3), dtype=np.uint8)
     with caplog.at_level("INFO"):
-        (alignment,) = find_alignments(photo, TurningDetector(*scores), 64, "reflect")
+        (alignment,) = FaceAligner(TurningDetector(*scores), 64, "reflect").align(photo)
     assert alignment.turn == turn
     assert alignment.photo_size == (300, 400)
     np.testing.assert_allclose(alignment.corners.mean(axis=0), (199.5, 149.5), atol=8)
@@ -257,7 +258,7 @@ def test_the_second_look_shows_the_aligned_crop_in_a_gray_margin() -> None:
             return super().detect(image)
 
     photo = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    find_alignments(photo, Recorder(0.9), 64, "reflect")
+    FaceAligner(Recorder(0.9), 64, "reflect").align(photo)
     (given, again) = seen
     np.testing.assert_array_equal(given, photo)
     landmarks = turned(FFHQ, 0, 100, (200, 150))
@@ -281,17 +282,17 @@ def test_landmarks_in_one_point_are_no_sure_face() -> None:
     detector = OnePointFirst(0.6, 0.55, 0.55)
     detector.is_first_photo = True
     photo = np.zeros((300, 400, 3), dtype=np.uint8)
-    (alignment,) = find_alignments(photo, detector, 64, "reflect")
+    (alignment,) = FaceAligner(detector, 64, "reflect").align(photo)
     assert alignment.turn == 90
 
 
 def test_several_faces_are_said_where_one_is_taken(caplog: pytest.LogCaptureFixture) -> None:
     photo = np.zeros((400, 700, 3), dtype=np.uint8)
     faces = [face_at(turned(FFHQ, 0, 90, (x, 100)), 0.9) for x in (100, 300)]
-    find_alignments(photo, DrawnDetector(*faces), 64, "reflect", all_faces=True)
-    find_alignments(photo, DrawnDetector(faces[0]), 64, "reflect")
+    FaceAligner(DrawnDetector(*faces), 64, "reflect").align(photo, all_faces=True)
+    FaceAligner(DrawnDetector(faces[0]), 64, "reflect").align(photo)
     assert not caplog.text
-    find_alignments(photo, DrawnDetector(*faces), 64, "reflect", name="x.png")
+    FaceAligner(DrawnDetector(*faces), 64, "reflect").align(photo, name="x.png")
     assert "x.png: 2 faces; the largest is used" in caplog.text
 
 
