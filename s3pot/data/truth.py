@@ -96,6 +96,16 @@ def require_truth(
     return truth
 
 
+def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> np.ndarray | None:
+    """Read only the true occlusion of a face; see ``load_face_truth``.
+
+    Returns:
+        bool (H, W), the size of the raw face; None if there is no truth.
+    """
+    truth = load_face_truth(face, policy)
+    return None if truth is None else truth.occlusion
+
+
 def load_face_truth(
     face: FaceFiles,
     policy: TruthPolicy | None = None,
