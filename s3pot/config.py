@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from s3pot.io import write_bytes
 from s3pot.typed_yaml import (
     ConfigError,
     apply_override,
@@ -24,6 +21,7 @@ from s3pot.typed_yaml import (
     number,
     positive_number,
     read_config_tree,
+    write_settings,
 )
 
 # Folders of the configs that can be given by name: in an installed package, then in a checkout.
@@ -297,7 +295,6 @@ def config_to_dict(config: Config) -> dict[str, dict[str, Any]]:
     return dataclasses.asdict(config)
 
 
-def save_config(config: Config, folder: Path) -> None:
-    """Write ``<folder>/config.yaml`` atomically; the folder is created if it is missing."""
-    text = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
-    write_bytes(folder / "config.yaml", text.encode("utf-8"))
+def save_config(config: Config, folder: Path, command: str) -> None:
+    """Write ``<folder>/config.yaml``, and that this command wrote it; see ``write_settings``."""
+    write_settings(folder, config_to_dict(config), command)

@@ -15,10 +15,13 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from s3pot.io import BadFile, read_yaml
+from s3pot.io import BadFile, read_yaml, write_bytes
 from s3pot.types import S3potError
 from s3pot.wording import value_of_type
 
+CONFIG_FILE = "config.yaml"  # of every run, in its output folder
+_WRITTEN_BY = "# written by s3pot "  # followed by the command, the first line of that file
+_LONGEST_LINE = 200  # bytes
 # What a field of a type takes, for messages.
 _EXPECTED = {
     str: "text",
@@ -209,3 +212,26 @@ def _finite_number(value: Any) -> float | int | None:
 def _plain(value: Any) -> Any:
     """Return a value as YAML reads it."""
     return value.value if isinstance(value, Scalar) else value
+
+
+def write_settings(folder: Path, tree: Mapping[str, Any], command: str) -> None:
+    """Write ``<folder>/config.yaml`` atomically; the folder is created if it is missing.
+
+    Args:
+        folder: Output folder of a run.
+        tree: Its settings, nested plain values.
+        command: Its name, which becomes the first line; see ``command_of``.
+    """
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    write_bytes(folder / CONFIG_FILE, f"{_WRITTEN_BY}{command}\n{text}".encode())
+
+
+def command_of(folder: Path) -> str | None:
+    """Read which command wrote a folder; None without a config that says it."""
+    try:
+        with (folder / CONFIG_FILE).open("rb") as stream:
+            first_line = stream.readline(_LONGEST_LINE).decode("utf-8", errors="replace")
+    except OSError:
+        return None
+    is_named = first_line.startswith(_WRITTEN_BY)
+    return first_line[len(_WRITTEN_BY) :].strip() if is_named else None

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from s3pot.data.output_guard import refuse_other_kinds
+from s3pot.data.output_guard import refuse_folder_of_a_run
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
 from s3pot_synthetic.processes import draw_each
@@ -122,7 +122,7 @@ def write_folder(
         raise S3potError(f"count is {count} and workers is {workers}; expected at least 1 of each")
     if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
         raise S3potError(f"subdir is {subdir!r}; expected a folder name such as train")
-    refuse_other_kinds(out, "data")
+    refuse_folder_of_a_run(out)
     draw_face(0, size, split, seed=seed)  # an invalid argument fails here, before any file exists
     try:
         for name in ("raw_images", "truth"):

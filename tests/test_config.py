@@ -265,7 +265,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     config = load_config(
         overrides=["train.lr=3e-7", "run.speed=fast", "model.weights_dir=off", "cache.max_gb=0"]
     )
-    save_config(config, tmp_path / "a" / "b")
+    save_config(config, tmp_path / "a" / "b", "inference")
     folder = tmp_path / "a" / "b"
     assert [p.name for p in folder.iterdir()] == ["config.yaml"]
     assert load_config(folder / "config.yaml") == config

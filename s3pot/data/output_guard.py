@@ -13,39 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
-from s3pot.data.folder_kinds import (
-    MAIN_KINDS,
-    RESULT_PARSING,
-    RESULT_RECORD,
-    RESULTS_OF,
-    Kind,
-    kinds_in,
-)
+from s3pot.data.folder_kinds import RESULT_RECORD, Kind, kind_of
+from s3pot.typed_yaml import CONFIG_FILE
 from s3pot.types import S3potError
 from s3pot.wording import counted
 
-_TABLES = (Kind.TABLE, Kind.COMPARISON, Kind.REPORT)  # they do not replace each other's files
-# Command → the kinds of folders into which it writes, besides those that hold nothing known. Tables
-# and figures are images themselves, and must not be taken for photos later.
+# Command → the kinds of folders into which it writes, besides those that hold nothing known.
 MAY_WRITE_INTO: Mapping[str, Sequence[Kind]] = {
-    "generate_reference": (Kind.FACES, Kind.DATASET, Kind.IMAGES),
-    "train_general": (Kind.TRAINING, Kind.IMAGES),
-    "inference": (Kind.INFERENCE, Kind.RESULTS, Kind.IMAGES),
-    "train_per_image": (Kind.PER_IMAGE, Kind.RESULTS, Kind.IMAGES),
-    "segment": (Kind.SEGMENT, Kind.RESULTS, Kind.IMAGES),
-    "segment/faces": (Kind.FACES_OF_SEGMENT,),
-    "evaluate": _TABLES,
-    "evaluate --suite": (Kind.SUITE, *_TABLES),
-    "compare": (Kind.SUITE, *_TABLES),
-    "figure": (Kind.SUITE, *_TABLES),
-    "data": (Kind.DATASET, Kind.TRUTHS, Kind.IMAGES),
-    "data convert --to faces": (Kind.DATASET, Kind.TRUTHS, Kind.IMAGES, Kind.FACES),
-    "data validate": (Kind.SUITE, *_TABLES),
+    "generate_reference": (Kind.FACES,),
+    "train_general": (Kind.TRAINING,),
+    "inference": (Kind.INFERENCE, Kind.RESULTS),
+    "train_per_image": (Kind.PER_IMAGE, Kind.RESULTS),
+    "segment": (Kind.SEGMENT, Kind.RESULTS),
+    "evaluate": (),
+    "evaluate --suite": (Kind.SUITE,),
+    "compare": (Kind.SUITE,),
+    "figure": (Kind.SUITE,),
+    "data validate": (Kind.SUITE,),
 }
+_OF_FACES = (Kind.INFERENCE, Kind.PER_IMAGE, Kind.SEGMENT, Kind.RESULTS)
+RESULT_PARSING = "_parsing.npy"  # ending of the first file of a result
 RESULT_MARKS = (RESULT_PARSING, RESULT_RECORD)  # one of these is beside all files of a result
-# What the tables and figures of a result folder may stand beside, if they show its own results.
-_SCORED = (*RESULTS_OF.values(), Kind.RESULTS, Kind.IMAGES)
-
 # Everything that is written for a face besides the two files by which results are recognized.
 RESULT_ENDINGS = (
     OCCLUSION,
@@ -168,19 +156,30 @@ def refuse_other_kinds(output_dir: Path, command: str, results: Iterable[Path] =
     Raises:
         S3potError: The folder holds something else.
     """
-    kinds = kinds_in(output_dir)
-    if command == "data" and Kind.DATASET in kinds:  # such as one that was converted to faces
-        return
     allowed = set(MAY_WRITE_INTO[command])
     if any(is_same_folder(output_dir, folder) for folder in results):
-        allowed.update(_SCORED)
-    main_kinds = [kind for kind in kinds if kind in MAIN_KINDS]
-    for kind in main_kinds or kinds:  # beside a main kind, the others belong to it
-        if kind not in allowed:
-            raise S3potError(
-                f"--output_dir {output_dir} holds {kind.value} ({kinds[kind]}), which the files of "
-                "this command would replace or mix with; choose another --output_dir."
-            )
+        allowed.update(_OF_FACES)
+    kind = kind_of(output_dir)
+    if kind is not None and kind[0] not in allowed:
+        raise _other_kind(output_dir, *kind)
+
+
+def refuse_folder_of_a_run(output_dir: Path) -> None:
+    """Make sure that data do not go into the output folder of a run, which has a config.
+
+    Raises:
+        S3potError: They would.
+    """
+    kind = kind_of(output_dir)
+    if kind is not None and (output_dir / CONFIG_FILE).exists():
+        raise _other_kind(output_dir, *kind)
+
+
+def _other_kind(output_dir: Path, kind: Kind, mark: str) -> S3potError:
+    return S3potError(
+        f"--output_dir {output_dir} holds {kind.value} ({mark}), which the files of this command "
+        "would replace or mix with; choose another --output_dir."
+    )
 
 
 def refuse_leak_into_faces(output_dir: Path) -> None:

@@ -317,11 +317,16 @@ def _is_ours(path: Path, stems: set[Path]) -> bool:
 
 def _outputs_among(images: Sequence[Path]) -> set[Path]:
     """Return those images that are prepared faces or results, by the files beside them."""
-    names = {
-        folder: {path.name for path in folder.iterdir()}
-        for folder in {path.parent for path in images}
-    }
+    names = {folder: _names_in(folder) for folder in {path.parent for path in images}}
     return {path for path in images if _is_output(path.name, names[path.parent])}
+
+
+def _names_in(folder: Path) -> set[str]:
+    """List the names in a folder; empty if it may be entered but not listed."""
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError:
+        return set()
 
 
 def _is_output(name: str, neighbors: Set[str]) -> bool:

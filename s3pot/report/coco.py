@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from s3pot.data.datasets.coco_writer import coco_instances, write_coco
+from s3pot.data.datasets.coco_writer import coco_instances, is_own_coco, write_coco
 from s3pot.data.datasets.item import ItemLabels
 from s3pot.geometry import Alignment
 from s3pot.io import read_json, write_json
 from s3pot.rg.warp import to_photo
-from s3pot.types import Masks
+from s3pot.types import Masks, S3potError
 from s3pot.wording import brief, counted
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,20 @@ def write_coco_face(output_dir: Path, name: str, masks: Masks, place: PhotoPlace
     return path
 
 
+def refuse_foreign_coco(output_dir: Path) -> None:
+    """Make sure that the COCO file of a folder would replace none of somebody else.
+
+    Raises:
+        S3potError: It would.
+    """
+    path = output_dir / COCO_FOLDER
+    if path.exists() and not is_own_coco(path):
+        raise S3potError(
+            f"{path} would be replaced, but was not written by s3pot; move it elsewhere, or choose "
+            "another folder for the results."
+        )
+
+
 def write_coco_folder(output_dir: Path, rows: Sequence[Mapping[str, Any]], is_wanted: bool) -> None:
     """Collect the files of all faces in COCO_FOLDER; those without a file are named in a warning.
 
@@ -81,20 +95,33 @@ def write_coco_folder(output_dir: Path, rows: Sequence[Mapping[str, Any]], is_wa
     images: dict[tuple[str, int, int], dict[str, Any]] = {}
     missing = []
     for row in rows:
-        of_face = output_dir / f"{row['name']}{COCO_FACE}"
-        if not of_face.is_file():
+        image = _read_coco_face(output_dir / f"{row['name']}{COCO_FACE}")
+        if image is None:
             missing.append(str(row["name"]))
             continue
-        image = read_json(of_face)
         same = images.setdefault((image["file_name"], image["width"], image["height"]), image)
         if same is not image:
             same["instances"] += image["instances"]
     if missing:
         logger.warning(
-            "%s lacks %s that an earlier run segmented without --save_coco: %s. Give it again "
-            "to add them.",
+            "%s lacks %s without a readable *%s: %s. The same command with --save_coco adds them.",
             path,
             counted(len(missing), "face"),
+            COCO_FACE,
             brief(missing),
         )
     write_coco(path, images.values())
+
+
+def _read_coco_face(path: Path) -> dict[str, Any] | None:
+    """Read the file of a face; None if it is missing or damaged."""
+    try:
+        image = read_json(path)
+        return {
+            "file_name": str(image["file_name"]),
+            "width": int(image["width"]),
+            "height": int(image["height"]),
+            "instances": [dict(instance) for instance in image["instances"]],
+        }
+    except (S3potError, LookupError, TypeError, ValueError):
+        return None

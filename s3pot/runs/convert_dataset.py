@@ -15,10 +15,9 @@ from typing_extensions import override
 
 from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
-from s3pot.data.datasets.writers import DatasetWriter, FacesWriter, LabeledImage
-from s3pot.data.folder_kinds import CONFIG, DATASET_FILE
+from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
 from s3pot.data.image import MAX_PIXELS, read_rgb
-from s3pot.data.output_guard import refuse_other_kinds
+from s3pot.data.output_guard import refuse_folder_of_a_run
 from s3pot.data.truth import suspicion_of
 from s3pot.io import write_json
 from s3pot.report.summary import Summary, write_summary_files
@@ -31,6 +30,7 @@ from s3pot.version import __version__
 logger = logging.getLogger(__name__)
 
 RECORDS = "records"
+DATASET_FILE = "dataset.json"
 CONVERSION_RECORD = "_record.json"
 
 
@@ -82,10 +82,7 @@ def convert_dataset(options: ConvertOptions) -> int:
             f"--polygons is about COCO files, but --to is {options.target_format}; pass --to coco, "
             "or leave it out."
         )
-    converts_faces = options.target_format == FacesWriter.format_name
-    is_of_a_run = (options.output_dir / CONFIG).exists()  # generate_reference writes it
-    command = "data convert --to faces" if converts_faces and not is_of_a_run else "data"
-    refuse_other_kinds(options.output_dir, command)
+    refuse_folder_of_a_run(options.output_dir)
     adapter = open_dataset(options.input_dir, options.source_format, options.source)
     writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
     items = adapter.items()

@@ -169,7 +169,11 @@ class _Run(Generic[Item, Input, Output]):
         undone = [item for at, item in enumerate(self.items) if at not in done]
         waiting = {self.job.name(item): item for item in (*undone, *left_out)}
         done_names = {self.job.name(self.items[position]) for position in done}
-        still_failed = [entry for entry in earlier_failures if entry.name not in done_names]
+        still_failed = [
+            entry
+            for entry in earlier_failures
+            if entry.name not in done_names and not self._is_cured(waiting.get(entry.name))
+        ]
         failed_names = {entry.name for entry in still_failed}
         failed = [self.items[position] for position in self.failures]
         failed += [item for name, item in waiting.items() if name in failed_names]
@@ -186,6 +190,10 @@ class _Run(Generic[Item, Input, Output]):
             outdated=outdated,
             unreached=len(undone),
         )
+
+    def _is_cured(self, item: Item | None) -> bool:
+        """Whether an item that failed has been finished since, by another process."""
+        return item is not None and finished_content(self.job, item) is not None
 
     def _files_of(self, items: Iterable[Item]) -> frozenset[Path]:
         """List the records of items and the files that these name."""

@@ -49,6 +49,8 @@ from s3pot.types import AlignedFace, S3potError
 
 logger = logging.getLogger(__name__)
 
+COMMAND = "generate_reference"  # by which its folders are recognized
+
 
 @dataclass(frozen=True)
 class ReferenceOptions:
@@ -92,9 +94,9 @@ def run_generate_reference(config: Config, options: ReferenceOptions) -> int:
     photos = find_photos(
         options.input_dir, options.output_dir, options.truth_dir, config.run.max_pixels
     )
-    refuse_other_kinds(options.output_dir, "generate_reference")
+    refuse_other_kinds(options.output_dir, COMMAND)
     job = ReferenceJob(config, options, photos)
-    save_config(config, options.output_dir)
+    save_config(config, options.output_dir, COMMAND)
     outcome = run_selected(
         job,
         photos.photos,

@@ -64,7 +64,7 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
     faces = find_faces(options.datapath)
     refuse_to_replace(options.output_dir, options.datapath, faces, InferenceJob.command)
     job = build_inference_job(config, options)
-    save_config(config, options.output_dir)
+    save_config(config, options.output_dir, InferenceJob.command)
     outcome = run_selected(
         job,
         faces,

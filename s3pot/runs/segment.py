@@ -19,12 +19,13 @@ from s3pot.data.folder_kinds import FACES_FOLDER
 from s3pot.data.image import write_png
 from s3pot.data.output_guard import (
     reference_files,
+    refuse_folder_of_a_run,
     refuse_leak_into_faces,
     refuse_other_kinds,
     result_files,
 )
 from s3pot.data.photos import Photo, find_given_photos
-from s3pot.report.coco import PhotoPlace, write_coco_folder
+from s3pot.report.coco import PhotoPlace, refuse_foreign_coco, write_coco_folder
 from s3pot.report.summary import Row
 from s3pot.report.vis import overlay
 from s3pot.report.writer import ResultOptions, write_summary
@@ -90,7 +91,8 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
     ]
     photos = find_given_photos(options.inputs, options.output_dir, outputs, config.run.max_pixels)
     refuse_other_kinds(options.output_dir, COMMAND)
-    refuse_other_kinds(faces_dir, f"{COMMAND}/{FACES_FOLDER}")
+    refuse_foreign_coco(options.output_dir)
+    refuse_folder_of_a_run(faces_dir)  # its own faces have no config
     refuse_leak_into_faces(faces_dir)
     reference_options = ReferenceOptions(
         input_dir=Path(),
@@ -108,7 +110,7 @@ def run_segment(config: Config, options: SegmentOptions) -> int:
     require_weights(config, models_of_photos(config))
     inference = build_inference_job(config, inference_options)
     reference = ReferenceJob(config, reference_options, photos, judged_later=True)
-    save_config(config, options.output_dir)
+    save_config(config, options.output_dir, COMMAND)
     outcome = run_selected(
         SegmentJob(reference, inference),
         photos.photos,

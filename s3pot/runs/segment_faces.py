@@ -23,7 +23,7 @@ from s3pot.geometry import Alignment
 from s3pot.io import read_json
 from s3pot.pipeline import split_region
 from s3pot.quality import Evidence, QualityLimits, judge
-from s3pot.report.coco import PhotoPlace, write_coco_face, write_coco_folder
+from s3pot.report.coco import PhotoPlace, refuse_foreign_coco, write_coco_face, write_coco_folder
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.prompt_store import PromptSource, PromptStore
@@ -48,6 +48,7 @@ def refuse_to_replace(
     refuse_data_folder(output_dir, [datapath, *(face.raw.parent for face in faces)])
     result_files(output_dir, RESULT_RECORD).require_own(face.name for face in faces)
     refuse_other_kinds(output_dir, command)
+    refuse_foreign_coco(output_dir)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from s3pot.data.datasets.item import list_images
 from s3pot.data.datasets.writers import write_name_list
 from s3pot.data.face_folder import PARSING, FaceFiles, find_faces
 from s3pot.data.label_policy import LabelPolicy
-from s3pot.data.output_guard import refuse_other_kinds
+from s3pot.data.output_guard import refuse_folder_of_a_run
 from s3pot.io import atomic_path, leads_outside, read_json, write_json
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
@@ -124,7 +124,7 @@ def _check_folders(options: SplitOptions) -> None:
             f"--output_dir {options.output_dir} lies in --input_dir {options.input_dir}; choose a "
             "folder outside it, or the parts would be split again."
         )
-    refuse_other_kinds(options.output_dir, "data")
+    refuse_folder_of_a_run(options.output_dir)
 
 
 def files_of_images(root: Path) -> dict[str, dict[str, Path]]:

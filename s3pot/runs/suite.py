@@ -32,6 +32,8 @@ from s3pot.runs.suite_rows import LoadedRow
 from s3pot.types import S3potError
 from s3pot.wording import counted
 
+COMMAND = "evaluate --suite"  # by which its folders are recognized
+
 
 def evaluate_suite(
     config: Config,
@@ -54,14 +56,14 @@ def evaluate_suite(
             can be scored, or the output folder holds something of another command.
     """
     refuse_data_folder(output_dir, [suite.datapath])
-    refuse_other_kinds(output_dir, "evaluate --suite")
+    refuse_other_kinds(output_dir, COMMAND)
     shard = shard or Shard()
     absent = missing_folders(suite)
     if absent:
         raise S3potError(" ".join(absent))
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
     rows = load_rows(config, suite, output_dir)
-    save_config(config, output_dir)
+    save_config(config, output_dir, COMMAND)
     plan = [shard.of(items) for items in plan_items(rows, faces)]
     job = TableJob(suite, rows, plan, output_dir, saves=shard.is_whole)
     if not overwrite:

@@ -93,7 +93,7 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))
     store = PromptStore(segmenter, config, options.datapath, is_single_pass=True)
     job = PerImageJob(config, store, options)
-    save_config(config, options.output_dir)
+    save_config(config, options.output_dir, PerImageJob.command)
     outcome = run_selected(
         job,
         options.faces,

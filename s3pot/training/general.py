@@ -166,7 +166,7 @@ class GeneralTraining:
         else:
             remove_earlier_run(self.output_dir)
         board = Board(self.output_dir) if self.config.train.tensorboard else None
-        save_config(self.config, self.output_dir)
+        save_config(self.config, self.output_dir, "train_general")
         return board
 
     def _restore_files(self) -> None:

@@ -56,7 +56,7 @@ TYPED = [
 def test_on_the_command_line(text: str, tmp_path: Path) -> None:
     config = load_config(None, [f"model.weights_dir={text}"])
     assert config.model.weights_dir == text
-    save_config(config, tmp_path)
+    save_config(config, tmp_path, "inference")
     assert load_config(tmp_path / "config.yaml") == config
 
 

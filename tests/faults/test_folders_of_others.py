@@ -19,10 +19,11 @@ import train_general
 import train_per_image
 from benchmarks.tiny import write_face
 from s3pot.commands import compare, data_convert, data_split, data_validate, figure, segment
-from s3pot.data.folder_kinds import Kind, kinds_in
+from s3pot.config import Config, save_config
+from s3pot.data.folder_kinds import kind_of
 from s3pot.data.image import write_png
-from s3pot.data.output_guard import MAY_WRITE_INTO, refuse_other_kinds
-from s3pot.io import write_json, write_npy
+from s3pot.data.output_guard import refuse_folder_of_a_run, refuse_other_kinds
+from s3pot.io import write_json
 from s3pot.report.gallery import TITLE
 from s3pot.types import S3potError
 from tests.builders import write_photo
@@ -36,75 +37,66 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"")
 
 
-def result(folder: Path, command: str, name: str = "x") -> None:
-    """Write what marks a result, and the config of its run."""
-    settings = {} if command == "an earlier version" else {"command": command}
-    record = {"row": {"name": Path(name).name}, "provenance": {"settings": settings}}
+def written_by(folder: Path, command: str) -> None:
+    """Write what a command writes first."""
+    save_config(Config(), folder, command)
+
+
+def result(folder: Path, command: str | None, name: str = "x") -> None:
+    """Write the record of a result as an earlier version did, with a config that names nobody."""
+    settings = {} if command is None else {"command": command}
+    record = {"row": {"name": name}, "provenance": {"settings": settings}}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("{}")
-    write_npy(folder / f"{name}_parsing.npy", np.zeros((2, 2), np.uint8))
     write_json(folder / f"{name}_result.json", record)
 
 
-def table(folder: Path) -> None:
-    touch(folder, "table.csv", "per_image.csv", "table.pdf")
-    write_photo(folder / "table.png")
-
-
-def suite(folder: Path) -> None:
-    table(folder)
-    touch(folder, "config.yaml", "rows/general-0123abcd/x.json")
-
-
-IMAGES = "photos, masks or other images"
-MAKERS: dict[str, Callable[[Path], object]] = {
-    "prepared faces": lambda folder: write_face(folder, "x", seed=0),
-    "the faces of s3pot segment": lambda folder: write_face(folder / "faces", "x", seed=0),
-    "results of inference": lambda folder: result(folder, "inference"),
-    "results of train_per_image": lambda folder: result(folder, "train_per_image"),
-    "results of segment": lambda folder: result(folder, "segment"),
-    "results of s3pot": lambda folder: result(folder, "an earlier version"),
-    "a training run": lambda folder: touch(folder, "config.yaml", "history.jsonl", "last.pth"),
-    "the table of a suite": suite,
-    "a table of evaluate": table,
-    "a comparison of two result folders": lambda folder: touch(folder, "compare.csv"),
-    "a data set": lambda folder: touch(folder, "dataset.json", "raw_images/a.png"),
-    "ground truths or photos of a data set": lambda folder: write_png(
-        folder / "x_visible_face.png", np.ones((8, 8), bool)
-    ),
-    IMAGES: lambda folder: write_photo(folder / "holiday.png"),
-}
-TABLES = {
-    "the table of a suite",
-    "a table of evaluate",
-    "a comparison of two result folders",
-}
-DATA = {
-    "a data set",
-    "ground truths or photos of a data set",
-    IMAGES,
+MAKERS: dict[str, list[Callable[[Path], object]]] = {
+    "prepared faces": [
+        lambda folder: written_by(folder, "generate_reference"),
+        lambda folder: write_face(folder, "x", seed=0),
+        lambda folder: write_face(folder / "val", "x", seed=0),
+        lambda folder: touch(folder, "0/face.jpg", "0/Reference_1.png"),
+    ],
+    "a training run": [
+        lambda folder: written_by(folder, "train_general"),
+        lambda folder: touch(folder, "config.yaml", "history.jsonl", "last.pth"),
+    ],
+    "results of inference": [
+        lambda folder: written_by(folder, "inference"),
+        lambda folder: result(folder, "inference"),
+    ],
+    "results of train_per_image": [
+        lambda folder: written_by(folder, "train_per_image"),
+        lambda folder: result(folder, "train_per_image"),
+    ],
+    "results of segment": [
+        lambda folder: written_by(folder, "segment"),
+        lambda folder: result(folder, "segment"),
+    ],
+    "results of s3pot": [lambda folder: result(folder, None)],
+    "the table of a suite": [lambda folder: written_by(folder, "evaluate --suite")],
 }
 # Command → what its output folder may hold.
 ALLOWED = {
-    "generate_reference": {"prepared faces", "a data set", IMAGES},
-    "train_general": {"a training run", IMAGES},
-    "inference": {"results of inference", "results of s3pot", IMAGES},
-    "train_per_image": {"results of train_per_image", "results of s3pot", IMAGES},
-    "segment": {"results of segment", "results of s3pot", IMAGES},
-    "evaluate": TABLES - {"the table of a suite"},
-    "evaluate --suite": TABLES,
-    "compare": TABLES,
-    "figure": TABLES,
-    "data convert": DATA,
-    "data split": DATA,
-    "data draw": DATA,
-    "data validate": TABLES,
+    "generate_reference": {"prepared faces"},
+    "train_general": {"a training run"},
+    "inference": {"results of inference", "results of s3pot"},
+    "train_per_image": {"results of train_per_image", "results of s3pot"},
+    "segment": {"results of segment", "results of s3pot"},
+    "evaluate": set(),
+    "evaluate --suite": {"the table of a suite"},
+    "compare": {"the table of a suite"},
+    "figure": {"the table of a suite"},
+    "data validate": {"the table of a suite"},
 }
+OF_DATA = ("data convert", "data split", "data draw")  # refuse the folders of all runs
 REFUSED = [
-    (command, kind)
+    (command, kind, number)
     for command, allowed in ALLOWED.items()
-    for kind in MAKERS
-    if kind not in allowed and kind != "the faces of s3pot segment"
+    for kind, makers in MAKERS.items()
+    for number in range(len(makers))
+    if kind not in allowed
 ]
 
 
@@ -178,14 +170,27 @@ def is_refused(
     return check
 
 
-@pytest.mark.parametrize(("command", "kind"), REFUSED)
+@pytest.mark.parametrize(("command", "kind", "number"), REFUSED)
 def test_a_folder_of_another_command_is_refused(
-    tmp_path: Path, is_refused: Callable[[str, Path, str], None], command: str, kind: str
+    tmp_path: Path,
+    is_refused: Callable[[str, Path, str], None],
+    command: str,
+    kind: str,
+    number: int,
 ) -> None:
     out = tmp_path / "out"
-    MAKERS[kind](out)
+    MAKERS[kind][number](out)
     touch(out, "notes.txt", ".DS_Store")
     is_refused(command, out, f"--output_dir {re.escape(str(out))} holds {kind} \\(.+\\), which the")
+
+
+@pytest.mark.parametrize("command", OF_DATA)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_data_do_not_go_into_the_folder_of_a_run(
+    tmp_path: Path, is_refused: Callable[[str, Path, str], None], command: str, kind: str
+) -> None:
+    MAKERS[kind][0](tmp_path / "out")
+    is_refused(command, tmp_path / "out", f"holds {kind} .(config.yaml|x_result.json).,")
 
 
 @pytest.mark.parametrize(
@@ -195,9 +200,24 @@ def test_a_folder_of_another_command_is_refused(
 def test_a_folder_of_the_same_command_is_not_refused(
     tmp_path: Path, command: str, kind: str
 ) -> None:
-    MAKERS[kind](tmp_path)
-    touch(tmp_path, "notes.txt", ".DS_Store")
-    refuse_other_kinds(tmp_path, command if command in MAY_WRITE_INTO else "data")
+    for number, make in enumerate(MAKERS[kind]):
+        folder = tmp_path / str(number)
+        make(folder)
+        touch(folder, "notes.txt", "history.jsonl", "best.pth", "general_adapter.pth")
+        write_photo(folder / "teaser.png")
+        refuse_other_kinds(folder, command)
+
+
+@pytest.mark.parametrize("command", ALLOWED)
+def test_a_folder_of_somebody_else_is_not_refused(tmp_path: Path, command: str) -> None:
+    touch(tmp_path, "history.jsonl", "exp_adapter.pth", "raw_images/a.png", "table.csv")
+    touch(tmp_path, "notes_result.json", "rows/1.csv", "faces.pdf", "faces.png")
+    write_json(tmp_path / "mine_result.json", {"accuracy": 0.5})
+    refuse_other_kinds(tmp_path, command)
+    (tmp_path / "config.yaml").write_text("mine: 1")
+    (tmp_path / "history.jsonl").unlink()
+    refuse_other_kinds(tmp_path, command)
+    refuse_folder_of_a_run(tmp_path)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "figure"])
@@ -205,57 +225,24 @@ def test_a_folder_of_the_same_command_is_not_refused(
 def test_tables_and_figures_may_stand_beside_their_own_results(
     tmp_path: Path, command: str, kind: str
 ) -> None:
-    MAKERS[kind](tmp_path)
-    table(tmp_path)
-    refuse_other_kinds(tmp_path, command, [tmp_path])
-    touch(tmp_path, "last.pth")  # a copy of the checkpoint that was used
-    refuse_other_kinds(tmp_path, command, [tmp_path])
-    touch(tmp_path, "history.jsonl")
-    with pytest.raises(S3potError, match="holds a training run .history.jsonl.,"):
-        refuse_other_kinds(tmp_path, command, [tmp_path])
+    for number, make in enumerate(MAKERS[kind]):
+        folder = tmp_path / str(number)
+        make(folder)
+        refuse_other_kinds(folder, command, [folder])
+        with pytest.raises(S3potError, match=f"holds {kind}"):
+            refuse_other_kinds(folder, command, [tmp_path])
 
 
-@pytest.mark.parametrize("command", ["generate_reference", "inference", "train_per_image"])
-def test_results_with_names_of_subfolders_count(
+@pytest.mark.parametrize("command", ["generate_reference", "inference"])
+def test_the_faces_of_segment_go_with_its_results(
     tmp_path: Path, is_refused: Callable[[str, Path, str], None], command: str
 ) -> None:
     out = tmp_path / "out"
-    result(out / "trip", "segment", "a")
-    touch(out, "config.yaml")
-    (out / "trip" / "config.yaml").unlink()
-    refuse_other_kinds(out, command)  # a folder of another run, which only lies inside
-    record = {"row": {"name": "trip/a"}, "provenance": {"settings": {"command": "segment"}}}
-    write_json(out / "trip" / "a_result.json", record)
-    is_refused(command, out, r"holds results of segment \(trip/a_result.json\)")
-    (out / "sub").symlink_to(out / "trip", target_is_directory=True)
-    is_refused(command, out / "sub", r"holds results of segment \(a_result.json\)")
-
-
-@pytest.mark.parametrize("part", ["train", "val"])
-@pytest.mark.parametrize("command", ["train_general", "inference", "evaluate", "figure"])
-def test_a_folder_whose_parts_are_prepared_is_a_data_folder(
-    tmp_path: Path, is_refused: Callable[[str, Path, str], None], command: str, part: str
-) -> None:
-    write_face(tmp_path / "out" / part, "x", seed=0)
-    is_refused(command, tmp_path / "out", f"holds prepared faces \\({part}/x_parsing_mask.npy\\)")
-
-
-def test_the_authors_layout_is_a_data_folder(
-    tmp_path: Path, is_refused: Callable[[str, Path, str], None]
-) -> None:
-    touch(tmp_path / "out", "0/face.jpg", "0/Reference_1.png", "0/face_parsing_mask.npy")
-    is_refused("inference", tmp_path / "out", "holds prepared faces .0/Reference_1.png.")
-
-
-def test_the_faces_of_segment_go_into_no_data_folder(
-    tmp_path: Path, is_refused: Callable[[str, Path, str], None]
-) -> None:
-    out = tmp_path / "out"
+    written_by(out, "segment")
     write_face(out / "faces", "x", seed=0)
-    is_refused("segment", out, "out/faces holds prepared faces")
-    touch(out, "config.yaml")  # now they are those of an interrupted segment run
-    refuse_other_kinds(out / "faces", "segment/faces")
-    is_refused("generate_reference", out / "faces", "holds the faces of s3pot segment")
+    is_refused(command, out / "faces", r"holds results of segment \(../config.yaml\)")
+    written_by(tmp_path / "own" / "faces", "generate_reference")
+    is_refused("segment", tmp_path / "own", "own/faces holds prepared faces")
     write_face(tmp_path / "train", "x", seed=0)
     is_refused("segment", tmp_path / "train" / "new", "new/faces lies in .*train, which holds prep")
 
@@ -269,24 +256,23 @@ def test_faces_are_converted_only_into_folders_of_converted_faces(
     write_face(out, "face_00", seed=0)  # by a run that was killed before its first record
     assert data_convert.main(arguments) == 0
     assert data_convert.main(arguments) == 0
-    (out / "dataset.json").unlink()
-    touch(out, "config.yaml")  # of generate_reference
+    written_by(out, "generate_reference")
     assert data_convert.main(arguments) == 2
 
 
-def test_a_truth_folder_gets_no_table(
-    tmp_path: Path, mini_options: list[str], processed_folder: Callable[..., Path]
+@pytest.mark.parametrize("name", ["raw_images/a", "faces/a", "truth/a", "train/a"])
+@pytest.mark.slow
+def test_names_in_any_subfolder_are_continued(
+    tmp_path: Path, mini_options: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    data = str(processed_folder(1))
-    truths = tmp_path / "set" / "truth"
-    write_png(truths / "face_00_occlusion.png", np.ones((64, 64), bool))
-    arguments = ["--datapath", data, "--results", str(truths), *mini_options]
-    assert evaluate.main(arguments) == 0  # masks of another program, as far as can be told
-    (truths / "table.csv").unlink()
-    touch(tmp_path / "set", "raw_images/face_00.png")
-    assert evaluate.main(arguments) == 2
-    assert not (truths / "table.csv").exists()
-    assert evaluate.main([*arguments, "--output_dir", str(tmp_path / "table")]) == 0
+    monkeypatch.chdir(tmp_path)
+    write_photo(Path(f"raw/{name}.png"))
+    for _ in range(2):
+        assert segment.main(["raw", "--output_dir", "out", *mini_options]) == 0
+        references = ["--input_dir", "raw", "--output_dir", "data"]
+        assert generate_reference.main([*references, *mini_options]) == 0
+        results = ["--datapath", "data", "--output_dir", "results"]
+        assert inference.main([*results, *mini_options]) == 0
 
 
 def test_a_summary_of_another_command_is_named(
@@ -303,19 +289,6 @@ def test_a_summary_of_another_command_is_named(
         assert message in error and error.endswith("wrote.")
 
 
-def test_foreign_files_with_similar_names_mark_nothing(tmp_path: Path) -> None:
-    touch(tmp_path, "notes_result.json", "words_align.json", "rows/1.csv", "best.pth")
-    write_json(tmp_path / "mine_result.json", {"accuracy": 0.5})
-    write_json(tmp_path / "mine_align.json", ["a", "b"])
-    write_photo(tmp_path / "plot.png")
-    assert kinds_in(tmp_path) == {Kind.IMAGES: "plot.png"}
-    touch(tmp_path, "plot.pdf")  # it is a figure, not a photo
-    assert kinds_in(tmp_path) == {}
-    touch(tmp_path, "config.yaml")  # a checkpoint with its config is a training run
-    assert kinds_in(tmp_path) == {Kind.TRAINING: "best.pth"}
-    assert kinds_in(tmp_path / "missing") == {}
-
-
 def test_odd_entries_mark_nothing_and_end_nothing(tmp_path: Path) -> None:
     for name in ("x_result.json", "x_align.json", "summary.json", "a", "rows"):
         (tmp_path / name).mkdir()
@@ -325,7 +298,7 @@ def test_odd_entries_mark_nothing_and_end_nothing(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "e_result.json", {"provenance": {}})
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "a" / "locked").mkdir(mode=0)
-    assert kinds_in(tmp_path) == {}
+    assert kind_of(tmp_path) is None
 
 
 @pytest.mark.slow
@@ -373,4 +346,4 @@ def check_states(command: str, output_dir: Path, state: Path) -> None:
         shutil.copy(path, target)
         refuse_other_kinds(state, command, [state])
         if command == "segment":
-            refuse_other_kinds(state / "faces", "segment/faces")
+            refuse_folder_of_a_run(state / "faces")

@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 from s3pot.geometry import Alignment, as_quad
-from s3pot.report.coco import COCO_FOLDER, PhotoPlace, write_coco_face, write_coco_folder
-from s3pot.types import Masks
+from s3pot.report.coco import (
+    COCO_FOLDER,
+    PhotoPlace,
+    refuse_foreign_coco,
+    write_coco_face,
+    write_coco_folder,
+)
+from s3pot.types import Masks, S3potError
 
 SIZE = 64
 PHOTO = (100, 220)
@@ -74,11 +80,26 @@ def test_an_unoccluded_face_has_no_occlusion(tmp_path: Path) -> None:
     assert [names[i["category_id"]] for i in content["annotations"]] == ["visible_face"]
 
 
-def test_faces_without_a_file_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"file_name": "b.png"'])
+def test_faces_without_a_readable_file_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
     write_coco_face(tmp_path, "a", masks_of(12), None)
+    if content is not None:
+        (tmp_path / "b_coco.json").write_bytes(content)
     assert len(collected(tmp_path, "a", "b")["images"]) == 1
     (message,) = caplog.messages
-    assert "lacks 1 face" in message and message.endswith("b. Give it again to add them.")
+    assert "lacks 1 face without a readable *_coco.json: b. The same command" in message
+
+
+def test_the_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    refuse_foreign_coco(tmp_path)
+    (tmp_path / COCO_FOLDER).write_text('{"images": [{"id": 1}], "annotations": []}')
+    with pytest.raises(S3potError, match="was not written by s3pot"):
+        refuse_foreign_coco(tmp_path)
+    (tmp_path / COCO_FOLDER).unlink()
+    write_coco_folder(tmp_path, [], is_wanted=True)
+    refuse_foreign_coco(tmp_path)
 
 
 def test_the_file_of_an_earlier_run_agrees_with_the_summary(tmp_path: Path) -> None:

@@ -189,6 +189,16 @@ def test_an_interrupt_while_the_last_items_are_written_loses_none(tmp_path: Path
     assert squares(job.summaries[0]) == [0, 1, 4]
 
 
+def test_a_failure_that_another_process_cured_does_not_count(tmp_path: Path) -> None:
+    job = SquareJob(tmp_path)
+    job.bad = {("read", 1): S3potError("odd"), ("read", 2): S3potError("odd")}
+    failures = run_folder(job, [1, 2, 3]).failures
+    job.bad = {}
+    run_folder(job, [1], shard=Shard(0, 2))
+    outcome = run_folder(job, [3], left_out=[1, 2], earlier_failures=failures)
+    assert [failure.name for failure in outcome.still_failed] == ["n2"]
+
+
 def test_a_failed_item_does_not_hide_one_with_the_same_record(tmp_path: Path) -> None:
     """``a.jpg`` and ``a.png`` have one name; the second fails."""
     job = SquareJob(tmp_path)

@@ -78,7 +78,7 @@ def test_provenance_of_results(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert bool(code.commit) != bool(code.version)
     assert provenance_of_results(tmp_path) == code
     config = load_config(overrides=["train.seed=7"])
-    save_config(config, tmp_path)
+    save_config(config, tmp_path, "inference")
     rows = [
         {"name": "a", "sha256_sam": "b" * 64, "sha256_adapter": "c" * 64},
         {"name": "b", "sha256_sam": "b" * 64, "sha256_adapter": "d" * 64},

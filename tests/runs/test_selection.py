@@ -28,6 +28,7 @@ class DoubleJob(FolderJob[int, int, int]):
         self.folder = folder
         self.bad = bad
         self.interrupted = interrupted
+        self.changed: Sequence[int] = ()  # numbers whose input is not that of their record
         self.computed: list[int] = []
 
     def name(self, item: int) -> str:
@@ -35,6 +36,9 @@ class DoubleJob(FolderJob[int, int, int]):
 
     def record_path(self, item: int) -> Path:
         return self.folder / f"n{item}_double.json"
+
+    def provenance(self, item: int) -> ItemProvenance:
+        return ItemProvenance(inputs={"number": "new" if item in self.changed else "old"})
 
     def read(self, item: int) -> int:
         if item in self.bad:
@@ -56,10 +60,16 @@ class DoubleJob(FolderJob[int, int, int]):
 
 
 def run(
-    folder: Path, count: int = 5, bad: Sequence[int] = (), limit: int = 0, retry: bool = False
+    folder: Path,
+    count: int = 5,
+    bad: Sequence[int] = (),
+    limit: int = 0,
+    retry: bool = False,
+    changed: Sequence[int] = (),
 ) -> list[int]:
     """Run the job over the given count of numbers; returns those that it computed."""
     job = DoubleJob(folder, bad)
+    job.changed = changed
     selection = Selection(limit=limit, only_failed=retry)
     run_selected(job, list(range(count)), selection, output_dir=folder, keep_finished=True)
     return job.computed
@@ -109,15 +119,16 @@ def test_a_limit_takes_the_first_and_forgets_nothing(tmp_path: Path) -> None:
 
 
 def test_failures_of_items_that_a_run_does_not_reach_are_kept(tmp_path: Path) -> None:
-    """n3 succeeded before it failed, so it has a record that must not count as a result."""
+    """n3 succeeded before its input changed, so it has a record that must not count."""
     assert run(tmp_path) == [0, 1, 2, 3, 4]
     record = (tmp_path / "n3_double.json").read_bytes()
     (tmp_path / "n3_double.json").unlink()
-    assert run(tmp_path, bad=(3,)) == []
+    assert run(tmp_path, bad=(3,), changed=(3,)) == []
     (tmp_path / "n3_double.json").write_bytes(record)
-    assert run(tmp_path, limit=1) == []
+    assert run(tmp_path, limit=1, changed=(3,)) == []
     assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n4"], ["n3"])
     job = DoubleJob(tmp_path, interrupted=1)
+    job.changed = (3,)
     with pytest.raises(KeyboardInterrupt):
         run_selected(job, list(range(5)), Selection(), output_dir=tmp_path, keep_finished=False)
     assert names(read_summary(tmp_path)) == (["n0", "n1", "n2", "n4"], ["n3"])

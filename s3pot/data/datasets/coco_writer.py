@@ -12,9 +12,11 @@ from s3pot.data.datasets import run_lengths
 from s3pot.data.datasets.edge_polygons import edge_polygons
 from s3pot.data.datasets.item import ItemLabels
 from s3pot.data.masks import MARKS_FACE, MARKS_OCCLUSION
-from s3pot.io import write_json
+from s3pot.io import read_json, write_json
+from s3pot.types import S3potError
 
 MARKS_IGNORED = "ignore"
+DESCRIPTION = "occlusions of faces, written by s3pot"
 CATEGORIES = (MARKS_OCCLUSION, MARKS_FACE, MARKS_IGNORED)  # the written categories, numbered from 1
 
 
@@ -79,4 +81,13 @@ def write_coco(path: Path, images: Iterable[Mapping[str, Any]]) -> None:
         {"id": number, "name": name, "supercategory": "face"}
         for number, name in enumerate(CATEGORIES, 1)
     ]
-    write_json(path, {"images": entries, "annotations": annotations, "categories": categories})
+    content = {"images": entries, "annotations": annotations, "categories": categories}
+    write_json(path, {"info": {"description": DESCRIPTION}, **content})
+
+
+def is_own_coco(path: Path) -> bool:
+    """Whether a file exists and was written by ``write_coco``."""
+    try:
+        return bool(read_json(path)["info"]["description"] == DESCRIPTION)
+    except (S3potError, LookupError, TypeError):
+        return False
