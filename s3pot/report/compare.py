@@ -137,6 +137,11 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
             another command.
     """
     refuse_other_kinds(output_dir, "compare")
+    if (output_dir / SUMMARY).is_file():
+        raise S3potError(
+            f"--output_dir {output_dir} is a result folder (it holds {SUMMARY}), whose gallery "
+            f"{PAGE} the comparison would replace; choose another --output_dir."
+        )
     names = sorted(first.rows.keys() & second.rows.keys())
     if not names:
         examples = f"{min(first.rows)!r} and {min(second.rows)!r}"

@@ -212,9 +212,9 @@ def test_neither_inference_nor_fitting_replaces_results_of_the_other(
     before = {path: path.read_bytes() for path in tmp_path.glob("*ed/*")}
     capsys.readouterr()
     assert infer(fitted) == 2
-    assert "fitted holds results of train_per_image (adapters.csv)" in capsys.readouterr().err
+    assert "fitted holds results of train_per_image (config.yaml)" in capsys.readouterr().err
     assert run(folder, inferred, mini_options) == 2
-    assert "holds results of inference (face_00_result.json)" in capsys.readouterr().err
+    assert "holds results of inference (config.yaml)" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.glob("*ed/*")} == before
 
 

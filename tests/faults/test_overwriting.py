@@ -227,7 +227,7 @@ def test_a_comparison_does_not_replace_the_gallery_of_a_run(
     (tmp_path / "link").symlink_to(runs[1], target_is_directory=True)
     given = [str(run) for run in runs[:2]]
     for out in (*runs, tmp_path / "link"):
-        message = r"holds results of s3pot \(summary.json\), which the files of this command would"
+        message = "is a result folder .*whose gallery index.html the comparison would replace"
         is_refused(compare.main, [*given, "--output_dir", str(out)], message)
     for _ in range(2):
         assert compare.main([*given, "--output_dir", str(tmp_path / "out")]) == 0
