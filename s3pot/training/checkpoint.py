@@ -154,7 +154,8 @@ def load_training_state(path: Path, config: Config, sam_sha256: str) -> Training
         )
     try:
         state, trained_with = _training_state_of(content, config)
-    except (S3potError, LookupError, TypeError, ValueError, AttributeError) as error:
+    # Tensors in the place of plain values raise RuntimeError.
+    except (S3potError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} holds a damaged training state ({type(error).__name__}: {str(error):.200}). "
             "Resume from another checkpoint of the run, or start again."
@@ -179,7 +180,7 @@ def _training_state_of(content: Mapping[str, Any], config: Config) -> tuple[Trai
 
     Raises:
         LookupError: Something is missing.
-        TypeError, ValueError, AttributeError: Something has the wrong type.
+        TypeError, ValueError, AttributeError, RuntimeError: Something has the wrong type.
     """
     tree: dict[str, dict[str, Any]] = {}
     for setting in DECISIVE_SETTINGS:

@@ -335,6 +335,25 @@ def test_weights_that_are_no_tensors_are_a_damaged_state(
         load_training_state(path, Config(), "x")
 
 
+@pytest.mark.parametrize("tensor", [torch.zeros(3), torch.zeros(())])
+@pytest.mark.parametrize("key", ["epoch", "history", "row", "loss", "rng", "faces", "optimizer"])
+def test_tensors_in_the_place_of_plain_values_are_a_damaged_state(
+    adapter: PromptAdapter, tmp_path: Path, key: str, tensor: torch.Tensor
+) -> None:
+    path = tmp_path / "last.pth"
+    save_training_state([path], trained(adapter))
+    content = torch.load(path, weights_only=True)
+    if key == "row":
+        content["history"][0] = tensor
+    elif key == "loss":
+        content["config"]["loss"] = tensor
+    else:
+        content[key] = tensor
+    torch.save(content, path)
+    with pytest.raises(S3potError, match="damaged training state"):
+        load_training_state(path, Config(), "x")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(
     adapter: PromptAdapter, tmp_path: Path, value: float
