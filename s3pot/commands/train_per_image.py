@@ -38,8 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--datapath", type=Path, help="a folder of faces instead of the three files")
     add("--init_checkpoint", type=Path, help="adapter to start from (default: a fresh one)")
     again = parser.add_mutually_exclusive_group()
-    # Does nothing; scripts written for earlier versions pass it.
-    again.add_argument("--resume", action="store_true", help="keep finished faces: the default")
+    # The default; scripts written for earlier versions pass it.
+    again.add_argument(
+        "--resume", action="store_true", default=True, help="keep finished faces: the default"
+    )
     again.add_argument("--overwrite", action="store_true", help="fit to finished faces again")
     add("--to_photo", action="store_true", help="also write the masks in the photo's frame")
     add("--save_coco", action="store_true", help="also write the masks as one COCO file")

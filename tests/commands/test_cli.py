@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from s3pot.commands import cli
+from s3pot.commands import cli, train_per_image
 from s3pot.config import Config
 from s3pot.types import S3potError
 
@@ -220,6 +220,19 @@ def test_an_interrupted_command_says_how_to_go_on(
     vars(args).update(options)
     assert cli.run(args, body) == 130
     assert how_to_go_on in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+def test_an_interrupted_fit_to_images_is_resumed_by_the_same_command(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(config: Config) -> int:
+        raise KeyboardInterrupt
+
+    output = ["--output_dir", str(tmp_path / "out")]
+    args = train_per_image.build_parser().parse_args([*output, *options])
+    assert cli.run(args, body) == 130
+    assert "and the same command resumes" in capsys.readouterr().err
 
 
 def test_a_command_runs_in_a_worker_thread() -> None:
