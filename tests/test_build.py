@@ -22,7 +22,7 @@ from s3pot.quality import QualityLimits
 from s3pot.sam import official
 from s3pot.types import S3potError
 from s3pot.weights.mini_set import read_mini, write_mini
-from s3pot.weights.registry import weight_files
+from s3pot.weights.registry import PAPER_SET, weight_files
 
 CPU = torch.device("cpu")
 
@@ -149,7 +149,10 @@ def test_all_missing_official_files_are_named_at_once_with_one_cure(tmp_path: Pa
         text = str(caught.value)
         assert text.startswith(f"4 weight files are missing in {tmp_path}:")
         assert "download sam_vit_h bisenet e4s yunet" in text and "--config mini" in text
-        assert len(text.splitlines()) == 8
+        for name in PAPER_SET:
+            entry = weight_files()[name]
+            assert f"{name} from {entry.url}\n" in text
+            assert f"sha256 {entry.sha256 or 'not published'}" in text
 
 
 def test_what_is_there_or_not_needed_is_not_missing(tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ def test_what_is_there_or_not_needed_is_not_missing(tmp_path: Path) -> None:
     with pytest.raises(S3potError, match="2 weight files are missing") as caught:
         build.weights_path(load_config(None, options), "sam")
     assert "download sam_vit_h --weights_dir" in str(caught.value)
-    assert "By hand:      SegNeXt" in str(caught.value)
+    assert "By hand:      segnext_small from SegNeXt" in str(caught.value)
     (tmp_path / weight_files()["segnext_small"].file).touch()
     with pytest.raises(S3potError, match="sam_vit_h: the file .*\n  run: "):
         build.weights_path(load_config(None, options), "sam")

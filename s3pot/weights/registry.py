@@ -72,7 +72,7 @@ def command_text(arguments: str, folder: Path) -> str:
 
 
 def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
-    """Describe several missing files in one block, with the commands to get them.
+    """Describe several missing files in one block: their sources, and the commands to get them.
 
     Args:
         entries: The missing files.
@@ -83,7 +83,9 @@ def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
     lines = [f"{len(rows)} weight files are missing in {folder}:", *table_lines(rows)]
     if names:
         lines.append(f"Get them:     {command_text('download ' + ' '.join(names), folder)}")
-    lines += [f"By hand:      {entry.note}" for entry in entries if not entry.url]
+    for entry in entries:
+        lines.append(f"By hand:      {entry.name} from {entry.url or entry.note}")
+        lines.append(f"              sha256 {entry.sha256 or 'not published; pinned on first use'}")
     lines.append(f"Details:      {command_text('list NAME', folder)}")
     lines.append(f"Without them: {OFFLINE_CHOICE}.")
     return "\n  ".join(lines)
