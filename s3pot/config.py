@@ -27,6 +27,7 @@ from s3pot.typed_yaml import (
 # Folders of the configs that can be given by name: in an installed package, then in a checkout.
 CONFIG_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 MINI_SAMS = ("mini", "mini_generic")  # those of the mini set
+LARGEST_SEED = 2**63 - 1  # of PyTorch's and NumPy's generators, with room for derived seeds
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class AlignConfig:
     """From the photo to the working image."""
 
     mode: str = choice("auto", "always", "never")  # auto: unless the photo looks aligned
-    size: int = number(1024, low=16)  # side of the aligned crop, pixels
+    size: int = number(1024, low=16, high=16384)  # side of the aligned crop, pixels
     borders: str = choice("reflect", "black")  # as FFHQ does; as the authors' crop does
     min_score: float = number(0.6, low=0, high=1)  # faces with a lower detector score are ignored
 
@@ -56,7 +57,7 @@ class ReferenceConfig:
     """Regional GAN inversion."""
 
     noise: str = choice("stored", "random")  # the checkpoint's; new noise, as in the release
-    seed: int = number(0, low=0)  # of the random noise
+    seed: int = number(0, low=0, high=LARGEST_SEED)  # of the random noise
     dtype: str = choice("float32", "bfloat16")
 
 
@@ -125,7 +126,7 @@ class TrainConfig:
     lr: float = positive_number(1e-4)  # of AdamW
     weight_decay: float = number(1e-6, low=0)  # of AdamW
     epochs: int = number(50, low=1)  # of general training
-    seed: int = number(321, low=0)  # of weights, order and split
+    seed: int = number(321, low=0, high=LARGEST_SEED)  # of weights, order and split
     val_fraction: float = number(0.1, low=0, high=0.99)  # of a folder without train/ and val/
     val_faces: int = number(0, low=0)  # validate on the first N only; 0: on all
     save_every: int = number(1, low=1)  # epochs between model_epoch_N.pth; the last always is

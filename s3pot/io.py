@@ -7,6 +7,7 @@ the same folder and then renamed, so that a kill or a full disk leaves no partia
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -62,7 +64,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name; on success the file is renamed to ``path``, otherwise removed.
 
     Missing parent folders are created. The temporary name has a fixed length, so a stem may be as
-    long as the file system allows; it ends in ``.tmp``, so writers must be told the format.
+    long as the file system allows; it ends in ``.tmp``, so writers must be told the format. An
+    ``OSError`` of the temporary file, or one that names no file, is changed to name ``path``.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +74,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary), temporary):
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -87,6 +94,14 @@ def _remove_leftovers(folder: Path) -> None:
         logger.debug("leftovers in %s stay: %s", folder, error)
 
 
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or the user's share of it, has no space left.
+
+    Such an error will affect everything that is written after it.
+    """
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file atomically."""
     with atomic_path(path) as temporary:
@@ -96,7 +111,9 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_npy(path: str | Path, array: np.ndarray) -> None:
     """Write one array as ``.npy``, never as a pickle."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+        # NumPy writes to a real file by itself, and its error on a full disk has no number by which
+        # it could be recognized.
+        np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s3pot.io import atomic_path
+from s3pot.io import write_npy
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
 from s3pot_synthetic.crowd_backgrounds import draw_background
@@ -116,15 +116,10 @@ def draw_bank(folder: Path, people: int, places: int, workers: int, seed: int = 
     folder.mkdir(parents=True, exist_ok=True)
     drawn = list(draw_each(partial(draw_person, seed=seed), range(people), workers, chunk=16))
     for name in _FILES[:-1]:
-        _save(folder / f"crowd_{name}.npy", np.stack([person[name] for person in drawn]))
+        write_npy(folder / f"crowd_{name}.npy", np.stack([person[name] for person in drawn]))
     grounds = list(draw_each(partial(_draw_place, seed=seed), range(places), workers, chunk=8))
-    _save(folder / "crowd_places.npy", np.stack(grounds))
+    write_npy(folder / "crowd_places.npy", np.stack(grounds))
     logger.info("%d people and %d places drawn into %s", people, places, folder)
-
-
-def _save(path: Path, array: Array) -> None:
-    with atomic_path(path) as aside, aside.open("wb") as file:
-        np.save(file, array)
 
 
 def open_bank(folder: Path) -> Bank:

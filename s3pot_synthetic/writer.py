@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s3pot.data.output_guard import refuse_folder_of_a_run
+from s3pot.io import write_bytes, write_npy
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
 from s3pot_synthetic.processes import draw_each
@@ -39,13 +40,6 @@ def paths_of(out: Path, stem: str, subdir: str = "") -> dict[str, Path]:
     }
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file atomically."""
-    part = path.with_name(path.name + ".tmp")
-    part.write_bytes(data)
-    part.replace(path)
-
-
 def _png(image: Array) -> bytes:
     """Encode RGB (S, S, 3), or a mask (S, S) bool as 0/255."""
     pixels = image[..., ::-1] if image.ndim == 3 else image.astype(np.uint8) * 255
@@ -56,12 +50,9 @@ def write_sample(out: Path, sample: FaceSample, subdir: str = "") -> None:
     """Write the five files of one sample; the raw picture is written last."""
     stem = stem_of(*(sample.meta[key] for key in ("index", "split", "seed")))  # type: ignore[arg-type]
     paths = paths_of(out, stem, subdir)
-    part = paths["labels"].with_name(paths["labels"].name + ".tmp")
-    with part.open("wb") as file:
-        np.save(file, sample.labels)
-    part.replace(paths["labels"])
+    write_npy(paths["labels"], sample.labels)
     for name in ("occlusion", "occluder", "clean", "raw"):
-        _replace(paths[name], _png(getattr(sample, name)))
+        write_bytes(paths[name], _png(getattr(sample, name)))
 
 
 def _draw_and_write(
@@ -88,7 +79,7 @@ def read_meta(out: Path) -> dict[str, dict[str, object]]:
 
 def _write_meta(out: Path, meta: dict[str, dict[str, object]]) -> None:
     lines = [json.dumps(meta[stem], sort_keys=True) + "\n" for stem in sorted(meta)]
-    _replace(out / META_NAME, "".join(lines).encode())
+    write_bytes(out / META_NAME, "".join(lines).encode())
 
 
 def write_folder(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,32 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         temporary.write_text("new")
         assert target.read_text() == "old"
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_bytes(path, bytes(10**5)),
+        lambda path: write_npy(path, np.zeros(10**5, np.uint8)),
+        lambda path: write_json(path, "x" * 10**5),
+    ],
+    ids=["bytes", "npy", "json"],
+)
+def test_a_write_that_does_not_fit_has_its_reason_and_names_the_file(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    resource = pytest.importorskip("resource", reason="the system has no limit of file sizes")
+    path = tmp_path / "a"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:  # noqa: PT011  # its text depends on the system
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_write_npy_and_json(tmp_path: Path) -> None:

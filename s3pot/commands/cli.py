@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3pot.config import Config, config_to_dict, is_overridden, load_config
+from s3pot.io import disk_is_full
 from s3pot.typed_yaml import ConfigError
 from s3pot.types import S3potError
 
@@ -258,6 +259,8 @@ def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
     except (S3potError, OSError) as error:
         logger.debug("where it arose:", exc_info=True)
         logger.error("error: %s", _message(error))
+        if disk_is_full(error):
+            logger.error("free some space on that disk; %s", _how_to_go_on(args))
         return NOTHING_DONE
     return SOME_FAILED if failed else 0
 

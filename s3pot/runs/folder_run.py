@@ -14,7 +14,6 @@ whichever thread finishes first.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections import deque
@@ -30,6 +29,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.device import shared_cores
+from s3pot.io import disk_is_full
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.records import ItemProvenance, read_finished, read_record, write_record
@@ -57,8 +57,6 @@ ITEM_ERRORS = (
     RuntimeError,  # of PyTorch, including out of GPU memory
     cv2.error,
 )
-# Errors that affect all items alike.
-FATAL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_folder(  # noqa: PLR0913  # given by name, and few callers need more than two
@@ -124,11 +122,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, (S3potError, OSError)):
         return str(error)
     return f"{type(error).__name__}: {error}"
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Whether an error will affect all other items too."""
-    return isinstance(error, OSError) and error.errno in FATAL_ERRNOS
 
 
 @dataclass(frozen=True)
@@ -296,7 +289,7 @@ class _Run(Generic[Item, Input, Output]):
         try:
             return list(self.job.compute(inputs))
         except ITEM_ERRORS as error:
-            if len(batch) == 1 or is_fatal(error):
+            if len(batch) == 1 or disk_is_full(error):
                 return [error for _ in batch]
         # Find out which item caused the error.
         return [output for single in batch for output in self._compute([single])]
@@ -364,7 +357,7 @@ class _Run(Generic[Item, Input, Output]):
 
     def _fail(self, position: int, stage: str, error: BaseException) -> None:
         """Report and count a failed item; raise errors that will affect all other items too."""
-        if is_fatal(error):
+        if disk_is_full(error):
             raise error
         item = self.items[position]
         failure = Failure(self.job.name(item), stage, describe(error))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -220,6 +221,22 @@ def test_an_interrupted_command_says_how_to_go_on(
     vars(args).update(options)
     assert cli.run(args, body) == 130
     assert how_to_go_on in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_about_space"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)]
+)
+def test_a_full_disk_is_named_with_its_cure(
+    reason: int, is_about_space: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(config: Config) -> int:
+        raise OSError(reason, os.strerror(reason), "out/a.npy")
+
+    assert cli.run(parse(), body) == cli.NOTHING_DONE
+    lines = capsys.readouterr().err.splitlines()
+    assert f"error: out/a.npy: {os.strerror(reason)}" in lines
+    cure = "free some space on that disk; finished items are kept, and the same command resumes"
+    assert (cure in lines) == is_about_space
 
 
 @pytest.mark.parametrize("options", [[], ["--resume"]])
