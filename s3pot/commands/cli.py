@@ -258,9 +258,8 @@ def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
         failed = body(config)
     except (S3potError, OSError) as error:
         logger.debug("where it arose:", exc_info=True)
-        logger.error("error: %s", _message(error))
-        if disk_is_full(error):
-            logger.error("free some space on that disk; %s", _how_to_go_on(args))
+        cure = f"; free some space there: {_how_to_go_on(args)}" if disk_is_full(error) else ""
+        logger.error("error: %s%s", _message(error), cure)
         return NOTHING_DONE
     return SOME_FAILED if failed else 0
 
