@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+
+from s3pot.report.page import Page, write_page
+from s3pot.training.curve import write_curve
+from s3pot.training.history import EpochRecord, MeanLosses
 
 # Exit code of a child that raised an error that no command should let through.
 CRASHED = 70
@@ -83,6 +88,16 @@ def import_everything() -> None:
     os.environ["MPLBACKEND"] = "Agg"
     for module in (*COMMANDS.values(), *_LATE_IMPORTS):
         importlib.import_module(module)
+    _write_a_page_and_a_curve()
+
+
+def _write_a_page_and_a_curve() -> None:
+    """Let children inherit what takes long only once: the compiled template and loaded fonts."""
+    losses = MeanLosses(face=0.0, occlusion=0.0, hinge=0.0, total=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Page(title="", facts=(), views=(), sorts=(), cards=())
+        write_page(Path(folder, "index.html"), page)
+        write_curve([EpochRecord(epoch=1, lr=0.0, train=losses)], f"{folder}/")
 
 
 class Child:

@@ -125,7 +125,7 @@ def test_a_detection_whose_crop_does_not_settle_is_not_confirmed(
 
 
 @pytest.mark.parametrize(
-    "landmarks", [np.full((5, 2), 50.0), np.full((5, 2), np.nan), placed() + 10_000]
+    "landmarks", [np.full((5, 2), 50.0), np.full((5, 2), np.nan), placed() + 1_000]
 )
 def test_points_that_are_no_face_are_not_confirmed(landmarks: np.ndarray) -> None:
     assert refiner().confirm(painted(placed()), landmarks) is None
