@@ -1,10 +1,18 @@
-"""Command-line options of the test suite (pytest reads `pytest_addoption` only from here)."""
+"""Environment and command-line options of the test suite.
+
+Pytest reads `pytest_addoption` only from here.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Read when PyTorch is loaded, also by the processes that tests start: on a busy machine, threads
+# that spin while they wait take many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 PARITY_DIR = Path(__file__).resolve().parent / "tests" / "data" / "parity"
 

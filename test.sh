@@ -15,6 +15,8 @@ if [ "$#" -gt 0 ]; then
     exec "$PY" -m pytest "$@"
 fi
 failed=()
+# Even if the environment says otherwise, keep the bytecode: pytest would compile all tests anew in each worker.
+unset PYTHONDONTWRITEBYTECODE
 check() {
     echo
     echo "== $*"

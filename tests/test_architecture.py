@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,14 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].replace(".py", "")
 
 
+@cache
+def syntax_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def runtime_imports(path: Path) -> Iterator[str]:
     """Modules of this package that a file imports at run time, not only for annotations."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = syntax_of(path)
     typing_only = {
         id(node)
         for block in ast.walk(tree)
@@ -82,13 +88,15 @@ def runtime_imports(path: Path) -> Iterator[str]:
         yield from (name for name in names if name.startswith("s3pot."))
 
 
-def edges() -> Iterator[tuple[Path, str, str]]:
-    for path in FILES:
-        own = part_of(path)
-        if own == "__init__":
-            continue
-        for name in runtime_imports(path):
-            yield path, own, name.split(".")[1]
+@cache
+def edges() -> list[tuple[Path, str, str]]:
+    """Importing file, its part, and the part that it imports."""
+    return [
+        (path, part_of(path), name.split(".")[1])
+        for path in FILES
+        if part_of(path) != "__init__"
+        for name in runtime_imports(path)
+    ]
 
 
 def test_every_module_has_a_layer() -> None:
@@ -142,7 +150,7 @@ def test_stored_results_depend_on_all_code_that_computes_them(
     "path", [*FILES, *SCRIPTS], ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_no_print_no_assert_no_bare_except_no_path_tricks(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_of(path)):
         assert not (isinstance(node, ast.ExceptHandler) and node.type is None), node.lineno
         assert not isinstance(node, (ast.Assert, ast.Global)), node.lineno
         if isinstance(node, ast.Call):
@@ -151,7 +159,7 @@ def test_no_print_no_assert_no_bare_except_no_path_tricks(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_postponed_annotations_and_a_docstring(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = syntax_of(path)
     assert ast.get_docstring(tree)
     if any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in tree.body):
         assert "from __future__ import annotations" in path.read_text(encoding="utf-8")
@@ -169,7 +177,7 @@ def test_scripts_are_thin(path: Path) -> None:
 def test_dataclasses_that_hold_arrays_are_compared_by_identity() -> None:
     wrong = []
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_of(path)):
             if not isinstance(node, ast.ClassDef):
                 continue
             decorator = "".join(ast.unparse(entry) for entry in node.decorator_list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,42 +22,74 @@ from benchmarks.reliability.report import Report, Trial
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*options: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.reliability", "--quick", *options]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+KINDS = ("photos", "class maps", "LabelMe files", "config YAML", "adapter .pth", "mini SAM")
+# Each is a call of the command; they share one process, which takes seconds to start.
+CALLS = {
+    "kill": ["--only", "kill", "--commands", "inference", "train_general"],
+    "fuzz": ["--only", "fuzz", "--kinds", *KINDS],
+    "disk": ["--only", "disk", "--commands", "inference"],
+    "race": ["--only", "race"],
+}
+PROGRAM = """
+import contextlib, io, json, sys
+from benchmarks.reliability.__main__ import main
+
+ended = {}
+for name, options in json.loads(sys.argv[1]).items():
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        code = main(["--quick", *options])
+    ended[name] = [code, output.getvalue()]
+print(json.dumps(ended))
+"""
+
+
+def run(calls: dict[str, list[str]]) -> dict[str, tuple[int, str]]:
+    """Return exit code and output of calls of the command, by the same names."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps(calls)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     if ended.returncode != 0:
         pytest.fail(ended.stdout + ended.stderr, pytrace=False)
-    return ended.stdout
+    return {name: (code, output) for name, (code, output) in json.loads(ended.stdout).items()}
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[str, tuple[int, str]]:
+    return run(CALLS)
+
+
+def output_of(call: tuple[int, str]) -> str:
+    code, output = call
+    if code != 0:
+        pytest.fail(output, pytrace=False)
+    return output
 
 
 @pytest.mark.slow
-def test_killed_commands_end_with_the_same_files() -> None:
-    output = run("--only", "kill", "--commands", "inference", "train_general")
-    assert output.count(" ok\n") == 4
+def test_killed_commands_end_with_the_same_files(ended: dict[str, tuple[int, str]]) -> None:
+    assert output_of(ended["kill"]).count(" ok\n") == 4
 
 
 @pytest.mark.slow
-def test_broken_files_are_processed_or_named() -> None:
-    kinds = ("photos", "class maps", "LabelMe files", "config YAML", "adapter .pth", "mini SAM")
-    output = run("--only", "fuzz", "--kinds", *kinds)
-    assert output.count("broken files") == output.count(" ok\n") == len(kinds)
+def test_broken_files_are_processed_or_named(ended: dict[str, tuple[int, str]]) -> None:
+    output = output_of(ended["fuzz"])
+    assert output.count("broken files") == output.count(" ok\n") == len(KINDS)
+
+
+@pytest.mark.slow
+def test_full_disks_and_folders_that_change(ended: dict[str, tuple[int, str]]) -> None:
+    assert output_of(ended["disk"]).count(" ok\n") == 4
+
+
+@pytest.mark.slow
+def test_two_commands_at_once(ended: dict[str, tuple[int, str]]) -> None:
+    assert "two commands at once" in output_of(ended["race"])
 
 
 @pytest.mark.ddp
 @pytest.mark.long
 def test_two_workers() -> None:
-    assert "two workers, SIGKILL" in run("--only", "workers")
-
-
-@pytest.mark.slow
-def test_full_disks_and_folders_that_change() -> None:
-    output = run("--only", "disk", "--commands", "inference")
-    assert output.count(" ok\n") == 4
-
-
-@pytest.mark.slow
-def test_two_commands_at_once() -> None:
-    assert "two commands at once" in run("--only", "race")
+    (call,) = run({"workers": ["--only", "workers"]}).values()
+    assert "two workers, SIGKILL" in output_of(call)
 
 
 def test_growth_is_told_from_the_second_and_last_quarter(

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 900  # seconds within which torchrun must end, on a busy machine
 
 # What each torchrun process runs. A rank in DEADLY kills itself, like `kill -9`, when it is about
-# to finish its second item; one in SLOW takes seconds for each.
+# to finish its second item; one in SLOW takes seconds for the first.
 PROCESS = """
 import importlib, os, signal, sys, time
 import torch
@@ -29,8 +29,8 @@ plain, left = folder_run.write_record, 2
 def deadly(*arguments, **options):
     global left
     left -= 1
-    if os.environ["RANK"] == os.environ.get("SLOW"):
-        time.sleep(3)
+    if left == 1 and os.environ["RANK"] == os.environ.get("SLOW"):
+        time.sleep(4)
     if not left and os.environ["RANK"] == os.environ.get("DEADLY"):
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(*arguments, **options)

@@ -26,6 +26,7 @@ from s3pot_synthetic.face import Face, draw_clean
 pytestmark = pytest.mark.slow
 
 SIZE = 128
+PLAIN_SEEDS = (7, 86, 128)  # the first of all that draw a face like a studio photo
 PART_OF = {
     "hair": "hair", "eyebrows": "hair", "skin": "skin", "ears": "skin", "belowface": "skin",
     "nose": "nose", "lip": "mouth", "mouth": "mouth", "eyes": "eyes",
@@ -45,21 +46,22 @@ def tools() -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(**{k: importlib.import_module(v) for k, v in names.items()})
 
 
+def like_a_studio_photo(face: Face) -> bool:
+    """Whether a drawn face is plain, nearly frontal, upright and evenly lit."""
+    head, light = face.head, face.head.light
+    plain = not set(face.details) & {"hat", "glasses", "thrown_light", "beard"}
+    plain = plain and max(abs(head.yaw), abs(head.roll), abs(head.pitch)) < 0.2
+    plain = plain and light.ambient > 0.2 and 0.8 < light.exposure < 1.15
+    return plain and face.details["hair"] == "short" and bool((face.labels == 2).sum() > 60)
+
+
 @pytest.fixture(scope="module")
 def drawn() -> list[Face]:
-    """Unoccluded drawn faces like studio photos: plain, nearly frontal, upright, evenly lit."""
-    faces: list[Face] = []
-    for seed in range(400):
-        face = draw_clean(np.random.default_rng(seed), SIZE, "train")
-        head, light = face.head, face.head.light
-        plain = not set(face.details) & {"hat", "glasses", "thrown_light", "beard"}
-        plain = plain and max(abs(head.yaw), abs(head.roll), abs(head.pitch)) < 0.2
-        plain = plain and light.ambient > 0.2 and 0.8 < light.exposure < 1.15
-        if plain and face.details["hair"] == "short" and (face.labels == 2).sum() > 60:
-            faces.append(face)
-        if len(faces) == 3:
-            return faces
-    raise AssertionError("no plain faces among 400")
+    """Unoccluded drawn faces like studio photos."""
+    faces = [draw_clean(np.random.default_rng(seed), SIZE, "train") for seed in PLAIN_SEEDS]
+    if not all(like_a_studio_photo(face) for face in faces):
+        pytest.fail("faces are drawn differently now: find other PLAIN_SEEDS below 400")
+    return faces
 
 
 def pixels_of(face: Face) -> np.ndarray:
