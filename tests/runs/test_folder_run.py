@@ -7,7 +7,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -171,7 +171,17 @@ def test_an_interrupt_of_several_threads_keeps_what_was_computed(tmp_path: Path)
     assert {number for batch in again.computed for number in batch} == set(range(40)) - done
 
 
-def test_an_interrupt_while_the_last_items_are_written_loses_none(tmp_path: Path) -> None:
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Let SIGINT interrupt, which a shell ignores for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_the_last_items_are_written_loses_none(
+    tmp_path: Path, interrupts: None
+) -> None:
     job = SquareJob(tmp_path)
     plain_write = job.write
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tools import detector_sheet
 from tools.detector_photos import TILE
-from tools.detector_sheet import COLUMNS, TURNS, draw_portrait
+from tools.detector_sheet import draw_portrait
 
 
 def test_a_portrait_has_its_face_inside() -> None:
@@ -27,6 +27,8 @@ def test_a_portrait_has_its_face_inside() -> None:
 def test_the_whole_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector_sheet, "CANVAS", 160)
     monkeypatch.setattr(detector_sheet, "SEVERAL", ())
+    monkeypatch.setattr(detector_sheet, "TURNS", (0, 25, 180, 90))
+    monkeypatch.setattr(detector_sheet, "COLUMNS", 2)
     assert detector_sheet.main(["--out", str(tmp_path / "sheet.jpg")]) == 0
     with Image.open(tmp_path / "sheet.jpg") as sheet:
-        assert sheet.size == (COLUMNS * TILE, len(TURNS) // COLUMNS * TILE)
+        assert sheet.size == (2 * TILE, 2 * TILE)
