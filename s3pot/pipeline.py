@@ -40,6 +40,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3pot.adapter import PromptAdapter
 from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
+from s3pot.finite import EXACT, require_finite
 from s3pot.labels import OCCLUSION_CLASS, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, neighbors_of
 from s3pot.occlusion_decision import OcclusionDecision, decide
@@ -55,7 +56,6 @@ from s3pot.types import (
     Prediction,
     PromptBatch,
     Prompts,
-    S3potError,
     SamInputs,
     SegmentedFace,
 )
@@ -237,7 +237,11 @@ class OcclusionSegmenter:
         cache is used, so that no result depends on a cache.
         """
         region_sam = face.region_sam.to(self.device)
+        kept_embedding = image_embedding.half()
+        require_finite("SAM's tokens", kept_embedding, reference_embedding, setting=EXACT)
         tokens = self.enhance_tokens(image_embedding, reference_embedding, region_sam)
+        enhanced = (tokens.image_tokens, tokens.reference_tokens)
+        require_finite("FE's tokens", *enhanced, setting=EXACT)
         points_sam, point_labels = select_points(
             tokens.image_tokens,
             tokens.reference_tokens,
@@ -247,7 +251,7 @@ class OcclusionSegmenter:
         )
         return Prompts(
             name=face.name,
-            image_embedding=image_embedding.half(),
+            image_embedding=kept_embedding,
             points_sam=points_sam,
             point_labels=point_labels,
             similarity=tokens.similarity.half(),
@@ -400,12 +404,7 @@ def split_region(
     face = region
     if prediction is not None:
         logits = aligned_logits(prediction, size)
-        if not np.isfinite(logits).all():
-            raise S3potError(
-                "The mask's logits are not finite numbers, so nothing can be said about "
-                "this face. Check the adapter and SAM's weights: python -m s3pot.weights verify. "
-                "On a GPU, try run.speed=exact."
-            )
+        require_finite("The mask's logits", torch.from_numpy(logits), setting=EXACT)
         face = region & (logits > 0)
     occlusion = region & ~face
     if decision is not None:

@@ -33,6 +33,7 @@ LAYERS = (
         "grid",
         "geometry",
         "occlusion_decision",
+        "finite",
         "io",
         "locks",
         "read_once",
@@ -49,7 +50,16 @@ LAYERS = (
 # Parts of one layer that do not import each other.
 APART = ({"training", "report"}, {"build", "baselines"}, {"sam", "data", "weights"})
 # Modules that compute neither prompts nor adapters, although modules that do so import them.
-NOT_DECISIVE = {"config", "io", "locks", "occlusion_decision", "quality", "read_once", "rg"}
+NOT_DECISIVE = {
+    "config",
+    "finite",
+    "io",
+    "locks",
+    "occlusion_decision",
+    "quality",
+    "read_once",
+    "rg",
+}
 NOT_DECISIVE |= {"stored_zip", "typed_yaml", "version", "wording"}
 CONFIG_READERS = {"commands", "runs", "training", "build", "api"}
 

@@ -31,6 +31,7 @@ MODULES = {  # requirement → module it provides
     "filelock": "filelock",
     "jinja2": "jinja2",
     "safetensors": "safetensors",
+    "typing-extensions": "typing_extensions",
 }
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
 

@@ -50,7 +50,7 @@ use_active() {
     check_version "$PY"
     echo "using the active environment $1"
     shift
-    local modules="torch torchvision segment_anything numpy cv2 PIL tqdm yaml matplotlib filelock jinja2 safetensors"
+    local modules="torch torchvision segment_anything numpy cv2 PIL tqdm yaml matplotlib filelock jinja2 safetensors typing_extensions"
     [ "$1" = requirements.txt ] || modules="$modules pytest xdist ruff mypy"
     # shellcheck disable=SC2086  # one argument per module
     "$PY" - $modules <<'PYTHON' || pip_install "$1"

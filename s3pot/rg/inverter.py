@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from s3pot.data.pixels import pil_bilinear
+from s3pot.finite import require_finite
 from s3pot.rg.nets.e4s import E4SNet
 from s3pot.weights.load import WeightMismatch, load_strict, refuse_non_finite
 
@@ -51,12 +52,14 @@ class Inverter(nn.Module):
 
         Raises:
             ValueError: A label is not one of the network's regions.
+            S3potError: The reference has values that are not finite numbers.
         """
         size = (self.input_size, self.input_size)
         if labels.shape[-2:] != size:
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision):
             reference: Tensor = self.net(self.preprocess(image), labels, self.noise)
+        require_finite("The reference's values", reference, setting="reference.dtype=float32")
         return reference.float().add(1).div(2).clamp(0, 1)
 
 

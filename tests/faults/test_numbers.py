@@ -7,16 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from builders import inference_run
 
+from s3pot.commands import generate_reference
 from s3pot.data.face_folder import PARSING, REFERENCE
 from s3pot.data.masks import read_mask
 from s3pot.io import write_npy
 from s3pot.labels import CLASSES
 from s3pot.weights.load import read_checkpoint
+from s3pot.weights.mini_set import read_mini, write_mini
+from s3pot_synthetic import draw_face
 
 Make = Callable[..., Path]
 Run = Callable[..., int]
@@ -63,6 +67,54 @@ def test_a_reference_that_equals_the_image(tmp_path: Path, data: Path, segment: 
     shutil.copy(data / "face_00.png", data / f"face_00{REFERENCE}")
     assert segment() == 0
     assert (tmp_path / "out" / "face_00_result.json").is_file()
+
+
+def with_huge_weights(mini_dir: Path, folder: Path, model: str) -> Path:
+    """Copy a set of weights, in which those of one model are finite but far too large."""
+    shutil.copytree(mini_dir, folder)
+    content = read_mini(model, folder)
+    state = content["state_dict"]
+    huge = {k: torch.full_like(v, 6e4) if v.dim() > 1 else v for k, v in state.items()}
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    write_mini(folder, model, content["size"], huge)
+    return folder
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tokens_that_are_no_numbers_are_named(
+    tmp_path: Path,
+    mini_dir: Path,
+    segment: Run,
+    capsys: pytest.CaptureFixture[str],
+    count: int,
+) -> None:
+    huge = with_huge_weights(mini_dir, tmp_path / "huge", "sam")
+    assert segment("cache.mode=off", f"model.weights_dir={huge}", f"sam.batch={count}") == 2
+    err = capsys.readouterr().err
+    assert err.count("SAM's tokens are not finite numbers") == 2
+    assert all(f"failed: face_0{number}: " in err for number in range(2))
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [("generator", "The reference's values"), ("parser", "The parser's scores")],
+)
+def test_references_that_are_no_numbers_are_named(
+    tmp_path: Path,
+    mini_dir: Path,
+    mini_options: list[str],
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    what: str,
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "a.png"), draw_face(0, size=SIDE).raw[..., ::-1])
+    huge = with_huge_weights(mini_dir, tmp_path / "huge", model)
+    argv = ["--input_dir", str(photos), "--output_dir", str(tmp_path / "out"), *mini_options]
+    assert generate_reference.main([*argv, "align.mode=never", f"model.weights_dir={huge}"]) == 2
+    assert f"a.png: {what} are not finite numbers" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("a*"))
 
 
 @pytest.mark.parametrize("scale", [1e10, 1e37])

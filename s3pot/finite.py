@@ -1,0 +1,32 @@
+"""Refuses results that are not finite numbers, before they silently become a picture or a point."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from s3pot.types import S3potError
+
+EXACT = "run.speed=exact"
+
+
+def require_finite(what: str, *values: Tensor, setting: str | None = None) -> None:
+    """Check the output of a network; on a GPU, this waits for it.
+
+    Finite weights can give infinite results: in damaged or unsuitable files, and where a value is
+    too large for half precision.
+
+    Args:
+        what: What the values are, as the plural subject of the message.
+        values: Tensors of any shape.
+        setting: A setting with which the network computes in full precision, if it has one.
+
+    Raises:
+        S3potError: Some value is infinite or NaN.
+    """
+    if all(bool(value.isfinite().all()) for value in values):
+        return
+    cure = "" if setting is None else f" On a GPU, try {setting}."
+    raise S3potError(
+        f"{what} are not finite numbers, so nothing can be said about this face. Check the "
+        f"weights: python -m s3pot.weights verify.{cure}"
+    )
