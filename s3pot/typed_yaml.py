@@ -98,7 +98,8 @@ class _ScalarLoader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
         except ValueError:  # a date that does not exist, such as 2024-13-01
             value = node.value
-        return Scalar(node.value, value)
+        # null is "not set", however it is written; the word itself has to be quoted.
+        return Scalar("" if value is None else node.value, value)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)

@@ -70,6 +70,11 @@ def test_equals_the_commands(
     assert (read_rgb(data / "a_ref.png") == result.reference).all()
 
 
+def test_completion_offers_the_public_names() -> None:
+    assert {"load", "FaceSegmenter", "Segmentation", "S3potError"} <= set(dir(s3pot))
+    assert "importlib" not in dir(s3pot)
+
+
 def test_takes_path_picture_and_array(
     tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
 ) -> None:

@@ -204,6 +204,20 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         load_config(tmp_path / "bytes.yaml")
 
 
+@pytest.mark.parametrize(
+    ("written", "value"), [("", ""), ("null", ""), ("~", ""), ("'null'", "null"), ("Null", "")]
+)
+def test_null_in_a_file_is_not_set(tmp_path: Path, written: str, value: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"truth: {{labels: {written}}}\nmodel:\n  weights_dir: {written}\n")
+    config = load_config(path)
+    assert (config.truth.labels, config.model.weights_dir) == (value, value)
+
+
+def test_null_on_the_command_line_is_a_word() -> None:
+    assert load_config(overrides=["model.weights_dir=null"]).model.weights_dir == "null"
+
+
 @pytest.mark.parametrize("name", ["none.yaml", "none", "configs/none.yaml", "/none/mini.yaml"])
 def test_a_missing_config_is_called_missing(name: str) -> None:
     with pytest.raises(ConfigError) as caught:

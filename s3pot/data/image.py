@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Union
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from s3pot.data.image_formats import BadImage, known_formats
 from s3pot.data.pixels import to_pil
@@ -106,6 +106,8 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
         raise BadImage(f"{name} does not exist.") from error
     except IsADirectoryError as error:
         raise BadImage(f"{name} is a folder; expected an image.") from error
+    except UnidentifiedImageError as error:  # its own text holds an address, or the name again
+        raise BadImage(f"{name} is not a readable image: its format is not recognized.") from error
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
         reason = str(error) or type(error).__name__
         raise BadImage(f"{name} is not a readable image: {reason}.") from error

@@ -26,10 +26,10 @@ from typing import Any, Generic, TypeVar
 
 import cv2
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.device import shared_cores
 from s3pot.io import disk_is_full
+from s3pot.progress_log import logging_redirect_tqdm
 from s3pot.report.summary import Failure
 from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.records import ItemProvenance, read_finished, read_record, write_record

@@ -177,6 +177,8 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         self.aligner: FaceAligner = build_aligner(config)
         if config.align.mode != "never":
             self.models["detector"] = file_sha256(weights_path(config, "detector"))
+        self.model_names = {role: weights_path(config, role).name for role in self.models}
+        self.model_names["set"] = config.model.set
         self.settings: dict[str, Any] = {
             "align": asdict(config.align),
             "reference": asdict(config.reference),
@@ -253,9 +255,19 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         for placed in others:
             files_of_face = self._write_face(output.input, placed)
             record = self.output_dir / (placed.face.name + ALIGN)
-            write_record(record, provenance, files_of_face, _record(output.input, placed))
+            write_record(record, provenance, files_of_face, self._content(output.input, placed))
             files += [*files_of_face, record]
-        return Written(files, content=_record(output.input, first))
+        return Written(files, content=self._content(output.input, first))
+
+    def _content(self, entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:
+        """Return what the record of a face says about it."""
+        return {
+            **placed.alignment.to_dict(),
+            "name": placed.face.name,
+            "source": entry.photo.path.name,
+            "quality": placed.quality,
+            "models": self.model_names,
+        }
 
     def _write_face(self, entry: PhotoInput, placed: PlacedFace) -> list[Path]:
         """Write a face's files, except its record."""
@@ -283,15 +295,6 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         files = {photo.file for photo in self.photos.photos}
         others = [str(row["name"]) for row in summary.rows if row["photo"] not in files]
         warn_of_others(self.output_dir, others, "face")
-
-
-def _record(entry: PhotoInput, placed: PlacedFace) -> dict[str, Any]:
-    return {
-        **placed.alignment.to_dict(),
-        "name": placed.face.name,
-        "source": entry.photo.path.name,
-        "quality": placed.quality,
-    }
 
 
 def _summary_row(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter
@@ -20,6 +19,7 @@ from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.split import split
 from s3pot.distributed import Process, processes
 from s3pot.pipeline import split_region
+from s3pot.progress_log import logging_redirect_tqdm
 from s3pot.report.vis import overlay
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.seeding import seed_everything

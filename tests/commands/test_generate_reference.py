@@ -166,6 +166,9 @@ def test_bad_photos_are_named_and_the_rest_is_done(
     assert (good["name"], good["photo"]) == ("good", "good.png")
     record = json.loads((out / "good_align.json").read_text())
     assert good["quality"] == record["quality"] != ""
+    assert record["models"]["set"] == "mini"
+    assert record["models"].keys() == {"set", *record["provenance"]["models"]}
+    assert record["models"]["parser"] == "parser.safetensors"
 
 
 def test_failed_photos_are_tried_again(tmp_path: Path, run: Callable[..., int]) -> None:

@@ -209,6 +209,8 @@ def test_no_picture(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(BadImage, match="not a readable image"):
         read_rgb(tmp_path / "text.png")
+    with pytest.raises(BadImage, match="^the given image is not .*: its format is not rec"):
+        read_rgb(io.BytesIO(b"hello"))
     with pytest.raises(BadImage, match="is a folder"):
         read_rgb(tmp_path)
     with pytest.raises(BadImage, match=r"gone\.png does not exist\."):
