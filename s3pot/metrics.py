@@ -79,8 +79,8 @@ class ScoreSummary:
 
     Attributes:
         occlusion_iou: Mean IoU over the images with true occlusion, the headline.
-        occlusion_iou_low: Lower end of its 95 % bootstrap interval.
-        occlusion_iou_high: Upper end.
+        occlusion_iou_low: Lower end of its 95 % bootstrap interval; None for a single image.
+        occlusion_iou_high: Upper end, or None.
         f1: Mean over the same images, like the next five.
         precision: See ``MaskScores``, like the next four.
         recall: Mean.

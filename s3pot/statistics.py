@@ -20,11 +20,17 @@ _BLOCK = 1 << 20  # random numbers drawn at once
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its percentile interval at ``LEVEL``."""
+    """A mean and its percentile interval at ``LEVEL``.
+
+    Attributes:
+        mean: The mean.
+        low: Lower end; None for a single value, which says nothing about the spread.
+        high: Upper end, or None.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -33,16 +39,16 @@ class PairedDifference:
 
     Attributes:
         mean: Mean of the differences.
-        low: Lower end of the mean's bootstrap interval.
-        high: Upper end of the interval.
+        low: Lower end of the mean's bootstrap interval; None for a single image.
+        high: Upper end of the interval, or None.
         p_value: Two-sided p-value of the hypothesis that the two methods are exchangeable on every
             image.
         pairs: Number of images.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float
     pairs: int
 
@@ -55,7 +61,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval | Non
         seed: Seed of the draws with replacement.
 
     Returns:
-        None without values.
+        None without values; a mean without ends for a single one.
 
     Raises:
         ValueError: A value is not finite.
@@ -63,6 +69,8 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval | Non
     scores = _finite(values)
     if not len(scores):
         return None
+    if len(scores) == 1:
+        return Interval(float(scores[0]), None, None)
     generator = np.random.default_rng(seed)
 
     def draw(rows: int) -> np.ndarray:

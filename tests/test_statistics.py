@@ -35,7 +35,9 @@ def test_bootstrap_is_seeded_and_covers_the_mean() -> None:
 def test_bootstrap_of_nothing_and_of_one() -> None:
     assert bootstrap_interval([]) is None
     one = bootstrap_interval([0.25])
-    assert (one.mean, one.low, one.high) == (0.25, 0.25, 0.25)
+    assert (one.mean, one.low, one.high) == (0.25, None, None)
+    pair = paired_difference([0.75], [0.25])
+    assert (pair.mean, pair.low, pair.high, pair.p_value) == (0.5, None, None, 1.0)
 
 
 @pytest.mark.slow
@@ -109,7 +111,7 @@ def test_random_p_value_agrees_with_scipy() -> None:
 
 
 def test_equal_scores_differ_by_nothing() -> None:
-    for count in (1, 5, 40):
+    for count in (2, 5, 40):
         difference = paired_difference(scores(count), scores(count))
         assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
         assert difference.p_value == 1

@@ -174,7 +174,9 @@ def table(rows: Sequence[Row], measures: Mapping[str, str]) -> list[str]:
 
 def _interval_text(values: Sequence[float]) -> str:
     interval = bootstrap_interval(values)
-    return "" if interval is None else f"[{interval.low:.3f}, {interval.high:.3f}]"
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def by_column(rows: Sequence[Row], column: str) -> list[str]:

@@ -20,7 +20,7 @@ from s3pot.report.page import Card, Fact, Page, Sort, View, relative_link, write
 from s3pot.report.summary import SUMMARY, model_hashes_of, read_summary, require_results
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
-from s3pot.wording import brief, reason_of
+from s3pot.wording import brief, counted, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -223,8 +223,9 @@ def _facts(pairs: Sequence[Pair]) -> list[Fact]:
         [float(pair.first["occlusion_iou"]) for pair in scored],
     )
     if difference is not None:
-        interval = f"95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
-        note = f"{interval}, p = {difference.p_value:.2g} (sign flips), {difference.pairs} faces"
+        note = f"p = {difference.p_value:.2g} (sign flips), {counted(difference.pairs, 'face')}"
+        if difference.low is not None and difference.high is not None:
+            note = f"95 % interval {difference.low:+.3f} to {difference.high:+.3f}, {note}"
         facts.append(Fact("IoU, B minus A", f"{difference.mean:+.3f}", note))
     changed = sum(1 for pair in pairs if is_occluded(pair.first) != is_occluded(pair.second))
     facts.append(Fact("different verdict", str(changed)))

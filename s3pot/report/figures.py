@@ -183,13 +183,14 @@ def iou_histogram(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
             axes.hist(ious, IOU_BINS, histtype="step", color=color, label=_plain(label))
             axes.axvline(float(np.mean(ious)), color=color, linestyle="--", linewidth=0.8)
         axes.set_xlim(0, 1)
+        axes.locator_params(axis="y", integer=True)  # faces are counted in whole numbers
         _legend(axes, len(runs))
     return figure
 
 
 def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
     """Plot the IoU against ``true_share``: faces as dots, means of bins with intervals."""
-    label = "truly occluded share of region and truth"
+    label = "true occlusion / (region and true occlusion together)"
     figure, axes = _single_axes(xlabel=label, ylabel="occlusion IoU")
     with publication_style():
         for (label, faces), color in zip(runs.items(), _colors(len(runs))):
@@ -207,9 +208,9 @@ def iou_by_share(runs: Mapping[str, Sequence[ScoredFace]]) -> Figure:
                     intervals.append(interval)
             means = [interval.mean for interval in intervals]
             axes.plot(centers, means, "o-", color=color, markersize=3, label=_plain(label))
-            lows = [interval.low for interval in intervals]
-            highs = [interval.high for interval in intervals]
-            axes.vlines(centers, lows, highs, color=color, linewidth=0.8)
+            for center, interval in zip(centers, intervals):
+                if interval.low is not None and interval.high is not None:
+                    axes.vlines(center, interval.low, interval.high, color=color, linewidth=0.8)
         axes.set_ylim(0, 1)
         axes.set_xlim(left=0)
         _legend(axes, len(runs))

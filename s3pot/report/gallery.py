@@ -167,7 +167,7 @@ def headline_facts(rows: Sequence[Mapping[str, Any]], failed: int = 0) -> list[F
     interval = bootstrap_interval(ious)
     if interval is not None:
         note = counted(len(ious), "face")
-        if len(ious) > 1:
+        if interval.low is not None and interval.high is not None:
             note = f"95 % interval {interval.low:.3f} to {interval.high:.3f}, {note}"
         facts.append(Fact("mean occlusion IoU", f"{interval.mean:.3f}", note))
     unoccluded = [row for row in scored if not is_truly_occluded(row)]

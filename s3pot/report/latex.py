@@ -120,7 +120,7 @@ def _cell(values: Mapping[str, Any], column: Column, best: str | None) -> str:
     if value is None:
         return "--"
     number = rf"\textbf{{{text}}}" if text == best else _math(text)
-    if not column.interval:
+    if not column.interval or values[f"{column.key}_low"] is None:
         return number
     half_width = (values[f"{column.key}_high"] - values[f"{column.key}_low"]) / 2
     short = f"{half_width:.3f}".replace("0.", ".", 1)

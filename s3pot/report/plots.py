@@ -56,15 +56,15 @@ class Bar:
     Attributes:
         name: Label on the axis.
         mean: The mean.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
+        low: Lower end of the interval; None for the mean of a single value, which has none.
+        high: Upper end of the interval, or None.
         hollow: Whether it is drawn as a ring, for rows that do not compete with the others.
     """
 
     name: str
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     hollow: bool = False
 
 
@@ -104,7 +104,8 @@ def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
         figure = Figure(figsize=(TEXT_WIDTH * 0.75, height), layout="constrained")
         axes = figure.add_subplot(xlabel=label)
         for position, bar in enumerate(bars):
-            axes.plot([bar.low, bar.high], [position, position], color=BLUE, linewidth=1)
+            if bar.low is not None and bar.high is not None:
+                axes.plot([bar.low, bar.high], [position, position], color=BLUE, linewidth=1)
             axes.plot(
                 bar.mean,
                 position,
@@ -117,8 +118,11 @@ def plot_intervals(bars: Sequence[Bar], label: str) -> Figure:
         if len(bars) == 1:
             axes.set_xlim(0, 1)
             only = bars[0]
+            text = f"{only.mean:.3f}"
+            if only.low is not None and only.high is not None:
+                text += f" ({only.low:.3f} to {only.high:.3f})"
             axes.annotate(
-                f"{only.mean:.3f} ({only.low:.3f} to {only.high:.3f})",
+                text,
                 (only.mean, 0),
                 xytext=(0, 6),
                 textcoords="offset points",

@@ -91,7 +91,7 @@ class Column:
         key: Key in ``cell_values``; also its heading in Markdown.
         title: Its heading in LaTeX, not escaped.
         best: "high" or "low", whichever is better; empty if neither is.
-        interval: Whether ``<key>_low`` and ``<key>_high`` are shown with it.
+        interval: Whether ``<key>_low`` and ``<key>_high`` are shown with it, if they are known.
         signed: Whether a plus sign is written.
         paper: Whether it is also in the LaTeX table, which has to be narrow.
     """

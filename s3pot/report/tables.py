@@ -69,7 +69,7 @@ def markdown(rows: Sequence[TableRow]) -> str:
 
 def _markdown_cell(values: dict[str, Any], column: Column) -> str:
     text = column.text(values[column.key])
-    if not column.interval or values[column.key] is None:
+    if not column.interval or values[f"{column.key}_low"] is None:
         return text
     low = column.text(values[f"{column.key}_low"])
     high = column.text(values[f"{column.key}_high"])
@@ -95,14 +95,16 @@ def _bars(rows: Sequence[TableRow], shows_counts: bool) -> list[Bar]:
     bars = []
     for row in rows:
         scores = row.summary
-        if (
-            scores.occlusion_iou is not None
-            and scores.occlusion_iou_low is not None
-            and scores.occlusion_iou_high is not None
-        ):
-            interval = (scores.occlusion_iou_low, scores.occlusion_iou_high)
-            name = f"{row.name} ({scores.faces})" if shows_counts else row.name
-            bars.append(Bar(name, scores.occlusion_iou, *interval, row.oracle))
+        if scores.occlusion_iou is not None:
+            bars.append(
+                Bar(
+                    name=f"{row.name} ({scores.faces})" if shows_counts else row.name,
+                    mean=scores.occlusion_iou,
+                    low=scores.occlusion_iou_low,
+                    high=scores.occlusion_iou_high,
+                    hollow=row.oracle,
+                )
+            )
     return bars
 
 

@@ -97,6 +97,14 @@ def test_without_truth_and_pictures_there_is_still_a_comparison(tmp_path: Path) 
     assert "--save_vis" in text and "B minus A" not in text
 
 
+def test_the_difference_of_one_face_has_no_interval(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", [row("face", 0.5)], 4)
+    second = write_run(tmp_path / "b", [row("face", 0.75)], 4)
+    facts = compare_runs(read_run(first), read_run(second), tmp_path / "out")
+    (fact,) = [fact for fact in facts if fact.title == "IoU, B minus A"]
+    assert (fact.value, fact.note) == ("+0.250", "p = 1 (sign flips), 1 face")
+
+
 def test_faces_that_failed_in_a_run_are_left_out(
     tmp_path: Path, runs: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -110,7 +110,10 @@ def test_distributions_show_every_face(tmp_path: Path) -> None:
     axes = histogram.axes[0]
     assert axes.get_legend() is not None
     assert axes.get_ylim()[1] > 1
+    few = iou_histogram({"a": faces[:3]}).axes[0]
+    assert all(tick == round(tick) for tick in few.get_yticks())
     shares = iou_by_share({"a": faces})
+    assert shares.axes[0].get_xlabel() == "true occlusion / (region and true occlusion together)"
     dots = shares.axes[0].lines[0]
     assert len(dots.get_xdata()) == len(faces)
     assert shares.axes[0].get_legend() is None
@@ -120,6 +123,8 @@ def test_distributions_show_every_face(tmp_path: Path) -> None:
     assert iou_by_kind(faces, "first").axes[0].get_xlabel().startswith("first: mean occlusion IoU")
     labels = [label.get_text() for label in kinds.axes[0].get_yticklabels()]
     assert labels == ["cup (3)", "hand (6)"]
+    single = iou_by_kind([ScoredFace("x", 0.5, None, ["cup"])]).axes[0]
+    assert len(single.lines) == 1  # the mean, without an interval
     curve = precision_recall(logit_faces())
     drawn = precision_recall_figure({"run": curve}).axes[0]
     assert f"AP {curve.average_precision:.3f}" in drawn.get_legend().get_texts()[0].get_text()

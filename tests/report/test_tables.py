@@ -67,6 +67,20 @@ def test_a_row_is_compared_on_the_occluded_faces_of_both(rows: list[TableRow]) -
     assert rows[0].mask_seconds == 0.5 and rows[2].mask_seconds is None
 
 
+def test_one_face_has_no_interval_in_any_table(tmp_path: Path, rows: list[TableRow]) -> None:
+    save(tmp_path, Evaluation(rows, []))
+    (csv_row,) = [row for row in read_csv(tmp_path / "table.csv") if row["name"] == "one face"]
+    assert (csv_row["occlusion_iou"], csv_row["difference"]) == ("1.0", "0.6")
+    for key in ("occlusion_iou", "difference"):
+        assert (csv_row[f"{key}_low"], csv_row[f"{key}_high"]) == ("", "")
+    (line,) = [text for text in markdown(rows).splitlines() if text.startswith("| one face |")]
+    assert "| 1.000 |" in line and "| +0.600 |" in line and " to " not in line
+    (line,) = [text for text in latex(rows).splitlines() if "one face &" in text]
+    assert "1.000 &" in line and "$+0.600$ &" in line and r"\pm" not in line
+    (axes,) = plot_rows(rows[2:3]).axes
+    assert [text.get_text() for text in axes.texts] == ["1.000"]
+
+
 def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
     save(tmp_path, Evaluation(rows, scored("main", [0.4, 0.6])))
     lines = read_csv(tmp_path / "table.csv")
