@@ -2,8 +2,8 @@
 
     python -m s3pot_synthetic --out DIR --count 100 --seed 0 [--split bench] [--workers 4]
 
-The exit code is 0 if everything is drawn, and 2 if nothing could be done; a rerun resumes where the
-last one stopped.
+The exit code is 0 if everything is drawn, 2 if nothing could be done, and 130 after an interrupt; a
+rerun resumes where the last one stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import sys
 from pathlib import Path
 
+from s3pot.commands.cli import INTERRUPTED, NOTHING_DONE, sigterm_interrupts
 from s3pot.types import S3potError
 from s3pot_synthetic.sample import SPLITS
 from s3pot_synthetic.writer import write_folder
@@ -40,15 +41,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        drawn = write_folder(
-            args.out, args.count, args.size, args.split, args.seed, args.workers, args.subdir
-        )
+        with sigterm_interrupts():
+            drawn = write_folder(
+                args.out, args.count, args.size, args.split, args.seed, args.workers, args.subdir
+            )
     except S3potError as error:
         logger.error("error: %s", error)
-        return 2
+        return NOTHING_DONE
     except KeyboardInterrupt:
         logger.error("interrupted; run the same command again to resume")
-        return 130
+        return INTERRUPTED
     logger.info("%s: %d drawn, %d kept", args.out, drawn, args.count - drawn)
     return 0
 

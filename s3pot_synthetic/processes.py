@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
@@ -36,8 +39,27 @@ def draw_each(
         yield from map(draw, items)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(items)), _start, (nice,)) as pool:
+    with _interrupts_ignored():
+        pool = context.Pool(min(workers, len(items)), _start, (nice,))
+    with pool:
         yield from pool.imap(draw, items, chunksize=chunk)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C while processes start, which therefore ignore it for good.
+
+    A terminal sends it to all processes; this one ends the others, which say nothing. Python lets
+    only the main thread change signal handlers; in other threads nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    sigint_before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, sigint_before)
 
 
 def _start(nice: int) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from s3pot.data.output_guard import refuse_folder_of_a_run
+from s3pot.data.folder_kinds import refuse_folder_of_a_run
 from s3pot.io import write_bytes, write_npy
 from s3pot.types import S3potError
 from s3pot_synthetic.canvas import Array
@@ -125,7 +125,8 @@ def write_folder(
             _draw_and_write, out=out, size=size, split=split, seed=seed, subdir=subdir
         )
         with (out / META_NAME).open("a", encoding="utf-8") as file:
-            for entry in tqdm(draw_each(job, todo, workers, chunk=4), total=len(todo), unit="face"):
+            drawn = draw_each(job, todo, workers, chunk=4)
+            for entry in tqdm(drawn, total=len(todo), unit="face", disable=None):
                 meta[str(entry["stem"])] = entry
                 file.write(json.dumps(entry, sort_keys=True) + "\n")
                 file.flush()

@@ -222,7 +222,7 @@ def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
         The exit code: 0, 1, 2 or 130.
     """
     level = logging.DEBUG if args.verbose else logging.INFO
-    with _logging_to_stderr(level), _sigterm_interrupts():
+    with _logging_to_stderr(level), sigterm_interrupts():
         try:
             code = _exit_code(args, body)
             if getattr(args, "shard", "") is None:  # a command whose items processes divide
@@ -326,7 +326,7 @@ def _logging_to_stderr(level: int) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM end a command in the same way as Ctrl-C.
 
     Python lets only the main thread change signal handlers; in other threads nothing changes.

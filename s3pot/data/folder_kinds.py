@@ -77,6 +77,25 @@ def kind_of(folder: Path) -> tuple[Kind, str] | None:
     return None
 
 
+def refuse_folder_of_a_run(output_dir: Path) -> None:
+    """Make sure that data do not go into the output folder of a run, which has a config.
+
+    Raises:
+        S3potError: They would.
+    """
+    kind = kind_of(output_dir)
+    if kind is not None and (output_dir / CONFIG_FILE).exists():
+        raise other_kind(output_dir, *kind)
+
+
+def other_kind(output_dir: Path, kind: Kind, mark: str) -> S3potError:
+    """Describe what a folder holds that a command may not write into; see ``kind_of``."""
+    return S3potError(
+        f"--output_dir {output_dir} holds {kind.value} ({mark}), which the files of this command "
+        "would replace or mix with; choose another --output_dir."
+    )
+
+
 def _kind_of_config(folder: Path) -> Kind | None:
     """Tell which command wrote a folder's config; None without a config that says so."""
     return KIND_OF_COMMAND.get(command_of(folder) or "")

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
-from s3pot.data.folder_kinds import RESULT_RECORD, Kind, kind_of
-from s3pot.typed_yaml import CONFIG_FILE
+from s3pot.data.folder_kinds import RESULT_RECORD, Kind, kind_of, other_kind
 from s3pot.types import S3potError
 from s3pot.wording import counted
 
@@ -161,25 +160,7 @@ def refuse_other_kinds(output_dir: Path, command: str, results: Iterable[Path] =
         allowed.update(_OF_FACES)
     kind = kind_of(output_dir)
     if kind is not None and kind[0] not in allowed:
-        raise _other_kind(output_dir, *kind)
-
-
-def refuse_folder_of_a_run(output_dir: Path) -> None:
-    """Make sure that data do not go into the output folder of a run, which has a config.
-
-    Raises:
-        S3potError: They would.
-    """
-    kind = kind_of(output_dir)
-    if kind is not None and (output_dir / CONFIG_FILE).exists():
-        raise _other_kind(output_dir, *kind)
-
-
-def _other_kind(output_dir: Path, kind: Kind, mark: str) -> S3potError:
-    return S3potError(
-        f"--output_dir {output_dir} holds {kind.value} ({mark}), which the files of this command "
-        "would replace or mix with; choose another --output_dir."
-    )
+        raise other_kind(output_dir, *kind)
 
 
 def refuse_leak_into_faces(output_dir: Path) -> None:

@@ -16,8 +16,8 @@ from typing_extensions import override
 from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
+from s3pot.data.folder_kinds import refuse_folder_of_a_run
 from s3pot.data.image import MAX_PIXELS, read_rgb
-from s3pot.data.output_guard import refuse_folder_of_a_run
 from s3pot.data.truth import suspicion_of
 from s3pot.io import write_json
 from s3pot.report.summary import Summary, write_summary_files

@@ -15,11 +15,10 @@ from typing_extensions import override
 from s3pot.build import models_of_photos, require_weights
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import output_files
-from s3pot.data.folder_kinds import FACES_FOLDER
+from s3pot.data.folder_kinds import FACES_FOLDER, refuse_folder_of_a_run
 from s3pot.data.image import write_png
 from s3pot.data.output_guard import (
     reference_files,
-    refuse_folder_of_a_run,
     refuse_leak_into_faces,
     refuse_other_kinds,
     result_files,

@@ -21,8 +21,8 @@ from s3pot.data.datasets.grouping import divide, group_names
 from s3pot.data.datasets.item import list_images
 from s3pot.data.datasets.writers import write_name_list
 from s3pot.data.face_folder import PARSING, FaceFiles, find_faces
+from s3pot.data.folder_kinds import refuse_folder_of_a_run
 from s3pot.data.label_policy import LabelPolicy
-from s3pot.data.output_guard import refuse_folder_of_a_run
 from s3pot.io import atomic_path, leads_outside, read_json, write_json
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder

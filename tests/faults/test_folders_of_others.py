@@ -20,9 +20,9 @@ import train_per_image
 from benchmarks.tiny import write_face
 from s3pot.commands import compare, data_convert, data_split, data_validate, figure, segment
 from s3pot.config import Config, save_config
-from s3pot.data.folder_kinds import kind_of
+from s3pot.data.folder_kinds import kind_of, refuse_folder_of_a_run
 from s3pot.data.image import write_png
-from s3pot.data.output_guard import refuse_folder_of_a_run, refuse_other_kinds
+from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.io import write_json
 from s3pot.report.gallery import TITLE
 from s3pot.types import S3potError

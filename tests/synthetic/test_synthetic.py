@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,13 +16,14 @@ import pytest
 
 from s3pot.labels import CLASSES, NUM_CLASSES, region_of
 from s3pot.types import S3potError
-from s3pot_synthetic import FaceSample, draw_face
+from s3pot_synthetic import FaceSample, __main__, draw_face
 from s3pot_synthetic.__main__ import main
 from s3pot_synthetic.canvas import Frame, ellipse, ribbon, spline
 from s3pot_synthetic.face import draw_clean
 from s3pot_synthetic.head import draw_head
 from s3pot_synthetic.layers import SOLID, Layer, compose, coverage
 from s3pot_synthetic.occluders import BENCH_KINDS, TRAIN_KINDS, draw_kind, draw_occluder
+from s3pot_synthetic.processes import draw_each
 from s3pot_synthetic.sample import difficulty
 from s3pot_synthetic.textures import BENCH_TEXTURES, TRAIN_TEXTURES
 from tools import contact_sheet
@@ -335,6 +338,34 @@ def test_workers_write_the_same_bytes(tmp_path: Path) -> None:
         arguments = ["--count", "5", "--size", "48", "--split", "bench", "--workers", workers]
         assert main(["--out", str(tmp_path / name), *arguments]) == 0
     assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "two")
+
+
+def test_the_progress_bar_is_for_terminals_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--out", str(tmp_path / "set"), "--count", "1", "--size", "32"]) == 0
+    assert "face/s" not in capsys.readouterr().err
+
+
+def test_sigterm_ends_drawing_as_ctrl_c_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write_folder(*arguments: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+        return 0
+
+    monkeypatch.setattr(__main__, "write_folder", write_folder)
+    assert main(["--out", str(tmp_path), "--count", "1"]) == 130
+    assert "interrupted; run the same command again to resume" in caplog.text
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_left_to_the_process_that_started_the_others() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    handlers = list(draw_each(signal.getsignal, [signal.SIGINT, signal.SIGINT], workers=2))
+    assert handlers == [signal.SIG_IGN, signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_command_refuses_with_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
