@@ -63,6 +63,42 @@ def test_every_format_goes_through_every_other(layout: Layout, target: str, tmp_
     check(tmp_path / "back", Layout(back.root, truth, []))
 
 
+@pytest.mark.parametrize("target", ["coco", "coco --polygons", "labelme"])
+def test_images_without_truth_do_not_become_unoccluded(
+    target: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    empty = np.zeros((32, 32), bool)
+    save(layout.root / "truth" / "sub" / "b_occlusion.png", empty.astype(np.uint8))
+    (layout.root / "truth" / "sub" / "b_visible_face.png").unlink()
+    for path in (layout.root / "truth").glob("a_*"):
+        path.unlink()
+    # Two images of which a file of shapes could only say that they are unoccluded.
+    for seed, name in enumerate(("only_ignored", "nothing_seen")):
+        save(layout.root / "raw_images" / f"{name}.png", picture(seed + 10))
+    save(layout.root / "truth" / "only_ignored_ignore.png", np.full((32, 32), 255, np.uint8))
+    save(layout.root / "truth" / "nothing_seen_visible_face.png", empty.astype(np.uint8))
+    name, *options = target.split()
+    assert convert(layout, tmp_path / "there", "--to", name, *options) == 0
+    assert "is known for 3 images: a, nothing_seen, only_ignored." in caplog.text
+    assert convert(Layout(tmp_path / "there", {}, ["--from", name]), tmp_path / "back") == 0
+    truths = {path.name for path in (tmp_path / "back" / "truth").rglob("*_*.png")}
+    assert truths == {"b_occlusion.png", "b_ignore.png"}
+    assert not read_mask(tmp_path / "back" / "truth" / "sub" / "b_occlusion.png").any()
+
+
+def test_a_file_of_shapes_goes_when_its_truth_does(tmp_path: Path) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    out = tmp_path / "there"
+    assert convert(layout, out, "--to", "labelme") == 0
+    assert (out / "images" / "a.json").is_file()
+    for path in (layout.root / "truth").glob("a_*"):
+        path.unlink()
+    assert convert(layout, out, "--to", "labelme") == 0
+    assert not (out / "images" / "a.json").exists()
+    assert (out / "images" / "a.png").is_file() and (out / "images" / "sub" / "b.json").is_file()
+
+
 def says(mask: np.ndarray) -> bool:
     """Whether a mask can be represented in a format that lists only existing objects."""
     return bool(mask.any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,11 @@ from s3pot.data.face_folder import (
 from s3pot.data.image import limit_of_size, read_rgb, write_png
 from s3pot.data.labelme_writer import IGNORE_LABEL, write_labelme
 from s3pot.io import atomic_path, write_bytes, write_npy
+from s3pot.wording import brief, counted
+
+logger = logging.getLogger(__name__)
+
+_UNKNOWN = "unknown"  # key of the name of an image without a ground truth
 
 
 @dataclass(frozen=True)
@@ -136,12 +142,17 @@ class CocoWriter(DatasetWriter):
     format_name = "coco"
     layout = "images/ and annotations.json with run lengths or polygons"
 
+    # An image that annotations.json lists without annotations is an unoccluded face. One whose
+    # occlusion is not known is therefore left out.
+
     def __init__(self, folder: Path, as_polygons: bool) -> None:
         super().__init__(folder)
         self.as_polygons = as_polygons
 
     @override
     def write(self, image: LabeledImage) -> WrittenImage:
+        if not _is_known(image.labels):
+            return WrittenImage([], {_UNKNOWN: image.item.name})
         content = {
             "file_name": image.file_name,
             "width": image.size[1],
@@ -152,7 +163,14 @@ class CocoWriter(DatasetWriter):
 
     @override
     def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
-        write_coco(self.folder / "annotations.json", contents)
+        known = [content for content in contents if _UNKNOWN not in content]
+        path = self.folder / "annotations.json"
+        write_coco(path, known)
+        _warn_of_unknown(
+            contents,
+            f"{path} does not list them, because an image without annotations is an unoccluded "
+            "face.",
+        )
 
 
 class LabelMeWriter(DatasetWriter):
@@ -164,6 +182,9 @@ class LabelMeWriter(DatasetWriter):
     @override
     def write(self, image: LabeledImage) -> WrittenImage:
         labels = image.labels
+        if not _is_known(labels):  # the image without a file, as LabelMe has it before labeling
+            copied = copy_image(image, self.folder / "images")
+            return WrittenImage([copied], {_UNKNOWN: image.item.name})
         masks = {
             "occlusion": labels.occlusion,
             VISIBLE_FACE_LABEL: labels.visible_face,
@@ -174,6 +195,13 @@ class LabelMeWriter(DatasetWriter):
         given_masks = {label: mask for label, mask in masks.items() if mask is not None}
         write_labelme(path, Path(image.file_name).name, image.size, given_masks)
         return WrittenImage([copy_image(image, folder), path])
+
+    @override
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
+        _warn_of_unknown(
+            contents,
+            "They have no LabelMe file, because one without shapes is that of an unoccluded face.",
+        )
 
 
 class FacesWriter(DatasetWriter):
@@ -235,6 +263,29 @@ def write_truths(folder: Path, image: LabeledImage) -> list[Path]:
         write_npy(parsing, labels.parsing)
         files.append(parsing)
     return files
+
+
+def _is_known(labels: ItemLabels) -> bool:
+    """Whether a list of objects can say what is occluded: an empty one means that nothing is."""
+    sees_face = labels.visible_face is not None and bool(labels.visible_face.any())
+    return labels.occlusion is not None or sees_face
+
+
+def _warn_of_unknown(contents: Sequence[Mapping[str, Any]], consequence: str) -> None:
+    """Name the images whose occlusion is not known.
+
+    Args:
+        contents: ``WrittenImage.content`` of all images.
+        consequence: What became of them, as a sentence.
+    """
+    names = [str(content[_UNKNOWN]) for content in contents if _UNKNOWN in content]
+    if names:
+        logger.warning(
+            "No ground truth, or only an empty visible face, is known for %s: %s. %s",
+            counted(len(names), "image"),
+            brief(names),
+            consequence,
+        )
 
 
 def write_name_list(path: Path, names: Sequence[str]) -> None:
