@@ -6,6 +6,7 @@ This is the Python API, see ``s3pot.api``; heavy modules are imported on first u
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from s3pot.types import S3potError
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["FaceSegmenter", "S3potError", "Segmentation", "__version__", "load"]
 
 
+# Modules that belong to the public API: reachable after ``import s3pot`` alone.
+_MODULES = {"metrics": "s3pot.metrics", "ps": "s3pot.ps.greedy"}
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
+    if name in _MODULES:
+        importlib.import_module(_MODULES[name])
+        return sys.modules[f"{__name__}.{name}"]
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("s3pot.api"), name)
@@ -26,4 +34,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the public names, for completion."""
-    return sorted(__all__)
+    return sorted((*__all__, *_MODULES))

@@ -75,6 +75,18 @@ def test_completion_offers_the_public_names() -> None:
     assert "importlib" not in dir(s3pot)
 
 
+def test_public_modules_are_reachable_and_imported_late() -> None:
+    program = """
+import sys, s3pot
+assert "torch" not in sys.modules
+scores = s3pot.metrics.mask_scores
+match = s3pot.ps.greedy.greedy_match
+print(scores.__module__, match.__module__)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("s3pot.metrics s3pot.ps.greedy\n", "")
+
+
 def test_takes_path_picture_and_array(
     tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
 ) -> None:

@@ -123,6 +123,29 @@ def test_a_rim_goes_and_a_thing_across_the_face_stays() -> None:
     assert (kept & ~hand).sum() < 0.1 * (mask & ~hand).sum()
 
 
+def thickened_opening(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Open a mask by a drawn disc and dilate the result by it; outside, the mask is empty."""
+    reach = np.arange(-radius, radius + 1)
+    squares = reach[:, None] ** 2 + reach[None, :] ** 2
+    disc = (squares <= radius**2 + radius / 2).astype(np.uint8)
+    opened = cv2.dilate(cv2.erode(np.pad(mask.astype(np.uint8), radius), disc), disc)
+    return cv2.dilate(opened, disc)[radius:-radius, radius:-radius] > 0
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("grain", [1, 3, 9])
+def test_thin_is_what_an_opening_by_a_drawn_disc_removes(radius: int, grain: int) -> None:
+    rng = np.random.default_rng((radius, grain))
+    noise = cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE)), (0, 0), grain)
+    mask = noise > np.quantile(noise, 0.4)
+    # The whole region is close to its rim, so that everything thin goes.
+    narrow = np.zeros((SIZE, SIZE), bool)
+    narrow[: 2 * radius] = True
+    mask &= narrow
+    thick = thickened_opening(mask, radius)
+    np.testing.assert_array_equal(remove_slivers(mask, narrow, 2 * radius), mask & thick)
+
+
 def test_a_hair_across_the_face_stays() -> None:
     strand = np.zeros((SIZE, SIZE), np.uint8)
     cv2.line(strand, (40, 0), (75, 127), 1, 2)

@@ -217,7 +217,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
 
     Raises:
         CheckpointError: It holds no weights, or some that are not finite numbers.
-        WeightMismatch: Keys or shapes differ.
+        WeightMismatch: Keys or shapes differ, or whole numbers stand for decimal ones.
     """
     given = state_dict_of(state_dict, source)
     wanted = module.state_dict()
@@ -238,7 +238,7 @@ def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -
 def _differences(
     given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], optional: Iterable[str]
 ) -> str:
-    """List missing, unexpected and wrongly shaped keys, a line each; empty if all match."""
+    """List keys that are missing, unexpected, or wrong in shape or type; empty if all match."""
     missing = [key for key in wanted if key not in given and key not in optional]
     unexpected = [key for key in given if key not in wanted]
     wrong_shape = [
@@ -246,12 +246,20 @@ def _differences(
         for key, value in given.items()
         if key in wanted and value.shape != wanted[key].shape
     ]
+    wrong_type = [
+        f"{key} {value.dtype}"
+        for key, value in given.items()
+        if key in wanted
+        and value.is_floating_point() != wanted[key].is_floating_point()
+        and key not in optional
+    ]
     lines = [
         f"\n  {len(entries)} {kind}: {brief(entries)}"
         for kind, entries in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("wrong shape", wrong_shape),
+            ("wrong type (whole or decimal numbers)", wrong_type),
         )
         if entries
     ]

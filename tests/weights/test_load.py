@@ -218,6 +218,17 @@ def test_difference_is_readable_and_nothing_is_loaded() -> None:
     assert same(net.state_dict(), before)
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.bool])
+def test_whole_numbers_are_no_weights(kind: torch.dtype) -> None:
+    state = Net().state_dict()
+    net = Net()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    state["body.weight"] = state["body.weight"].to(kind)
+    with pytest.raises(WeightMismatch, match=f"1 wrong type .*: body.weight {kind}"):
+        load_strict(net, state, "a.pth")
+    assert same(net.state_dict(), before)
+
+
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 3}, {"state_dict": [1]}])
 def test_no_weights_at_all(content: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="a.pth holds no weights, only: "):
