@@ -5,7 +5,9 @@ Pytest reads `pytest_addoption` only from here.
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="seed those vectors were made with (default: 1)",
     )
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let the garbage collector ignore modules and tests, which live until the end.
+
+    Otherwise it takes a quarter of the time of collecting the tests, and a tenth of running them.
+    """
+    gc.disable()
+    yield
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
