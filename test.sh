@@ -6,6 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=tools/environment.sh
 source tools/environment.sh
 prepare_environment requirements-dev.txt
+# Keep bytecode even if the environment says otherwise: each worker would compile all tests anew, for seconds.
+unset PYTHONDONTWRITEBYTECODE
 
 if [ "${1:-}" = --mutants ]; then
     shift
@@ -15,8 +17,6 @@ if [ "$#" -gt 0 ]; then
     exec "$PY" -m pytest "$@"
 fi
 failed=()
-# Even if the environment says otherwise, keep the bytecode: pytest would compile all tests anew in each worker.
-unset PYTHONDONTWRITEBYTECODE
 check() {
     echo
     echo "== $*"
