@@ -65,7 +65,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Missing parent folders are created. The temporary name has a fixed length, so a stem may be as
     long as the file system allows; it ends in ``.tmp``, so writers must be told the format. An
-    ``OSError`` of the temporary file, or one that names no file, is changed to name ``path``.
+    ``OSError`` of the temporary file, or one that names no file, is changed to name ``path``; so is
+    that of a full disk, for which copying a file names both, the original first.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +76,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(temporary), temporary):
+        names_nothing_else = error.filename in (None, str(temporary), temporary)
+        if error.errno is not None and (names_nothing_else or disk_is_full(error)):
             error.filename = str(target)
+            del error.filename2
         raise
     finally:
         temporary.unlink(missing_ok=True)

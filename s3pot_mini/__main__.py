@@ -75,7 +75,9 @@ class Options:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     cli = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m s3pot_mini",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_argument("stage", choices=(*STAGES, "train", "export", "all"))
     add = cli.add_argument

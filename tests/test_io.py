@@ -79,6 +79,14 @@ def test_a_write_that_does_not_fit_has_its_reason_and_names_the_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_copy_to_a_full_disk_names_the_copy(tmp_path: Path) -> None:
+    copied = tmp_path / "copy.jpg"
+    reason = os.strerror(errno.ENOSPC)
+    with pytest.raises(OSError, match="copy.jpg") as caught, atomic_path(copied) as temporary:
+        raise OSError(errno.ENOSPC, reason, "original.jpg", None, str(temporary))
+    assert str(caught.value) == f"[Errno {errno.ENOSPC}] {reason}: {str(copied)!r}"
+
+
 def test_write_npy_and_json(tmp_path: Path) -> None:
     labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     write_npy(tmp_path / "a_mask.npy", labels)

@@ -64,6 +64,7 @@ def read_scores(path: Path) -> tuple[Scores, int]:
     Raises:
         S3potError: The file is missing, empty, of another kind, or has a face twice in a row.
     """
+    wanted = "the per_image.csv that evaluate.py --suite writes"
     scores: Scores = {}
     clean: set[str] = set()
     try:
@@ -77,8 +78,9 @@ def read_scores(path: Path) -> tuple[Scores, int]:
                     row_scores[face] = float(line["iou"])
                 else:
                     clean.add(face)
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        wanted = "the per_image.csv that evaluate.py --suite writes"
+    except OSError as error:
+        raise S3potError(f"{path} cannot be read ({error.strerror}); give {wanted}") from error
+    except (LookupError, TypeError, ValueError) as error:
         raise S3potError(f"{path} is not {wanted} ({reason_of(error)})") from error
     if not any(scores.values()):
         raise S3potError(f"{path} has no face with a true occlusion; expected at least one")
@@ -99,7 +101,11 @@ def read_groups(path: Path, faces: Iterable[str]) -> tuple[Groups, list[str]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         drawn = {line["stem"]: (line["difficulty"], set(line["kinds"])) for line in lines}
-    except (OSError, LookupError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise S3potError(
+            f"{path} cannot be read ({error.strerror}); give the meta.jsonl of the drawn faces"
+        ) from error
+    except (LookupError, TypeError, ValueError) as error:
         raise S3potError(
             f"{path} is not a meta.jsonl of drawn faces ({reason_of(error)})"
         ) from error
@@ -213,7 +219,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.bench_report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--scores", type=Path, required=True, help="per_image.csv of evaluate.py --suite")
@@ -229,7 +237,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns 0, or 2 if nothing could be done."""
     args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         report = make_report(args.scores, args.meta, [(a, b) for a, b in args.pair], args.seed)
         text = markdown(report, args.columns)

@@ -62,7 +62,9 @@ def by_grade(count: int, split: str, seed: int, size: int, columns: int, start: 
 def main(argv: list[str] | None = None) -> int:
     """Write the sheet and return the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m tools.contact_sheet",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     parser.add_argument("--count", type=int, default=24, help="number of samples (24)")

@@ -289,7 +289,9 @@ def measure(args: argparse.Namespace) -> list[str]:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.detector_photos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--photos", type=Path, required=True, help="folder of photos with one face each")

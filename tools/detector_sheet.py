@@ -66,7 +66,9 @@ def draw_canvas(number: int, seed: int) -> np.ndarray:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.detector_sheet",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="JPEG to write")
     parser.add_argument("--weights_dir", type=Path, help="folder of the mini models")

@@ -184,6 +184,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.drawn_crops"
     add = parser.add_argument
     add("--count", type=int, default=40, help="faces (40)")
     add("--first", type=int, default=100, help="number of the first face (100)")
@@ -193,7 +194,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    return run(args, lambda config: measure(config, args))
+    return run(args, lambda config: measure(config, args), keeps_items=False)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python -m tools.file_list
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 import sys
@@ -55,8 +56,14 @@ def updated(text: str) -> str:
     return f"{before}{START}\n{file_list()}{END}{after}"
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Write the document and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.file_list",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(argv)
     DOCUMENT.write_text(updated(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 

@@ -24,6 +24,7 @@ from s3pot.config import Config
 from s3pot.data.face_folder import find_faces, load_labels
 from s3pot.data.image import read_rgb, write_png
 from s3pot.labels import region_of, resize_labels
+from s3pot.wording import subject
 
 ROUNDS = 5
 
@@ -31,6 +32,7 @@ ROUNDS = 5
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__, "masks/grabcut")
+    parser.prog = "python -m tools.grabcut_masks"
     parser.add_argument("--datapath", type=Path, required=True, help="faces in the folder contract")
     return parser
 
@@ -61,14 +63,16 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
 
     def body(config: Config) -> int:
-        for face in tqdm(find_faces(args.datapath), desc="faces", disable=None):
+        faces = find_faces(args.datapath)
+        for face in tqdm(faces, desc="faces", disable=None):
             image = read_rgb(face.raw)
             region = region_of(resize_labels(load_labels(face.parsing), image.shape[:2]))
             path = args.output_dir / f"{face.name}_occlusion.png"
             write_png(path, grabcut_occlusion(image, region))
+        sys.stdout.write(f"{subject(len(faces), 'mask')} in {args.output_dir}\n")
         return 0
 
-    return run(args, body)
+    return run(args, body, keeps_items=False)
 
 
 if __name__ == "__main__":

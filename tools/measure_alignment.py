@@ -88,7 +88,11 @@ def measure(
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table; returns 1 if no face was found in some photo."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.measure_alignment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--photos", type=Path, required=True, help="folder, searched recursively")
     parser.add_argument("--detector", type=Path, required=True, help="YuNet ONNX file")
     parser.add_argument("--size", type=int, default=1024, help="side of the crop")

@@ -168,6 +168,7 @@ def segment(canvas: np.ndarray, place: Placed, model: FaceSegmenter) -> Segmenta
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.photo_like"
     add = parser.add_argument
     add("--out", type=Path, required=True, help="JPEG to write")
     add("--count", type=int, default=16, help="faces, a multiple of 2 (16)")
@@ -202,7 +203,7 @@ def make_sheet(config: Config, args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    return run(args, lambda config: make_sheet(config, args))
+    return run(args, lambda config: make_sheet(config, args), keeps_items=False)
 
 
 if __name__ == "__main__":

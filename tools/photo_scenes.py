@@ -308,6 +308,7 @@ def measure_scene(
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.photo_scenes"
     add = parser.add_argument
     add("--photos", type=Path, required=True, help="folder of labeled photos")
     add("--out", type=Path, required=True, help="folder for the table and contact sheets")
@@ -363,7 +364,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    return run(args, lambda config: measure(config, args))
+    return run(args, lambda config: measure(config, args), keeps_items=False)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ class Measured:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.real_photos"
     add = parser.add_argument
     add("--photos", type=Path, required=True, help="folder of labeled photos")
     add("--out", type=Path, required=True, help="folder for tables and contact sheets")
@@ -265,7 +266,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    return run(args, lambda config: measure(config, args))
+    return run(args, lambda config: measure(config, args), keeps_items=False)
 
 
 if __name__ == "__main__":

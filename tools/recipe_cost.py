@@ -86,7 +86,9 @@ def time_drawing() -> dict[str, float]:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     cli = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.recipe_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = cli.add_argument
     add("--batch", type=int, default=8, help="pictures per step (8)")

@@ -100,6 +100,7 @@ def is_cropped_well(aligner: FaceAligner, face: KnownFace, turn: int) -> bool:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.rotated_photos"
     add = parser.add_argument
     add("--photos", type=Path, help="folder of labeled photos (none)")
     add("--first", type=int, default=0, help="number of the first face of each kind (0)")
@@ -136,7 +137,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    return run(args, lambda config: measure(config, args))
+    return run(args, lambda config: measure(config, args), keeps_items=False)
 
 
 if __name__ == "__main__":

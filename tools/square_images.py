@@ -107,6 +107,7 @@ def verdict(model: FaceSegmenter, image: np.ndarray) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.square_images"
     add = parser.add_argument
     add("--photos", type=Path, help="folder of labeled photos (none)")
     add("--first", type=int, default=0, help="number of the first image of each group (0)")
@@ -134,7 +135,7 @@ def measure(config: Config, args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     args = build_parser().parse_args(argv)
-    return run(args, lambda config: measure(config, args))
+    return run(args, lambda config: measure(config, args), keeps_items=False)
 
 
 if __name__ == "__main__":

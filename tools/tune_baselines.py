@@ -32,6 +32,7 @@ STEPS = 200  # number of thresholds between the smallest and the largest contras
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the tool's options."""
     parser = new_parser(__doc__)
+    parser.prog = "python -m tools.tune_baselines"
     parser.add_argument("--datapath", type=Path, required=True, help="training faces with a truth")
     return parser
 
@@ -105,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.write(line)
         return 0
 
-    return run(args, body)
+    return run(args, body, keeps_items=False)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _add_configuration(parser: argparse.ArgumentParser, settings: Sequence[Setti
     configuration.add_argument(
         "--config",
         help="name of a packaged config (mini, paper, authors_code) or YAML file of differences "
-        "from the defaults",
+        "from the defaults (default: paper)",
     )
     defaults = config_to_dict(Config())
     parser.set_defaults(settings=(*settings, DEVICE))
@@ -182,7 +182,13 @@ def add_selection(parser: argparse.ArgumentParser, unit: str) -> None:
     """
     choice = parser.add_argument_group(f"which {unit}")
     add = choice.add_argument
-    add("--limit", type=int, default=0, metavar="N", help=f"only the first N {unit}; 0 for all")
+    add(
+        "--limit",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"only the first N {unit}; 0 for all (default)",
+    )
     add("--retry_failed", action="store_true", help=f"only {unit} that failed in the last run")
     add("--shard", metavar="I/N", help=f"process part I of N of the {unit}; I is 0 to N - 1")
 
@@ -211,26 +217,28 @@ def config_from(args: argparse.Namespace) -> Config:
         raise
 
 
-def run(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
+def run(args: argparse.Namespace, body: Callable[[Config], int], keeps_items: bool = True) -> int:
     """Run a command.
 
     Args:
         args: The parsed options.
         body: Does the work and returns how many inputs failed. It imports what it needs itself.
+        keeps_items: Whether an interrupted command keeps finished items; if not, it starts over.
 
     Returns:
         The exit code: 0, 1, 2 or 130.
     """
     level = logging.DEBUG if args.verbose else logging.INFO
+    how_to_go_on = _how_to_go_on(args) if keeps_items else "the same command starts over"
     with _logging_to_stderr(level), sigterm_interrupts():
         try:
-            code = _exit_code(args, body)
+            code = _exit_code(args, body, how_to_go_on)
             if getattr(args, "shard", "") is None:  # a command whose items processes divide
                 from s3pot.distributed import wait_for_other_processes
 
                 wait_for_other_processes()
         except KeyboardInterrupt:
-            logger.error("interrupted; %s", _how_to_go_on(args))
+            logger.error("interrupted; %s", how_to_go_on)
             return INTERRUPTED
     return code
 
@@ -249,7 +257,7 @@ def _how_to_go_on(args: argparse.Namespace) -> str:
     return "finished items are kept, and the same command resumes"
 
 
-def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
+def _exit_code(args: argparse.Namespace, body: Callable[[Config], int], how_to_go_on: str) -> int:
     """Run the body of a command; errors become a message and an exit code."""
     try:
         _check_output_folder(getattr(args, "output_dir", None))
@@ -258,7 +266,7 @@ def _exit_code(args: argparse.Namespace, body: Callable[[Config], int]) -> int:
         failed = body(config)
     except (S3potError, OSError) as error:
         logger.debug("where it arose:", exc_info=True)
-        cure = f"; free some space there: {_how_to_go_on(args)}" if disk_is_full(error) else ""
+        cure = f"; free some space there: {how_to_go_on}" if disk_is_full(error) else ""
         logger.error("error: %s%s", _message(error), cure)
         return NOTHING_DONE
     return SOME_FAILED if failed else 0

@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command's options."""
     parser = new_parser(__doc__, "./results/compare", configurable=False)
     parser.add_argument(
-        "run_a", type=Path, help="folder written by inference.py or train_per_image.py"
+        "run_a", type=Path, help="folder of inference.py, train_per_image.py or s3pot segment"
     )
     parser.add_argument("run_b", type=Path, help="another such folder, with the same faces")
     return parser
@@ -45,4 +45,4 @@ def main(argv: list[str] | None = None) -> int:
         logger.info("%s shows the two runs side by side", args.output_dir / PAGE)
         return 0
 
-    return run(args, body)
+    return run(args, body, keeps_items=False)

@@ -55,4 +55,4 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(cli.printable(report_text(report, args.output_dir)))
         return len(report.problems)
 
-    return cli.run(args, body)
+    return cli.run(args, body, keeps_items=False)

@@ -36,11 +36,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.new_parser(__doc__, settings=(cli.LABELS,))
     add = parser.add_argument
     add("--datapath", type=Path, help="faces with ground truth; overrides that of --suite")
-    add("--results", type=Path, help="folder written by inference.py or train_per_image.py")
+    where = "folder of inference.py, train_per_image.py, s3pot segment or another program's masks"
+    add("--results", type=Path, help=where)
     add("--meta", type=Path, help="meta.jsonl of drawn faces: adds a row per occluder kind")
     add("--suite", type=Path, help="YAML file of rows to run, such as configs/tables/demo.yaml")
     add("--output_dir", type=Path, help="folder for the table (default: that of --results)")
-    add("--limit", type=int, metavar="N", help="only the first N faces; 0 for all")
+    add(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="only the first N faces; 0 for all (default: that of --suite, or all)",
+    )
     add("--overwrite", action="store_true", help="with --suite: compute finished rows again")
     add("--dry_run", action="store_true", help="with --suite: only check and estimate")
     add("--shard", metavar="I/N", help="with --suite: process part I of N; I is 0 to N - 1")
@@ -66,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
             return run_results(args, config)
         raise S3potError("give --datapath and --results, or --suite; see --help")
 
-    return cli.run(args, body)
+    return cli.run(args, body, keeps_items=bool(args.suite) and not args.dry_run)
 
 
 def refuse_what_would_be_ignored(args: argparse.Namespace) -> None:

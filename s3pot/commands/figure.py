@@ -28,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command's options."""
     parser = cli.new_parser(__doc__, "./figures", configurable=False)
     add = parser.add_argument
-    add("results", type=Path, nargs="+", help="folders of inference.py or train_per_image.py")
+    where = "folders of inference.py, train_per_image.py or s3pot segment"
+    add("results", type=Path, nargs="+", help=where)
     add("--faces", nargs="+", help="names of faces (default: best, median and worst)")
     add("--each", type=int, default=2, help="how many best, median and worst faces (default: 2)")
     add(
@@ -63,4 +64,4 @@ def main(argv: list[str] | None = None) -> int:
             logger.info("%s.png and .pdf", figure)
         return 0
 
-    return cli.run(args, body)
+    return cli.run(args, body, keeps_items=False)

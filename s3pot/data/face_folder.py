@@ -155,8 +155,12 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
     raised on reading it names what is missing.
 
     Raises:
-        S3potError: The folder does not exist, or holds no face.
+        S3potError: The folder does not exist, is a file, or holds no face.
     """
+    if datapath.is_file():
+        raise S3potError(
+            f"{datapath} is a file; expected the folder that generate_reference.py writes."
+        )
     if not datapath.is_dir():
         raise S3potError(f"The folder {datapath} does not exist; generate_reference.py writes one.")
     faces: dict[str, FaceFiles] = {}

@@ -104,6 +104,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         S3potError: The folder is not a result folder.
     """
+    if folder.is_file():
+        raise S3potError(f"{folder} is a file; expected the folder that inference.py writes.")
     if not folder.is_dir():
         raise S3potError(f"The folder {folder} does not exist; inference.py writes one.")
     path = folder / SUMMARY

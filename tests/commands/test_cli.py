@@ -8,11 +8,21 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from s3pot.commands import cli, train_per_image
+from s3pot.commands import (
+    cli,
+    compare,
+    data_split,
+    data_validate,
+    evaluate,
+    figure,
+    train_per_image,
+)
 from s3pot.config import Config
 from s3pot.types import S3potError
 
@@ -81,6 +91,7 @@ def test_help_names_keys_and_defaults(capsys: pytest.CaptureFixture[str]) -> Non
     text = " ".join(capsys.readouterr().out.split())
     assert "train.batch_size; default: 3" in text
     assert "default: ./out" in text
+    assert "differences from the defaults (default: paper)" in text
 
 
 def test_options_are_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,6 +232,39 @@ def test_an_interrupted_command_says_how_to_go_on(
     vars(args).update(options)
     assert cli.run(args, body) == 130
     assert how_to_go_on in capsys.readouterr().err
+
+
+def interrupt(*arguments: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+RESUMES = "interrupted; finished items are kept, and the same command resumes\n"
+STARTS_OVER = "interrupted; the same command starts over\n"
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "message"),
+    [
+        (compare.main, ["a", "b"], STARTS_OVER),
+        (figure.main, ["a"], STARTS_OVER),
+        (data_validate.main, ["a"], STARTS_OVER),
+        (evaluate.main, ["--datapath", "a", "--results", "b"], STARTS_OVER),
+        (evaluate.main, ["--suite", "a.yaml", "--dry_run"], STARTS_OVER),
+        (evaluate.main, ["--suite", "a.yaml"], RESUMES),
+        (data_split.main, ["--input_dir", "a"], RESUMES),
+    ],
+)
+def test_only_commands_that_keep_items_say_so(
+    main: Callable[[list[str]], int],
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("s3pot.runs.shard.require_one_process", interrupt)
+    monkeypatch.setattr(evaluate, "chosen_suite", interrupt)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_a_folder_without_faces_is_an_error(tmp_path: Path, kind: str) -> None:
         find_faces(folder)
 
 
+def test_a_file_in_the_place_of_a_folder_is_called_a_file(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    write_png(photo, np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(S3potError, match=r"a\.png is a file; expected the folder"):
+        find_faces(photo)
+
+
 def _authors(folder: Path, suffix: str = ".jpg") -> Path:
     folder.mkdir(parents=True)
     pixels = np.full((40, 60, 3), 200, np.uint8)

@@ -127,6 +127,9 @@ def test_what_cannot_be_compared_is_named(
 ) -> None:
     assert main([str(tmp_path / "none"), str(runs[1])]) == 2
     assert "none does not exist" in caplog.text
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "file"), str(runs[1])]) == 2
+    assert "file is a file; expected the folder" in caplog.text
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty"), str(runs[1])]) == 2
     assert "empty is not a result folder" in caplog.text

@@ -123,8 +123,14 @@ def test_printed_tables(tool, files, tmp_path, capsys) -> None:
     [
         (["--pair", "better", "worst"], "no row 'worst'"),
         (["--columns", "worst"], "no row 'worst'"),
-        (["--scores", "nowhere.csv"], "nowhere.csv is not the per_image.csv"),
-        (["--meta", "nowhere.jsonl"], "nowhere.jsonl is not a meta.jsonl"),
+        (
+            ["--scores", "nowhere.csv"],
+            "nowhere.csv cannot be read (No such file or directory); give the per_image.csv",
+        ),
+        (
+            ["--meta", "nowhere.jsonl"],
+            "nowhere.jsonl cannot be read (No such file or directory); give the meta.jsonl",
+        ),
     ],
 )
 def test_refuses(tool, files, tmp_path, caplog, options, message) -> None:

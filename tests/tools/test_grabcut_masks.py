@@ -33,10 +33,11 @@ def test_without_a_region_or_surroundings_nothing_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_its_masks_are_a_row_of_a_table(tmp_path, processed_folder, mini_options) -> None:
+def test_its_masks_are_a_row_of_a_table(tmp_path, processed_folder, mini_options, capsys) -> None:
     data, masks = processed_folder(2), tmp_path / "masks"
     assert main(["--datapath", str(data), "--output_dir", str(masks)]) == 0
     assert len(list(masks.glob("*_occlusion.png"))) == 2
+    assert capsys.readouterr().out == f"2 masks are in {masks}\n"
     rows = [{"name": "GrabCut", "method": "folder", "path": str(masks)}]
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"datapath": str(data), "rows": rows}))
