@@ -13,6 +13,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
@@ -22,6 +23,7 @@ from s3pot.data.truth import suspicion_of
 from s3pot.io import write_json
 from s3pot.report.summary import Summary, write_summary_files
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.selection import Selection, complete_summary, run_selected, warn_of_others
 from s3pot.types import S3potError
@@ -89,6 +91,8 @@ def convert_dataset(options: ConvertOptions) -> int:
     damage = adapter.damage()
     for problem in adapter.problems():
         logger.log(logging.ERROR if problem in damage else logging.WARNING, "%s", problem)
+    if isinstance(adapter, FacesFolder):
+        warn_of_outdated_faces(options.input_dir)
     for caution in adapter.cautions():
         logger.warning("%s", caution)
     outcome = run_selected(

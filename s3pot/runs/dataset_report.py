@@ -28,8 +28,8 @@ class Problem:
 
     Attributes:
         name: The name of the image; empty if several are concerned.
-        kind: image or labels, unlabeled, empty, suspicious, layout, same file, same pixels, or
-            splits.
+        kind: image or labels, unlabeled, empty, suspicious, layout, outdated, same file, same
+            pixels, or splits.
         reason: What is wrong, with file and key.
     """
 

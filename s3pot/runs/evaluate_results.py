@@ -27,6 +27,7 @@ from s3pot.report.rows import Evaluation, FaceScore, make_row
 from s3pot.report.summary import SUMMARY, read_summary
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.provenance import provenance_of_results
 from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs, read_record
 from s3pot.types import S3potError
@@ -88,6 +89,7 @@ def evaluate_results(
     origins: list[Origin] = [content["origin"] for content in outcome.contents]
     _warn_of_origins(results, datapath, origins)
     _warn_of_the_summary(results, datapath, [score.face for score in scores])
+    warn_of_outdated_faces(datapath)
     provenance = replace(provenance_of_results(results), truth=describe_truth(faces, policy))
     rows = [make_row(ALL, scores, provenance=provenance)]
     for kind in sorted(set().union(*occluder_kinds.values())):

@@ -30,6 +30,7 @@ from s3pot.report.figures import (
 from s3pot.report.gallery import is_truly_occluded
 from s3pot.report.plots import save_figure
 from s3pot.runs.evaluate_results import read_kinds
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.types import S3potError
 from s3pot.wording import brief
 
@@ -77,6 +78,7 @@ def write_figures(options: FigureOptions) -> list[Path]:
     require_columns(options.columns)
     if options.datapath is not None:
         refuse_data_folder(options.output_dir, [options.datapath])
+        warn_of_outdated_faces(options.datapath)
     refuse_other_kinds(options.output_dir, "figure", options.results)
     runs = [read_run(folder) for folder in options.results]
     _require_faces(options.faces, runs[0])

@@ -40,6 +40,7 @@ from s3pot.report.summary import write_summary_files
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.photo_truths import PhotoTruths, cropped_truths
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
 from s3pot.runs.selection import Selection, complete_summary, run_selected, warn_of_others
@@ -295,6 +296,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         files = {photo.file for photo in self.photos.photos}
         others = [str(row["name"]) for row in summary.rows if row["photo"] not in files]
         warn_of_others(self.output_dir, others, "face")
+        warn_of_outdated_faces(self.output_dir)
 
 
 def _summary_row(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from s3pot.data.face_folder import find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
 from s3pot.report.writer import ResultOptions
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import ItemProvenance
 from s3pot.runs.segment_faces import (
@@ -63,6 +64,7 @@ def run_inference(config: Config, options: InferenceOptions) -> int:
     """
     faces = find_faces(options.datapath)
     refuse_to_replace(options.output_dir, options.datapath, faces, InferenceJob.command)
+    warn_of_outdated_faces(options.datapath)
     job = build_inference_job(config, options)
     save_config(config, options.output_dir, InferenceJob.command)
     outcome = run_selected(

@@ -26,6 +26,7 @@ from s3pot.data.label_policy import LabelPolicy
 from s3pot.io import atomic_path, leads_outside, read_json, write_json
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError
 from s3pot.version import __version__
@@ -85,6 +86,7 @@ def split_dataset(options: SplitOptions) -> int:
         S3potError: There is nothing to split, or the output folder holds a different split.
     """
     _check_folders(options)
+    warn_of_outdated_faces(options.input_dir)
     files = files_of_images(options.input_dir)
     groups = group_names(list(files), options.group_by)
     parts_of_images = divide(groups, options.parts, options.seed)

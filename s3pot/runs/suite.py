@@ -23,6 +23,7 @@ from s3pot.report.summary import Failure, write_failures
 from s3pot.report.tables import save, save_plot
 from s3pot.runs.folder_job import Outcome
 from s3pot.runs.folder_run import finished_content, run_folder
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.provenance import provenance_of
 from s3pot.runs.shard import Shard
 from s3pot.runs.suite_file import Suite, missing_folders
@@ -61,6 +62,8 @@ def evaluate_suite(
     absent = missing_folders(suite)
     if absent:
         raise S3potError(" ".join(absent))
+    for folder in suite.folders_of_faces().values():
+        warn_of_outdated_faces(folder)
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
     rows = load_rows(config, suite, output_dir)
     save_config(config, output_dir, COMMAND)

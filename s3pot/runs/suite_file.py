@@ -198,6 +198,13 @@ class Suite:
             if row.method == FOLDER:
                 refuse_truth_as_result(Path(row.path), self.datapath)
 
+    def folders_of_faces(self) -> dict[str, Path]:
+        """Return the folders of the faces that are scored and trained on, by their keys."""
+        folders = {"datapath": self.datapath}
+        if self.train is not None and any(row.is_trained for row in self.rows):
+            folders["train"] = self.train
+        return folders
+
 
 @dataclass(frozen=True)
 class _Head:
@@ -244,9 +251,7 @@ def read_suite(path: Path) -> Suite:
 
 def missing_folders(suite: Suite) -> list[str]:
     """Name the folders that a suite needs and that do not exist, one sentence each."""
-    folders = [("datapath", suite.datapath)]
-    if suite.train is not None and any(row.is_trained for row in suite.rows):
-        folders.append(("train", suite.train))
+    folders = list(suite.folders_of_faces().items())
     folders += [
         (f"row {row.name!r}: path", Path(row.path)) for row in suite.rows if row.method == FOLDER
     ]

@@ -18,6 +18,7 @@ from s3pot.data.mask_folder import MaskFolder
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile, read_npy
 from s3pot.report.before_after import GENERAL
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.suite_cost import (
     CPU,
     GPU,
@@ -100,6 +101,8 @@ def plan_suite(config: Config, suite: Suite) -> SuitePlan:
     plan = SuitePlan()
     for text in missing_folders(suite):
         plan.need(text)
+    for folder in suite.folders_of_faces().values():
+        warn_of_outdated_faces(folder)
     faces = _faces_to_score(plan, config, suite)
     train = _faces_to_train_on(plan, suite)
     max_pixels = max(own_config.run.max_pixels for own_config in configs)

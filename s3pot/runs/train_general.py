@@ -21,6 +21,7 @@ from s3pot.distributed import Process, processes
 from s3pot.pipeline import split_region
 from s3pot.progress_log import logging_redirect_tqdm
 from s3pot.report.vis import overlay
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.seeding import seed_everything
 from s3pot.training.checkpoint import new_adapter
@@ -78,6 +79,7 @@ def run_train_general(config: Config, options: GeneralOptions) -> int:
     redirected = logging_redirect_tqdm([logging.getLogger("s3pot")])
     with processes(config.run.device) as process, redirected:
         seed_everything(config.train.seed, config.run.deterministic)
+        warn_of_outdated_faces(options.datapath)
         train, val = split(options.datapath, config.train.val_fraction, config.train.seed)
         val = val[: config.train.val_faces or None]
         store = PromptStore(build_segmenter(config, process.device), config, options.datapath)

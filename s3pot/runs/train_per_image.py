@@ -32,6 +32,7 @@ from s3pot.report.before_after import (
 from s3pot.report.vis import overlay
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.folder_job import Outcome, Written
+from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.prompt_store import PromptStore
 from s3pot.runs.records import CODE_OF_ADAPTERS, RESULT_RECORD, ItemProvenance, code_sha256
 from s3pot.runs.segment_faces import (
@@ -88,6 +89,7 @@ def run_train_per_image(config: Config, options: PerImageOptions) -> int:
             truths would be replaced.
     """
     refuse_to_replace(options.output_dir, options.datapath, options.faces, PerImageJob.command)
+    warn_of_outdated_faces(options.datapath)
     if options.init_checkpoint is not None:
         require_checkpoint(options.init_checkpoint)
     segmenter = build_segmenter(config, pick_device(config.run.device, local_rank()))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
+from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.formats import SourceOptions, open_dataset
 from s3pot.data.datasets.item import (
     DatasetAdapter,
@@ -27,10 +28,12 @@ from s3pot.runs.convert_dataset import known_labels, suspicions_of
 from s3pot.runs.dataset_report import ImageFacts, Problem, Report, problems_of, write_report
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
+from s3pot.runs.outdated_faces import outdated_faces
 from s3pot.runs.records import ItemProvenance
 
 logger = logging.getLogger(__name__)
 
+_OUTDATED = "Its files are those of an earlier result, because its photo failed in the last run."
 SHEET_IMAGES = 48  # at most, evenly spaced
 
 
@@ -67,6 +70,7 @@ def validate_dataset(
     problems = [
         *(Problem(failure.name, "image or labels", failure.reason) for failure in outcome.failures),
         *(Problem("", "layout", reason) for reason in adapter.problems()),
+        *(Problem(name, "outdated", _OUTDATED) for name in _outdated_names(adapter)),
         *problems_of(facts),
     ]
     report = Report(adapter.format_name, len(items), facts, problems)
@@ -153,6 +157,10 @@ def _evenly(items: Sequence[DatasetItem]) -> frozenset[str]:
     """Return the names of at most ``SHEET_IMAGES`` images, evenly spaced."""
     step = max(1, -(-len(items) // SHEET_IMAGES))
     return frozenset(item.name for item in items[::step])
+
+
+def _outdated_names(adapter: DatasetAdapter) -> list[str]:
+    return outdated_faces(adapter.root) if isinstance(adapter, FacesFolder) else []
 
 
 def _share(mask: np.ndarray | None) -> float | None:

@@ -1,0 +1,73 @@
+"""Faces of an earlier result, which stay in a data folder when their photo fails later.
+
+A photo may fail for a passing reason, such as too little memory, so the files of its faces are not
+removed. But they may show another photo, or hold the ground truth of another folder: every command
+that reads prepared faces therefore names them.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+from pathlib import Path
+
+from s3pot.data.face_folder import PARSING
+from s3pot.data.folder_kinds import FACES_FOLDER
+from s3pot.report.summary import FAILURES, SUMMARY, read_summary
+from s3pot.types import S3potError
+from s3pot.wording import brief, subject
+
+logger = logging.getLogger(__name__)
+
+_PARTS = ("train", "val")  # of a data folder
+
+
+def warn_of_outdated_faces(datapath: Path) -> None:
+    """Warn of the faces of a data folder that ``outdated_faces`` lists."""
+    names = outdated_faces(datapath)
+    if names:
+        logger.warning(
+            "%s left in %s from an earlier result, maybe with another ground truth, because the "
+            "photo failed in the last run, according to %s: %s. Correct the photo or its ground "
+            "truth and run the command again, or delete the files of the face.",
+            subject(len(names), "face"),
+            datapath,
+            FAILURES,
+            brief(names),
+        )
+
+
+def outdated_faces(datapath: Path) -> list[str]:
+    """List the faces whose photo failed in the last run that wrote into their folder.
+
+    Args:
+        datapath: A folder of faces, one of its parts ``train`` and ``val``, or a folder of such
+            folders.
+
+    Returns:
+        Their names below ``datapath``, sorted.
+    """
+    whole = datapath.resolve()
+    folders = [whole, *(path.parent for path in whole.glob(f"*/{FAILURES}"))]
+    if whole.name in (*_PARTS, FACES_FOLDER):  # s3pot segment reports its photos beside its faces
+        folders.append(whole.parent)
+    faces = {path for folder in folders for path in _outdated_in(folder, whole)}
+    return sorted(path.relative_to(whole).as_posix() for path in faces if whole in path.parents)
+
+
+def _outdated_in(folder: Path, datapath: Path) -> set[Path]:
+    """List the faces, as paths without an ending, whose photo failed according to a summary."""
+    if not (folder / FAILURES).is_file() or not (folder / SUMMARY).is_file():
+        return set()
+    try:
+        summary = read_summary(folder)
+    except S3potError:
+        return set()
+    holds_faces = datapath if datapath.name == FACES_FOLDER else folder
+    stems = [holds_faces / failure.name for failure in summary.failures]
+    maps = [stem.with_name(f"{stem.name}{PARSING}") for stem in stems]
+    for stem in stems:  # further faces of a photo: a_face2, a_face3
+        maps += stem.parent.glob(f"{glob.escape(stem.name)}_face[0-9]*{PARSING}")
+    finished = {holds_faces / str(row["name"]) for row in summary.rows}
+    existing = {path.with_name(path.name[: -len(PARSING)]) for path in maps if path.is_file()}
+    return existing - finished
