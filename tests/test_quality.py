@@ -118,7 +118,9 @@ def test_likeness_counts_the_region_only() -> None:
         (whole(SIZE, SIZE), False, []),
         (whole(SIZE, SIZE), True, ["no face found in the photo"]),
         (whole(SIZE, SIZE, score=0.9), True, []),
-        (whole(SIZE, SIZE, score=0.62), True, ["unsure alignment (detector 0.62)"]),
+        (whole(SIZE, SIZE, score=0.62), True, ["unsure alignment (detector 0.62, limit 0.7)"]),
+        (whole(SIZE, SIZE, score=0.6997), True, ["unsure alignment (detector 0.6997, limit 0.7)"]),
+        (whole(SIZE, SIZE, score=0.7), True, []),
         (
             whole(60, 80),
             False,
@@ -126,7 +128,10 @@ def test_likeness_counts_the_region_only() -> None:
         ),
         (crop_at(10, 10, 50), True, []),
         (crop_at(-10, -10, 50), True, []),
-        (crop_at(-30, -30, 50), True, ["much of the face lies outside the photo"]),
+        (crop_at(-8, -12, 120), True, []),  # the whole face is in the photo, and 69 % of the crop
+        (crop_at(-25, -30, 150), True, []),  # and 44 % of the crop
+        (crop_at(-30, -30, 50), True, ["much of the face lies outside the photo (88% of it)"]),
+        (crop_at(65, 0, 70), True, ["much of the face lies outside the photo (54% of it)"]),
         (None, False, []),
     ],
 )
