@@ -5,7 +5,7 @@ Missing or mismatching weights raise an S3potError that says how to fix it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -233,7 +233,12 @@ def build_inverter(config: Config, device: torch.device) -> Inverter:
 
 def models_of_photos(config: Config) -> list[str]:
     """List the models that segment photos, besides the adapter; SAM is the first."""
-    models = ["sam", "parser", "generator"]
+    return ["sam", *models_of_references(config)]
+
+
+def models_of_references(config: Config) -> list[str]:
+    """List the models that align photos and generate their references."""
+    models = ["parser", "generator"]
     return models if config.align.mode == "never" else [*models, "detector"]
 
 
@@ -243,12 +248,19 @@ def require_weights(config: Config, models: Iterable[str]) -> None:
     Raises:
         S3potError: See ``weights_path``.
     """
-    for model in models:
-        weights_path(config, model)
+    needed = list(models)
+    for model in needed:
+        weights_path(config, model, needed)
 
 
-def weights_path(config: Config, model: str) -> Path:
+def weights_path(config: Config, model: str, needed: Sequence[str] = ()) -> Path:
     """Return the verified file of a model: sam, parser, generator, detector or (mini) adapter.
+
+    Args:
+        config: Names the models.
+        model: The model.
+        needed: All models that the caller needs, for the message if files are missing; empty if it
+            needs no other.
 
     Raises:
         S3potError: The file is missing or is not the expected one, or the set has no such model.
@@ -262,8 +274,12 @@ def weights_path(config: Config, model: str) -> Path:
         missing = _missing_official(config, folder)
         if len(missing) < 2:  # the error of that file says more
             raise
+        names_needed = {official_name(config, name) for name in (model, *needed)}
+        missing_here = [entry.name for entry in missing if entry.name in names_needed]
+        if len(missing_here) == len(missing):
+            missing_here = []
         where = folder or default_folder()
-        raise MissingWeights(missing_text(missing, where)) from error
+        raise MissingWeights(missing_text(missing, where, missing_here)) from error
 
 
 def official_name(config: Config, model: str) -> str:
@@ -299,8 +315,9 @@ def _mini_name(config: Config, model: str) -> str:
 def model_hashes(config: Config, models: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of the files of ``models``, for cache keys and result files."""
     hashes = {}
-    for model in models:
-        path = weights_path(config, model)
+    needed = list(models)
+    for model in needed:
+        path = weights_path(config, model, needed)
         if config.model.set == "mini":
             hashes[model] = file_sha256(path)
         else:

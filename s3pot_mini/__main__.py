@@ -6,7 +6,14 @@
 The stages, in order, are: pool (draw faces and scenes), parser, generator, sam_generic (trained
 like SAM), sam (additionally trained on occlusions), adapter; and, independent of the others,
 detector (finds faces in any photo, draws its own scenes). Each stage resumes where it stopped. The
-same seed, device and versions give the same curve.
+same seed, device and versions give the same curve. `train` is the four networks from parser to sam,
+and `all` is everything. `export` writes what stopped runs have left in --work_dir, for models that
+--target_dir does not hold yet.
+
+A finished stage replaces the file of its model, and SHA256SUMS, in --target_dir, which is the
+folder of the bundled weights if no other is given:
+
+    python -m s3pot_mini all --target_dir build/mini/weights
 
 With a GPU and a time limit, draw on the other cores while training; the training picks up pictures
 as they are finished, and the two SAMs, parser and generator share the GPU:
@@ -82,9 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_argument("stage", choices=(*STAGES, "train", "export", "all"))
     add = cli.add_argument
     add("--work_dir", type=Path, default=ROOT / "build" / "mini", help="pool, checkpoints, curves")
-    add("--target_dir", type=Path, default=BUNDLED, help="bundled weights")
+    replaced = "folder of weights, whose files are replaced (default: the bundled weights)"
+    add("--target_dir", type=Path, default=BUNDLED, help=replaced)
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--faces", type=int, default=28000, help="faces in the pool; half as many scenes")
+    fewest = pool.SHARD * (pool.HELD_OUT_SHARDS[pool.FACES] + 1)
+    faces = f"faces in the pool, in shards of {pool.SHARD}, at least {fewest}; half as many scenes"
+    add("--faces", type=int, default=28000, help=f"{faces} (default: 28000)")
     add("--steps", type=int, help="optimizer steps of each stage; default: those of its recipe")
     add("--batch", type=int, help="pictures per step; default: those of the recipe")
     add("--minutes", type=float, help="time limit of the stage, or of all training together")
@@ -273,6 +283,8 @@ def _references(options: Options) -> References:
 
 def export_checkpoints(options: Options) -> None:
     """Export the checkpoints of stopped runs in the work directory that are not yet exported."""
+    if not any(options.work.glob("*_last.pt")):
+        logger.warning("%s holds no checkpoint of a stopped run", options.work)
     writers = {
         "parser": parser.write,
         "generator": generator.write,
@@ -282,7 +294,14 @@ def export_checkpoints(options: Options) -> None:
     }
     for stage, write in writers.items():
         checkpoint = options.work / f"{stage}_last.pt"
-        if has(stage, options.target) or not checkpoint.exists():
+        if not checkpoint.exists():
+            continue
+        if has(stage, options.target):
+            logger.warning(
+                "%s is not exported, because %s already holds one; choose another --target_dir",
+                checkpoint,
+                options.target,
+            )
             continue
         state = read_checkpoint(checkpoint)
         model = state["model"]

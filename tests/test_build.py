@@ -143,16 +143,31 @@ def test_hashes_are_those_of_the_files(config: Config, mini_dir: Path) -> None:
 
 def test_all_missing_official_files_are_named_at_once_with_one_cure(tmp_path: Path) -> None:
     config = load_config(None, [f"model.weights_dir={tmp_path}"])
-    for make in (build.build_sam, build.build_face_parser, build.build_inverter):
+    makers = {
+        "sam_vit_h": build.build_sam,
+        "bisenet": build.build_face_parser,
+        "e4s": build.build_inverter,
+    }
+    for needed, make in makers.items():
         with pytest.raises(S3potError) as caught:
             make(config, CPU)
         text = str(caught.value)
-        assert text.startswith(f"4 weight files are missing in {tmp_path}:")
+        head = f"4 weight files are missing in {tmp_path}, of which this command needs {needed}:"
+        assert text.startswith(head)
         assert "download sam_vit_h bisenet e4s yunet" in text and "--config mini" in text
         for name in PAPER_SET:
             entry = weight_files()[name]
             assert f"{name} from {entry.url}\n" in text
             assert f"sha256 {entry.sha256 or 'not published'}" in text
+
+
+def test_missing_files_that_another_command_needs_are_told_apart(tmp_path: Path) -> None:
+    config = load_config(None, [f"model.weights_dir={tmp_path}"])
+    with pytest.raises(S3potError, match="of which this command needs bisenet, e4s, yunet:"):
+        build.model_hashes(config, build.models_of_references(config))
+    with pytest.raises(S3potError) as caught:
+        build.require_weights(config, build.models_of_photos(config))
+    assert str(caught.value).startswith(f"4 weight files are missing in {tmp_path}:")
 
 
 def test_what_is_there_or_not_needed_is_not_missing(tmp_path: Path) -> None:

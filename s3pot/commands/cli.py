@@ -247,6 +247,10 @@ def _how_to_go_on(args: argparse.Namespace) -> str:
     """Say what an interrupted command keeps, and how it is continued."""
     overwrites = getattr(args, "overwrite", False)
     if not getattr(args, "resume", True):  # training, which has to be told to resume
+        from s3pot.training.output_folder import LAST
+
+        if not (args.output_dir / LAST).is_file():
+            return "no epoch is finished, and the same command with --resume starts over"
         instead = " instead of --overwrite" if overwrites else ""
         return (
             "finished epochs are kept, and the same command with --resume"

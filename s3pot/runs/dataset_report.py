@@ -121,7 +121,7 @@ def report_text(report: Report, output_dir: Path) -> str:
             bins = ", ".join(f"{name}: {count}" for name, count in values[key].items())
             lines.append(f"images by {key.replace('_', ' ')} of the image: {bins}")
     if values["classes"]:
-        shares = [f"{name} {entry['pixels']:.1%}" for name, entry in values["classes"].items()]
+        shares = [f"{name} {entry['pixel_share']:.1%}" for name, entry in values["classes"].items()]
         lines.append(f"classes: {', '.join(shares)}")
     for problem in report.problems:
         name = f"{problem.name}: " if problem.name else ""
@@ -224,7 +224,7 @@ def _class_shares(facts: Sequence[ImageFacts]) -> dict[str, dict[str, float]]:
     for name in CLASSES if mapped else ():
         pixels = [entry.class_pixels[name] for entry in mapped]
         images = sum(count > 0 for count in pixels)
-        shares[name] = {"pixels": sum(pixels) / total, "images": images}
+        shares[name] = {"pixel_share": sum(pixels) / total, "images": images}
     return shares
 
 

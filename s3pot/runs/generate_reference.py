@@ -18,6 +18,7 @@ from s3pot.build import (
     build_aligner,
     build_reference_generator,
     model_hashes,
+    models_of_references,
     quality_limits,
     weights_path,
 )
@@ -33,7 +34,7 @@ from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
 from s3pot.device import pick_device, side_by_side
 from s3pot.geometry import Alignment
-from s3pot.io import file_sha256, write_npy
+from s3pot.io import write_npy
 from s3pot.pipeline import ReferenceGenerator
 from s3pot.quality import Evidence, judge
 from s3pot.report.summary import write_summary_files
@@ -174,10 +175,8 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         labels = LabelPolicy.from_text(config.truth.labels, config.truth.ignore)
         self.truths = PhotoTruths(options.truth_dir, labels, self.max_pixels)
         self.output_dir = options.output_dir
-        self.models = model_hashes(config, ("parser", "generator"))
+        self.models = model_hashes(config, models_of_references(config))
         self.aligner: FaceAligner = build_aligner(config)
-        if config.align.mode != "never":
-            self.models["detector"] = file_sha256(weights_path(config, "detector"))
         self.model_names = {role: weights_path(config, role).name for role in self.models}
         self.model_names["set"] = config.model.set
         self.settings: dict[str, Any] = {

@@ -71,16 +71,18 @@ def command_text(arguments: str, folder: Path) -> str:
     return f"python -m s3pot.weights {arguments}{place}"
 
 
-def missing_text(entries: Sequence[WeightFile], folder: Path) -> str:
+def missing_text(entries: Sequence[WeightFile], folder: Path, needed: Sequence[str] = ()) -> str:
     """Describe several missing files in one block: their sources, and the commands to get them.
 
     Args:
         entries: The missing files.
         folder: The folder in which they should be.
+        needed: The names of those that this command needs, if other commands need the others.
     """
     rows = [(entry.name, size_text(entry.size), entry.file) for entry in entries]
     names = [entry.name for entry in entries if entry.url]
-    lines = [f"{len(rows)} weight files are missing in {folder}:", *table_lines(rows)]
+    which = f", of which this command needs {', '.join(needed)}" if needed else ""
+    lines = [f"{len(rows)} weight files are missing in {folder}{which}:", *table_lines(rows)]
     if names:
         lines.append(f"Get them:     {command_text('download ' + ' '.join(names), folder)}")
     for entry in entries:

@@ -223,15 +223,23 @@ def test_sigterm_ends_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None
     ],
 )
 def test_an_interrupted_command_says_how_to_go_on(
-    options: dict[str, bool], how_to_go_on: str, capsys: pytest.CaptureFixture[str]
+    options: dict[str, bool],
+    how_to_go_on: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def body(config: Config) -> int:
         raise KeyboardInterrupt
 
-    args = parse()
+    (tmp_path / "last.pth").touch()
+    args = parse("--output_dir", str(tmp_path))
     vars(args).update(options)
     assert cli.run(args, body) == 130
     assert how_to_go_on in capsys.readouterr().err
+    (tmp_path / "last.pth").unlink()
+    assert cli.run(args, body) == 130
+    no_epoch = "no epoch is finished, and the same command with --resume starts over"
+    assert (no_epoch in capsys.readouterr().err) == (not options.get("resume", True))
 
 
 def interrupt(*arguments: object) -> NoReturn:

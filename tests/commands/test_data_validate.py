@@ -60,7 +60,7 @@ def test_histograms_count_pixels(tmp_path: Path) -> None:
     assert validate(layout, tmp_path / "report") == 0
     classes = json.loads((tmp_path / "report" / "report.json").read_text())["classes"]
     maps = np.stack([labels["true_parsing"] for labels in layout.truth.values()])
-    assert classes["hair"]["pixels"] == pytest.approx((maps == 4).mean())
+    assert classes["hair"]["pixel_share"] == pytest.approx((maps == 4).mean())
     assert classes["hair"]["images"] == 3
     layout = make("coco", tmp_path / "coco")
     assert validate(layout, tmp_path / "report") == 0

@@ -206,14 +206,43 @@ def test_exports_are_what_was_trained_and_it_moved(trained: Path, name: str) -> 
     assert scores[name] in row
 
 
-def test_what_a_stopped_run_left_can_be_exported(trained: Path, tmp_path: Path) -> None:
+def test_what_a_stopped_run_left_can_be_exported(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     work = ["--work_dir", str(trained / "work"), "--target_dir", str(tmp_path)]
     assert main(["export", *work, "--device", "cpu"]) == 0
+    assert "not exported" not in caplog.text
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["export", *work, "--device", "cpu"]) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for name in TRAINED:
+        checkpoint = trained / "work" / f"{name}_last.pt"
+        reason = f"{checkpoint} is not exported, because {tmp_path} already holds one"
+        assert reason in caplog.text
     for name in TRAINED:
         want = read_mini(name, trained / "weights")["state_dict"]
         got = read_mini(name, tmp_path)["state_dict"]
         assert want.keys() == got.keys()
         assert all(want[key].equal(got[key]) for key in want)
+
+
+def test_an_export_without_checkpoints_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = ["--work_dir", str(tmp_path / "work"), "--target_dir", str(tmp_path / "weights")]
+    assert main(["export", *folders, "--device", "cpu"]) == 0
+    assert f"{tmp_path / 'work'} holds no checkpoint of a stopped run" in caplog.text
+
+
+def test_the_help_says_what_is_replaced_and_how_much_is_drawn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "whose files are replaced (default: the bundled weights)" in text
+    fewest = [name for name in pool.shard_names(1) if name.startswith(pool.FACES)]
+    assert f"in shards of {pool.SHARD}, at least {pool.SHARD * len(fewest)}" in text
 
 
 def test_the_package_loads_and_runs_the_exports(trained: Path) -> None:
