@@ -26,16 +26,26 @@ _ESCAPES = {
     "Δ": r"$\Delta$",
 }
 
-_READING = (
-    r"Needs \usepackage{booktabs}; \input it in a table* of a two-column page, or in a table.",
-    "+-: half the width of the 95 % bootstrap interval over images; its ends are in table.csv.",
-    "Pooled: IoU of all pixels together. B-F1: boundary F1. Face: IoU of the visible face.",
-    "FA: false-alarm rate, the share of unoccluded faces that are classified as occluded.",
-    "Mask, s: mean wall time from a face's prompts to its mask (adapter, decoder, fitting; or a",
-    "baseline's rule), without reference generation, SAM's encoder, FE and PS, whose results rows",
-    "share. Faces that a CPU computes side by side slow each other down.",
-    "Delta IoU: paired difference to the main row; p: its sign-flip test.",
+_USE = (
+    r"Needs \usepackage{booktabs}. \input it in a table* of a page whose text is at least 6.875 in",
+    r"wide, as in CVPR. On a narrower one: \resizebox{\textwidth}{!}{\input{table}} with graphicx.",
 )
+# For each column that does not explain itself, the lines that do.
+_LEGEND: Mapping[str, tuple[str, ...]] = {
+    "occlusion_iou": (
+        "+-: half the width of the 95 % bootstrap interval over images; its ends are in table.csv.",
+        "Pooled: IoU of all pixels together. B-F1: boundary F1. Face: IoU of the visible face.",
+    ),
+    "mask_seconds": (
+        "Mask, s: mean wall time from a face's prompts to its mask (adapter, decoder, fitting; or",
+        "a baseline's rule), without reference generation, SAM's encoder, FE and PS, whose results",
+        "rows share. Faces that a CPU computes side by side slow each other down.",
+    ),
+    "false_alarms": (
+        "FA: false-alarm rate, the share of unoccluded faces that are classified as occluded.",
+    ),
+    "difference": ("Delta IoU: paired difference to the main row; p: its sign-flip test.",),
+}
 
 
 LONG_NAME = 26  # characters; with longer names the first column breaks its lines
@@ -48,7 +58,7 @@ def escape(text: str) -> str:
 
 
 def latex(rows: Sequence[TableRow]) -> str:
-    r"""Write a ``tabular`` at most as wide as a page; it needs only ``\usepackage{booktabs}``.
+    r"""Write a ``tabular`` of at most 6.875 in; it needs only ``\usepackage{booktabs}``.
 
     It uses footnote size and narrow column spacing, and long names break.
 
@@ -86,9 +96,12 @@ def latex(rows: Sequence[TableRow]) -> str:
     rule = [r"\midrule"] if ordinary and oracles else []
     headings = " & ".join(["Method", *(column.title for column in columns)]) + r" \\"
     first = f"p{{{NAME_WIDTH}}}" if names_break else "l"
-    comments = [*_READING, *provenance_lines(rows)]
+    comments = list(_USE)
     if same_faces:
-        comments.insert(1, f"{most_faces} occluded faces in each row.")
+        comments.append(f"{most_faces} occluded faces in each row.")
+    for column in columns:
+        comments += _LEGEND.get(column.key, ())
+    comments += provenance_lines(rows)
     lines = [
         *(f"% {' '.join(comment.split())}" for comment in comments),
         r"{\footnotesize\setlength{\tabcolsep}{3.5pt}%",

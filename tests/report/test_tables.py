@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -96,6 +97,17 @@ def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
     assert (faces[0]["row"], faces[0]["iou"], faces[0]["region_pixels"]) == ("main", "0.4", "100")
 
 
+def test_every_column_is_explained_in_the_manual(tmp_path: Path, rows: list[TableRow]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "USAGE.md").read_text(encoding="utf-8")
+    save(tmp_path, Evaluation(rows, scored("main", [0.4])))
+    for table in ("table.csv", "per_image.csv"):
+        heading = f"| column of `{table}` | content |"
+        lines = text.partition(heading)[2].partition("\n\n")[0].splitlines()
+        names = [line.split("|")[1] for line in lines[2:]]
+        explained = re.findall("`([a-z0-9_]+)`", " ".join(names))
+        assert sorted(explained) == sorted(read_csv(tmp_path / table)[0])
+
+
 def test_markdown_for_people(rows: list[TableRow]) -> None:
     lines = markdown(rows).splitlines()
     assert lines[0].startswith("| name | occlusion_iou (95 %) | f1 | precision | recall |")
@@ -132,6 +144,16 @@ def test_the_time_is_called_what_it_is(rows: list[TableRow]) -> None:
     assert "Mask, s: mean wall time from a face's prompts to its mask" in comments
     assert "without reference generation, SAM's encoder, FE and PS" in comments
     assert " & Mask, s & " in latex(rows) and "| mask_seconds |" in markdown(rows)
+
+
+def test_the_legend_explains_only_the_columns_of_the_table(rows: list[TableRow]) -> None:
+    def legend(text: str) -> str:
+        return " ".join(line[2:] for line in text.splitlines() if line.startswith("% "))
+
+    scores_only = legend(latex([make_row("all", scored("all", [0.5, 0.6]))]))
+    assert "Pooled:" in scores_only and "+-:" in scores_only
+    for word in ("Mask, s", "Delta IoU", "FA:"):
+        assert word not in scores_only and word in legend(latex(rows))
 
 
 def test_rows_that_print_the_same_are_all_best() -> None:
@@ -175,6 +197,21 @@ def test_latex_fits_a_page_of_two_columns(tmp_path: Path, rows: list[TableRow], 
     assert "Overfull" not in log
     if len(name) > 30:
         assert r"\raggedright" in document  # the long name is what makes it break
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="needs pdflatex (texlive-latex-base) on the PATH")
+def test_latex_fits_a_narrower_page_as_its_first_lines_say(
+    tmp_path: Path, rows: list[TableRow]
+) -> None:
+    text = latex(rows)
+    (advice,) = [line for line in text.splitlines() if "resizebox" in line]
+    assert r"\resizebox{\textwidth}{!}{\input{table}}" in advice
+    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
+    document = (
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+        r"\begin{table}\centering\resizebox{\textwidth}{!}{\input{table}}\end{table}\end{document}"
+    )
+    assert "Overfull" not in compile_latex(document, tmp_path)
 
 
 def compile_latex(document: str, tmp_path: Path) -> str:
