@@ -168,7 +168,7 @@ class CocoWriter(DatasetWriter):
         write_coco(path, known)
         _warn_of_unknown(
             contents,
-            f"{path} does not list them, because an image without annotations is an unoccluded "
+            f"{path} leaves such images out, because one without annotations is an unoccluded "
             "face.",
         )
 
@@ -200,7 +200,8 @@ class LabelMeWriter(DatasetWriter):
     def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
         _warn_of_unknown(
             contents,
-            "They have no LabelMe file, because one without shapes is that of an unoccluded face.",
+            "Such an image has no LabelMe file, because one without shapes is that of an "
+            "unoccluded face.",
         )
 
 
