@@ -7,8 +7,8 @@ that reads prepared faces therefore names them.
 
 from __future__ import annotations
 
-import glob
 import logging
+import re
 from pathlib import Path
 
 from s3pot.data.face_folder import PARSING
@@ -20,6 +20,7 @@ from s3pot.wording import brief, subject
 logger = logging.getLogger(__name__)
 
 _PARTS = ("train", "val")  # of a data folder
+_FURTHER_FACE = re.compile(r"(.+)_face\d+")  # of a photo with several
 
 
 def warn_of_outdated_faces(datapath: Path) -> None:
@@ -64,10 +65,17 @@ def _outdated_in(folder: Path, datapath: Path) -> set[Path]:
     except S3potError:
         return set()
     holds_faces = datapath if datapath.name == FACES_FOLDER else folder
-    stems = [holds_faces / failure.name for failure in summary.failures]
-    maps = [stem.with_name(f"{stem.name}{PARSING}") for stem in stems]
-    for stem in stems:  # further faces of a photo: a_face2, a_face3
-        maps += stem.parent.glob(f"{glob.escape(stem.name)}_face[0-9]*{PARSING}")
+    failed = {holds_faces / failure.name for failure in summary.failures}
     finished = {holds_faces / str(row["name"]) for row in summary.rows}
-    existing = {path.with_name(path.name[: -len(PARSING)]) for path in maps if path.is_file()}
-    return existing - finished
+    prepared = {
+        path.with_name(path.name[: -len(PARSING)])
+        for parent in {face.parent for face in failed}  # each folder is listed once
+        for path in parent.glob(f"*{PARSING}")
+    }
+    return {face for face in prepared - finished if {face, _first_face(face)} & failed}
+
+
+def _first_face(face: Path) -> Path:
+    """Return the first face of the same photo: ``a`` for ``a_face2``."""
+    match = _FURTHER_FACE.fullmatch(face.name)
+    return face if match is None else face.with_name(match[1])

@@ -126,7 +126,7 @@ def test_validate_counts_them_as_problems(tmp_path: Path, data: Path) -> None:
 
 
 def test_further_faces_of_a_photo_go_with_it(tmp_path: Path) -> None:
-    names = ["a[1]", "a[1]_face2", "a[1]_face3", "b", "b_face2"]
+    names = ["a[1]", "a[1]_face2", "a[1]_face3", "a[1]_face2_copy", "b", "b_face2"]
     write_maps(tmp_path, names)
     write_summary(tmp_path, ["b", "b_face2", "a[1]_face3"], ["a[1]"])  # a photo a[1]_face3
     assert outdated_faces(tmp_path) == ["a[1]", "a[1]_face2"]
