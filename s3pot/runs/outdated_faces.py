@@ -14,12 +14,15 @@ from pathlib import Path
 from s3pot.data.face_folder import PARSING
 from s3pot.data.folder_kinds import FACES_FOLDER
 from s3pot.report.summary import FAILURES, SUMMARY, read_summary
+from s3pot.typed_yaml import command_of
 from s3pot.types import S3potError
 from s3pot.wording import brief, subject
 
 logger = logging.getLogger(__name__)
 
 _PARTS = ("train", "val")  # of a data folder
+# Commands that write faces; conversions leave no config that would name them.
+_WRITERS = (None, "generate_reference", "segment")
 _FURTHER_FACE = re.compile(r"(.+)_face\d+")  # of a photo with several
 
 
@@ -59,6 +62,8 @@ def outdated_faces(datapath: Path) -> list[str]:
 def _outdated_in(folder: Path, datapath: Path) -> set[Path]:
     """List the faces, as paths without an ending, whose photo failed according to a summary."""
     if not (folder / FAILURES).is_file() or not (folder / SUMMARY).is_file():
+        return set()
+    if command_of(folder) not in _WRITERS:  # results, in a folder around the faces
         return set()
     try:
         summary = read_summary(folder)

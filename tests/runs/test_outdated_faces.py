@@ -18,9 +18,11 @@ from s3pot.data.image import write_png
 from s3pot.io import write_npy
 from s3pot.report.summary import Failure, Summary, write_summary_files
 from s3pot.runs.outdated_faces import outdated_faces
+from s3pot.typed_yaml import write_settings
 from tests.builders import read_csv, write_photo
 
 LEFT = "1 face is left in"
+GENERATE = "generate_reference"
 
 
 def write_summary(folder: Path, finished: Sequence[str], failed: Sequence[str]) -> None:
@@ -150,3 +152,21 @@ def test_the_photos_of_segment_fail_beside_its_faces(tmp_path: Path) -> None:
     assert outdated_faces(tmp_path / "faces") == ["a", "a_face2"]
     (tmp_path / "summary.json").write_text("not JSON")
     assert outdated_faces(tmp_path / "faces") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "outdated"),
+    [
+        ("inference", []),
+        ("evaluate --suite", []),
+        ("segment", ["a"]),
+        ("generate_reference", ["a"]),
+    ],
+)
+def test_failures_of_results_are_not_those_of_photos(
+    tmp_path: Path, command: str, outdated: list[str]
+) -> None:
+    write_maps(tmp_path / "faces", ["a", "b"])
+    write_settings(tmp_path, {}, command)
+    write_summary(tmp_path, ["b"], ["a"])
+    assert outdated_faces(tmp_path / "faces") == outdated
