@@ -19,6 +19,7 @@ from s3pot.types import S3potError
 
 RESULT_RECORD = "_result.json"  # ending of the record of a segmented face or photo
 FACES_FOLDER = "faces"  # of s3pot segment, inside the folder of its results
+RECORDS_FOLDER = "records"  # of s3pot data convert, inside the folder of the data set
 MOST_RECORDS = 8  # how many files of other programs with the name of a record are passed over
 # Prepared faces: in the folder itself, in its parts, or in the authors' layout.
 _FACES = (

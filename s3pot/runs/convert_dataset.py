@@ -17,7 +17,7 @@ from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
-from s3pot.data.folder_kinds import refuse_folder_of_a_run
+from s3pot.data.folder_kinds import RECORDS_FOLDER, refuse_folder_of_a_run
 from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.truth import suspicion_of
 from s3pot.io import write_json
@@ -31,7 +31,6 @@ from s3pot.version import __version__
 
 logger = logging.getLogger(__name__)
 
-RECORDS = "records"
 DATASET_FILE = "dataset.json"
 CONVERSION_RECORD = "_record.json"
 
@@ -99,7 +98,7 @@ def convert_dataset(options: ConvertOptions) -> int:
         ConvertJob(options, adapter, writer),
         items,
         options.selection,
-        output_dir=options.output_dir / RECORDS,
+        output_dir=options.output_dir / RECORDS_FOLDER,
         keep_finished=not options.overwrite,
     )
     return len(outcome.failures) + len(damage)
@@ -146,7 +145,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
     def record_path(self, item: DatasetItem) -> Path | None:
         if item.problem is not None:
             return None
-        return self.options.output_dir / RECORDS / f"{item.name}{CONVERSION_RECORD}"
+        return self.options.output_dir / RECORDS_FOLDER / f"{item.name}{CONVERSION_RECORD}"
 
     @override
     def provenance(self, item: DatasetItem) -> ItemProvenance:
@@ -190,7 +189,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        records = self.options.output_dir / RECORDS
+        records = self.options.output_dir / RECORDS_FOLDER
         summary = complete_summary(records, outcome, CONVERSION_RECORD, dict)
         contents = sorted(summary.rows, key=lambda content: str(content["name"]))
         rows = [content["row"] for content in contents]
@@ -207,7 +206,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
             "labels": {names or "none": labels.count(names) for names in sorted(set(labels))},
         }
         write_json(self.options.output_dir / DATASET_FILE, dataset)
-        logger.info("%s in %s", outcome.done("image"), self.options.output_dir)
+        logger.info("%s converted into %s", outcome.done("image"), self.options.output_dir)
         done = {content["name"] for content in outcome.contents} | outcome.left_out
         others = [str(content["name"]) for content in contents if content["name"] not in done]
         warn_of_others(self.options.output_dir, others, "image")

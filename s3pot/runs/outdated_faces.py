@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from s3pot.data.face_folder import PARSING
-from s3pot.data.folder_kinds import FACES_FOLDER
+from s3pot.data.folder_kinds import FACES_FOLDER, RECORDS_FOLDER
 from s3pot.report.summary import FAILURES, SUMMARY, read_summary
 from s3pot.typed_yaml import command_of
 from s3pot.types import S3potError
@@ -54,7 +54,7 @@ def outdated_faces(datapath: Path) -> list[str]:
     whole = datapath.resolve()
     folders = [whole, *(path.parent for path in whole.glob(f"*/{FAILURES}"))]
     if whole.name in (*_PARTS, FACES_FOLDER):  # s3pot segment reports its photos beside its faces
-        folders.append(whole.parent)
+        folders += [whole.parent, whole.parent / RECORDS_FOLDER]
     faces = {path for folder in folders for path in _outdated_in(folder, whole)}
     return sorted(path.relative_to(whole).as_posix() for path in faces if whole in path.parents)
 
@@ -70,6 +70,8 @@ def _outdated_in(folder: Path, datapath: Path) -> set[Path]:
     except S3potError:
         return set()
     holds_faces = datapath if datapath.name == FACES_FOLDER else folder
+    if folder.name == RECORDS_FOLDER:
+        holds_faces = folder.parent
     failed = {holds_faces / failure.name for failure in summary.failures}
     finished = {holds_faces / str(row["name"]) for row in summary.rows}
     prepared = {

@@ -146,6 +146,13 @@ def test_parts_and_folders_of_folders(tmp_path: Path) -> None:
     assert outdated_faces(tmp_path / "train") == ["a"]
 
 
+def test_converted_faces_whose_image_fails_later_are_named(tmp_path: Path) -> None:
+    write_maps(tmp_path, ["train/a", "train/b", "c"])
+    write_summary(tmp_path / "records", ["train/b"], ["train/a", "c"])
+    assert outdated_faces(tmp_path) == ["c", "train/a"]
+    assert outdated_faces(tmp_path / "train") == ["a"]
+
+
 def test_the_photos_of_segment_fail_beside_its_faces(tmp_path: Path) -> None:
     write_maps(tmp_path / "faces", ["a", "a_face2", "b"])
     write_summary(tmp_path, ["b"], ["a", "../outside"])

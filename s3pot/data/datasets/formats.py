@@ -126,7 +126,9 @@ def open_dataset(root: Path, format_name: str, options: SourceOptions) -> Datase
     Raises:
         S3potError: The folder is missing, or has another layout.
     """
-    if not root.is_dir():
+    if root.exists() and not root.is_dir():
+        raise DatasetError(f"{root} is a file; expected the folder of a data set.")
+    if not root.exists():
         raise DatasetError(f"There is no folder {root}; give the folder of a data set.")
     if format_name == AUTO:
         format_name = recognize(root)
