@@ -76,6 +76,9 @@ class Detector(Protocol):
 @contextmanager
 def _without_opencv_warnings() -> Iterator[None]:
     """Silence OpenCV 5's warning that its new engine takes no target, which is not set here."""
+    if not hasattr(cv2.utils, "logging"):  # an early OpenCV 4
+        yield
+        return
     level_before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:
