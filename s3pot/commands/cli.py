@@ -229,7 +229,10 @@ def run(args: argparse.Namespace, body: Callable[[Config], int], keeps_items: bo
         The exit code: 0, 1, 2 or 130.
     """
     level = logging.DEBUG if args.verbose else logging.INFO
-    how_to_go_on = _how_to_go_on(args) if keeps_items else "the same command starts over"
+
+    def how_to_go_on() -> str:  # depends on what is finished by then
+        return _how_to_go_on(args) if keeps_items else "the same command starts over"
+
     with _logging_to_stderr(level), sigterm_interrupts():
         try:
             code = _exit_code(args, body, how_to_go_on)
@@ -238,7 +241,7 @@ def run(args: argparse.Namespace, body: Callable[[Config], int], keeps_items: bo
 
                 wait_for_other_processes()
         except KeyboardInterrupt:
-            logger.error("interrupted; %s", how_to_go_on)
+            logger.error("interrupted; %s", how_to_go_on())
             return INTERRUPTED
     return code
 
@@ -261,7 +264,9 @@ def _how_to_go_on(args: argparse.Namespace) -> str:
     return "finished items are kept, and the same command resumes"
 
 
-def _exit_code(args: argparse.Namespace, body: Callable[[Config], int], how_to_go_on: str) -> int:
+def _exit_code(
+    args: argparse.Namespace, body: Callable[[Config], int], how_to_go_on: Callable[[], str]
+) -> int:
     """Run the body of a command; errors become a message and an exit code."""
     try:
         _check_output_folder(getattr(args, "output_dir", None))
@@ -270,7 +275,7 @@ def _exit_code(args: argparse.Namespace, body: Callable[[Config], int], how_to_g
         failed = body(config)
     except (S3potError, OSError) as error:
         logger.debug("where it arose:", exc_info=True)
-        cure = f"; free some space there: {how_to_go_on}" if disk_is_full(error) else ""
+        cure = f"; free some space there: {how_to_go_on()}" if disk_is_full(error) else ""
         logger.error("error: %s%s", _message(error), cure)
         return NOTHING_DONE
     return SOME_FAILED if failed else 0

@@ -209,6 +209,10 @@ def test_sigterm_ends_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None
     assert "interrupted" in capsys.readouterr().err
 
 
+def interrupt(*arguments: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("options", "how_to_go_on"),
     [
@@ -228,22 +232,18 @@ def test_an_interrupted_command_says_how_to_go_on(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def body(config: Config) -> int:
+    def end_of_epoch(config: Config) -> NoReturn:
+        (tmp_path / "last.pth").touch()
         raise KeyboardInterrupt
 
-    (tmp_path / "last.pth").touch()
     args = parse("--output_dir", str(tmp_path))
     vars(args).update(options)
-    assert cli.run(args, body) == 130
+    assert cli.run(args, end_of_epoch) == 130
     assert how_to_go_on in capsys.readouterr().err
     (tmp_path / "last.pth").unlink()
-    assert cli.run(args, body) == 130
+    assert cli.run(args, interrupt) == 130
     no_epoch = "no epoch is finished, and the same command with --resume starts over"
     assert (no_epoch in capsys.readouterr().err) == (not options.get("resume", True))
-
-
-def interrupt(*arguments: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 RESUMES = "interrupted; finished items are kept, and the same command resumes\n"

@@ -18,6 +18,7 @@ from s3pot.data.face_folder import PARSING, REFERENCE
 from s3pot.data.masks import read_mask
 from s3pot.io import write_npy
 from s3pot.labels import CLASSES
+from s3pot.sam.frozen import FrozenSam
 from s3pot.weights.load import read_checkpoint
 from s3pot.weights.mini_set import read_mini, write_mini
 from s3pot_synthetic import draw_face
@@ -93,6 +94,17 @@ def test_tokens_that_are_no_numbers_are_named(
     err = capsys.readouterr().err
     assert err.count("SAM's tokens are not finite numbers") == 2
     assert all(f"failed: face_0{number}: " in err for number in range(2))
+
+
+def test_enhanced_tokens_that_are_no_numbers_are_named(
+    segment: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attend(self: FrozenSam, tokens: torch.Tensor, prompts: torch.Tensor) -> torch.Tensor:
+        return tokens.clone().fill_(torch.nan)
+
+    monkeypatch.setattr(FrozenSam, "attend_image", attend)
+    assert segment("cache.mode=off") == 2
+    assert capsys.readouterr().err.count("FE's tokens are not finite numbers") == 2
 
 
 @pytest.mark.parametrize(
