@@ -32,6 +32,7 @@ CLASSES_OF_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _MOSTLY = 0.5  # share of a thin piece that has to lie along the rim
+_LARGEST_DRAWN_DISC = 12  # radius in pixels
 
 
 @dataclass(frozen=True)
@@ -144,13 +145,17 @@ def occluded_share_by_part(occlusion: np.ndarray, parsing: np.ndarray) -> dict[s
 def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     """Dilate a mask, bool (H, W), by a disc; of pixels outside the image nothing is known.
 
-    The disc holds the offsets whose squared length is at most ``radius**2 + radius / 2``. With a
-    distance transform the time does not depend on the radius.
+    The disc holds the offsets whose squared length is at most ``radius**2 + radius / 2``. The time
+    of a distance transform does not depend on the radius; small discs are faster as they are.
     """
     if not mask.any():
         return mask
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     largest_square = radius**2 + radius // 2
+    if radius <= _LARGEST_DRAWN_DISC:
+        reach = np.arange(-radius, radius + 1)
+        disc = reach[:, None] ** 2 + reach[None, :] ** 2 <= largest_square
+        return np.asarray(cv2.dilate(mask.astype(np.uint8), disc.astype(np.uint8)) > 0)
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Squares are whole numbers; the middle between two of them leaves room for rounding errors.
     return np.asarray(distance < math.sqrt(largest_square + 0.5))
 
