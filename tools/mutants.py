@@ -35,6 +35,8 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+# Seconds that the tests of a mutant always have: Hypothesis takes some to simplify what it caught.
+LEAST_LIMIT = 120
 CAUGHT, TIMED_OUT, SURVIVED, EXPLAINED = "caught", "timed out", "survived", "explained"
 # The files of the method, and the tests that must notice: the quick ones first.
 TESTS: dict[str, Sequence[str]] = {
@@ -416,7 +418,7 @@ def trials(mutants: Sequence[Mutant]) -> Iterator[Outcome]:
             verdict, seconds = run_tests(unchanged, tests, limit=600)
             if verdict != SURVIVED:
                 raise RuntimeError(f"{' '.join(tests)}: {verdict} without any change")
-            limits[mutant.file] = 30 + 4 * seconds
+            limits[mutant.file] = LEAST_LIMIT + 4 * seconds
         verdict, seconds = run_tests(mutant, tests, limits[mutant.file])
         reason = EQUIVALENT.get((mutant.file, mutant.after), "")
         if verdict == SURVIVED and reason:
