@@ -9,7 +9,9 @@ from s3pot.types import S3potError
 EXACT = "run.speed=exact"
 
 
-def require_finite(what: str, *values: Tensor, setting: str | None = None) -> None:
+def require_finite(
+    what: str, *values: Tensor, weights: str = "the weights", setting: str | None = None
+) -> None:
     """Check the output of a network; on a GPU, this waits for it.
 
     Finite weights can give infinite results: in damaged or unsuitable files, and where a value is
@@ -18,6 +20,7 @@ def require_finite(what: str, *values: Tensor, setting: str | None = None) -> No
     Args:
         what: What the values are, as the plural subject of the message.
         values: Tensors of any shape.
+        weights: Those that the values were computed with.
         setting: A setting with which the network computes in full precision, if it has one.
 
     Raises:
@@ -27,6 +30,6 @@ def require_finite(what: str, *values: Tensor, setting: str | None = None) -> No
         return
     cure = "" if setting is None else f" On a GPU, try {setting}."
     raise S3potError(
-        f"{what} are not finite numbers, so nothing can be said about this face. Check the "
-        f"weights: python -m s3pot.weights verify.{cure}"
+        f"{what} are not finite numbers, so nothing can be said about this face. Check "
+        f"{weights}: python -m s3pot.weights verify.{cure}"
     )

@@ -404,7 +404,12 @@ def split_region(
     face = region
     if prediction is not None:
         logits = aligned_logits(prediction, size)
-        require_finite("The mask's logits", torch.from_numpy(logits), setting=EXACT)
+        require_finite(
+            "The mask's logits",
+            torch.from_numpy(logits),
+            weights="the adapter and SAM's weights",
+            setting=EXACT,
+        )
         face = region & (logits > 0)
     occlusion = region & ~face
     if decision is not None:

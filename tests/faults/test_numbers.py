@@ -139,5 +139,7 @@ def test_adapters_of_huge_weights_give_a_mask_or_are_named(
     torch.save({"state_dict": huge}, tmp_path / "huge.pth")
     code = segment("--checkpoint", str(tmp_path / "huge.pth"))
     done = len(list((tmp_path / "out").glob("*_result.json")))
-    named = capsys.readouterr().err.count("failed: face_0")
+    err = capsys.readouterr().err
+    named = err.count("failed: face_0")
+    assert err.count("Check the adapter and SAM's weights: ") == named
     assert (code, done, named) in [(0, 2, 0), (2, 0, 2)]
