@@ -3,12 +3,12 @@
     python -m s3pot_mini all
     python -m s3pot_mini sam --work_dir build/mini --device cuda
 
-The stages, in order, are: pool (draw faces and scenes), parser, generator, sam_generic (trained
-like SAM), sam (additionally trained on occlusions), adapter; and, independent of the others,
-detector (finds faces in any photo, draws its own scenes). Each stage resumes where it stopped. The
-same seed, device and versions give the same curve. `train` is the four networks from parser to sam,
-and `all` is everything. `export` writes what stopped runs have left in --work_dir, for models that
---target_dir does not hold yet.
+The stages, in order, are: pool (draw faces and scenes), parser, generator, generator_fine
+(continues the generator with small batches), sam_generic (trained like SAM), sam (additionally
+trained on occlusions), adapter; and, independent of the others, detector (finds faces in any photo,
+draws its own scenes). Each stage resumes where it stopped. The same seed, device and versions give
+the same curve. `train` is the networks from parser to sam, and `all` is everything. `export` writes
+what stopped runs have left in --work_dir, for models that --target_dir does not hold yet.
 
 A finished stage replaces the file of its model, and SHA256SUMS, in --target_dir, which is the
 folder of the bundled weights if no other is given:
@@ -38,6 +38,7 @@ import torch
 from segment_anything.modeling import Sam
 
 from s3pot.rg.mini_detector import load_mini_detector
+from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.sam.mini import build_mini_sam
 from s3pot.weights.load import read_checkpoint
 from s3pot_mini import detector, generator, parser, pool, sam, sam_generic
@@ -55,13 +56,13 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "s3pot" / "weights" / "mini"
-TRAINED = ("parser", "generator", "sam_generic", "sam")
+TRAINED = ("parser", "generator", "generator_fine", "sam_generic", "sam")
 STAGES = ("pool", *TRAINED, "adapter", "detector")
 FACES_TO_BEGIN = 3000  # needed before training starts on a pool that is still being drawn
 WAITING_SHARE = 0.1  # share of the time limit during which they may still be drawn
 # Shares of the time limit when parser, generator and tuned SAM are trained one after the other
 # while the generic SAM is trained beside them.
-CLOCK_SHARES = {"parser": 0.17, "generator": 0.22, "sam_generic": 0.6}
+CLOCK_SHARES = {"parser": 0.17, "generator": 0.14, "generator_fine": 0.14, "sam_generic": 0.6}
 SECONDS_TO_END = 12.0  # reserved for the final measurements and exports
 THREADS_BESIDE_A_GPU = 2
 
@@ -146,7 +147,7 @@ def open_pool(options: Options) -> pool.Pool:
 
 
 def train_in_turn(options: Options) -> int:
-    """Train all four networks one after the other, each for the steps of its recipe."""
+    """Train all networks one after the other, each for the steps of its recipe."""
     pictures = open_pool(options)
     for stage in TRAINED:
         train_one(stage, options, pictures, None)
@@ -154,7 +155,7 @@ def train_in_turn(options: Options) -> int:
 
 
 def train_all(options: Options, args: argparse.Namespace) -> int:
-    """Train all four networks until the deadline, the generic SAM in a separate process.
+    """Train all networks until the deadline, the generic SAM in a separate process.
 
     A stage that fails is reported; later stages continue with the bundled network in its place.
 
@@ -168,7 +169,7 @@ def train_all(options: Options, args: argparse.Namespace) -> int:
     beside = subprocess.Popen(_generic_command(args, CLOCK_SHARES["sam_generic"] * whole))
     pictures = open_pool(options)
     failed = 0
-    for stage in ("parser", "generator", "sam"):
+    for stage in ("parser", "generator", "generator_fine", "sam"):
         left = options.deadline - SECONDS_TO_END - time.monotonic()
         seconds = min(CLOCK_SHARES[stage] * whole, left) if stage in CLOCK_SHARES else left
         try:
@@ -217,6 +218,7 @@ def train_one(stage: str, options: Options, pictures: pool.Pool, seconds: float 
     run: dict[str, Callable[[Options, pool.Pool, float | None], None]] = {
         "parser": _train_parser,
         "generator": _train_generator,
+        "generator_fine": _train_generator_further,
         "sam_generic": _train_generic,
         "sam": _train_tuned,
     }
@@ -239,8 +241,29 @@ def _train_parser(options: Options, pictures: pool.Pool, seconds: float | None) 
 def _train_generator(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
     start = None if options.start is None else load_generator(options.start)
     schedule = _limited(generator.SCHEDULE, options, seconds)
-    trained = load_parser(options.target if has("parser", options.target) else BUNDLED)
-    generator.train(pictures, options.work, options.target, schedule, trained, start)
+    generator.train(
+        pictures, options.work, options.target, schedule, _trained_parser(options), start
+    )
+
+
+def _train_generator_further(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
+    """Continue the generator of ``--start``, or else of the target folder, or the bundled one."""
+    folder = options.start
+    if folder is None:
+        folder = options.target if has("generator", options.target) else BUNDLED
+    generator.train(
+        pictures,
+        options.work,
+        options.target,
+        _limited(generator.FINE_SCHEDULE, options, seconds),
+        _trained_parser(options),
+        load_generator(folder),
+        stage="generator_fine",
+    )
+
+
+def _trained_parser(options: Options) -> BiSeNet:
+    return load_parser(options.target if has("parser", options.target) else BUNDLED)
 
 
 def _train_generic(options: Options, pictures: pool.Pool, seconds: float | None) -> None:
@@ -288,15 +311,18 @@ def export_checkpoints(options: Options) -> None:
     writers = {
         "parser": parser.write,
         "generator": generator.write,
+        "generator_fine": generator.write,
         "sam_generic": sam_generic.write,
         "sam": sam.write,
         "detector": detector.write,
     }
+    if (options.work / "generator_fine_last.pt").exists():
+        del writers["generator"]  # its successor
     for stage, write in writers.items():
         checkpoint = options.work / f"{stage}_last.pt"
         if not checkpoint.exists():
             continue
-        if has(stage, options.target):
+        if has(stage.removesuffix("_fine"), options.target):
             logger.warning(
                 "%s is not exported, because %s already holds one; choose another --target_dir",
                 checkpoint,
@@ -305,7 +331,7 @@ def export_checkpoints(options: Options) -> None:
             continue
         state = read_checkpoint(checkpoint)
         model = state["model"]
-        if stage == "generator":
+        if write is generator.write:
             model = {k.removeprefix("net."): v for k, v in model.items() if k.startswith("net.")}
         write(model, options.target)
         logger.info("exported %s as it was at step %d", stage, state["step"])

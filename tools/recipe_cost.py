@@ -29,7 +29,14 @@ from s3pot_mini import generator, loop, parser, pool, sam, sam_generic
 from s3pot_mini.loop import Losses, Schedule
 from s3pot_mini.pool import FACES, SCENES
 
-MODULES = {"parser": parser, "generator": generator, "sam_generic": sam_generic, "sam": sam}
+# Of each stage: the module that trains it, and the schedule of its recipe.
+STAGES = {
+    "parser": (parser, parser.SCHEDULE),
+    "generator": (generator, generator.SCHEDULE),
+    "generator_fine": (generator, generator.FINE_SCHEDULE),
+    "sam_generic": (sam_generic, sam_generic.SCHEDULE),
+    "sam": (sam, sam.SCHEDULE),
+}
 FACE_COUNT = 300  # two shards of faces are held out, one is trained on
 TIMED_PICTURES = 20
 
@@ -67,7 +74,7 @@ class Clock:
 def time_stage(stage: str, options: recipes.Options, pictures: pool.Pool) -> tuple[float, float]:
     """Take a few steps of one recipe; returns processor and wall-clock seconds per step."""
     clock = Clock()
-    with mock.patch.object(MODULES[stage], "fit", clock.fit):
+    with mock.patch.object(STAGES[stage][0], "fit", clock.fit):
         recipes.train_one(stage, options, pictures, None)
     return clock.seconds()
 
@@ -93,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = cli.add_argument
     add("--batch", type=int, default=8, help="pictures per step (8)")
     add("--steps", type=int, default=6, help="steps of each stage, at least 3 (6)")
-    add("--stages", nargs="+", choices=tuple(MODULES), default=list(MODULES), help="(all)")
+    add("--stages", nargs="+", choices=tuple(STAGES), default=list(STAGES), help="(all)")
     add("--threads", type=int, default=1, help="threads of PyTorch (1)")
     return cli
 
@@ -124,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
                 deadline=None,
             )
             processor, wall = time_stage(stage, options, recipes.open_pool(options))
-            steps = MODULES[stage].SCHEDULE.steps
+            steps = STAGES[stage][1].steps
             hours = processor * steps / 3600
             sys.stdout.write(f"{stage:14}{processor:12.2f}{wall:8.2f}{steps:7}{hours:7.2f}\n")
             sys.stdout.flush()

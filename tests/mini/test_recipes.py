@@ -37,13 +37,19 @@ pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 SHARD, SIZE = 8, 64
-TRAINED = ("parser", "generator", "sam_generic", "sam")
+TRAINED = ("parser", "generator", "generator_fine", "sam_generic", "sam")
+EXPORTED = ("parser", "generator", "sam_generic", "sam")
 SCHEDULE = loop.Schedule(steps=2, batch=4, lr=1e-3)
 ADAPTERS = {name: replace(schedule, epochs=1) for name, schedule in adapter.SCHEDULES.items()}
 SMALL: dict[Any, dict[str, Any]] = {
     pool: {"SHARD": SHARD, "SIZE": SIZE},
     parser: {"INPUT": SIZE, "WIDTH": 4, "SCHEDULE": SCHEDULE},
-    generator: {"SIZE": TINY_GENERATOR, "IMAGE": SIZE, "SCHEDULE": SCHEDULE},
+    generator: {
+        "SIZE": TINY_GENERATOR,
+        "IMAGE": SIZE,
+        "SCHEDULE": SCHEDULE,
+        "FINE_SCHEDULE": SCHEDULE,
+    },
     sam_generic: {"SIZE": TINY_SAM, "SCHEDULE": SCHEDULE, "PAIRS_AT_A_TIME": 4, "PAIR_CAPACITY": 8},
     sam: {"SIZE": TINY_SAM, "SCHEDULE": SCHEDULE, "PAIR_CAPACITY": 8, "FIRST_REFILLS": 1},
     adapter: {"FACES": 3, "SCHEDULES": ADAPTERS},
@@ -175,7 +181,7 @@ def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
         assert rows_of(trained / "work", name)[-1]["step"] == SCHEDULE.steps
 
 
-@pytest.mark.parametrize("name", [*TRAINED, *ADAPTERS])
+@pytest.mark.parametrize("name", [*EXPORTED, *ADAPTERS])
 def test_exports_are_half_precision_and_plain(trained: Path, name: str) -> None:
     weights = read_mini(name, trained / "weights")
     kinds = {v.dtype for v in weights["state_dict"].values() if v.is_floating_point()}
@@ -183,9 +189,15 @@ def test_exports_are_half_precision_and_plain(trained: Path, name: str) -> None:
     assert json.loads(json.dumps(weights["size"]))
 
 
-@pytest.mark.parametrize("name", TRAINED)
+def trained_state(trained: Path, stage: str) -> dict[str, Any]:
+    """The checkpoint that a stage left."""
+    state = torch.load(trained / "work" / f"{stage}_last.pt", weights_only=True)
+    return dict(state)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
 def test_exports_are_what_was_trained_and_it_moved(trained: Path, name: str) -> None:
-    state = torch.load(trained / "work" / f"{name}_last.pt", weights_only=True)
+    state = trained_state(trained, "generator_fine" if name == "generator" else name)
     assert state["step"] == 2
     exported = read_mini(name, trained / "weights")["state_dict"]
     model = {k: v for k, v in state["model"].items() if not k.startswith("critic.")}
@@ -206,6 +218,13 @@ def test_exports_are_what_was_trained_and_it_moved(trained: Path, name: str) -> 
     assert scores[name] in row
 
 
+def test_the_generator_is_trained_further_and_not_anew(trained: Path) -> None:
+    first, fine = (trained_state(trained, stage)["model"] for stage in TRAINED[1:3])
+    keys = [key for key in first if key.startswith("net.") and first[key].is_floating_point()]
+    moved = [float((fine[key] - first[key]).abs().max()) for key in keys]
+    assert 0 < max(moved) < 2 * SCHEDULE.steps * SCHEDULE.lr  # fresh weights would differ by more
+
+
 def test_what_a_stopped_run_left_can_be_exported(
     trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,11 +234,12 @@ def test_what_a_stopped_run_left_can_be_exported(
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert main(["export", *work, "--device", "cpu"]) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    for name in TRAINED:
-        checkpoint = trained / "work" / f"{name}_last.pt"
+    for name in EXPORTED:
+        stage = "generator_fine" if name == "generator" else name
+        checkpoint = trained / "work" / f"{stage}_last.pt"
         reason = f"{checkpoint} is not exported, because {tmp_path} already holds one"
         assert reason in caplog.text
-    for name in TRAINED:
+    for name in EXPORTED:
         want = read_mini(name, trained / "weights")["state_dict"]
         got = read_mini(name, tmp_path)["state_dict"]
         assert want.keys() == got.keys()
