@@ -259,6 +259,7 @@ def _train_generator_further(options: Options, pictures: pool.Pool, seconds: flo
         _trained_parser(options),
         load_generator(folder),
         stage="generator_fine",
+        is_balanced=True,
     )
 
 

@@ -5,8 +5,9 @@ the same light, with its beard. The region codes thereby learn to leave the occl
 what belongs to the face. Labels used: the clean face, and its classes to weight errors inside the
 region; the network itself sees only the parser's labels.
 
-A second stage, ``generator_fine``, continues the training with many steps of small batches: after
-the few large steps of the first one, colors drift, and eyes and lips are smudges.
+A second stage, ``generator_fine``, continues the training with many steps of small batches and a
+further loss, in which small regions count as much as large ones: after the few large steps of the
+first stage, colors drift, and eyes and lips are smudges.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s3pot.labels import NUM_CLASSES
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.rg.nets.regions import Box, Level, RegionPlan, Tile, subsample
@@ -41,8 +43,9 @@ SIZE = E4SSize(
 )
 IMAGE = 256
 SCHEDULE = Schedule(steps=367, batch=48, lr=6e-3, weight_decay=0.0)
-FINE_SCHEDULE = Schedule(steps=1300, batch=8, lr=3e-3, weight_decay=0.0, seed=778)
+FINE_SCHEDULE = Schedule(steps=2000, batch=8, lr=1.5e-3, weight_decay=0.0, seed=778)
 OCCLUDED = 0.75  # share of the inputs that show the occluder
+SMALLEST_REGION = 20  # pixels; smaller ones are errors of the parser
 SOFT_CELL = 16  # pixels over which light and beard are compared
 
 
@@ -83,6 +86,7 @@ def train(
     parser: BiSeNet,
     start: E4SNet | None = None,
     stage: str = "generator",
+    is_balanced: bool = False,
 ) -> None:
     """Train on drawn faces and export.
 
@@ -94,6 +98,7 @@ def train(
         parser: The mini parser.
         start: Network to start from; None for fresh weights. The critic always starts anew.
         stage: Name of the checkpoint and the log.
+        is_balanced: Add ``region_error`` to the loss.
     """
     torch.manual_seed(schedule.seed)
     net = (E4SNet(SIZE) if start is None else start).to(pool.device)
@@ -105,8 +110,12 @@ def train(
             pool.refresh()
         batch = training_faces(pool, schedule.batch)
         images = shown(batch, OCCLUDED)
-        drawn = invert(net.train(), images, predict(parser, images)).float()
+        labels = predict(parser, images)
+        drawn = invert(net.train(), images, labels).float()
         terms = reconstruction(drawn, batch.clean, batch.region, parser)
+        if is_balanced:
+            terms["regions"] = region_error(drawn, batch.clean, labels)
+            terms["total"] = terms["total"] + terms["regions"]
         fool, tell = adversarial(critic, drawn, batch.clean, terms["pixels"])
         return {**terms, "total": terms["total"] + fool + tell, "critic": tell}
 
@@ -155,6 +164,23 @@ def soft_error(drawn: Tensor, clean: Tensor, region: Tensor) -> Tensor:
     share = F.avg_pool2d(inside, SOFT_CELL)
     difference = F.avg_pool2d((drawn - clean) * inside, SOFT_CELL).abs().mean(1, keepdim=True)
     return difference.sum() / share.sum().clamp_min(1)
+
+
+def region_error(drawn: Tensor, clean: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the regions of all images of the absolute error, and of that of the mean color.
+
+    Args:
+        drawn: Generated images, (B, 3, S, S), with gradient.
+        clean: True images, same shape.
+        labels: Regions that the images were generated with, (B, S, S).
+    """
+    masks = F.one_hot(labels, NUM_CLASSES).permute(0, 3, 1, 2).to(drawn.dtype)
+    areas = masks.sum((2, 3))  # (B, regions)
+    difference = drawn - clean
+    errors = torch.einsum("byx,bryx->br", difference.abs().mean(1), masks) / areas.clamp_min(1)
+    shifts = torch.einsum("bcyx,bryx->brc", difference, masks) / areas.clamp_min(1)[..., None]
+    counted = areas >= SMALLEST_REGION
+    return ((errors + shifts.abs().mean(2)) * counted).sum() / counted.sum()
 
 
 def perceptual(drawn: Tensor, clean: Tensor, parser: BiSeNet) -> Tensor:
