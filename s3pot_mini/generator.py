@@ -43,7 +43,7 @@ SIZE = E4SSize(
 )
 IMAGE = 256
 SCHEDULE = Schedule(steps=367, batch=48, lr=6e-3, weight_decay=0.0)
-FINE_SCHEDULE = Schedule(steps=2000, batch=8, lr=1.5e-3, weight_decay=0.0, seed=778)
+FINE_SCHEDULE = Schedule(steps=1500, batch=8, lr=1.5e-3, weight_decay=0.0, seed=778)
 OCCLUDED = 0.75  # share of the inputs that show the occluder
 SMALLEST_REGION = 20  # pixels; smaller ones are errors of the parser
 SOFT_CELL = 16  # pixels over which light and beard are compared
