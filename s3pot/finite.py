@@ -1,12 +1,25 @@
-"""Refuses results that are not finite numbers, before they silently become a picture or a point."""
+"""Finds values that are not finite numbers, before they silently become a picture or a point."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from s3pot.types import S3potError
 
 EXACT = "run.speed=exact"
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether no value of a tensor of any shape is infinite or NaN; on a GPU, this waits for it.
+
+    Infinity and NaN survive a sum, which PyTorch computes about twenty times faster on a CPU than
+    ``isfinite``. Only if the sum is not finite are the values looked at one by one, because large
+    finite values can have an infinite sum.
+    """
+    if not values.is_floating_point():
+        return True
+    return bool(values.sum(dtype=torch.float32).isfinite()) or bool(values.isfinite().all())
 
 
 def require_finite(
@@ -26,7 +39,7 @@ def require_finite(
     Raises:
         S3potError: Some value is infinite or NaN.
     """
-    if all(bool(value.isfinite().all()) for value in values):
+    if all(is_finite(value) for value in values):
         return
     cure = "" if setting is None else f" On a GPU, try {setting}."
     raise S3potError(

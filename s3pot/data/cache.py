@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from s3pot.data.face_folder import BadFace, FaceFiles
+from s3pot.finite import is_finite
 from s3pot.io import (
     BadFile,
     file_sha256,
@@ -194,7 +195,7 @@ def _check(prompts: Prompts) -> None:
         value: torch.Tensor = getattr(prompts, field)
         if value.dtype != dtype or value.shape != shape:
             raise ValueError(f"{field} is {value.dtype} of shape {tuple(value.shape)}")
-        if not bool(value.isfinite().all()):
+        if not is_finite(value):
             raise ValueError(f"{field} holds values that are not finite numbers")
     if not bool(((prompts.point_labels == 0) | (prompts.point_labels == 1)).all()):
         raise ValueError("a label of a point is neither 0 nor 1")

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from s3pot.finite import is_finite
 from s3pot.types import S3potError
 from s3pot.weights.contents import foreign_kind
 from s3pot.weights.pickle_values import DamagedPickle, UnsafePickle
@@ -198,9 +199,7 @@ def refuse_non_finite(state: Mapping[str, Tensor], source: str) -> None:
 
 
 def _is_finite(value: Tensor) -> bool:
-    if value.is_meta or not value.is_floating_point():
-        return True
-    return bool(torch.isfinite(value).all())
+    return value.is_meta or is_finite(value)
 
 
 def load_strict(module: nn.Module, state_dict: Mapping[str, Any], source: str) -> None:

@@ -1,0 +1,59 @@
+"""Values that are not finite are found, whatever their sum is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3pot.finite import is_finite, require_finite
+from s3pot.types import S3potError
+
+TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@given(st.lists(st.floats(width=32), max_size=20), st.sampled_from(TYPES))
+def test_the_answer_is_that_of_looking_at_every_value(
+    numbers: list[float], dtype: torch.dtype
+) -> None:
+    values = torch.tensor(numbers, dtype=torch.float64).to(dtype)
+    assert is_finite(values) == all(math.isfinite(value) for value in values.tolist())
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_large_finite_values_are_finite(dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    assert is_finite(torch.full((4, 1000), largest, dtype=dtype))
+    assert is_finite(torch.tensor([[largest], [largest], [-largest]], dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_value_among_many_is_found(dtype: torch.dtype, bad: float) -> None:
+    values = torch.randn(3, 40, 50).to(dtype)
+    for place in [(0, 0, 0), (1, 17, 3), (2, 39, 49)]:
+        broken = values.clone()
+        broken[place] = bad
+        assert not is_finite(broken)
+        assert not is_finite(broken.transpose(0, 2))
+
+
+def test_opposite_infinities_are_found() -> None:
+    assert not is_finite(torch.tensor([math.inf, 1.0, -math.inf]))
+
+
+def test_whole_numbers_and_nothing_are_finite() -> None:
+    assert is_finite(torch.tensor([2**62, 2**62]))
+    assert is_finite(torch.tensor([True]))
+    assert is_finite(torch.empty(0))
+
+
+def test_what_is_not_finite_is_named() -> None:
+    require_finite("SAM's tokens", torch.ones(3), torch.zeros(2))
+    with pytest.raises(S3potError, match=r"SAM's tokens are not finite .* try run\.speed=exact"):
+        require_finite(
+            "SAM's tokens", torch.ones(3), torch.tensor([math.nan]), setting="run.speed=exact"
+        )
