@@ -29,13 +29,13 @@ from s3pot_mini import generator, loop, parser, pool, sam, sam_generic
 from s3pot_mini.loop import Losses, Schedule
 from s3pot_mini.pool import FACES, SCENES
 
-# Of each stage: the module that trains it, and the schedule of its recipe.
+# Of each stage: the module that trains it, and the name of its schedule in it.
 STAGES = {
-    "parser": (parser, parser.SCHEDULE),
-    "generator": (generator, generator.SCHEDULE),
-    "generator_fine": (generator, generator.FINE_SCHEDULE),
-    "sam_generic": (sam_generic, sam_generic.SCHEDULE),
-    "sam": (sam, sam.SCHEDULE),
+    "parser": (parser, "SCHEDULE"),
+    "generator": (generator, "SCHEDULE"),
+    "generator_fine": (generator, "FINE_SCHEDULE"),
+    "sam_generic": (sam_generic, "SCHEDULE"),
+    "sam": (sam, "SCHEDULE"),
 }
 FACE_COUNT = 300  # two shards of faces are held out, one is trained on
 TIMED_PICTURES = 20
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
                 deadline=None,
             )
             processor, wall = time_stage(stage, options, recipes.open_pool(options))
-            steps = STAGES[stage][1].steps
+            steps = getattr(*STAGES[stage]).steps
             hours = processor * steps / 3600
             sys.stdout.write(f"{stage:14}{processor:12.2f}{wall:8.2f}{steps:7}{hours:7.2f}\n")
             sys.stdout.flush()
