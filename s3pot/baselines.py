@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from s3pot.labels import region_of, resize_labels
-from s3pot.pipeline import OcclusionSegmenter, split_region
+from s3pot.pipeline import OcclusionSegmenter
 from s3pot.ps.variants import FIXED, OTSU, otsu_threshold
 from s3pot.sam.mini import MiniImageEncoder
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError
@@ -82,16 +82,13 @@ def token_threshold(case: Case) -> np.ndarray:
 def single_point(case: Case) -> np.ndarray:
     """SAM prompted with FE's first point only, without PS and adapter."""
     prompts = case.prompts
-    prediction = None
     if prompts.has_points:
-        first_point_only = replace(
+        prompts = replace(
             prompts,
             points_sam=prompts.first_point_sam[None],
             point_labels=prompts.point_labels.new_ones(1),
         )
-        with torch.no_grad():
-            prediction = case.segmenter.predict_visible_face(None, first_point_only)
-    return _region_minus_face(prediction, case)
+    return case.segmenter.segment(case.face, prompts, adapter=None).masks.occlusion
 
 
 def region_box(case: Case) -> np.ndarray:
@@ -209,8 +206,7 @@ def _above_threshold(contrast: np.ndarray, case: Case) -> np.ndarray:
 
 def _region_minus_face(prediction: Prediction | None, case: Case) -> np.ndarray:
     """Apply the last line of the method: occlusion, bool (H, W)."""
-    decision = case.segmenter.settings.decision
-    return split_region(prediction, case.face.parsing, case.size, decision).occlusion
+    return case.segmenter.masks_of(case.face, prediction).occlusion
 
 
 def _at_low_res(mask: np.ndarray, size: tuple[int, ...]) -> Tensor:

@@ -18,9 +18,9 @@
 
 ``ReferenceGenerator.generate``, ``OcclusionSegmenter.prepare`` and ``.select_prompts`` are frozen:
 they have no gradient and give the same result for the same image, so their results can be cached.
-``OcclusionSegmenter.refine_prompts``, ``.decode`` and their callers let gradients through to the
-adapter. ``S3POT`` does everything in one call. The commands, the training and the Python API are
-loops around these classes.
+``OcclusionSegmenter.refine_prompts``, ``.decode`` and ``.predict_*`` let gradients through to the
+adapter; ``.segment`` calls them without gradients and computes the masks. ``S3POT`` does everything
+in one call. The commands, the training and the Python API are loops around these classes.
 """
 
 from __future__ import annotations
@@ -356,6 +356,27 @@ class OcclusionSegmenter:
             attention=None if attention is None else attention[0],
         )
 
+    # All of it, from prompts to masks.
+
+    @torch.no_grad()
+    def segment(self, face: AlignedFace, prompts: Prompts, adapter: Adapter) -> SegmentedFace:
+        """Find the occlusion of a face whose prompts are known; without points there is none.
+
+        Args:
+            face: Working image, parsing and reference.
+            prompts: Its prompts, on SAM's device.
+            adapter: See ``refine_prompts``.
+        """
+        prediction = None
+        if prompts.has_points:
+            prediction = self.predict_visible_face(adapter, prompts)
+        masks = self.masks_of(face, prediction)
+        return SegmentedFace(face=face, prompts=prompts, prediction=prediction, masks=masks)
+
+    def masks_of(self, face: AlignedFace, prediction: Prediction | None) -> Masks:
+        """Subtract the visible face from the region with these settings; see ``split_region``."""
+        return split_region(prediction, face.parsing, face.size, self.settings.decision)
+
 
 def batch_prompts(prompts: Sequence[Prompts]) -> PromptBatch:
     """Batch the prompts of some faces, padded to the longest, for one decoder call.
@@ -468,14 +489,6 @@ class S3POT:
         faces = [generate(image, name) for image, name in zip(images, names)]
         prompts = self.segmenter.select_prompts([self.segmenter.prepare(face) for face in faces])
         return [
-            self._segment_face(face, prompts_of_face)
+            self.segmenter.segment(face, prompts_of_face, self.adapter)
             for face, prompts_of_face in zip(faces, prompts)
         ]
-
-    def _segment_face(self, face: AlignedFace, prompts: Prompts) -> SegmentedFace:
-        """Apply the adapter and the decoder, and subtract the face from the region."""
-        prediction = None
-        if prompts.has_points:
-            prediction = self.segmenter.predict_visible_face(self.adapter, prompts)
-        masks = split_region(prediction, face.parsing, face.size, self.segmenter.settings.decision)
-        return SegmentedFace(face=face, prompts=prompts, prediction=prediction, masks=masks)

@@ -307,3 +307,23 @@ def test_the_whole_method_is_its_stages(
     masks = split_region(prediction, face.parsing, (48, 64))
     assert (result.masks.occlusion == masks.occlusion).all()
     assert (result.masks.parsing == masks.parsing).all()
+
+
+def test_a_face_is_segmented_by_the_settings_and_without_points_not_at_all(
+    segmenter: OcclusionSegmenter, adapter: PromptAdapter, prompts: list[Prompts]
+) -> None:
+    face = face_of(seed=1)
+    result = segmenter.segment(face, prompts[1], adapter)
+    assert result.face is face and result.prompts is prompts[1]
+    assert result.prediction is not None and not result.prediction.logits_sam.requires_grad
+    expected = split_region(result.prediction, face.parsing, face.size)
+    assert (result.masks.occlusion == expected.occlusion).all()
+    share = float(expected.occlusion.mean())
+    assert 0 < share < 1
+    decision = OcclusionDecision(min_share=(share + 1) / 2)
+    deciding = segmenter.with_settings(PipelineSettings(decision=decision))
+    assert deciding.segment(face, prompts[1], adapter).masks.face.all()
+    assert deciding.masks_of(face, result.prediction).face.all()
+    unmarked = segmenter.segment(face, prompts_of(0, 0), adapter)
+    assert unmarked.prediction is None
+    assert unmarked.masks.face.all()

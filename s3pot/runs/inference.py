@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
 from typing_extensions import override
 
 from s3pot.build import build_segmenter, quality_limits, weights_path
@@ -13,6 +12,7 @@ from s3pot.config import Config, save_config
 from s3pot.data.face_folder import find_faces
 from s3pot.device import pick_device
 from s3pot.io import file_sha256
+from s3pot.pipeline import Adapter
 from s3pot.report.writer import ResultOptions
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.prompt_store import PromptStore
@@ -27,7 +27,7 @@ from s3pot.runs.segment_faces import (
 from s3pot.runs.selection import Selection, run_selected
 from s3pot.runs.shard import local_rank
 from s3pot.training.checkpoint import new_adapter
-from s3pot.types import Prediction, Prompts
+from s3pot.types import Prompts
 from s3pot.weights.load import require_checkpoint
 
 
@@ -127,9 +127,8 @@ class InferenceJob(SegmentFaces):
         )
 
     @override
-    @torch.no_grad()
-    def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
-        return self.segmenter.predict_visible_face(self.adapter, prompts), None
+    def adapter_for(self, prompts: Prompts) -> tuple[Adapter, FittedAdapter | None]:
+        return self.adapter, None
 
     @override
     def write_adapter(self, output: FaceOutput) -> AdapterFiles:

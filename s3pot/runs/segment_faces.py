@@ -21,7 +21,7 @@ from s3pot.data.truth import FaceTruth, try_truth
 from s3pot.data.truth_paths import truth_files
 from s3pot.geometry import Alignment
 from s3pot.io import read_json
-from s3pot.pipeline import split_region
+from s3pot.pipeline import Adapter
 from s3pot.quality import Evidence, QualityLimits, judge
 from s3pot.report.coco import PhotoPlace, refuse_foreign_coco, write_coco_face, write_coco_folder
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
@@ -175,8 +175,12 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         """Return the provenance of the adapter and its settings, without inputs."""
 
     @abstractmethod
-    def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
-        """Predict the visible face of prompts with at least one point, on SAM's device."""
+    def adapter_for(self, prompts: Prompts) -> tuple[Adapter, FittedAdapter | None]:
+        """Return the adapter for a face, and how it was fitted if it was.
+
+        Args:
+            prompts: The prompts of the face, with at least one point, on SAM's device.
+        """
 
     @abstractmethod
     def write_adapter(self, output: FaceOutput) -> AdapterFiles:
@@ -246,30 +250,19 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     def _segment(self, entry: FaceInput, prompts: Prompts, seconds_prompts: float) -> FaceOutput:
         start = time.perf_counter()
-        prediction: Prediction | None = None
+        adapter: Adapter = None
         fitted: FittedAdapter | None = None
         if prompts.has_points:
-            prediction, fitted = self.predict(prompts)
+            adapter, fitted = self.adapter_for(prompts)
         else:
             logger.warning(
                 "%s: no prompt point lies in the face region; nothing is marked", entry.face.name
             )
-        masks = split_region(
-            prediction,
-            entry.face.parsing,
-            entry.face.size,
-            self.segmenter.settings.decision,
-        )
+        result = self.segmenter.segment(entry.face, prompts, adapter)
         seconds_segment = time.perf_counter() - start
-        result = SegmentedFace(
-            face=entry.face,
-            prompts=prompts.to("cpu"),
-            prediction=None if prediction is None else prediction.to("cpu"),
-            masks=masks,
-        )
         return FaceOutput(
             input=entry,
-            result=result,
+            result=result.to("cpu"),
             fitted=fitted,
             seconds_prompts=seconds_prompts,
             seconds_segment=seconds_segment,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from s3pot.io import read_json
 from s3pot.report.summary import SUMMARY, Failure, Row, Summary, read_summary
 from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.folder_run import run_folder
+from s3pot.runs.records import read_record
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
 from s3pot.wording import brief, counted
@@ -143,7 +143,7 @@ def warn_of_others(folder: Path, names: Sequence[str], noun: str) -> None:
     """Warn of items in a result folder whose sources are not, or no longer, in the input folder."""
     if names:
         logger.warning(
-            "%s also holds %s that other inputs gave: %s. Delete them if their sources were "
+            "%s also holds %s made from other inputs: %s. Delete them if their sources were "
             "renamed or removed; the next command would use them.",
             folder,
             counted(len(names), noun),
@@ -153,11 +153,14 @@ def warn_of_others(folder: Path, names: Sequence[str], noun: str) -> None:
 
 def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
     """Read the row of a record; None if it is damaged or written by another program."""
-    try:
-        row = row_of(read_json(path))
-        return row if "name" in row else None
-    except (S3potError, LookupError, TypeError, AttributeError):
+    record = read_record(path)
+    if record is None:
         return None
+    try:
+        row = row_of(dict(record.content))
+    except (LookupError, TypeError, ValueError):  # of another command, which keeps other values
+        return None
+    return row if "name" in row else None
 
 
 def _earlier_failures(

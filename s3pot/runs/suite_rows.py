@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from typing_extensions import override
 
 from s3pot.adapter import PromptAdapter
@@ -27,7 +26,7 @@ from s3pot.data.face_folder import FaceFiles
 from s3pot.data.mask_folder import MaskFolder
 from s3pot.data.truth import FaceTruth, TruthPolicy, require_truth
 from s3pot.data.truth_paths import truth_files
-from s3pot.pipeline import OcclusionSegmenter, split_region
+from s3pot.pipeline import OcclusionSegmenter
 from s3pot.ps.variants import PointVariant
 from s3pot.runs.prompt_store import PromptSource, PromptStore
 from s3pot.runs.suite_file import (
@@ -220,16 +219,11 @@ class MethodRow(LoadedRow):
         return BASELINES[self.row.method](case)
 
     def _segment(self, face: AlignedFace, prompts: Prompts) -> np.ndarray:
-        prediction = None
-        if prompts.has_points:
-            adapter = self.adapter
-            if adapter is not None and self.row.is_fitted:
-                adapter = deepcopy(adapter)
-                fit_adapter(self.segmenter, prompts, adapter, self.config)
-            with torch.no_grad():
-                prediction = self.segmenter.predict_visible_face(adapter, prompts)
-        decision = self.segmenter.settings.decision
-        return split_region(prediction, face.parsing, face.size, decision).occlusion
+        adapter = self.adapter
+        if adapter is not None and self.row.is_fitted and prompts.has_points:
+            adapter = deepcopy(adapter)
+            fit_adapter(self.segmenter, prompts, adapter, self.config)
+        return self.segmenter.segment(face, prompts, adapter).masks.occlusion
 
 
 @dataclass(frozen=True)

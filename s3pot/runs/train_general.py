@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter
@@ -18,7 +17,6 @@ from s3pot.data.face_folder import FaceFiles
 from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.split import split
 from s3pot.distributed import Process, processes
-from s3pot.pipeline import split_region
 from s3pot.progress_log import logging_redirect_tqdm
 from s3pot.report.vis import overlay
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
@@ -133,11 +131,8 @@ def draw_faces(
     pictures = {}
     for face in faces:
         aligned = store.aligned_face(face)
-        with torch.no_grad():
-            prediction = store.segmenter.predict_visible_face(adapter, store.get(face))
-        decision = store.segmenter.settings.decision
-        masks = split_region(prediction, aligned.parsing, aligned.size, decision)
-        pictures[face.name] = overlay(aligned.image, masks.occlusion)
+        result = store.segmenter.segment(aligned, store.get(face), adapter)
+        pictures[face.name] = overlay(aligned.image, result.masks.occlusion)
     return pictures
 
 

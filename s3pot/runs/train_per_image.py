@@ -19,7 +19,7 @@ from s3pot.data.face_folder import FaceFiles
 from s3pot.data.image import write_png
 from s3pot.device import pick_device
 from s3pot.io import file_sha256, write_csv
-from s3pot.pipeline import split_region
+from s3pot.pipeline import Adapter
 from s3pot.report.before_after import (
     ADAPTERS_TABLE,
     FITTED,
@@ -49,7 +49,7 @@ from s3pot.training.checkpoint import new_adapter, save_checkpoint
 from s3pot.training.curve import write_curve
 from s3pot.training.history import write_history
 from s3pot.training.per_image import adapter_loss, fit_adapter
-from s3pot.types import Prediction, Prompts
+from s3pot.types import Prompts
 from s3pot.weights.load import require_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -152,13 +152,11 @@ class PerImageJob(SegmentFaces):
         )
 
     @override
-    def predict(self, prompts: Prompts) -> tuple[Prediction, FittedAdapter | None]:
+    def adapter_for(self, prompts: Prompts) -> tuple[Adapter, FittedAdapter | None]:
         others = [self._try(name, adapter, prompts) for name, adapter in self.adapters.items()]
         adapter = deepcopy(self.adapters[self.start])
         fit = fit_adapter(self.segmenter, prompts, adapter, self.config)
-        with torch.no_grad():
-            prediction = self.segmenter.predict_visible_face(adapter, prompts)
-        return prediction, FittedAdapter(adapter, fit, others)
+        return adapter, FittedAdapter(adapter, fit, others)
 
     @torch.no_grad()
     def _try(self, name: str, adapter: PromptAdapter, prompts: Prompts) -> OtherAdapter:
@@ -189,12 +187,7 @@ class PerImageJob(SegmentFaces):
         results: list[AdapterResult] = []
         pictures: list[Path] = []
         for other in fitted.others:
-            masks = split_region(
-                other.prediction,
-                face.parsing,
-                face.size,
-                self.segmenter.settings.decision,
-            )
+            masks = self.segmenter.masks_of(face, other.prediction)
             results.append(result_of(other.name, other.loss, masks, truth))
             if other.name == self.start and self.options.save_vis:
                 path = Path(f"{self.output_dir / face.name}_before.png")

@@ -138,7 +138,8 @@ class AdapterTrainer:
                 applied; or a weight is not.
         """
         sums = LossSums(self.process)
-        with self._calculating(self.config.train.batch_size) as map_decodes:
+        at_once = min(self.config.train.batch_size, len(order))
+        with self._calculating(at_once) as map_decodes:
             for batch in self._batches(order):
                 if self.process.world_size > 1:
                     self._exchanged_step(get, batch, sums)

@@ -389,7 +389,7 @@ def test_faces_of_photos_that_were_renamed_are_named(
     assert "other inputs" not in caplog.text
     (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "c.png")
     assert run() == 0
-    assert "also holds 1 face that other inputs gave: a." in caplog.text
+    assert "also holds 1 face made from other inputs: a." in caplog.text
 
 
 def test_a_removed_photo_is_named_although_another_folder_has_its_file_name(
@@ -402,4 +402,4 @@ def test_a_removed_photo_is_named_although_another_folder_has_its_file_name(
     assert photos == ["a/x.png", "b/x.png"]
     (tmp_path / "in" / "a" / "x.png").unlink()
     assert run() == 0
-    assert "also holds 1 face that other inputs gave: a/x." in caplog.text
+    assert "also holds 1 face made from other inputs: a/x." in caplog.text

@@ -315,6 +315,25 @@ def test_a_last_step_without_a_finite_loss_is_not_kept(
     assert fitted.loss == min(record.losses.total for record in fitted.history)
 
 
+def test_one_image_is_fitted_with_all_cores(
+    fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    losses_of = AdapterTrainer._losses
+
+    def counting(self: AdapterTrainer, *arguments: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return losses_of(self, *arguments)
+
+    monkeypatch.setattr(AdapterTrainer, "_losses", counting)
+    torch.set_num_threads(6)
+    try:
+        fit("per_image.epochs=2", "train.batch_size=3")
+    finally:
+        torch.set_num_threads(1)
+    assert threads == [6, 6, 6]  # two epochs, and the loss of the last weights
+
+
 @pytest.mark.slow
 def test_a_fit_depends_on_the_general_adapter_and_the_code(
     processed_folder: Make,

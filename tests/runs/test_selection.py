@@ -12,7 +12,7 @@ import pytest
 from s3pot.io import write_json
 from s3pot.report.summary import Failure, Summary, read_summary, write_summary_files
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
-from s3pot.runs.records import ItemProvenance
+from s3pot.runs.records import ItemProvenance, write_record
 from s3pot.runs.selection import Selection, complete_summary, run_selected, with_other_records
 from s3pot.types import S3potError
 
@@ -170,12 +170,19 @@ def test_all_failed_is_an_error_but_not_in_a_retry(tmp_path: Path) -> None:
 
 def test_records_of_other_runs_are_added(tmp_path: Path) -> None:
     def row_of(record: Any) -> Any:
-        return record["row"]
+        return dict(record["row"])
+
+    def write(path: str, content: dict[str, Any]) -> None:
+        write_record(tmp_path / f"{path}_result.json", ItemProvenance(), [], content)
 
     for name in ("a", "b", "sub/d", "old"):
-        write_json(tmp_path / f"{name}_result.json", {"row": {"name": name, "value": 1}})
-    write_json(tmp_path / "per_image" / "a_result.json", {"row": {"name": "a", "value": 9}})
+        write(name, {"row": {"name": name, "value": 1}})
+    write("per_image/a", {"row": {"name": "a", "value": 9}})
+    write("other", {"name": "other"})  # of a command whose records have no rows
+    # Files of other programs, and damaged ones.
     write_json(tmp_path / "odd_result.json", ["no record"])
+    write_json(tmp_path / "text_result.json", {"row": "abc"})
+    write_json(tmp_path / "q_result.json", {"row": {"name": "q"}})
     (tmp_path / "cut_result.json").write_text('{"row": ')
     summary = Summary([{"name": "a", "value": 2}], [Failure("b", "read", "gone")])
     complete = with_other_records(tmp_path, summary, "_result.json", row_of)
