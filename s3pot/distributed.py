@@ -19,6 +19,9 @@ from s3pot.types import S3potError
 
 logger = logging.getLogger(__name__)
 
+# Longer than any share of the work. With PyTorch's limit, 10 minutes for NCCL and 30 for gloo, a
+# process that is ready early would end the run while others still prepare their faces. It does not
+# wait in vain: if one of them dies, torchrun ends all others.
 LONGEST_WAIT = timedelta(days=30)
 
 
@@ -111,11 +114,24 @@ def processes(device_name: str) -> Iterator[Process]:
     if place.world_size == 1:
         yield Process(device)
         return
+    with joined(place, device) as process:
+        yield process
+
+
+@contextmanager
+def joined(place: Place, device: torch.device) -> Iterator[Process]:
+    """Join the processes that ``torchrun`` started, even if there is only one; see ``processes``.
+
+    Args:
+        place: The place of this process.
+        device: Its device.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
         with _ended_by_signals():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     except (RuntimeError, ValueError) as error:
         raise S3potError(
             f"WORLD_SIZE is {place.world_size}, but the other processes cannot be joined "

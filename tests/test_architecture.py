@@ -36,6 +36,7 @@ LAYERS = (
         "finite",
         "io",
         "locks",
+        "precision",
         "progress_log",
         "read_once",
         "stored_zip",

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Callable
 
@@ -76,9 +77,9 @@ import signal
 from torch import distributed
 from s3pot.distributed import Place, place_of_process, processes, wait_for_other_processes
 join = distributed.init_process_group
-def say_and_join(backend):
+def say_and_join(backend, timeout):
     print("joining", flush=True)
-    join(backend)
+    join(backend, timeout=timeout)
 distributed.init_process_group = say_and_join
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the commands do
@@ -121,7 +122,8 @@ def test_handlers_of_signals_are_back_after_the_others_have_been_joined(
 
     during = []
 
-    def join(backend: str) -> None:
+    def join(backend: str, timeout: timedelta) -> None:
+        assert timeout > timedelta(days=1)  # one process may prepare faces long after the others
         during.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
 
     monkeypatch.setattr(distributed, "init_process_group", join)

@@ -36,6 +36,11 @@ _OVERRIDE = re.compile(r"([A-Za-z_]+\.[A-Za-z_]+)?=")
 # lone surrogates, which occur in file names that are not valid text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_GPU_MEMORY = (
+    "the GPU has too little free memory. Lower sam.batch (in training also train.batch_size), use "
+    "run.speed=fast, or end other programs that use the GPU."
+)
+
 SOME_FAILED = 1
 NOTHING_DONE = 2
 INTERRUPTED = 130
@@ -278,7 +283,19 @@ def _exit_code(
         cure = f"; free some space there: {how_to_go_on()}" if disk_is_full(error) else ""
         logger.error("error: %s%s", _message(error), cure)
         return NOTHING_DONE
+    except RuntimeError as error:
+        if not _is_out_of_gpu_memory(error):
+            raise
+        logger.debug("where it arose:", exc_info=True)
+        logger.error("error: %s PyTorch says: %s", _GPU_MEMORY, error)
+        return NOTHING_DONE
     return SOME_FAILED if failed else 0
+
+
+def _is_out_of_gpu_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch, if it has been imported, found no free memory on a GPU."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def _import_torch() -> None:

@@ -25,19 +25,21 @@ class Cut:
 
 
 def otsu(values: Tensor) -> Cut | None:
-    """Split finite numbers in two.
+    """Split finite numbers in two, on the CPU: only two numbers are the result.
+
+    (On a GPU, PyTorch before 2.6 has no deterministic cumulative sum.)
 
     Args:
-        values: (N,).
+        values: (N,), on any device.
 
     Returns:
         The best split; None if all numbers are equal.
     """
-    ordered = values.double().sort().values
+    ordered = values.cpu().double().sort().values
     count = len(ordered)
     if count < 2 or ordered[0] == ordered[-1]:
         return None
-    lower_counts = torch.arange(1, count, device=values.device, dtype=torch.float64)
+    lower_counts = torch.arange(1, count, dtype=torch.float64)
     upper_counts = count - lower_counts
     sums = ordered.cumsum(0)
     lower_means = sums[:-1] / lower_counts

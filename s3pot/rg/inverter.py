@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from s3pot.data.pixels import pil_bilinear
 from s3pot.finite import require_finite
+from s3pot.precision import full_float32
 from s3pot.rg.nets.e4s import E4SNet
 from s3pot.weights.load import WeightMismatch, load_strict, refuse_non_finite
 
@@ -57,7 +59,9 @@ class Inverter(nn.Module):
         size = (self.input_size, self.input_size)
         if labels.shape[-2:] != size:
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision):
+        half = self.half_precision
+        flags = nullcontext() if half else full_float32(image.device)
+        with flags, torch.autocast(image.device.type, torch.bfloat16, enabled=half):
             reference: Tensor = self.net(self.preprocess(image), labels, self.noise)
         require_finite("The reference's values", reference, setting="reference.dtype=float32")
         return reference.float().add(1).div(2).clamp(0, 1)

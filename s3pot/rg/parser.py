@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from s3pot.data.pixels import bicubic_reduce, pil_bilinear
 from s3pot.finite import require_finite
+from s3pot.precision import full_float32
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -91,7 +92,8 @@ class Parser(nn.Module):
             ValueError: The network's number of classes differs from the table's.
             S3potError: The scores of the classes are not finite numbers.
         """
-        logits = self.net.forward_main(self.preprocess(image))
+        with full_float32(image.device):
+            logits = self.net.forward_main(self.preprocess(image))
         require_finite("The parser's scores", logits)
         if logits.shape[1] != len(self.table):
             raise ValueError(

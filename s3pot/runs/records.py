@@ -37,6 +37,7 @@ CODE_OF_PROMPTS = (
     "grid.py",
     "labels.py",
     "pipeline.py",
+    "precision.py",
     "ps",
     "sam",
     "types.py",

@@ -197,6 +197,18 @@ def test_a_bug_is_not_swallowed() -> None:
         cli.run(parse(), body)
 
 
+def test_a_full_gpu_is_named_with_its_cure(capsys: pytest.CaptureFixture[str]) -> None:
+    def full(config: Config) -> NoReturn:
+        import torch
+
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    assert cli.run(parse(), full) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    for words in ("sam.batch", "train.batch_size", "run.speed=fast", "allocate 20.00 MiB"):
+        assert words in line
+
+
 def test_sigterm_ends_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
     def body(config: Config) -> int:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from s3pot.precision import tensor_float32
 from s3pot.rg.inverter import Inverter, load_e4s
 from s3pot.rg.nets.e4s import E4SNet, E4SSize
 from s3pot.weights.load import WeightMismatch
@@ -76,6 +77,19 @@ def test_half_precision_is_close() -> None:
     got = Inverter(tiny(), 32, half=True).invert(image, labels)
     assert got.dtype == torch.float32
     assert 0 < (got - want).abs().mean() < 0.02
+
+
+def test_tf32_is_forbidden_unless_half_precision_was_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("s3pot.rg.inverter.full_float32", lambda device: tensor_float32(False))
+    allowed = []
+    net = tiny()
+    net.register_forward_hook(lambda *_: allowed.append(torch.backends.cudnn.allow_tf32))
+    image, labels = face(1, 32)
+    for half in (False, True):
+        Inverter(net, 32, half=half).invert(image, labels)
+    assert allowed == [False, True]
 
 
 def test_unknown_region_is_refused() -> None:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from s3pot.data.pixels import bicubic_reduce, pil_bilinear
 from s3pot.labels import NATIVE_12
+from s3pot.precision import tensor_float32
 from s3pot.rg.nets.bisenet import BiSeNet
 from s3pot.rg.parser import Parser
 
@@ -70,6 +71,23 @@ def test_small_logits_are_enlarged_before_the_argmax() -> None:
 def test_wrong_table_is_refused() -> None:
     with pytest.raises(ValueError, match="3 classes, but its table has 12"):
         Parser(Brightness(), 24, NATIVE_12).parse(flag())
+
+
+class SaysPrecision(Brightness):
+    """Remembers whether TF32 was allowed in convolutions."""
+
+    def forward_main(self, x: Tensor) -> Tensor:
+        self.allowed = torch.backends.cudnn.allow_tf32
+        return super().forward_main(x)
+
+
+def test_the_network_computes_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = Parser(SaysPrecision(), 24, (0, 1, 2))
+    parser.parse(flag())
+    assert parser.net.allowed  # PyTorch's default, which does not affect a CPU
+    monkeypatch.setattr("s3pot.rg.parser.full_float32", lambda device: tensor_float32(False))
+    parser.parse(flag())
+    assert not parser.net.allowed
 
 
 def test_same_picture_same_map_and_batch_equals_single() -> None:

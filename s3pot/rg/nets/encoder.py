@@ -125,6 +125,7 @@ def region_means(features: Tensor, labels: Tensor, regions: int) -> Tensor:
     """
     index = torch.arange(regions, device=labels.device)[None, :, None]
     masks = (labels.flatten(1)[:, None] == index).float()
-    sums = torch.bmm(masks, features.float().flatten(2).transpose(1, 2))
+    with torch.autocast(features.device.type, enabled=False):  # sums of many pixels need float32
+        sums = torch.bmm(masks, features.float().flatten(2).transpose(1, 2))
     means = sums / masks.sum(dim=2, keepdim=True).clamp(min=1.0)
     return means.to(features.dtype)

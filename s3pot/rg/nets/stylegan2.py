@@ -44,7 +44,8 @@ class ModulatedConv(nn.Module):
         """Turn codes (B, R, D) into input scales (B, R, I) and output scales (B, R, O)."""
         style = self.modulation(codes)
         power = (self.scale * self.weight[0].float()).square().sum(dim=(2, 3))
-        energy = style.float().square() @ power.T
+        with torch.autocast(style.device.type, enabled=False):  # sums of many squares need float32
+            energy = style.float().square() @ power.T
         return style, torch.rsqrt(energy + DEMODULATION_EPS).to(style.dtype)
 
     def forward(self, x: Tensor, codes: Tensor) -> Tensor:

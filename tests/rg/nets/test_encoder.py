@@ -21,6 +21,14 @@ def test_region_means_equal_a_loop() -> None:
             torch.testing.assert_close(got[sample, region], want)
 
 
+def test_region_means_are_summed_in_float32_even_under_autocast() -> None:
+    torch.manual_seed(0)
+    features, labels = torch.rand(1, 6, 32, 32), torch.zeros(1, 32, 32, dtype=torch.int64)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = region_means(features, labels, 1)
+    assert torch.equal(got, region_means(features, labels, 1))
+
+
 def test_gate_of_a_normalized_map_is_one_half() -> None:
     torch.manual_seed(0)
     x = nn.InstanceNorm2d(32)(torch.randn(2, 32, 8, 8))

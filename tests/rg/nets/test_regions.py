@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from s3pot.rg.nets.regions import Cut, Paste, RegionPlan, check_labels, cover, subsample
-from s3pot.rg.nets.stylegan2 import ModulatedConv, ModulatedToRGB
+from s3pot.rg.nets.stylegan2 import DEMODULATION_EPS, ModulatedConv, ModulatedToRGB
 
 REGIONS = 5
 
@@ -88,6 +88,17 @@ def test_every_tile_position_is_exact(up: bool) -> None:
                 fast = layer.regional(x, codes, plan_for(labels, size))
                 slow = plain_regional(layer, x, codes, labels)
                 assert (fast - slow).abs().max() <= 1e-5 * slow.abs().max()
+
+
+def test_demodulation_is_summed_in_float32_even_under_autocast() -> None:
+    torch.manual_seed(0)
+    layer = ModulatedConv(64, 8, 16, up=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        style, demodulation = layer.styles(torch.randn(1, 1, 16))
+    power = (layer.scale * layer.weight[0]).square().sum(dim=(2, 3))
+    energy = style.float().square() @ power.T
+    assert style.dtype == torch.bfloat16
+    assert torch.equal(demodulation, torch.rsqrt(energy + DEMODULATION_EPS).bfloat16())
 
 
 def test_one_code_everywhere() -> None:
