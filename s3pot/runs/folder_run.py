@@ -306,15 +306,18 @@ class _Run(Generic[Item, Input, Output]):
         outputs: Sequence[Output | BaseException],
         writers: ThreadPoolExecutor,
     ) -> None:
-        """Pass computed items to the writers."""
+        """Pass computed items to the writers; an interrupt while it waits for them loses none."""
+        failed: list[tuple[int, BaseException]] = []
         for (position, entry), output in zip(batch, outputs):
             if isinstance(output, BaseException):
-                self._fail(position, "compute", output)
+                failed.append((position, output))
                 continue
             future = writers.submit(self._write, self.items[position], output, entry.provenance)
             self.writing.append((position, future))
-            while len(self.writing) > AHEAD + self.job.batch_size:
-                self._collect_oldest()
+        for position, error in failed:
+            self._fail(position, "compute", error)
+        while len(self.writing) > AHEAD + self.job.batch_size:
+            self._collect_oldest()
 
     def _write(self, item: Item, output: Output, provenance: ItemProvenance) -> dict[str, Any]:
         written = self.job.write(output, provenance)

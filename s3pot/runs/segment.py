@@ -199,17 +199,22 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
 
     @override
     def write(self, output: SegmentedPhoto, provenance: ItemProvenance) -> Written:
-        source = output.photo.input.photo
-        of_reference = self.reference.provenance(source)
+        # First, because a strict run writes nothing of a photo with a doubtful face.
+        qualities = [self.inference.judge(face) for face in output.faces]
+        of_reference = ItemProvenance(
+            inputs=provenance.inputs,
+            models=self.reference.models,
+            settings=provenance.settings["reference"],
+        )
         references = self.reference.write(output.photo, of_reference)
-        align_record = self.reference.record_path(source)
+        align_record = self.reference.record_path(output.photo.input.photo)
         write_record(align_record, of_reference, references.files, references.content)
         files = [*references.files, align_record]
         rows = []
         pixels = output.photo.input.pixels
         all_occlusions = np.zeros(pixels.shape[:2], bool)
-        for number, face in enumerate(output.faces):
-            written = self.inference.write(face, provenance)
+        for number, (face, quality) in enumerate(zip(output.faces, qualities)):
+            written = self.inference.write_judged(face, quality)
             files += written.files
             rows.append(written.content["row"])
             occlusion = _occlusion_in_photo(face)

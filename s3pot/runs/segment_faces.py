@@ -270,8 +270,25 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     @override
     def write(self, output: FaceOutput, provenance: ItemProvenance) -> Written:
+        return self.write_judged(output, self.judge(output))
+
+    def judge(self, output: FaceOutput) -> str:
+        """Judge a result; see ``quality.judge``.
+
+        Raises:
+            S3potError: It is doubtful, and the run is strict.
+        """
+        evidence = Evidence(
+            face=output.result.face,
+            similarity=output.result.prompts.similarity.float().numpy(),
+            alignment=output.input.alignment,
+            looked_for_face=output.input.looked_for_face,
+        )
+        return judge(evidence, self.quality)
+
+    def write_judged(self, output: FaceOutput, quality: str) -> Written:
+        """Write the files of a face, except its record; ``quality`` is what ``judge`` returned."""
         entry = output.input
-        quality = self._quality(output)
         if isinstance(entry.source, SamInputs):
             self.store.keep(entry.files, output.result.prompts)
         # First, because the guard of output folders recognizes the other files by one of these.
@@ -296,16 +313,6 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
             sha256_adapter=adapter.sha256,
         )
         return Written(files=[*files, *adapter.files], content={"row": row.to_dict()})
-
-    def _quality(self, output: FaceOutput) -> str:
-        """Judge a result; in strict runs a doubtful one is an error."""
-        evidence = Evidence(
-            face=output.result.face,
-            similarity=output.result.prompts.similarity.float().numpy(),
-            alignment=output.input.alignment,
-            looked_for_face=output.input.looked_for_face,
-        )
-        return judge(evidence, self.quality)
 
     @override
     def summarize(self, outcome: Outcome) -> None:

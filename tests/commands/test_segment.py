@@ -11,12 +11,16 @@ import pytest
 import generate_reference
 import inference
 import s3pot.runs.generate_reference as reference_run
+from s3pot import quality
 from s3pot.commands import segment
 from s3pot.data.face_folder import find_faces
 from s3pot.data.image import read_rgb
 from s3pot.data.output_guard import RESULT_ENDINGS
+from s3pot.io import file_sha256
+from s3pot.quality import Evidence, QualityLimits
 from s3pot.report.vis import overlay
 from s3pot.rg.align import FaceAligner
+from s3pot.runs.segment import SegmentJob
 from tests.builders import TwoFaces, write_photo
 
 MASKS = ("occlusion.png", "face.png", "occlusion_photo.png", "face_photo.png")
@@ -163,6 +167,40 @@ def test_doubtful_photos_fail_with_strict(tmp_path: Path, run: Run) -> None:
     (row,) = summary_of(tmp_path / "out")
     assert row["quality"].startswith("doubtful: ")
     assert run(str(tmp_path / "wide.png"), "--strict") == 2
+
+
+def test_a_photo_that_is_doubtful_to_sam_leaves_no_face_with_strict(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
+        return [] if evidence.similarity is None else ["no likeness"]
+
+    monkeypatch.setattr(quality, "find_doubts", doubts)
+    write_photo(tmp_path / "a.png")
+    assert run(str(tmp_path / "a.png"), "--strict") == 2
+    (failure,) = summary_of(tmp_path / "out")
+    assert "no likeness" in failure["failed"]["reason"]
+    assert not list((tmp_path / "out").rglob("a*"))
+
+
+def test_records_name_the_photo_that_was_read(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = tmp_path / "a.png", tmp_path / "out"
+    write_photo(photo)
+    read_sha256 = file_sha256(photo)
+    plain_compute = SegmentJob.compute
+
+    def compute(job: SegmentJob, inputs: Any) -> Any:
+        write_photo(photo, seed=1)
+        return plain_compute(job, inputs)
+
+    monkeypatch.setattr(SegmentJob, "compute", compute)
+    assert run(str(photo)) == 0
+    assert file_sha256(photo) != read_sha256
+    for path in (out / "faces" / "a_align.json", out / "a_result.json"):
+        record = json.loads(path.read_text())
+        assert record["provenance"]["inputs"]["photo"] == read_sha256
 
 
 @pytest.mark.slow

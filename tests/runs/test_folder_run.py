@@ -199,6 +199,26 @@ def test_an_interrupt_while_the_last_items_are_written_loses_none(
     assert squares(job.summaries[0]) == [0, 1, 4]
 
 
+def test_an_interrupt_between_the_items_of_a_batch_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_collect = folder_run._Run._collect_oldest
+    interrupts_left = [KeyboardInterrupt()]
+
+    def collect(run: Any) -> None:
+        if interrupts_left:
+            raise interrupts_left.pop()
+        plain_collect(run)
+
+    monkeypatch.setattr(folder_run, "AHEAD", 2)
+    monkeypatch.setattr(folder_run._Run, "_collect_oldest", collect)
+    job = SquareJob(tmp_path, batch_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        run_folder(job, range(40))
+    assert job.computed == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert squares(job.summaries[0]) == [number**2 for number in range(8)]
+
+
 def test_a_failure_that_another_process_cured_does_not_count(tmp_path: Path) -> None:
     job = SquareJob(tmp_path)
     job.bad = {("read", 1): S3potError("odd"), ("read", 2): S3potError("odd")}
