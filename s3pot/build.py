@@ -18,7 +18,7 @@ from s3pot.config import Config, TruthConfig
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.truth import TruthPolicy
 from s3pot.device import SMALL_IMAGE, prepare_process
-from s3pot.io import file_sha256
+from s3pot.io import expand_home, file_sha256
 from s3pot.labels import BISENET_TO_12, CELEBAMASKHQ_TO_12, NATIVE_12
 from s3pot.occlusion_decision import OcclusionDecision
 from s3pot.pipeline import Encodings, OcclusionSegmenter, PipelineSettings, ReferenceGenerator
@@ -343,4 +343,4 @@ def quality_limits(config: Config) -> QualityLimits:
 def weights_folder(config: Config) -> Path | None:
     """Return the weight folder that the config names; None if it names none."""
     text = config.model.weights_dir
-    return Path(text).expanduser() if text else None
+    return expand_home(text) if text else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3pot.io import expand_home
 from s3pot.typed_yaml import (
     ConfigError,
     apply_override,
@@ -269,16 +270,18 @@ def find_config(name: Path | str) -> Path:
 
     Raises:
         ConfigError: Neither exists.
+        S3potError: The path begins with the home folder of somebody unknown.
     """
-    path = Path(name).expanduser()
+    path = expand_home(name)
     is_folder = str(name) != "" and path.is_dir()
     if str(name) and path.exists() and not is_folder:  # a pipe is a file too
         return path
     parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
-    for folder in CONFIG_FOLDERS:
-        packaged = folder.joinpath(*parts).with_suffix(".yaml")
-        if not path.is_absolute() and path.suffix in ("", ".yaml") and packaged.is_file():
-            return packaged
+    if path.name and not path.is_absolute() and path.suffix in ("", ".yaml"):
+        for folder in CONFIG_FOLDERS:
+            packaged = folder.joinpath(*parts).with_suffix(".yaml")
+            if packaged.is_file():
+                return packaged
     raise ConfigError(
         f"The config {name or repr(name)} {'is a folder' if is_folder else 'does not exist'}. "
         f"Give the path of a YAML file, or one of these names: {', '.join(packaged_configs())}."

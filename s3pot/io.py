@@ -45,6 +45,22 @@ class BadFile(S3potError):
     """A file cannot be read, or does not contain what it should."""
 
 
+def expand_home(path: str | Path) -> Path:
+    """Replace a ``~`` or ``~user`` at the beginning of a path by that user's home folder.
+
+    Raises:
+        S3potError: There is no such user, or the home folder is not known, as in a container whose
+            user has no entry in ``/etc/passwd``.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, KeyError) as error:  # KeyError: in Python 3.9
+        raise S3potError(
+            f"{path}: the home folder that {Path(path).parts[0]} stands for is not known; give the "
+            "path without ~, or set HOME."
+        ) from error
+
+
 def shared_mode(folder: Path) -> int:
     """Return the mode of a file that everyone who can write into its folder can write."""
     return 0o644 | (folder.stat().st_mode & 0o022)

@@ -318,3 +318,9 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     path.write_text("train: {epoch: 3}", encoding="utf-8")
     with pytest.raises(ConfigError, match="epoch.*odd.yaml"):
         load_config(path)
+
+
+@pytest.mark.parametrize("name", ["/", ".", "..", "", "configs"])
+def test_a_folder_or_nothing_is_no_config(name: str) -> None:
+    with pytest.raises(ConfigError, match="Give the path of a YAML file"):
+        load_config(name)

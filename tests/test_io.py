@@ -12,13 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s3pot.build import weights_folder
+from s3pot.config import find_config, load_config
 from s3pot.io import (
     SECONDS_OF_LONGEST_WRITE,
     atomic_path,
+    expand_home,
     write_bytes,
     write_json,
     write_npy,
 )
+from s3pot.runs.suite_file import _located
+from s3pot.types import S3potError
+from s3pot.weights.__main__ import main
+from s3pot.weights.registry import default_folder
 
 
 def test_a_temporary_file_that_is_older_than_any_write_goes(tmp_path: Path) -> None:
@@ -97,3 +104,51 @@ def test_write_npy_and_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", float("nan"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a_mask.npy"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert expand_home("~/a") == tmp_path / "a"
+    assert expand_home(Path("b/~")) == Path("b/~")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pwd")
+def test_a_user_without_a_home_folder_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(S3potError, match="~/w: the home folder that ~ stands for is not known"):
+        expand_home("~/w")
+
+
+NOBODY = "~no_such_user_of_s3pot/x"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: expand_home(NOBODY),
+        lambda: find_config(NOBODY),
+        lambda: weights_folder(load_config(None, [f"model.weights_dir={NOBODY}"])),
+        lambda: default_folder(),
+        lambda: _located(NOBODY, Path("suites")),
+    ],
+    ids=["io", "config", "weights_dir", "environment", "suite"],
+)
+def test_a_home_folder_that_is_not_known_is_named(
+    use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", NOBODY)
+    with pytest.raises(S3potError, match=f"{NOBODY}: .*home folder.*give the path without ~"):
+        use()
+
+
+def test_the_program_of_the_weights_names_it_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("S3POT_WEIGHTS_DIR", NOBODY)
+    assert main(["list"]) == 2
+    assert f"{NOBODY}: " in caplog.text

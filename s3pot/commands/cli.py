@@ -162,9 +162,17 @@ def split_photos(words: Sequence[str]) -> tuple[list[str], list[str]]:
     photos: list[str] = []
     overrides: list[str] = []
     for word in words:
-        is_override = _OVERRIDE.match(word) is not None and not Path(word).exists()
+        is_override = _OVERRIDE.match(word) is not None and not _exists(word)
         (overrides if is_override else photos).append(word)
     return photos, overrides
+
+
+def _exists(path: str) -> bool:
+    """Whether a file exists; False for a text that is too long, or cannot be a path at all."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:

@@ -189,6 +189,9 @@ def find_faces(datapath: Path) -> list[FaceFiles]:
 def _contract_faces(folder: Path, where: Path, names: Set[str]) -> list[FaceFiles]:
     """Find the faces among the files of a folder under the contract, in any order."""
     stems = {name[: -len(PARSING)] for name in names if name.endswith(PARSING)}
+    if "" in stems:
+        logger.warning("%s is not read: its name lacks that of an image", folder / PARSING)
+        stems.remove("")
     for name in names:
         stem = name[: -len(REFERENCE)]
         # Only with an image: the image of a face called x_ref is not a reference of a face called

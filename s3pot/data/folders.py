@@ -78,7 +78,7 @@ def ignores_case(folder: Path) -> bool:
     The test uses the nearest existing parent folder that has letters in its name.
     """
     for place in (folder.absolute(), *folder.absolute().parents):
-        other = place.with_name(place.name.swapcase())
+        other = place.parent / place.name.swapcase()  # a root has neither name nor letters
         if place.exists() and other != place:
             return other.exists() and other.samefile(place)
     return False

@@ -272,7 +272,7 @@ def _find_below(
             raise S3potError(f"The folder --input_dir {path} does not exist.")
     files = list(dict.fromkeys(files))
     images = [path for path in files if _looks_like_image(path)]
-    stems = {path.with_suffix("") for path in images}
+    stems = {str(path.with_suffix("")) for path in images}
     images = [path for path in images if not _is_ours(path, stems)]
     outputs_of_runs = _outputs_among(images) - set(inputs.given)
     images = [path for path in images if path not in outputs_of_runs]
@@ -303,14 +303,19 @@ def _looks_like_image(path: Path) -> bool:
     return suffix in IMAGE_SUFFIXES or suffix in RAW_SUFFIXES or is_image(path)
 
 
-def _is_ours(path: Path, stems: set[Path]) -> bool:
-    """Whether a file was written by s3pot, or is a mask or reference beside its photo."""
+def _is_ours(path: Path, stems: Set[str]) -> bool:
+    """Whether a file was written by s3pot, or is a mask or reference beside its photo.
+
+    Args:
+        path: An image.
+        stems: The paths of all images, without their extensions.
+    """
+    stem = str(path.with_suffix(""))
     for ending in CONTRACT_ENDINGS:
         if path.name.endswith(ending):
             return True
         mark = PurePath(ending).stem  # _occlusion of a_occlusion.jpg
-        stem = path.with_suffix("")
-        if stem.name.endswith(mark) and stem.with_name(stem.name[: -len(mark)] or ".") in stems:
+        if stem.endswith(mark) and stem[: -len(mark)] in stems:
             return True
     return False
 

@@ -77,7 +77,7 @@ def _outdated_in(folder: Path, datapath: Path) -> set[Path]:
     prepared = {
         path.with_name(path.name[: -len(PARSING)])
         for parent in {face.parent for face in failed}  # each folder is listed once
-        for path in parent.glob(f"*{PARSING}")
+        for path in parent.glob(f"[!.]*{PARSING}")  # neither hidden nor without a name
     }
     return {face for face in prepared - finished if {face, _first_face(face)} & failed}
 

@@ -12,6 +12,7 @@ from s3pot.data.altered_reference import ALTERATIONS
 from s3pot.data.mask_folder import SIZES
 from s3pot.data.masks import MARKS_OCCLUSION, POLARITIES
 from s3pot.data.output_guard import refuse_truth_as_result
+from s3pot.io import expand_home
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
 from s3pot.report.before_after import FRESH, GENERAL
 from s3pot.runs.selection import check_count
@@ -293,7 +294,7 @@ def _read_rows(values: Any, overrides: Mapping[str, Any]) -> list[Row]:
 
 def _located(path: str, folder: Path) -> Path:
     """Locate a path of a suite: relative to the working folder or else to that of its file."""
-    beside = folder / Path(path).expanduser()
+    beside = folder / expand_home(path)
     return beside if beside.exists() and not Path(path).exists() else Path(path)
 
 

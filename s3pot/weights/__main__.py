@@ -37,7 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns 0 for success, 1 if files failed, 2 if all did, 130 on interrupt."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = args.weights_dir or registry.default_folder()
+    try:
+        folder = args.weights_dir or registry.default_folder()
+    except S3potError as error:
+        logger.error("%s", error)
+        return NOTHING_DONE
     if args.command == "list" and not args.names:
         sys.stdout.write(overview(folder))
         return ALL_DONE

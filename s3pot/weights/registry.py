@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from s3pot.io import read_yaml
+from s3pot.io import expand_home, read_yaml
 from s3pot.types import S3potError
 
 PAPER_SET = ("sam_vit_h", "bisenet", "e4s", "yunet")  # the files that configs/paper.yaml needs
@@ -52,7 +52,7 @@ def weight_files() -> dict[str, WeightFile]:
 
 def default_folder() -> Path:
     """Return the default folder of weights: ``S3POT_WEIGHTS_DIR``, or else ``./weights``."""
-    return Path(os.environ.get("S3POT_WEIGHTS_DIR") or "weights").expanduser()
+    return expand_home(os.environ.get("S3POT_WEIGHTS_DIR") or "weights")
 
 
 def find(name: str) -> WeightFile:

@@ -189,6 +189,21 @@ def test_spaces_around_the_sign_are_named_among_photos_too(
     assert "write section.key=value without spaces around the =" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["x" * 5000, "x/" * 5000, "a\0b"])
+def test_an_override_that_is_no_possible_file_name_is_an_override(value: str) -> None:
+    words = ["photo.jpg", f"truth.labels={value}"]
+    assert cli.split_photos(words) == (["photo.jpg"], words[1:])
+
+
+def test_an_output_folder_with_an_impossible_name_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args = parse()
+    args.output_dir = Path("x" * 5000)
+    assert cli.run(args, lambda config: 0) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
 def test_a_bug_is_not_swallowed() -> None:
     def body(config: Config) -> int:
         raise ZeroDivisionError

@@ -61,6 +61,16 @@ def test_a_face_called_ref(processed_folder: Make) -> None:
     assert [face.name for face in find_faces(folder)] == ["x_ref"]
 
 
+def test_a_map_without_the_name_of_an_image_is_no_face(
+    processed_folder: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = processed_folder(1)
+    for path in (folder / "_parsing_mask.npy", folder / "sub" / "_parsing_mask.npy"):
+        write_npy(path, np.zeros((64, 64), np.uint8))
+    assert [face.name for face in find_faces(folder)] == ["face_00"]
+    assert caplog.text.count("_parsing_mask.npy is not read") == 2
+
+
 def test_dots_in_a_stem(processed_folder: Make) -> None:
     folder = processed_folder(1)
     for path in list(folder.iterdir()):

@@ -157,6 +157,16 @@ def test_our_own_files_are_no_photos(tmp_path: Path) -> None:
     assert names(find(tmp_path)) == ["a", "a_face", "photo_occlusion"]
 
 
+@pytest.mark.parametrize("name", ["_clean.jpg", "_ref.jpg", "_occlusion.tiff", "_parsing_mask.jpg"])
+def test_a_photo_called_like_a_mark_of_ours_alone_is_a_photo(tmp_path: Path, name: str) -> None:
+    photo(tmp_path / "in" / name)
+    photo(tmp_path / "in" / "a.png", 1)
+    assert names(find(tmp_path)) == [Path(name).stem, "a"]
+    hidden = tmp_path / "in" / f".{name}"
+    photo(hidden)
+    assert names(find_photos(hidden, tmp_path / "out")) == [hidden.stem]  # asked for
+
+
 def test_one_photo_may_be_given(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpeg")
     assert names(find_photos(tmp_path / "a.jpeg", tmp_path / "out")) == ["a"]
@@ -345,6 +355,17 @@ def test_whether_a_disk_ignores_case(tmp_path: Path) -> None:
     if not is_one:  # the same on a file system that does
         (tmp_path / "rESULTS").symlink_to(folder)
         assert ignores_case(folder)
+
+
+def test_a_disk_is_not_judged_by_its_root_which_has_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not ignores_case(Path("/no_such_folder/results"))
+    assert not ignores_case(Path("/"))
+    monkeypatch.chdir(tmp_path)
+    assert (
+        ignores_case(Path("new/deeper")) == ignores_case(Path("../new")) == ignores_case(tmp_path)
+    )
 
 
 def test_rivals_are_the_photos_named_like_further_faces() -> None:

@@ -134,6 +134,12 @@ def test_further_faces_of_a_photo_go_with_it(tmp_path: Path) -> None:
     assert outdated_faces(tmp_path) == ["a[1]", "a[1]_face2"]
 
 
+def test_a_map_without_a_name_is_no_face(tmp_path: Path) -> None:
+    write_maps(tmp_path, ["", "._face2", "a"])
+    write_summary(tmp_path, ["b"], ["a"])
+    assert outdated_faces(tmp_path) == ["a"]
+
+
 def test_parts_and_folders_of_folders(tmp_path: Path) -> None:
     write_maps(tmp_path, ["train/a", "train/sub/b", "val/c"])
     write_summary(tmp_path, ["train/a"], ["train/sub/b", "val/c"])
