@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import s3pot.data.datasets.coco as coco_module
+from s3pot.__main__ import main
+from s3pot.data.datasets.coco import CocoJson
 from s3pot.data.datasets.formats import recognize
+from s3pot.data.datasets.item import DatasetError
 from s3pot.data.face_folder import find_faces, load_aligned_face
 from s3pot.data.image import read_rgb
+from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.masks import read_mask
 from s3pot.data.truth import require_truth
 from tests.commands.data_commands import (
@@ -340,6 +345,107 @@ def test_annotations_of_no_image_are_named(
     assert validate(layout, tmp_path / "report") == 1
 
 
+def problems_of(layout: Layout) -> dict[str, str | None]:
+    """The problems of a COCO data set's images, by name."""
+    path = layout.root / "annotations" / "instances.json"
+    adapter = CocoJson(layout.root / "images", path, LabelPolicy())
+    return {item.name: item.problem for item in adapter.items()}
+
+
+def test_images_that_share_an_id_are_refused_and_not_mixed(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def repeat(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"][1]["id"] = content["images"][0]["id"]
+        content["annotations"][1]["image_id"] = content["images"][0]["id"]
+
+    edit_json(layout.root / "annotations" / "instances.json", repeat)
+    problems = problems_of(layout)
+    assert "the images a.png, b.png have the same id 11, so" in (problems["a"] or "")
+    assert problems["b"] == problems["a"] and problems["c"] is problems["d"] is None
+    assert convert(layout, tmp_path / "out") == 1
+    images = sorted(path.name for path in (tmp_path / "out" / "raw_images").iterdir())
+    assert images == ["c.png", "d.png"]
+    assert validate(layout, tmp_path / "report") == 1
+
+
+@pytest.mark.parametrize("nothing", [{}, {"id": None}])
+def test_images_without_an_id_are_refused(tmp_path: Path, nothing: dict[str, None]) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def lose(content: dict) -> None:  # type: ignore[type-arg]
+        for image in content["images"][:2]:
+            del image["id"]
+            image.update(nothing)
+        del content["annotations"][0]["image_id"]
+
+    path = layout.root / "annotations" / "instances.json"
+    edit_json(path, lose)
+    problems = problems_of(layout)
+    assert "the image 'a.png' has no id" in (problems["a"] or "")
+    assert "the image 'b.png' has no id" in (problems["b"] or "")
+    assert problems["c"] is None
+    damage = CocoJson(layout.root / "images", path, LabelPolicy()).damage()
+    assert any("image_id None of annotation 111 is not the id" in problem for problem in damage)
+
+
+def test_an_image_whose_labels_are_divided_between_two_ids_is_refused(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def split(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"].append({**content["images"][0], "id": 999})
+        content["annotations"].append({**content["annotations"][0], "image_id": 999})
+
+    edit_json(layout.root / "annotations" / "instances.json", split)
+    problems = problems_of(layout)
+    assert "'a.png' has the id 11, but annotations also under 999" in (problems["a"] or "")
+    assert problems["b"] is None and len(problems) == 5
+
+
+@pytest.mark.parametrize("name", ["/", ".", "./", "a/.."])
+def test_a_file_name_that_names_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def rename(content: dict) -> None:  # type: ignore[type-arg]
+        content["images"][0]["file_name"] = name
+
+    edit_json(layout.root / "annotations" / "instances.json", rename)
+    problems = [problem for problem in problems_of(layout).values() if problem is not None]
+    assert len(problems) == 1 and "the file_name of image 1" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        (
+            [{"id": 3, "name": "hand"}, {"id": 3, "name": "face"}],
+            "'hand' and 'face' have the same id 3, ",
+        ),
+        ([{"name": "hand"}], "the category 'hand' has no id"),
+        ([{"id": None, "name": "hand"}], "the category 'hand' has no id"),
+    ],
+)
+def test_categories_that_cannot_be_told_apart_are_refused(
+    tmp_path: Path, categories: list[dict[str, object]], message: str
+) -> None:
+    layout = make("coco", tmp_path / "source")
+    edit_json(
+        layout.root / "annotations" / "instances.json",
+        lambda content: content.update(categories=categories),
+    )
+    with pytest.raises(DatasetError, match=message):
+        problems_of(layout)
+
+
+def test_a_category_that_is_listed_twice_is_one(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+    edit_json(
+        layout.root / "annotations" / "instances.json",
+        lambda content: content["categories"].append(content["categories"][0]),
+    )
+    assert set(problems_of(layout).values()) == {None}
+
+
 def test_coco_labels_that_name_nothing_are_named_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -385,6 +491,23 @@ def test_images_are_copied_as_they_are(tmp_path: Path) -> None:
         copy = tmp_path / "out" / "raw_images" / f"{name}.jpg"
         assert copy.read_bytes() == (layout.root / "image" / f"{name}.jpg").read_bytes()
         assert read_rgb(copy).shape == (32, 32, 3)
+
+
+def test_a_true_parsing_of_another_size_is_converted_at_that_of_its_image(
+    tmp_path: Path, processed_folder: Callable[..., Path]
+) -> None:
+    faces = processed_folder(1, size=64)
+    small = np.random.default_rng(0).integers(0, 12, (32, 32)).astype(np.uint8)
+    np.save(faces / "face_00_true_parsing.npy", small)
+
+    def convert_folder(source_format: str, source: Path, target: str) -> int:
+        folders = ["--input_dir", str(source), "--output_dir", str(tmp_path / target)]
+        return main(["data", "convert", "--from", source_format, *folders])
+
+    assert convert_folder("faces", faces, "out") == 0
+    written = np.load(tmp_path / "out" / "truth" / "face_00_true_parsing.npy")
+    np.testing.assert_array_equal(written, small.repeat(2, 0).repeat(2, 1))
+    assert convert_folder("s3pot", tmp_path / "out", "again") == 0
 
 
 @pytest.mark.slow

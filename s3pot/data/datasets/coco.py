@@ -50,7 +50,8 @@ class CocoJson(DatasetAdapter):
         polarity: What the instances that count mark: ``occlusion`` or ``visible_face``.
 
     Raises:
-        DatasetError: The file is not a COCO file; the message names file and key.
+        DatasetError: The file is not a COCO file, or two categories cannot be told apart; the
+            message names file and key.
     """
 
     format_name = "coco"
@@ -70,11 +71,14 @@ class CocoJson(DatasetAdapter):
         self.instances: dict[Any, list[Entry]] = defaultdict(list)
         for instance in _entries(content, "annotations", annotations):
             self.instances[_hashable(instance.get("image_id"))].append(instance)
-        self.categories: dict[Any, str] = {}
-        for category in _entries(content, "categories", annotations):
-            name = str(_value(category, "name", f"{annotations}: a category"))
-            self.categories[_hashable(category.get("id"))] = name
+        self.categories = _categories(content, annotations)
         self._image_of: dict[Path, Entry] = {}
+        self._files_of: dict[Any, set[str]] = defaultdict(set)  # of an id
+        self._ids_of: dict[str, set[Any]] = defaultdict(set)  # of a file
+        for image in self.images:
+            file_name = str(image.get("file_name"))
+            self._files_of[_hashable(image.get("id"))].add(file_name)
+            self._ids_of[file_name].add(_hashable(image.get("id")))
 
     @override
     def items(self) -> Sequence[DatasetItem]:
@@ -98,13 +102,40 @@ class CocoJson(DatasetAdapter):
         if not isinstance(file_name, str):
             problem = f"{where} is {file_name!r}; expected the path of an image."
             return DatasetItem(f"image {number}", self.root, problem=problem)
-        name = PurePosixPath(file_name).with_suffix("").as_posix() if file_name else ""
+        has_name = PurePosixPath(file_name).name != ""
+        name = PurePosixPath(file_name).with_suffix("").as_posix() if has_name else file_name
         problem_of_name = name_problem(name)
         if problem_of_name is not None:
             return DatasetItem(name, self.root, problem=f"{where}: {problem_of_name}")
         path = self.root / file_name
         self._image_of.setdefault(path, image)
-        return DatasetItem(name, path)
+        return DatasetItem(name, path, problem=self._problem_of_id(image))
+
+    def _problem_of_id(self, image: Entry) -> str | None:
+        """Return why it is not certain which instances an image has; None if it is."""
+        file_name = str(image["file_name"])
+        image_id = _hashable(image.get("id"))
+        if image_id is None:
+            return (
+                f"{self.annotations}: the image {file_name!r} has no id, so its annotations are "
+                "not known; give every image its own id."
+            )
+        files = sorted(self._files_of[image_id])
+        if len(files) > 1:
+            return (
+                f"{self.annotations}: the images {brief(files)} have the same id {image_id!r}, so "
+                "their annotations cannot be told apart; give every image its own id."
+            )
+        others = [
+            other for other in self._ids_of[file_name] - {image_id} if other in self.instances
+        ]
+        if others:
+            ids = brief([str(other) for other in others])
+            return (
+                f"{self.annotations}: the image {file_name!r} has the id {image_id!r}, but "
+                f"annotations also under {ids}; give it one id."
+            )
+        return None
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
@@ -161,7 +192,7 @@ class CocoJson(DatasetAdapter):
 
     @override
     def damage(self) -> Sequence[str]:
-        image_ids = {_hashable(image.get("id")) for image in self.images}
+        image_ids = {_hashable(image.get("id")) for image in self.images} - {None}
         problems = []
         for image_id, instances in self.instances.items():
             if image_id not in image_ids:
@@ -323,12 +354,28 @@ def _entries(content: Any, key: str, source: Path) -> list[Entry]:
     return entries
 
 
-def _value(entry: Entry, key: str, where: str) -> Any:
-    if key not in entry:
-        raise DatasetError(f"{where} with id {entry.get('id')} lacks the key {key!r}.")
-    return entry[key]
+def _categories(content: Any, source: Path) -> dict[Any, str]:
+    """Read the names of the categories by id.
+
+    Raises:
+        DatasetError: A category has no name or no id, or two of them have the same id.
+    """
+    names: dict[Any, str] = {}
+    for category in _entries(content, "categories", source):
+        category_id = _hashable(category.get("id"))
+        if "name" not in category:
+            raise DatasetError(f"{source}: the category with id {category_id!r} has no name.")
+        name = str(category["name"])
+        if category_id is None:
+            raise DatasetError(f"{source}: the category {name!r} has no id.")
+        if names.setdefault(category_id, name) != name:
+            raise DatasetError(
+                f"{source}: the categories {names[category_id]!r} and {name!r} have the same id "
+                f"{category_id!r}, so their annotations cannot be told apart; give each its own id."
+            )
+    return names
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable id; for the lists and objects in damaged files, their text."""
-    return value if isinstance(value, (int, str)) else repr(value)
+    """Return a hashable id, or None; for the lists and objects in damaged files, their text."""
+    return value if value is None or isinstance(value, (int, str)) else repr(value)

@@ -20,7 +20,12 @@ from s3pot.data.datasets.item import (
     ItemLabels,
 )
 from s3pot.data.datasets.labelme_folder import labelme_labels
-from s3pot.data.face_folder import FaceFiles, find_faces, load_aligned_face, load_labels
+from s3pot.data.face_folder import (
+    FaceFiles,
+    find_faces,
+    load_aligned_face,
+    load_labels_of_image,
+)
 from s3pot.data.image import limit_of_size
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.masks import read_mask_of_size
@@ -66,11 +71,14 @@ class FacesFolder(DatasetAdapter):
         elif path is not None and has_truth(path):
             drawn = labelme_labels(path, size, self.policy)
             occlusion = drawn.occlusion
+        parsing: np.ndarray | None = None
+        if face.true_parsing is not None:
+            parsing = resize_labels(load_labels_of_image(face.true_parsing, size), size)
         return ItemLabels(
             occlusion=occlusion,
             visible_face=_mask(face.visible_face_truth, size, drawn.visible_face),
             ignored=_mask(face.ignore, size, drawn.ignored),
-            parsing=None if face.true_parsing is None else load_labels(face.true_parsing),
+            parsing=parsing,
             parsed=resize_labels(parsed, size),
             shapes=drawn.shapes,
             oddities=drawn.oddities,
