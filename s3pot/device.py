@@ -85,7 +85,7 @@ def flushed_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 def _are_denormals_flushed() -> bool:
     """Whether they are now; PyTorch can set this, but not tell it."""
-    denormal = torch.full((), 1e-39)
+    denormal = torch.full((), 1e-39, dtype=torch.float32)
     return bool(denormal * 0.5 == 0)
 
 

@@ -92,7 +92,7 @@ def find_doubts(evidence: Evidence, limits: QualityLimits) -> list[str]:
     elif evidence.similarity is not None and (
         likeness(evidence.similarity, region) < limits.min_likeness
     ):
-        doubts.append("the reference resembles the image hardly anywhere")
+        doubts.append("the reference hardly resembles the image anywhere")
     return doubts
 
 
@@ -222,6 +222,15 @@ def _solidity(piece: np.ndarray) -> float:
 
 
 def _contrast(image: np.ndarray, region: np.ndarray) -> float:
-    """Standard deviation of the gray values of an image, uint8 (H, W, 3), in a region of it."""
+    """Standard deviation of the gray values of an image in a region of it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        region: bool (h, w), the same frame at any size.
+
+    Returns:
+        In [0, 128); 0 if no pixel's center lies in the region.
+    """
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return float(gray[resize_labels(region, gray.shape)].std())
+    inside = gray[resize_labels(region, gray.shape)]
+    return float(inside.std()) if inside.size else 0.0

@@ -81,6 +81,20 @@ def test_denormals_are_zero_inside_the_block_only() -> None:
     assert halved() > 0
 
 
+def test_the_default_type_of_numbers_changes_nothing() -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.set_flush_denormal(True)
+    try:
+        with flushed_denormals():
+            pass
+        halved = torch.full((), 1e-39, dtype=torch.float32) * 0.5
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_default_dtype(before)
+    assert halved == 0  # the caller's own setting is kept
+
+
 def test_threads_that_calculate_flush_denormals_with_their_helpers(two_threads: None) -> None:
     tiny = torch.full((1 << 20,), 1e-39)  # large enough to be shared out
 

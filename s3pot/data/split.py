@@ -17,8 +17,8 @@ def split(
     Args:
         datapath: D; ``D/train`` and ``D/val`` are used if both exist, otherwise all of D is
             shuffled and split.
-        val_fraction: Share of validation faces, in [0, 1). If there are two faces, each side gets
-            at least one; 0 leaves validation empty.
+        val_fraction: Share of validation faces, in [0, 1). If there are at least two faces,
+            each side gets at least one; 0 leaves validation empty.
         seed: Seed of the shuffle.
 
     Returns:

@@ -1,8 +1,8 @@
 """The bundled face detector, with the same interface as YuNet's, for photos of any size.
 
 A small network sees faces in occluders and clothes, and takes a face on its side for an upright
-one. Wherever it is not sure, the parser is asked, which sees eyes and mouth in a right crop nearly
-always, and in a wrong one seldom.
+one. Wherever it is not sure, the parser is asked, which sees eyes and mouth almost always in a
+correct crop and rarely in a wrong one.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ def _check_space(folder: Path, missing: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DownloadError(
-            f"{folder} has {free:,} of {needed:,} free bytes: free space, or set S3POT_WEIGHTS_DIR "
-            "to a folder on another disk"
+            f"{folder} has {free:,} bytes free, but {needed:,} are needed: free space, or set "
+            "S3POT_WEIGHTS_DIR to a folder on another disk"
         )
 
 

@@ -249,7 +249,7 @@ def test_web_page_of_google_drive(server: Server, tmp_path: Path) -> None:
 def test_no_space(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 1_000_000))
-    with pytest.raises(DownloadError, match="1,000,000 of 70,180,864 free bytes"):
+    with pytest.raises(DownloadError, match="1,000,000 bytes free, but 70,180,864 are"):
         download(server.entry("file"), tmp_path)
     assert not (tmp_path / "thing.pth.part").exists()
 
