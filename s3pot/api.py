@@ -136,7 +136,7 @@ class Segmentation(Masks):
 
     def _write(self, folder: Path, stem: Path, name: str) -> list[Path]:
         """Write the files of ``save``, whose paths begin with ``stem``."""
-        result_files(folder).require_own([name])
+        result_files(folder).require_written_by_s3pot([name])
         parsing_path = stem.with_name(f"{stem.name}_parsing.npy")
         write_npy(parsing_path, self.parsing)  # first, by which the others are recognized as ours
         pictures = {"occlusion": self.occlusion, "face": self.face, "overlay": self.overlay()}

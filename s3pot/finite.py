@@ -7,7 +7,7 @@ from torch import Tensor
 
 from s3pot.types import S3potError
 
-EXACT = "run.speed=exact"
+EXACT_SPEED = "run.speed=exact"
 
 
 def is_finite(values: Tensor) -> bool:

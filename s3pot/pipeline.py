@@ -40,7 +40,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3pot.adapter import PromptAdapter
 from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
-from s3pot.finite import EXACT, require_finite
+from s3pot.finite import EXACT_SPEED, require_finite
 from s3pot.labels import OCCLUSION_CLASS, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, neighbors_of
 from s3pot.occlusion_decision import OcclusionDecision, decide
@@ -238,10 +238,10 @@ class OcclusionSegmenter:
         """
         region_sam = face.region_sam.to(self.device)
         kept_embedding = image_embedding.half()
-        require_finite("SAM's tokens", kept_embedding, reference_embedding, setting=EXACT)
+        require_finite("SAM's tokens", kept_embedding, reference_embedding, setting=EXACT_SPEED)
         tokens = self.enhance_tokens(image_embedding, reference_embedding, region_sam)
         enhanced = (tokens.image_tokens, tokens.reference_tokens)
-        require_finite("FE's tokens", *enhanced, setting=EXACT)
+        require_finite("FE's tokens", *enhanced, setting=EXACT_SPEED)
         points_sam, point_labels = select_points(
             tokens.image_tokens,
             tokens.reference_tokens,
@@ -429,7 +429,7 @@ def split_region(
             "The mask's logits",
             torch.from_numpy(logits),
             weights="the adapter and SAM's weights",
-            setting=EXACT,
+            setting=EXACT_SPEED,
         )
         face = region & (logits > 0)
     occlusion = region & ~face

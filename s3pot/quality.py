@@ -150,7 +150,7 @@ def _alignment_doubts(
     if looked_for_face and alignment.score is None:
         doubts.append("no face found in the photo")
     if alignment.score is not None and alignment.score < limits.min_score:
-        score = _told_apart(alignment.score, limits.min_score)
+        score = _score_below_limit(alignment.score, limits.min_score)
         doubts.append(f"unsure alignment (detector {score}, limit {limits.min_score:g})")
     height, width = alignment.photo_size
     if alignment.is_whole and height != width:
@@ -160,7 +160,7 @@ def _alignment_doubts(
     return doubts
 
 
-def _told_apart(score: float, limit: float) -> str:
+def _score_below_limit(score: float, limit: float) -> str:
     """Format a score below a limit with two digits, or as many as show the difference."""
     digits = next((count for count in range(2, 7) if float(f"{score:.{count}f}") < limit), 7)
     return f"{score:.{digits}f}"

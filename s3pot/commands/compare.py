@@ -34,11 +34,13 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
 
     def body(_: Config) -> int:
-        from s3pot.report.compare import PAGE, compare_runs, read_run
+        from s3pot.report.compare import PAGE, compare_runs, read_result_folder
         from s3pot.runs.shard import require_one_process
 
         require_one_process("A comparison")
-        facts = compare_runs(read_run(args.run_a), read_run(args.run_b), args.output_dir)
+        facts = compare_runs(
+            read_result_folder(args.run_a), read_result_folder(args.run_b), args.output_dir
+        )
         for fact in facts:
             note = f" ({fact.note})" if fact.note else ""
             logger.info("%s: %s%s", fact.title, fact.value, note)

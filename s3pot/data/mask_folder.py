@@ -12,9 +12,9 @@ from s3pot.data.masks import MARKS_FACE, find_mask, read_mask
 from s3pot.labels import resize_labels
 from s3pot.types import S3potError
 
-EXACT = "exact"
+SAME_SIZE = "exact"
 RESIZE = "resize"
-SIZES = (EXACT, RESIZE)
+SIZES = (SAME_SIZE, RESIZE)
 
 
 @dataclass(frozen=True)

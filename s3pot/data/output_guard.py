@@ -74,7 +74,7 @@ class OutputFiles:
     endings: Sequence[str]
     marks: Sequence[str]
 
-    def require_own(self, names: Iterable[str]) -> None:
+    def require_written_by_s3pot(self, names: Iterable[str]) -> None:
         """Make sure that everything that would be replaced was written by s3pot.
 
         Args:

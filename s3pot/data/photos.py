@@ -103,7 +103,7 @@ class PhotoFolder:
             raise S3potError(photo.problem)
         names = [face_name(photo.name, number) for number in range(1, faces + 1)]
         for output in self.outputs:
-            output.require_own(names)
+            output.require_written_by_s3pot(names)
         for number, name in enumerate(names, 1):
             for file in contract_names(name):
                 owner = self.owners.get(_key(file, self.ignores_case), photo.path)
@@ -418,14 +418,14 @@ def _claimed(
         S3potError: One of these files exists, and s3pot did not write it.
     """
     for output in outputs:
-        output.require_own(photo.name for photo in photos if photo.problem is None)
-    is_one = ignores_case(output_dir)
+        output.require_written_by_s3pot(photo.name for photo in photos if photo.problem is None)
+    folder_ignores_case = ignores_case(output_dir)
     owners: dict[str, Path] = {}
     for photo in photos:
         if photo.problem is None:
             for file in contract_names(photo.name):
-                owners.setdefault(_key(file, is_one), photo.path)
-    return PhotoFolder(tuple(photos), owners, is_one, tuple(outputs))
+                owners.setdefault(_key(file, folder_ignores_case), photo.path)
+    return PhotoFolder(tuple(photos), owners, folder_ignores_case, tuple(outputs))
 
 
 def _key(file: str, ignores_case: bool) -> str:

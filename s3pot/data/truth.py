@@ -96,16 +96,6 @@ def require_truth(
     return truth
 
 
-def load_truth(face: FaceFiles, policy: TruthPolicy | None = None) -> np.ndarray | None:
-    """Read only the true occlusion of a face; see ``load_face_truth``.
-
-    Returns:
-        bool (H, W), the size of the raw face; None if there is no truth.
-    """
-    truth = load_face_truth(face, policy)
-    return None if truth is None else truth.occlusion
-
-
 def load_face_truth(
     face: FaceFiles,
     policy: TruthPolicy | None = None,
@@ -226,7 +216,6 @@ def try_truth(
     face: FaceFiles,
     policy: TruthPolicy | None = None,
     size: tuple[int, int] | None = None,
-    max_pixels: int = MAX_PIXELS,
 ) -> FaceTruth | None:
     """Read the ground truth of a face if it can be used; a mask is useful even without a score.
 
@@ -234,13 +223,12 @@ def try_truth(
         face: Its files.
         policy: See ``load_face_truth``.
         size: See ``load_face_truth``.
-        max_pixels: See ``load_face_truth``.
 
     Returns:
         The truth; None if there is none or, with a warning, if it cannot be used.
     """
     try:
-        return load_face_truth(face, policy, size, max_pixels)
+        return load_face_truth(face, policy, size)
     except S3potError as error:
         logger.warning("%s: no score, because its truth cannot be used: %s", face.name, error)
         return None

@@ -226,33 +226,56 @@ def _stable_pairs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not count:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     rows = np.arange(count)
-    best = scores.argmax(axis=1)
-    value = scores[rows, best]
-    if np.isnan(value).any():  # the maximum of a row that contains NaN is NaN
+    best_columns = scores.argmax(axis=1)
+    proposals = scores[rows, best_columns]
+    if np.isnan(proposals).any():  # the maximum of a row that contains NaN is NaN
         raise ValueError(NAN_MESSAGE)
-    hold = np.full(width, _lowest(scores.dtype), scores.dtype)  # best proposal to each column
-    owner = np.full(width, count)  # row that made it; R if there is none
-    cap = value.copy()  # each row's last proposal: its match is never better
-    left = BUDGET * scores.size + FREE_ROUNDS * ROUND_CELLS
+    held_scores = np.full(width, _lowest(scores.dtype), scores.dtype)  # by column: best proposal
+    owners = np.full(width, count)  # row that made it; R if there is none
+    last_proposals = proposals.copy()  # by row: its match is never better
+    budget = BUDGET * scores.size + FREE_ROUNDS * ROUND_CELLS
     while True:
-        # A column keeps the highest proposal, then the smallest row. All beat its current one.
-        order = np.argsort(_rising_from_best(value), kind="stable")
-        order = order[np.argsort(best[order], kind="stable")]
-        wins = order[np.diff(best[order], prepend=-1) != 0]
-        hold[best[wins]] = value[wins]
-        owner[best[wins]] = rows[wins]
-        free = np.ones(count + 1, dtype=bool)
-        free[owner] = False  # the last element stands for columns without a proposal
-        rows = free[:count].nonzero()[0]
-        left -= len(rows) * width + ROUND_CELLS
-        if len(rows) == 0 or left < 0:
+        _accept(rows, best_columns, proposals, held_scores, owners)
+        rows = _free_rows(owners, count)
+        budget -= len(rows) * width + ROUND_CELLS
+        if len(rows) == 0 or budget < 0:
             break
-        best, value = _propose(scores[rows], rows, hold, owner)
-        cap[rows] = value
+        best_columns, proposals = _propose(scores[rows], rows, held_scores, owners)
+        last_proposals[rows] = proposals
     if len(rows):
-        owner = _scan(scores, hold, cap)
-    cols = (owner < count).nonzero()[0]
-    return owner[cols], cols
+        owners = _scan(scores, held_scores, last_proposals)
+    cols = (owners < count).nonzero()[0]
+    return owners[cols], cols
+
+
+def _accept(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    proposals: np.ndarray,
+    held_scores: np.ndarray,
+    owners: np.ndarray,
+) -> None:
+    """Let each column keep the highest proposal, of equal ones that of the smallest row.
+
+    Args:
+        rows: The rows that propose, (N,), ascending.
+        columns: The column that each proposes to, (N,).
+        proposals: The scores of these pairs, (N,); each beats the one that its column holds.
+        held_scores: The score that each column holds, (C,); changed in place.
+        owners: The row of that score, (C,), R if the column holds none; changed in place.
+    """
+    order = np.argsort(_rising_from_best(proposals), kind="stable")
+    order = order[np.argsort(columns[order], kind="stable")]
+    winners = order[np.diff(columns[order], prepend=-1) != 0]  # the first ones of each column
+    held_scores[columns[winners]] = proposals[winners]
+    owners[columns[winners]] = rows[winners]
+
+
+def _free_rows(owners: np.ndarray, count: int) -> np.ndarray:
+    """List those of ``count`` rows that no column holds, ascending; owners (C,)."""
+    free = np.ones(count + 1, dtype=bool)
+    free[owners] = False  # the last element stands for columns without a proposal
+    return free[:count].nonzero()[0]
 
 
 def _lowest(dtype: np.dtype) -> float:
@@ -266,13 +289,13 @@ def _rising_from_best(values: np.ndarray) -> np.ndarray:
 
 
 def _propose(
-    scores: np.ndarray, rows: np.ndarray, hold: np.ndarray, owner: np.ndarray
+    scores: np.ndarray, rows: np.ndarray, held_scores: np.ndarray, owners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the best column that would accept each row, and its score: (N,) each; scores (N, C).
 
     There always is one, because fewer columns hold another row than there are columns.
     """
-    welcome = (scores > hold) | ((scores == hold) & (rows[:, None] < owner))
+    welcome = (scores > held_scores) | ((scores == held_scores) & (rows[:, None] < owners))
     best = np.where(welcome, scores, _lowest(scores.dtype)).argmax(axis=1)
     place = np.arange(len(rows))
     # A row may offer only the lowest value, which also fills the masked cells.
@@ -280,7 +303,7 @@ def _propose(
     return best, scores[place, best]
 
 
-def _scan(scores: np.ndarray, hold: np.ndarray, cap: np.ndarray) -> np.ndarray:
+def _scan(scores: np.ndarray, held_scores: np.ndarray, last_proposals: np.ndarray) -> np.ndarray:
     """Visit the pairs that the proposals left possible, as in the definition.
 
     A column ends with at least the score it holds, and a row with at most the score it proposed
@@ -290,7 +313,8 @@ def _scan(scores: np.ndarray, hold: np.ndarray, cap: np.ndarray) -> np.ndarray:
         Row of each column, (C,), int64; R if the column stays free.
     """
     count, width = scores.shape
-    flat = np.flatnonzero((scores >= hold) & (scores <= cap[:, None]))
+    possible = (scores >= held_scores) & (scores <= last_proposals[:, None])
+    flat = np.flatnonzero(possible)
     order = _falling(torch.from_numpy(scores.ravel()[flat]))  # PyTorch sorts faster
     falling = flat[order.numpy()]
     owner = np.full(width, count, dtype=np.int64)

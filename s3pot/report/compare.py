@@ -29,7 +29,7 @@ TABLE = "compare.csv"
 
 # Pictures that both runs share, and pictures of each run.
 _COMMON_VIEWS = (View("raw", "photo", shown=True), View("truth", "truth"))
-_OWN_VIEWS = (
+_VIEWS_PER_RUN = (
     View("overlay", "occlusion", shown=True),
     View("error", "error map", shown=True),
     View("reference", "reference"),
@@ -47,7 +47,7 @@ SORTS = (
 
 
 @dataclass(frozen=True)
-class Run:
+class ResultFolder:
     """A result folder.
 
     Attributes:
@@ -98,7 +98,7 @@ class Pair:
         return float(iou_of_b) - float(iou_of_a)
 
 
-def read_run(folder: Path) -> Run:
+def read_result_folder(folder: Path) -> ResultFolder:
     """Read a result folder.
 
     Raises:
@@ -120,7 +120,7 @@ def read_run(folder: Path) -> Run:
     rows = {str(row["name"]): row for row in summary.rows}
     if not rows:
         raise S3potError(f"{path} has no rows: no face was finished there")
-    return Run(
+    return ResultFolder(
         folder=folder,
         rows=rows,
         failed={failure.name for failure in summary.failures},
@@ -128,7 +128,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
+def compare_runs(first: ResultFolder, second: ResultFolder, output_dir: Path) -> list[Fact]:
     """Write ``index.html`` and ``compare.csv`` of the faces that both runs have.
 
     Returns:
@@ -170,7 +170,7 @@ def compare_runs(first: Run, second: Run, output_dir: Path) -> list[Fact]:
     return facts
 
 
-def _pair(first: Run, second: Run, name: str) -> Pair:
+def _pair(first: ResultFolder, second: ResultFolder, name: str) -> Pair:
     masks = [_read_mask(run, name) for run in (first, second)]
     agreement = None
     if masks[0] is not None and masks[1] is not None and masks[0].shape == masks[1].shape:
@@ -178,7 +178,7 @@ def _pair(first: Run, second: Run, name: str) -> Pair:
     return Pair(name, first.rows[name], second.rows[name], agreement)
 
 
-def _read_mask(run: Run, name: str) -> np.ndarray | None:
+def _read_mask(run: ResultFolder, name: str) -> np.ndarray | None:
     """Read the mask of a face, bool (H, W); None if there is none."""
     path = run.folder / f"{name}_occlusion.png"
     return read_mask(path, max_pixels=run.max_pixels) if path.is_file() else None
@@ -202,7 +202,7 @@ def _read_settings(path: Path) -> dict[str, str]:
 def _views() -> list[View]:
     both = [
         View(f"{view.key}_{run.lower()}", f"{run} {view.title}", view.shown)
-        for view in _OWN_VIEWS
+        for view in _VIEWS_PER_RUN
         for run in ("A", "B")
     ]
     return [_COMMON_VIEWS[0], *both, _COMMON_VIEWS[1]]
@@ -234,7 +234,7 @@ def _facts(pairs: Sequence[Pair]) -> list[Fact]:
     return facts
 
 
-def _notes(first: Run, second: Run, pairs: Sequence[Pair]) -> list[str]:
+def _notes(first: ResultFolder, second: ResultFolder, pairs: Sequence[Pair]) -> list[str]:
     notes = _left_out(first, second)
     if not any(
         (run.folder / f"{pair.name}_overlay.png").is_file()
@@ -245,7 +245,7 @@ def _notes(first: Run, second: Run, pairs: Sequence[Pair]) -> list[str]:
     return notes
 
 
-def _left_out(first: Run, second: Run) -> list[str]:
+def _left_out(first: ResultFolder, second: ResultFolder) -> list[str]:
     """Say which faces are not compared, and why."""
     notes = []
     for letter, run in (("A", first), ("B", second)):
@@ -259,7 +259,7 @@ def _left_out(first: Run, second: Run) -> list[str]:
     return notes
 
 
-def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
+def _setting_differences(first: ResultFolder, second: ResultFolder) -> list[tuple[str, str, str]]:
     """List config values and hashes of models that differ."""
     settings = [{**run.settings, **_hashes(run)} for run in (first, second)]
     keys = sorted(settings[0].keys() | settings[1].keys())
@@ -267,7 +267,7 @@ def _setting_differences(first: Run, second: Run) -> list[tuple[str, str, str]]:
     return [row for row in rows if row[1] != row[2]]
 
 
-def _hashes(run: Run) -> dict[str, str]:
+def _hashes(run: ResultFolder) -> dict[str, str]:
     """Return the hashes of the models, if they are the same for all faces."""
     return {
         f"sha256_{model}": min(hashes)[:12] if len(hashes) == 1 else f"{len(hashes)} different"
@@ -275,7 +275,7 @@ def _hashes(run: Run) -> dict[str, str]:
     }
 
 
-def _card(pair: Pair, first: Run, second: Run, page_folder: Path) -> Card:
+def _card(pair: Pair, first: ResultFolder, second: ResultFolder, page_folder: Path) -> Card:
     order: dict[str, float] = {}
     if pair.difference is not None:
         order["loss"] = order["gain"] = pair.difference
@@ -318,7 +318,7 @@ def _pictures(name: str, first: Path, second: Path, page_folder: Path) -> dict[s
     for view in _COMMON_VIEWS:
         options = [folder / f"{name}_{view.key}.png" for folder in (first, second)]
         files[view.key] = next((path for path in options if path.is_file()), options[0])
-    for view in _OWN_VIEWS:
+    for view in _VIEWS_PER_RUN:
         files[f"{view.key}_a"] = first / f"{name}_{view.key}.png"
         files[f"{view.key}_b"] = second / f"{name}_{view.key}.png"
     return {key: relative_link(path, page_folder) for key, path in files.items() if path.is_file()}

@@ -282,12 +282,12 @@ class FaceAligner:
         view = _best_view(photo, self.detector)
         faces = [face for face in view.faces if face.score >= self.framing.crop_score]
         if not faces:
-            hint = max((face.score for face in view.faces), default=None)
-            if self._passes_as_aligned(photo, hint):
+            best_unsure_score = max((face.score for face in view.faces), default=None)
+            if self._passes_as_aligned(photo, best_unsure_score):
                 logger.warning(
                     "%s: no face found for sure in a square photo: treated as aligned", name
                 )
-                return [identity(photo, hint)]
+                return [identity(photo, best_unsure_score)]
             faces = self._rescued(photo, name)
             view = _View(0, photo, faces, faces[0].score)
         if view.turn:
@@ -305,15 +305,15 @@ class FaceAligner:
             for face in (faces if all_faces else faces[:1])
         ]
 
-    def _passes_as_aligned(self, photo: np.ndarray, hint: float | None) -> bool:
+    def _passes_as_aligned(self, photo: np.ndarray, best_unsure_score: float | None) -> bool:
         """Whether a photo without a sure face is used as it is.
 
         Args:
             photo: uint8 (H, W, 3).
-            hint: The highest score of an unsure detection; None if there is none.
+            best_unsure_score: The highest score of an unsure detection; None if there is none.
         """
         is_square = photo.shape[0] == photo.shape[1]
-        has_hint = hint is not None or not self.framing.needs_hint
+        has_hint = best_unsure_score is not None or not self.framing.needs_hint
         return is_square and self.may_be_aligned and has_hint
 
     def _rescued(self, photo: np.ndarray, name: str) -> list[Face]:

@@ -424,7 +424,6 @@ def _overlap(face: Face, other: Face) -> float:
 def load_mini_detector(
     folder: Path | None = None,
     min_score: float = MIN_SCORE,
-    device: str = "cpu",
     confirm: Confirm | None = None,
 ) -> MiniFaceDetector:
     """Load the bundled detector, or the one in ``folder``; S3potError if it is missing."""
@@ -432,5 +431,5 @@ def load_mini_detector(
     net = FaceDetectorNet(FaceDetectorSize(**content["size"]))
     load_strict(net, content, str(mini_path("detector", folder)))
     net.eval().requires_grad_(False)
-    net = net.to(device).to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)
     return MiniFaceDetector(net, min_score, confirm)

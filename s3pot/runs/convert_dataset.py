@@ -72,8 +72,9 @@ def convert_dataset(options: ConvertOptions) -> int:
     Raises:
         S3potError: The data set has another layout, holds no images, or all of them failed.
     """
-    inside = options.output_dir.resolve()
-    if inside == options.input_dir.resolve() or options.input_dir.resolve() in inside.parents:
+    output_dir = options.output_dir.resolve()
+    input_dir = options.input_dir.resolve()
+    if output_dir == input_dir or input_dir in output_dir.parents:
         raise S3potError(
             f"--output_dir {options.output_dir} lies inside the data set {options.input_dir}; "
             "choose a folder outside it, so that the two do not mix."

@@ -15,7 +15,8 @@ from typing_extensions import override
 from s3pot.build import truth_policy
 from s3pot.config import Config, TruthConfig
 from s3pot.data.face_folder import FaceFiles, find_faces
-from s3pot.data.mask_folder import EXACT, MaskFolder
+from s3pot.data.folder_kinds import RESULT_RECORD
+from s3pot.data.mask_folder import SAME_SIZE, MaskFolder
 from s3pot.data.masks import MARKS_OCCLUSION
 from s3pot.data.output_guard import refuse_truth_as_result
 from s3pot.data.truth import GLASSES_KEPT, FaceTruth, describe_truth, require_truth
@@ -29,7 +30,7 @@ from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.provenance import provenance_of_results
-from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs, read_record
+from s3pot.runs.records import ItemProvenance, hash_inputs, read_record
 from s3pot.types import S3potError
 from s3pot.wording import brief, counted, reason_of
 
@@ -185,7 +186,7 @@ class ScoreJob(FolderJob[FaceFiles, MaskInput, MaskOutput]):
 
     def __init__(self, results: Path, config: Config) -> None:
         self.results = results
-        self.masks = MaskFolder(results, MARKS_OCCLUSION, EXACT)
+        self.masks = MaskFolder(results, MARKS_OCCLUSION, SAME_SIZE)
         self.max_pixels = config.run.max_pixels
         self.truth = config.truth
         self.truth_policy = truth_policy(config.truth)

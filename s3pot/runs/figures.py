@@ -14,7 +14,7 @@ from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.truth import require_truth
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import read_npy
-from s3pot.report.compare import Run, read_run
+from s3pot.report.compare import ResultFolder, read_result_folder
 from s3pot.report.figures import (
     LogitFace,
     ScoredFace,
@@ -80,7 +80,7 @@ def write_figures(options: FigureOptions) -> list[Path]:
         refuse_data_folder(options.output_dir, [options.datapath])
         warn_of_outdated_faces(options.datapath)
     refuse_other_kinds(options.output_dir, "figure", options.results)
-    runs = [read_run(folder) for folder in options.results]
+    runs = [read_result_folder(folder) for folder in options.results]
     _require_faces(options.faces, runs[0])
     occluder_kinds: Mapping[str, set[str]] = {}
     if options.meta is not None:
@@ -110,7 +110,7 @@ def write_figures(options: FigureOptions) -> list[Path]:
     return written
 
 
-def scored_faces(run: Run, occluder_kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
+def scored_faces(run: ResultFolder, occluder_kinds: Mapping[str, set[str]]) -> list[ScoredFace]:
     """Return the faces of a run that are truly occluded and have scores."""
     return [
         ScoredFace(
@@ -124,13 +124,13 @@ def scored_faces(run: Run, occluder_kinds: Mapping[str, set[str]]) -> list[Score
     ]
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
+def _labels(runs: Sequence[ResultFolder]) -> list[str]:
     """Return the folders' names, or their paths if two have the same name."""
     names = [run.folder.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
-def _require_faces(names: Sequence[str], run: Run) -> None:
+def _require_faces(names: Sequence[str], run: ResultFolder) -> None:
     """Raise S3potError if a run lacks a face that its figure should show."""
     missing = [name for name in names if name not in run.rows]
     if missing:
@@ -139,7 +139,9 @@ def _require_faces(names: Sequence[str], run: Run) -> None:
         )
 
 
-def _faces(options: FigureOptions, run: Run, scored: Sequence[ScoredFace], heading: str) -> Figure:
+def _faces(
+    options: FigureOptions, run: ResultFolder, scored: Sequence[ScoredFace], heading: str
+) -> Figure:
     names = list(options.faces) or choose_faces(scored, options.each)
     ious = {face.name: f"IoU {face.iou:.2f}" for face in scored}
     return faces_figure(run.folder, names, options.columns, ious, heading)
@@ -161,7 +163,7 @@ def _with_kinds(faces: Sequence[ScoredFace]) -> Sequence[ScoredFace]:
     return faces
 
 
-def _precision_recall(options: FigureOptions, runs: Sequence[Run]) -> Figure:
+def _precision_recall(options: FigureOptions, runs: Sequence[ResultFolder]) -> Figure:
     if options.datapath is None:
         raise S3potError("it needs the ground truth; pass --datapath")
     datapath = options.datapath
@@ -172,7 +174,7 @@ def _precision_recall(options: FigureOptions, runs: Sequence[Run]) -> Figure:
     return precision_recall_figure(curves)
 
 
-def read_logits(run: Run, datapath: Path) -> Iterator[LogitFace]:
+def read_logits(run: ResultFolder, datapath: Path) -> Iterator[LogitFace]:
     """Read logits, region and truth of the faces of a run, one by one.
 
     Raises:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,28 +161,47 @@ class _Run(Generic[Item, Input, Output]):
         done = self.contents.keys() | self.failures.keys()
         undone = [item for at, item in enumerate(self.items) if at not in done]
         waiting = {self.job.name(item): item for item in (*undone, *left_out)}
-        done_names = {self.job.name(self.items[position]) for position in done}
-        still_failed = [
-            entry
-            for entry in earlier_failures
-            if entry.name not in done_names and not self._is_cured(waiting.get(entry.name))
-        ]
+        still_failed = self._still_failed(waiting, earlier_failures)
         failed_names = {entry.name for entry in still_failed}
         failed = [self.items[position] for position in self.failures]
-        failed += [item for name, item in waiting.items() if name in failed_names]
-        outdated = self._files_of(failed)
-        if outdated:  # but for the files of others, if two items have one record
-            others = [self.items[position] for position in self.contents]
-            others += [item for name, item in waiting.items() if name not in failed_names]
-            outdated -= self._files_of(others)
+        others = [self.items[position] for position in self.contents]
+        for name, item in waiting.items():
+            if name in failed_names:
+                failed.append(item)
+            else:
+                others.append(item)
         return Outcome(
             contents=[self.contents[position] for position in sorted(self.contents)],
             failures=[self.failures[position] for position in sorted(self.failures)],
             left_out=frozenset(waiting),
             still_failed=still_failed,
-            outdated=outdated,
+            outdated=self._outdated_files(failed, others),
             unreached=len(undone),
         )
+
+    def _still_failed(
+        self, waiting: Mapping[str, Item], earlier_failures: Sequence[Failure]
+    ) -> list[Failure]:
+        """Return the earlier failures of items that were not processed, neither here nor elsewhere.
+
+        Args:
+            waiting: The items that this run did not process, by name.
+            earlier_failures: The failures of the last run.
+        """
+        done = self.contents.keys() | self.failures.keys()
+        done_names = {self.job.name(self.items[position]) for position in done}
+        return [
+            entry
+            for entry in earlier_failures
+            if entry.name not in done_names and not self._is_cured(waiting.get(entry.name))
+        ]
+
+    def _outdated_files(self, failed: Iterable[Item], others: Iterable[Item]) -> frozenset[Path]:
+        """List the files of earlier results of failed items, except those that others share."""
+        outdated = self._files_of(failed)
+        if not outdated:  # the common case, in which the others' records need not be read
+            return outdated
+        return outdated - self._files_of(others)
 
     def _is_cured(self, item: Item | None) -> bool:
         """Whether an item that failed has been finished since, by another process."""

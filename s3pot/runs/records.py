@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from s3pot.data.folder_kinds import RESULT_RECORD as RESULT_RECORD  # passed on
 from s3pot.io import file_sha256, leads_outside, read_json, write_json
 from s3pot.types import S3potError
 from s3pot.wording import brief

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -15,7 +14,7 @@ from typing_extensions import override
 from s3pot.build import models_of_photos, require_weights
 from s3pot.config import Config, save_config
 from s3pot.data.face_folder import output_files
-from s3pot.data.folder_kinds import FACES_FOLDER, refuse_folder_of_a_run
+from s3pot.data.folder_kinds import FACES_FOLDER, RESULT_RECORD, refuse_folder_of_a_run
 from s3pot.data.image import write_png
 from s3pot.data.output_guard import (
     reference_files,
@@ -38,13 +37,13 @@ from s3pot.runs.generate_reference import (
     ReferenceOptions,
 )
 from s3pot.runs.inference import InferenceJob, InferenceOptions, build_inference_job
-from s3pot.runs.records import RESULT_RECORD, ItemProvenance, write_record
-from s3pot.runs.segment_faces import FaceInput, FaceOutput
+from s3pot.runs.records import ItemProvenance, write_record
+from s3pot.runs.segment_faces import FaceInput, FaceOutput, row_of_content
 from s3pot.runs.selection import Selection, complete_summary, run_selected
 
 logger = logging.getLogger(__name__)
 
-MOST_TOLD = 20  # with more photos, only the summary reports the results
+MOST_LOGGED = 20  # with more photos, only the summary reports the results
 COMMAND = "segment"  # by which its results are recognized
 
 
@@ -236,12 +235,12 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        summary = complete_summary(self.output_dir, outcome, RESULT_RECORD, _row_of_record)
+        summary = complete_summary(self.output_dir, outcome, RESULT_RECORD, row_of_content)
         options = self.inference.options
         write_summary(self.output_dir, summary.rows, options.save_vis, summary.failures)
         write_coco_folder(self.output_dir, summary.rows, options.save_coco)
         logger.info("%s in %s", outcome.done("photo"), self.output_dir)
-        if len(outcome.contents) <= MOST_TOLD:
+        if len(outcome.contents) <= MOST_LOGGED:
             for content in outcome.contents:
                 for row in content["rows"]:
                     logger.info(_sentence(row))
@@ -252,10 +251,6 @@ def _occlusion_in_photo(face: FaceOutput) -> np.ndarray:
     if face.input.place is None:
         raise ValueError(f"the position of {face.result.face.name} in its photo is not known")
     return to_photo(face.result.masks.occlusion, face.input.place.alignment)
-
-
-def _row_of_record(record: Mapping[str, Any]) -> Row:
-    return dict(record["row"])
 
 
 def _sentence(row: Row) -> str:

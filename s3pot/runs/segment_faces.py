@@ -16,6 +16,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.build import truth_policy
 from s3pot.config import TruthConfig
 from s3pot.data.face_folder import FaceFiles
+from s3pot.data.folder_kinds import RESULT_RECORD
 from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds, result_files
 from s3pot.data.truth import FaceTruth, try_truth
 from s3pot.data.truth_paths import truth_files
@@ -24,10 +25,11 @@ from s3pot.io import read_json
 from s3pot.pipeline import Adapter
 from s3pot.quality import Evidence, QualityLimits, judge
 from s3pot.report.coco import PhotoPlace, refuse_foreign_coco, write_coco_face, write_coco_folder
+from s3pot.report.summary import Row
 from s3pot.report.writer import ResultOptions, result_row, write_result, write_summary
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.prompt_store import PromptSource, PromptStore
-from s3pot.runs.records import RESULT_RECORD, ItemProvenance, hash_inputs
+from s3pot.runs.records import ItemProvenance, hash_inputs
 from s3pot.runs.selection import complete_summary
 from s3pot.training.per_image import Fit
 from s3pot.types import AlignedFace, Prediction, Prompts, S3potError, SamInputs, SegmentedFace
@@ -46,7 +48,7 @@ def refuse_to_replace(
             another command.
     """
     refuse_data_folder(output_dir, [datapath, *(face.raw.parent for face in faces)])
-    result_files(output_dir, RESULT_RECORD).require_own(face.name for face in faces)
+    result_files(output_dir, RESULT_RECORD).require_written_by_s3pot(face.name for face in faces)
     refuse_other_kinds(output_dir, command)
     refuse_foreign_coco(output_dir)
 
@@ -316,15 +318,18 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
 
     @override
     def summarize(self, outcome: Outcome) -> None:
-        summary = complete_summary(
-            self.output_dir, outcome, RESULT_RECORD, lambda content: dict(content["row"])
-        )
+        summary = complete_summary(self.output_dir, outcome, RESULT_RECORD, row_of_content)
         write_summary(self.output_dir, summary.rows, self.options.save_vis, summary.failures)
         write_coco_folder(self.output_dir, summary.rows, self.options.save_coco)
         logger.info("%s in %s", outcome.done("face"), self.output_dir)
         others = len(summary.rows) - len(outcome.contents)
         if others:
             logger.info("the summary includes %s from other runs", counted(others, "more face"))
+
+
+def row_of_content(content: Mapping[str, Any]) -> Row:
+    """Return the row of the summary that the content of a record holds."""
+    return dict(content["row"])
 
 
 def _place_of(face: FaceFiles, is_needed: bool) -> tuple[PhotoPlace | None, bool]:

@@ -79,8 +79,8 @@ def run_selected(
         names = {job.name(item) for item in items}
         earlier = [failure for failure in earlier if failure.name in names]
     chosen = chosen[: selection.limit or None]
-    positions = {id(item) for item in chosen}
-    left_out = [item for item in items if id(item) not in positions]
+    chosen_ids = {id(item) for item in chosen}
+    left_out = [item for item in items if id(item) not in chosen_ids]
     outcome = run_folder(
         job,
         chosen,
@@ -133,7 +133,7 @@ def with_other_records(
     for path in sorted(folder.rglob(f"*{ending}")):
         name = path.relative_to(folder).as_posix()[: -len(ending)]
         if name not in names_in_summary and path not in outdated:
-            row = _row_of_record(path, row_of)
+            row = _read_row(path, row_of)
             if row is not None and row["name"] == name:
                 others.append(row)
     return Summary([*summary.rows, *others], summary.failures)
@@ -151,7 +151,7 @@ def warn_of_others(folder: Path, names: Sequence[str], noun: str) -> None:
         )
 
 
-def _row_of_record(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
+def _read_row(path: Path, row_of: Callable[[Row], Row]) -> Row | None:
     """Read the row of a record; None if it is damaged or written by another program."""
     record = read_record(path)
     if record is None:

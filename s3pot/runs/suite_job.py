@@ -50,7 +50,7 @@ def plan_items(rows: Sequence[LoadedRow], faces: Sequence[FaceFiles]) -> list[li
                     if loaded.row.faces == 0 or position < loaded.row.faces
                 ]
                 blocks.append(block)
-        plan.append(_with_first_ones_ahead(blocks))
+        plan.append(_overlapped(blocks))
     return plan
 
 
@@ -64,11 +64,11 @@ def _grouped(
     return list(groups.values())
 
 
-def _with_first_ones_ahead(blocks: Iterable[Sequence[RowFace]]) -> list[RowFace]:
-    """Join blocks of items that share prompts, each block's first item one block early.
+def _overlapped(blocks: Iterable[Sequence[RowFace]]) -> list[RowFace]:
+    """Start each block's first item before the rest of the previous block.
 
-    While one thread selects the prompts for it, the others use those of the block before, instead
-    of waiting.
+    The items of a block share prompts, which its first item computes. They are thus computed while
+    other threads still work on the previous block.
     """
     items: list[RowFace] = []
     others: Sequence[RowFace] = ()

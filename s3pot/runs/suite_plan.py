@@ -105,13 +105,13 @@ def plan_suite(config: Config, suite: Suite) -> SuitePlan:
         warn_of_outdated_faces(folder)
     faces = _faces_to_score(plan, config, suite)
     train = _faces_to_train_on(plan, suite)
-    max_pixels = max(own_config.run.max_pixels for own_config in configs)
+    max_pixels = max(effective_config.run.max_pixels for effective_config in configs)
     _check_files(plan, [*faces, *train], max_pixels)
     done: set[Hashable] = set()  # pairs and trainings of the earlier rows
-    for row, own_config in zip(suite.rows, configs):
+    for row, effective_config in zip(suite.rows, configs):
         used = faces[: row.faces or None]
-        _check_row(plan, row, own_config, used)
-        plan.rows.append(_plan_row(row, own_config, used, train, done))
+        _check_row(plan, row, effective_config, used)
+        plan.rows.append(_plan_row(row, effective_config, used, train, done))
     _name_missing_weights(plan, config)
     return plan
 

@@ -16,6 +16,7 @@ from s3pot.adapter import PromptAdapter
 from s3pot.build import build_segmenter, quality_limits, weights_path
 from s3pot.config import Config, config_to_dict, save_config
 from s3pot.data.face_folder import FaceFiles
+from s3pot.data.folder_kinds import RESULT_RECORD
 from s3pot.data.image import write_png
 from s3pot.device import pick_device
 from s3pot.io import file_sha256, write_csv
@@ -34,7 +35,7 @@ from s3pot.report.writer import ResultOptions
 from s3pot.runs.folder_job import Outcome, Written
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.prompt_store import PromptStore
-from s3pot.runs.records import CODE_OF_ADAPTERS, RESULT_RECORD, ItemProvenance, code_sha256
+from s3pot.runs.records import CODE_OF_ADAPTERS, ItemProvenance, code_sha256
 from s3pot.runs.segment_faces import (
     AdapterFiles,
     FaceOutput,

@@ -183,12 +183,12 @@ class GeneralTraining:
         train = faces.train
         val = faces.val
         order = epoch_order(len(train), self.config.train.seed, epoch)
-        feed.plan(train[index] for index in self.trainer.own_images(order))
+        feed.plan(train[index] for index in self.trainer.images_of_rank(order))
         lr = self.trainer.learning_rate
         train_losses = self.trainer.train_epoch(lambda index: feed.get(train[index]), order)
         val_losses = None
         if val:
-            feed.plan(val[index] for index in self.trainer.own_share(range(len(val))))
+            feed.plan(val[index] for index in self.trainer.share_of_rank(range(len(val))))
             val_losses = self.trainer.validate(lambda index: feed.get(val[index]), len(val))
         return EpochRecord(epoch, lr, train_losses, val_losses)
 

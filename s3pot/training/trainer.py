@@ -112,15 +112,15 @@ class AdapterTrainer:
             if not _is_alike(value, fresh.get(name)):
                 raise TypeError(f"{name} is {value!r}")
 
-    def own_share(self, images: Sequence[int]) -> Sequence[int]:
+    def share_of_rank(self, images: Sequence[int]) -> Sequence[int]:
         """Return the images of a batch, or of validation, that this process handles."""
         return images[self.process.rank :: self.process.world_size]
 
-    def own_images(self, order: Sequence[int]) -> list[int]:
+    def images_of_rank(self, order: Sequence[int]) -> list[int]:
         """Return the images of ``order`` that this process trains on, in the order of use."""
         images: list[int] = []
         for batch in self._batches(order):
-            images += self.own_share(batch)
+            images += self.share_of_rank(batch)
         return images
 
     def train_epoch(self, get: GetPrompts, order: Sequence[int]) -> MeanLosses:
@@ -158,7 +158,7 @@ class AdapterTrainer:
     def validate(self, get: GetPrompts, count: int) -> MeanLosses:
         """Return the mean losses of images 0..count-1; raises the errors of ``train_epoch``."""
         sums = LossSums(self.process)
-        images = self.own_share(range(count))
+        images = self.share_of_rank(range(count))
         with self._calculating(len(images)) as map_decodes:
             decodes = self._decodes(get, images)
             for prompts, losses in map_decodes(self._losses_only, decodes):
@@ -227,7 +227,7 @@ class AdapterTrainer:
         Every process takes part in the single exchange of gradients, with the last images of its
         share or, if the share is empty, with an empty sum.
         """
-        images = self.own_share(batch)
+        images = self.share_of_rank(batch)
         self.optimizer.zero_grad()
         done = 0
         for prompts in self._decodes(get, images):

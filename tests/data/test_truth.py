@@ -19,7 +19,7 @@ from s3pot.data.truth import (
     GLASSES_OCCLUDE,
     TruthPolicy,
     describe_truth,
-    load_truth,
+    load_face_truth,
     require_truth,
 )
 from s3pot.data.truth_paths import faces_with_truth
@@ -143,7 +143,7 @@ def test_a_visible_face_goes_before_the_json_of_another_tool(face: FaceFiles) ->
 
 def test_without_any_there_is_no_truth(face: FaceFiles) -> None:
     write_mask(face.ignore, slice(0, 3))
-    assert load_truth(found(face)) is None
+    assert load_face_truth(found(face)) is None
     with pytest.raises(S3potError, match="_visible_face.png"):
         require_truth(found(face))
     with pytest.raises(S3potError, match="_visible_face.png"):
@@ -191,7 +191,7 @@ def test_masks_of_another_size_are_named(face: FaceFiles, ending: str) -> None:
     path = getattr(face, ending)
     write_png(path, np.zeros((3, 3), bool))
     with pytest.raises(S3potError, match=f"{path.name} is 3 x 3"):
-        load_truth(found(face))
+        load_face_truth(found(face))
 
 
 def test_a_table_says_what_faces_are_scored_against(face: FaceFiles) -> None:

@@ -23,7 +23,7 @@ from s3pot.data.face_folder import find_faces
 from s3pot.data.image import write_png
 from s3pot.data.label_policy import LabelPolicy, names_face
 from s3pot.data.labelme import read_labelme
-from s3pot.data.truth import load_truth, try_truth
+from s3pot.data.truth import load_face_truth, try_truth
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import BadFile
 from s3pot.types import S3potError
@@ -270,7 +270,7 @@ def test_the_json_of_another_tool_is_no_truth(
         (folder / f"{name}_occlusion.png").unlink()
     (folder / "face_00.json").write_text(json.dumps(foreign))
     first, _ = find_faces(folder)
-    assert load_truth(first) is None and try_truth(first) is None
+    assert load_face_truth(first) is None and try_truth(first) is None
     with pytest.raises(S3potError, match="No face in .* has a truth"):
         faces_with_truth(folder)
     (folder / "face_01.json").write_text(json.dumps(content(shape(), width=64, height=64)))

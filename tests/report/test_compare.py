@@ -12,7 +12,7 @@ import pytest
 from s3pot.commands.compare import main
 from s3pot.data.image import write_png
 from s3pot.io import write_json
-from s3pot.report.compare import compare_runs, read_run
+from s3pot.report.compare import compare_runs, read_result_folder
 from s3pot.statistics import paired_difference
 from s3pot.types import S3potError
 from tests.builders import read_csv
@@ -81,7 +81,7 @@ def test_the_page_tells_what_differs(
 
 
 def test_the_table_has_a_line_for_each_face(tmp_path: Path, runs: tuple[Path, Path]) -> None:
-    compare_runs(read_run(runs[0]), read_run(runs[1]), tmp_path / "out")
+    compare_runs(read_result_folder(runs[0]), read_result_folder(runs[1]), tmp_path / "out")
     rows = {line["name"]: line for line in read_csv(tmp_path / "out" / "compare.csv")}
     assert set(rows) == {"bare", *(f"face {index}" for index in range(FACES))}
     assert float(rows["bare"]["difference"]) == 1
@@ -100,7 +100,7 @@ def test_without_truth_and_pictures_there_is_still_a_comparison(tmp_path: Path) 
 def test_the_difference_of_one_face_has_no_interval(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a", [row("face", 0.5)], 4)
     second = write_run(tmp_path / "b", [row("face", 0.75)], 4)
-    facts = compare_runs(read_run(first), read_run(second), tmp_path / "out")
+    facts = compare_runs(read_result_folder(first), read_result_folder(second), tmp_path / "out")
     (fact,) = [fact for fact in facts if fact.title == "IoU, B minus A"]
     assert (fact.value, fact.note) == ("+0.250", "p = 1 (sign flips), 1 face")
 
@@ -112,9 +112,9 @@ def test_faces_that_failed_in_a_run_are_left_out(
     rows = json.loads(path.read_text())
     rows[0] = {"name": rows[0]["name"], "failed": {"stage": "read", "reason": "it is cut off"}}
     path.write_text(json.dumps(rows))
-    run = read_run(runs[1])
+    run = read_result_folder(runs[1])
     assert rows[0]["name"] not in run.rows and len(run.rows) == len(rows) - 1
-    compare_runs(read_run(runs[0]), run, tmp_path / "out")
+    compare_runs(read_result_folder(runs[0]), run, tmp_path / "out")
     note = f"Left out, because they failed in the last run of B: {rows[0]['name']}."
     assert note in caplog.text
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
@@ -135,13 +135,13 @@ def test_what_cannot_be_compared_is_named(
     assert "empty is not a result folder" in caplog.text
     other = write_run(tmp_path / "other", [row("someone else", None)], 1)
     with pytest.raises(S3potError, match="no face in common"):
-        compare_runs(read_run(runs[0]), read_run(other), tmp_path)
+        compare_runs(read_result_folder(runs[0]), read_result_folder(other), tmp_path)
     (other / "summary.json").write_text(json.dumps([{"name": "x"}]))
     with pytest.raises(S3potError, match="does not say how much of the face 'x' is occluded"):
-        read_run(other)
+        read_result_folder(other)
     (other / "summary.json").write_text("[]")
     with pytest.raises(S3potError, match="no rows"):
-        read_run(other)
+        read_result_folder(other)
     (runs[0] / "config.yaml").write_text("just words")
     with pytest.raises(S3potError, match="config"):
-        read_run(runs[0])
+        read_result_folder(runs[0])
