@@ -112,9 +112,23 @@ def build_aligner(config: Config) -> FaceAligner:
 
 def build_reference_generator(config: Config, device: torch.device) -> ReferenceGenerator:
     """Build RG with its weights, frozen."""
-    parser = build_face_parser(config, device)
-    inverter = build_inverter(config, device)
-    return ReferenceGenerator(parser, inverter, noise_seed=config.reference.seed)
+    return ReferenceGenerator(
+        parser=build_face_parser(config, device),
+        inverter=build_inverter(config, device),
+        noise_seed=config.reference.seed,
+        images_at_once=references_at_once(config, device),
+    )
+
+
+def references_at_once(config: Config, device: torch.device) -> int:
+    """Return the batch size of RG.
+
+    A GPU needs as much memory for a reference as for an image that SAM encodes, and generates few
+    references much faster together. A CPU gains nothing, and random noise is drawn by image.
+    """
+    if device.type == "cpu" or config.reference.noise == "random":
+        return 1
+    return config.sam.batch
 
 
 def build_segmenter(

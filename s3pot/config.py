@@ -67,7 +67,7 @@ class SamConfig:
     """The input of SAM."""
 
     normalize: bool = True  # SAM's own pixel mean and std; the release feeds [0, 1] pixels
-    batch: int = number(4, low=1)  # images a GPU encodes at once; in training, faces it decodes
+    batch: int = number(4, low=1)  # images a GPU encodes, redraws or, in training, decodes at once
 
 
 @dataclass(frozen=True)

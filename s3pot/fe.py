@@ -23,7 +23,7 @@ def cosine_map(image_tokens: Tensor, reference_tokens: Tensor) -> Tensor:
     return F.cosine_similarity(image_tokens, reference_tokens, dim=1, eps=1e-8)
 
 
-def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -> int:
+def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -> Tensor:
     """Find the token that is most certainly visible face.
 
     Args:
@@ -33,13 +33,14 @@ def first_token(similarity: Tensor, region_grid: Tensor, pick: str = "region") -
             the mask and therefore leaves the region if no similarity inside it is positive.
 
     Returns:
-        Flat row-major index; the smallest one in case of ties.
+        Flat row-major index, int64 (1,); the smallest one in case of ties. (It stays on the device,
+        which is not waited for.)
     """
     if pick == "product":
         ranked = similarity * region_grid
     else:
         ranked = similarity.masked_fill(~region_grid, -torch.inf)
-    return int((ranked == ranked.max()).flatten().nonzero()[0])
+    return (ranked == ranked.max()).flatten().int().argmax(dim=0, keepdim=True)
 
 
 @torch.no_grad()
@@ -65,8 +66,7 @@ def enhance(  # noqa: PLR0913  # three inputs of the paper, three switches of it
         attended: False leaves the encoder tokens as they are (the ablation without FE).
     """
     similarity = cosine_map(image_tokens[None], reference_tokens[None])[0]
-    index = first_token(similarity, region_grid, pick)
-    token = torch.tensor([index], device=image_tokens.device)
+    token = first_token(similarity, region_grid, pick)
     point = sam.grid.centers(token) if anchor == "center" else sam.grid.corners(token)
     if attended:
         prompt_tokens = sam.embed_points(point[None], torch.ones_like(token)[None])

@@ -40,7 +40,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3pot.adapter import PromptAdapter
 from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
-from s3pot.finite import EXACT_SPEED, require_finite
+from s3pot.finite import EXACT_SPEED, is_finite, require_finite
 from s3pot.labels import OCCLUSION_CLASS, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, neighbors_of
 from s3pot.occlusion_decision import OcclusionDecision, decide
@@ -79,19 +79,23 @@ class ReferenceGenerator:
         noise_seed: Seed of the noise of an inverter with ``noise="random"``, the same for every
             image. A reference therefore depends only on its image, not on those generated before
             it.
+        images_at_once: Batch size of both networks. It must be 1 for an inverter with random noise,
+            as the noise of an image would depend on its place in the batch.
     """
 
-    def __init__(self, parser: Parser, inverter: Inverter, noise_seed: int = 0) -> None:
+    def __init__(
+        self, parser: Parser, inverter: Inverter, noise_seed: int = 0, images_at_once: int = 1
+    ) -> None:
         self.parser = parser
         self.inverter = inverter
         self.noise_seed = noise_seed
+        self.images_at_once = images_at_once
 
     @property
     def device(self) -> torch.device:
         """The device of the networks."""
         return next(self.parser.parameters()).device
 
-    @torch.no_grad()
     def generate(self, image: np.ndarray, name: str = "image") -> AlignedFace:
         """Parse a face and redraw it without what covers it.
 
@@ -102,18 +106,48 @@ class ReferenceGenerator:
         Returns:
             Image, parsing and reference, all at the size of the working image.
         """
-        size = image.shape[:2]
-        pixels = to_tensor(image)[None].to(self.device)
-        parsing = self.parser.parse(pixels)
+        return self.generate_batch([image], [name])[0]
+
+    def generate_batch(
+        self, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[AlignedFace]:
+        """Do the same for several faces; neighbors of one size go through the networks together.
+
+        Args:
+            images: Working images, aligned frame, uint8 (H, W, 3) of any sizes, RGB.
+            names: What messages call the faces.
+        """
+        faces: list[AlignedFace] = []
+        start = 0
+        for end in range(1, len(images) + 1):
+            is_full = end - start == self.images_at_once
+            if is_full or end == len(images) or images[end].shape != images[start].shape:
+                faces += self._generate_together(images[start:end], names[start:end])
+                start = end
+        return faces
+
+    @torch.no_grad()
+    def _generate_together(
+        self, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[AlignedFace]:
+        """Apply both networks to faces of one size."""
+        size = images[0].shape[:2]
+        pixels = torch.stack([to_tensor(image) for image in images]).to(self.device)
+        parsings = self.parser.parse(pixels)
         with _seeded(self.noise_seed, self.device):
-            reference = self.inverter.invert(pixels, parsing)
-        reference = F.interpolate(reference.float(), size=size, mode="bilinear", antialias=True)
-        return AlignedFace(
-            name=name,
-            image=image,
-            parsing=resize_labels(parsing[0].cpu().numpy(), size),
-            reference=to_uint8(reference[0]),
-        )
+            references = self.inverter.invert(pixels, parsings)
+        references = F.interpolate(references.float(), size=size, mode="bilinear", antialias=True)
+        return [
+            AlignedFace(
+                name=name,
+                image=image,
+                parsing=resize_labels(parsing, size),
+                reference=to_uint8(reference),
+            )
+            for name, image, parsing, reference in zip(
+                names, images, parsings.cpu().numpy(), references
+            )
+        ]
 
 
 def to_sam_frame(face: AlignedFace, size: int) -> SamInputs:
@@ -238,10 +272,12 @@ class OcclusionSegmenter:
         """
         region_sam = face.region_sam.to(self.device)
         kept_embedding = image_embedding.half()
-        require_finite("SAM's tokens", kept_embedding, reference_embedding, setting=EXACT_SPEED)
         tokens = self.enhance_tokens(image_embedding, reference_embedding, region_sam)
+        encoded = (kept_embedding, reference_embedding)
         enhanced = (tokens.image_tokens, tokens.reference_tokens)
-        require_finite("FE's tokens", *enhanced, setting=EXACT_SPEED)
+        if not is_finite(*encoded, *enhanced):  # a GPU is waited for once
+            require_finite("SAM's tokens", *encoded, setting=EXACT_SPEED)
+            require_finite("FE's tokens", *enhanced, setting=EXACT_SPEED)
         points_sam, point_labels = select_points(
             tokens.image_tokens,
             tokens.reference_tokens,
@@ -477,7 +513,7 @@ class S3POT:
     def segment_batch(
         self, images: Sequence[np.ndarray], names: Sequence[str]
     ) -> list[SegmentedFace]:
-        """Find the occlusions of several aligned faces, encoded by SAM as a batch.
+        """Find the occlusions of several aligned faces; on a GPU they go through in batches.
 
         Args:
             images: Working images, aligned frame, uint8 (H, W, 3) of any sizes, RGB.
@@ -485,8 +521,7 @@ class S3POT:
         """
         if not images:
             return []
-        generate = self.reference_generator.generate
-        faces = [generate(image, name) for image, name in zip(images, names)]
+        faces = self.reference_generator.generate_batch(images, names)
         prompts = self.segmenter.select_prompts([self.segmenter.prepare(face) for face in faces])
         return [
             self.segmenter.segment(face, prompts_of_face, self.adapter)

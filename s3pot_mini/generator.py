@@ -57,7 +57,6 @@ class WholePlan(RegionPlan):
     """
 
     def __init__(self, labels: Tensor, regions: int, sizes: Sequence[int]) -> None:
-        self.device = labels.device
         self._levels = {size: whole_level(labels, regions, size) for size in sorted(set(sizes))}
 
 

@@ -136,14 +136,15 @@ def test_a_face_without_region_has_an_empty_result(
     model: FaceSegmenter, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = type(model.pipeline.reference_generator)
-    generate = generator.generate
+    generate = generator.generate_batch
 
-    def without_face(self, image: np.ndarray, name: str = "image") -> AlignedFace:
-        return dataclasses.replace(
-            generate(self, image, name), parsing=np.zeros(image.shape[:2], np.uint8)
-        )
+    def without_face(self, images: list[np.ndarray], names: list[str]) -> list[AlignedFace]:
+        return [
+            dataclasses.replace(face, parsing=np.zeros(face.size, np.uint8))
+            for face in generate(self, images, names)
+        ]
 
-    monkeypatch.setattr(generator, "generate", without_face)
+    monkeypatch.setattr(generator, "generate_batch", without_face)
     result = model.segment(pixels)
     assert result.points.shape == (0, 2)
     assert not result.occlusion.any() and not result.face.any() and not result.parsing.any()

@@ -49,6 +49,18 @@ def test_a_cpu_encodes_pairs_of_small_images_and_large_ones_alone(
     assert build.build_segmenter(config, CPU).images_at_once == 1
 
 
+def test_only_a_gpu_generates_several_references_at_once_unless_their_noise_is_random(
+    mini_options: list[str],
+) -> None:
+    config = load_config(None, [*mini_options, "sam.batch=5"])
+    random_noise = load_config(None, [*mini_options, "sam.batch=5", "reference.noise=random"])
+    gpu = torch.device("cuda")
+    assert build.references_at_once(config, CPU) == 1
+    assert build.references_at_once(config, gpu) == 5
+    assert build.references_at_once(random_noise, gpu) == 1
+    assert build.build_reference_generator(config, CPU).images_at_once == 1
+
+
 def test_a_missing_compiler_is_reported_before_weights_are_read(
     mini_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,19 @@ def test_first_token_is_the_best_of_the_region() -> None:
     assert first_token(similarity, region) == 2  # the smaller index among equals
 
 
+@pytest.mark.parametrize("pick", ["region", "product"])
+def test_first_token_of_many_ties_is_the_smallest_index(pick: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        similarity = torch.randint(-1, 2, (8, 8), generator=random) / 2
+        region = torch.rand(8, 8, generator=random) < 0.5
+        ranked = similarity * region if pick == "product" else similarity[region]
+        best = (similarity * region if pick == "product" else similarity) == ranked.max()
+        among = best.flatten() if pick == "product" else (best & region).flatten()
+        token = first_token(similarity, region, pick)
+        assert token.tolist() == among.nonzero()[0].tolist()
+
+
 def test_negative_similarities_stay_in_the_region() -> None:
     similarity = torch.tensor([[-0.9, -0.1], [0.5, -0.5]])
     region = torch.tensor([[True, True], [False, False]])

@@ -41,6 +41,15 @@ def test_one_value_among_many_is_found(dtype: torch.dtype, bad: float) -> None:
         assert not is_finite(broken.transpose(0, 2))
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_the_one_tensor_that_is_not_finite_is_found_among_several(place: int) -> None:
+    largest = torch.finfo(torch.float32).max
+    values = [torch.full((2, 3), largest), torch.ones(4, dtype=torch.float16), torch.zeros(1)]
+    assert is_finite(*values, torch.tensor([1]))
+    values[place][0] = math.nan
+    assert not is_finite(*values)
+
+
 def test_opposite_infinities_are_found() -> None:
     assert not is_finite(torch.tensor([math.inf, 1.0, -math.inf]))
 

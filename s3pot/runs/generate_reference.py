@@ -193,6 +193,7 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         use_determinism(config.run.deterministic)
         device = pick_device(config.run.device, local_rank())
         self.generator: ReferenceGenerator = build_reference_generator(config, device)
+        self.batch_size = self.generator.images_at_once
         # OpenCV's detector takes one photo at a time, and random noise has one source.
         if config.model.set == "mini" and config.reference.noise == "stored":
             self.workers = side_by_side(device, self.generator.inverter.input_size)
@@ -229,19 +230,29 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
 
     @override
     def compute(self, inputs: Sequence[PhotoInput]) -> list[PhotoOutput]:
-        return [PhotoOutput(entry, self._faces(entry)) for entry in inputs]
+        alignments = [self._align(entry) for entry in inputs]
+        names = []
+        crops = []
+        for entry, alignments_of_photo in zip(inputs, alignments):
+            for number, alignment in enumerate(alignments_of_photo, 1):
+                names.append(face_name(entry.photo.name, number))
+                crops.append(crop(entry.pixels, alignment))
+        faces = iter(self.generator.generate_batch(crops, names))
+        return [
+            PhotoOutput(entry, [self._placed(next(faces), place) for place in alignments_of_photo])
+            for entry, alignments_of_photo in zip(inputs, alignments)
+        ]
 
-    def _faces(self, entry: PhotoInput) -> list[PlacedFace]:
-        faces = []
+    def _align(self, entry: PhotoInput) -> list[Alignment]:
+        """Find the faces of a photo, the largest first."""
         alignments = self.aligner.align(
             entry.pixels, self.options.all_faces, name=str(entry.photo.path)
         )
         self.photos.check(entry.photo, len(alignments))
-        for number, alignment in enumerate(alignments, 1):
-            name = face_name(entry.photo.name, number)
-            face = self.generator.generate(crop(entry.pixels, alignment), name)
-            faces.append(PlacedFace(face, alignment, self._quality(face, alignment)))
-        return faces
+        return alignments
+
+    def _placed(self, face: AlignedFace, alignment: Alignment) -> PlacedFace:
+        return PlacedFace(face, alignment, self._quality(face, alignment))
 
     def _quality(self, face: AlignedFace, alignment: Alignment) -> str:
         """Judge a face by its alignment and region; SAM has not run yet."""

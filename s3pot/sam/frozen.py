@@ -157,6 +157,7 @@ class FrozenSam(nn.Module):
         prepare_encoder(sam.image_encoder, speed)
         self.normalize = normalize
         self.speed = speed
+        self._largest_batch = 0
         self.dense_position: Tensor | None
         self.register_buffer("dense_position", None, persistent=False)  # computed at first use
         side = sam.prompt_encoder.image_embedding_size[0]
@@ -180,8 +181,19 @@ class FrozenSam(nn.Module):
             raise ValueError(f"images are {tuple(images.shape[-2:])}; SAM takes {size} x {size}")
         if self.normalize:
             images = (images * 255 - self.sam.pixel_mean) / self.sam.pixel_std
+        count = len(images)
+        if self.speed == "max":
+            images = self._padded(images)
         with self._precision():
-            return self.sam.image_encoder(images).float()
+            return self.sam.image_encoder(images)[:count].float()
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """Pad a batch to the size of the largest so far, as another size is compiled anew."""
+        missing = self._largest_batch - len(images)
+        self._largest_batch = max(self._largest_batch, len(images))
+        if missing <= 0:
+            return images
+        return torch.cat((images, images[-1:].expand(missing, -1, -1, -1)))
 
     @contextmanager
     def _precision(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import generate_reference
+import s3pot.build
 import s3pot.runs.generate_reference as engine
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
@@ -57,6 +58,51 @@ def test_writes_the_folder_contract(tmp_path: Path, run: Callable[..., int]) -> 
     record = json.loads((out / "a_align.json").read_text())
     assert Alignment.read(out / "a_align.json").is_whole
     assert set(record["provenance"]["models"]) == {"parser", "generator"}
+
+
+@pytest.mark.slow
+def test_photos_together_give_the_faces_of_each_alone(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU takes several photos at once; without memory for them, each alone."""
+    for index, size in enumerate(((48, 48), (48, 48), (40, 48), (48, 48))):
+        write_photo(tmp_path / "in" / f"{index}.png", index, size)
+    generate_together = ReferenceGenerator._generate_together
+    counts = []
+
+    def counted(
+        self: ReferenceGenerator, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[AlignedFace]:
+        counts.append(len(images))
+        return generate_together(self, images, names)
+
+    def without_memory(
+        self: ReferenceGenerator, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[AlignedFace]:
+        if len(images) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return counted(self, images, names)
+
+    monkeypatch.setattr(ReferenceGenerator, "_generate_together", counted)
+    assert run() == 0
+    assert counts == [1, 1, 1, 1]
+    files = [tmp_path / "out" / f"{index}{end}" for index in range(4) for end in SUFFIXES[:3]]
+    alone = {path: path.read_bytes() for path in files}
+    references = {path: read_rgb(path).astype(int) for path in files if "_ref" in path.name}
+    monkeypatch.setattr(s3pot.build, "references_at_once", lambda config, device: 3)
+    counts.clear()
+    assert run("--overwrite") == 0
+    assert counts == [2, 1, 1]  # the third has another size, the fourth is in the next batch
+    for path in files:
+        if path in references:
+            assert np.abs(read_rgb(path) - references[path]).max() <= 1
+        else:
+            assert path.read_bytes() == alone[path]
+    monkeypatch.setattr(ReferenceGenerator, "_generate_together", without_memory)
+    counts.clear()
+    assert run("--overwrite") == 0
+    assert counts == [1, 1, 1, 1]
+    assert {path: path.read_bytes() for path in files} == alone
 
 
 @pytest.mark.slow
@@ -123,20 +169,22 @@ def test_interrupted_photo_is_done_again(
 ) -> None:
     for index, name in enumerate("abc"):
         write_photo(tmp_path / "in" / f"{name}.png", index)
-    generate, calls = ReferenceGenerator.generate, []
+    generate, calls = ReferenceGenerator.generate_batch, []
 
-    def interrupt(self: ReferenceGenerator, image: np.ndarray, name: str) -> AlignedFace:
-        calls.append(name)
+    def interrupt(
+        self: ReferenceGenerator, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[AlignedFace]:
+        calls.extend(names)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return generate(self, image, name)
+        return generate(self, images, names)
 
-    monkeypatch.setattr(ReferenceGenerator, "generate", interrupt)
+    monkeypatch.setattr(ReferenceGenerator, "generate_batch", interrupt)
     assert run() == 130
     out = tmp_path / "out"
     assert (out / "a_align.json").exists()
     assert not (out / "b_align.json").exists()
-    monkeypatch.setattr(ReferenceGenerator, "generate", generate)
+    monkeypatch.setattr(ReferenceGenerator, "generate_batch", generate)
     before = stamps(out)
     assert run() == 0
     assert files_of(out) == {f"{stem}{end}" for stem in "abc" for end in SUFFIXES}

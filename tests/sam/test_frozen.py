@@ -22,6 +22,22 @@ def test_another_size_is_refused(tiny_sam: FrozenSam) -> None:
         tiny_sam.encode(torch.zeros(1, 3, 32, 64))
 
 
+def test_a_compiled_encoder_gets_batches_of_one_size(tiny_sam: FrozenSam) -> None:
+    sizes = []
+    sam = FrozenSam(tiny_sam.sam)
+    sam.speed = "max"  # without compiling
+    images = torch.rand(4, 3, 64, 64)
+    hook = sam.sam.image_encoder.register_forward_pre_hook(
+        lambda module, inputs: sizes.append(len(inputs[0]))
+    )
+    with hook:
+        tokens = [sam.encode(images[:count]) for count in (2, 1, 4, 3)]
+    assert sizes == [2, 2, 4, 4]
+    assert [len(of_batch) for of_batch in tokens] == [2, 1, 4, 3]
+    torch.testing.assert_close(tokens[1], tokens[0][:1])
+    torch.testing.assert_close(tokens[3], tokens[2][:3])
+
+
 def test_points_get_a_pad_token(tiny_sam: FrozenSam) -> None:
     points = torch.tensor([[[3.0, 4.0], [50.0, 60.0]], [[9.0, 9.0], [0.0, 0.0]]])
     labels = torch.tensor([[1, 0], [0, -1]])

@@ -120,7 +120,7 @@ class E4SNet(nn.Module):
         Raises:
             ValueError: A label is out of range.
         """
-        check_labels(labels, self.size.regions)
+        check_labels(labels.cpu(), self.size.regions)
         return self.encoder(image, labels.to(image.device))
 
     def style_codes(self, vectors: Tensor) -> Tensor:
@@ -152,4 +152,8 @@ class E4SNet(nn.Module):
 
     def forward(self, image: Tensor, labels: Tensor, noise: str = "stored") -> Tensor:
         """Invert (B, 3, H, W) in [-1, 1] with labels (B, M, M); see the three steps above."""
-        return self.generate(self.style_codes(self.style_vectors(image, labels)), labels, noise)
+        on_host = (
+            labels.cpu()
+        )  # now: once the encoder has been started, a GPU would finish it first
+        codes = self.style_codes(self.style_vectors(image, labels))
+        return self.generate(codes, on_host, noise)

@@ -70,10 +70,10 @@ class RegionPlan:
     """Tiles for a batch of label maps, computed once per forward pass and shared by all layers.
 
     Args:
-        labels: Integer (B, M, M), values in 0..regions-1.
+        labels: Integer (B, M, M), values in 0..regions-1; best on the CPU, which cuts the tiles.
         regions: Number of regions.
         sizes: Output sides of the masked layers.
-        device: Device of the masks.
+        device: Device of the masks. A GPU is waited for only after all tiles are cut.
 
     Raises:
         ValueError: The labels are not square maps or a value is out of range.
@@ -82,26 +82,36 @@ class RegionPlan:
     def __init__(
         self, labels: Tensor, regions: int, sizes: Sequence[int], device: torch.device
     ) -> None:
-        check_labels(labels, regions)
-        self.device = device
-        on_host = labels.detach().to("cpu", torch.int64)
-        self._levels = {
-            size: self._level(subsample(on_host, size), size) for size in sorted(set(sizes))
+        on_host = labels.detach().cpu()
+        check_labels(on_host, regions)
+        boxes = {
+            size: _boxes_of_regions(subsample(on_host, size).numpy()) for size in sorted(set(sizes))
         }
+        on_device = on_host.to(device, torch.int64)
+        self._levels = {size: _level(on_device, size, boxes[size]) for size in boxes}
 
     def level(self, size: int) -> Level:
         """Return the tiles for one output side."""
         return self._levels[size]
 
-    def _level(self, labels: Tensor, size: int) -> Level:
-        maps = labels.numpy()
-        labels = labels.to(self.device)
-        tiles = []
-        for region in np.unique(maps).tolist():
-            for box in cover((maps == region).any(axis=0)):
-                mask = (labels[(slice(None), *box.slices)] == region).unsqueeze(1)
-                tiles.append(Tile(region, box, mask))
-        return Level(size, labels, tuple(tiles))
+
+def _boxes_of_regions(maps: np.ndarray) -> list[tuple[int, Box]]:
+    """List the boxes that cover the regions of label maps (B, size, size), each with its region."""
+    return [
+        (region, box)
+        for region in np.unique(maps).tolist()
+        for box in cover((maps == region).any(axis=0))
+    ]
+
+
+def _level(labels: Tensor, size: int, boxes: Sequence[tuple[int, Box]]) -> Level:
+    """Cut the masks of boxes out of label maps (B, M, M), reduced to ``size``."""
+    labels = subsample(labels, size)
+    tiles = []
+    for region, box in boxes:
+        mask = (labels[(slice(None), *box.slices)] == region).unsqueeze(1)
+        tiles.append(Tile(region, box, mask))
+    return Level(size, labels, tuple(tiles))
 
 
 def check_labels(labels: Tensor, regions: int) -> None:
