@@ -132,38 +132,22 @@ def inverse_coefficients(quad: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(np.linalg.lstsq(np.array(rows), targets.ravel(), rcond=None)[0])
 
 
-def to_photo(
-    image: np.ndarray, alignment: Alignment, photo: np.ndarray | None = None, feather: float = 0.05
-) -> np.ndarray:
+def to_photo(image: np.ndarray, alignment: Alignment) -> np.ndarray:
     """Warp a working image or mask back to the photo frame, at the photo's size.
 
     Args:
         image: Image uint8 (h, w, 3) or mask bool (h, w); it spans the quad at any size.
         alignment: The position of the working image.
-        photo: Background for an image, uint8 (H, W, 3); None means black.
-        feather: An image fades in over this share of its side; 0 gives a hard edge.
 
     Returns:
-        uint8 (H, W, 3) or bool (H, W), like ``image``.
-
-    Raises:
-        S3potError: The photo does not have the size for which the alignment was made.
+        uint8 (H, W, 3) or bool (H, W), like ``image``; 0 outside the working image.
     """
-    if photo is not None:
-        _check_size(photo, alignment)
     if alignment.is_whole:
         return resized(image, alignment.photo_size)
-    layer = to_pil(image)
-    box = alignment.photo_size[::-1]
-    if image.ndim == 3:
-        layer.putalpha(_alpha(layer.size, feather))
+    size = alignment.photo_size[::-1]
     data = inverse_coefficients(alignment.corners, (image.shape[0], image.shape[1])).tolist()
-    layer = layer.transform(box, Image.Transform.PERSPECTIVE, data, BILINEAR)
-    if image.ndim == 3:
-        under = Image.new("RGB", box) if photo is None else to_pil(photo)
-        under.paste(layer, mask=layer)
-        layer = under
-    return as_array(layer, image)
+    warped = to_pil(image).transform(size, Image.Transform.PERSPECTIVE, data, BILINEAR)
+    return as_array(warped, image)
 
 
 def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
@@ -172,17 +156,3 @@ def _check_size(photo: np.ndarray, alignment: Alignment) -> None:
             f"The photo is (height, width) {photo.shape[:2]}, but the alignment was made for "
             f"{alignment.photo_size}; expected the same upright photo."
         )
-
-
-def _alpha(size: tuple[int, int], feather: float) -> Image.Image:
-    """Compute an opacity that is full from ``feather`` of the shorter side inside the border on."""
-    columns = _distance_to_edge(size[0])
-    rows = _distance_to_edge(size[1])
-    share = np.minimum(rows[:, None], columns[None, :]) / max(feather * min(size), 0.5)
-    return Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
-
-
-def _distance_to_edge(count: int) -> np.ndarray:
-    """Compute the distance of ``count`` pixel centers in a row to the nearer end, in pixels."""
-    index = np.arange(count)
-    return np.minimum(index, index[::-1]) + 0.5

@@ -58,6 +58,7 @@ def test_inverse_coefficients(alignment: Alignment, want: Arrays) -> None:
 
 
 def test_pasted(photo: np.ndarray, face: np.ndarray, alignment: Alignment, want: Arrays) -> None:
-    got = to_photo(255 - face, alignment, photo, feather=0)
+    covered = to_photo(np.ones(face.shape[:2], bool), alignment)
+    got = np.where(covered[..., None], to_photo(255 - face, alignment), photo)
     assert same_picture(got[::8, ::8], want["pasted"])
     np.testing.assert_allclose(got.mean(axis=(0, 1)), want["pasted_mean"], atol=0.01)

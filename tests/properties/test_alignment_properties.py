@@ -67,9 +67,9 @@ def test_any_square_is_cropped_and_comes_back(
     assert image.shape == (16, 16, 3) and image.dtype == np.uint8
     mask = to_photo(np.ones((16, 16), bool), alignment)
     assert mask.shape == (height, width) and mask.dtype == np.bool_
-    back = to_photo(image, alignment, photo)
+    back = to_photo(image, alignment)
     assert back.shape == photo.shape
-    np.testing.assert_array_equal(back[~dilated(mask)], photo[~dilated(mask)])
+    assert not back[~dilated(mask)].any()
 
 
 def dilated(mask: np.ndarray) -> np.ndarray:
