@@ -219,8 +219,3 @@ class SegmentedFace:
     prompts: Prompts
     prediction: Prediction | None
     masks: Masks
-
-    def to(self, where: device | str) -> SegmentedFace:
-        """Return the same result with its tensors on another device."""
-        prediction = None if self.prediction is None else self.prediction.to(where)
-        return replace(self, prompts=self.prompts.to(where), prediction=prediction)

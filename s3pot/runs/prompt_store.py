@@ -278,10 +278,13 @@ class _FillJob(FolderJob[FaceFiles, _Source, _Computed]):
 
     @override
     def compute(self, inputs: Sequence[_Source]) -> list[_Computed]:
-        prompts = self.store.compute([entry.source for entry in inputs])
+        missing = [entry.source for entry in inputs if isinstance(entry.source, SamInputs)]
+        computed = iter(self.store.compute(missing))
         return [
-            _Computed(entry.face, of_face, is_new=isinstance(entry.source, SamInputs))
-            for entry, of_face in zip(inputs, prompts)
+            _Computed(entry.face, next(computed), is_new=True)
+            if isinstance(entry.source, SamInputs)
+            else _Computed(entry.face, entry.source, is_new=False)
+            for entry in inputs
         ]
 
     @override

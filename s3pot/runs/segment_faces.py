@@ -113,11 +113,12 @@ class FittedAdapter:
 
 @dataclass(frozen=True)
 class FaceOutput:
-    """A segmented face; all tensors are on the CPU.
+    """A segmented face.
 
     Attributes:
         input: The data it was computed from.
-        result: The result of the pipeline.
+        result: The result of the pipeline: its prompts on the CPU; of its prediction, the attention
+            only for pictures, and the logits on the CPU only if pictures or logits are written.
         fitted: The adapter fitted to this face; None if a trained one was used, or none.
         seconds_prompts: Time to read the face and to find or compute its prompts.
         seconds_segment: Time of adapter and mask, and of fitting.
@@ -264,11 +265,21 @@ class SegmentFaces(FolderJob[FaceFiles, FaceInput, FaceOutput]):
         seconds_segment = time.perf_counter() - start
         return FaceOutput(
             input=entry,
-            result=result.to("cpu"),
+            result=self._on_host(result, entry.source),
             fitted=fitted,
             seconds_prompts=seconds_prompts,
             seconds_segment=seconds_segment,
         )
+
+    def _on_host(self, result: SegmentedFace, source: PromptSource) -> SegmentedFace:
+        """Copy the tensors that are written to the CPU, and no others: each copy takes time."""
+        prompts = source if isinstance(source, Prompts) else result.prompts.to("cpu")
+        prediction = result.prediction
+        if prediction is not None and not self.options.save_vis:
+            prediction = replace(prediction, attention=None)
+        if prediction is not None and (self.options.save_vis or self.options.save_logits):
+            prediction = prediction.to("cpu")
+        return replace(result, prompts=prompts, prediction=prediction)
 
     @override
     def write(self, output: FaceOutput, provenance: ItemProvenance) -> Written:

@@ -14,10 +14,13 @@ import torch
 import inference
 import s3pot.runs.segment_faces as engine
 from s3pot import distributed
+from s3pot.config import load_config
+from s3pot.data.face_folder import find_faces
 from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment, as_quad, image_corners
 from s3pot.io import write_json, write_npy
-from s3pot.runs.inference import InferenceJob
+from s3pot.report.writer import ResultOptions
+from s3pot.runs.inference import InferenceJob, InferenceOptions, build_inference_job
 from s3pot.runs.prompt_store import PromptSource, PromptStore
 from s3pot.runs.segment_faces import FaceInput, FaceOutput
 from s3pot.types import Prompts
@@ -55,6 +58,22 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def expected(faces: Iterable[int], ends: Sequence[str]) -> set[str]:
     return {f"face_{index:02d}{end}" for index in faces for end in ends}
+
+
+@pytest.mark.parametrize("save_vis", [False, True])
+def test_only_what_is_written_is_kept_of_a_result(
+    data: Path, mini_options: list[str], tmp_path: Path, save_vis: bool
+) -> None:
+    options = InferenceOptions(data, tmp_path / "out", results=ResultOptions(save_vis=save_vis))
+    job = build_inference_job(load_config(None, mini_options), options)
+    read = job.read(find_faces(data)[0])
+    (computed,) = job.compute([read])
+    assert computed.result.prediction is not None
+    assert (computed.result.prediction.attention is not None) == save_vis
+    cached = replace(read, source=computed.result.prompts)
+    (again,) = job.compute([cached])
+    assert again.result.prompts is cached.source  # not copied back from the device
+    assert (again.result.masks.occlusion == computed.result.masks.occlusion).all()
 
 
 @pytest.mark.slow

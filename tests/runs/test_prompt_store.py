@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
 
@@ -13,7 +14,7 @@ from s3pot.config import load_config
 from s3pot.data.face_folder import FaceFiles, find_faces
 from s3pot.data.image import write_png
 from s3pot.io import write_npy
-from s3pot.runs.prompt_store import PromptStore
+from s3pot.runs.prompt_store import PromptSource, PromptStore
 from s3pot.types import Prompts, S3potError
 
 Make = Callable[..., Path]
@@ -176,6 +177,25 @@ def test_faces_are_sorted_by_what_came_out(processed_folder: Make, mini_options:
     assert "face_02_ref.png" in filled.failures[0].reason
     with pytest.raises(S3potError, match="face_02_ref.png"):
         counted.store.get(faces[2])
+
+
+def test_filling_leaves_cached_prompts_on_the_cpu(
+    processed_folder: Make, mini_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces = find_faces(processed_folder(3))
+    store = Counted(mini_options, None).store
+    points = store.fill(faces[:1]).points
+    computed: list[str] = []
+    compute = store.compute
+
+    def counted(sources: Sequence[PromptSource]) -> list[Prompts]:
+        computed.extend(source.name for source in sources)
+        return compute(sources)
+
+    monkeypatch.setattr(store, "compute", counted)
+    all_points = store.fill(faces).points
+    assert computed == ["face_01", "face_02"]
+    assert all_points[faces[0]] == points[faces[0]] > 0
 
 
 def test_oracle_references_have_entries_of_their_own(
