@@ -9,6 +9,15 @@ from s3pot.types import S3potError
 
 EXACT_SPEED = "run.speed=exact"
 
+CHECK_WEIGHTS = (
+    "Check the weights: python -m s3pot.weights verify checks official files; a mini set of your "
+    "own (model.weights_dir) needs other weights."
+)
+REPLACE_ADAPTER = (
+    "The likeliest cause is the adapter: use another one (--checkpoint), or train it again with "
+    "train_general.py."
+)
+
 
 def is_finite(*values: Tensor) -> bool:
     """Whether no value of some tensors is infinite or NaN; on a GPU, this waits for it once.
@@ -28,7 +37,7 @@ def is_finite(*values: Tensor) -> bool:
 
 
 def require_finite(
-    what: str, *values: Tensor, weights: str = "the weights", setting: str | None = None
+    what: str, *values: Tensor, cure: str = CHECK_WEIGHTS, setting: str | None = None
 ) -> None:
     """Check the output of a network; on a GPU, this waits for it.
 
@@ -38,7 +47,7 @@ def require_finite(
     Args:
         what: What the values are, as the plural subject of the message.
         values: Tensors of any shapes, on one device.
-        weights: Those that the values were computed with.
+        cure: A sentence on the likeliest cause, and what helps.
         setting: A setting with which the network computes in full precision, if it has one.
 
     Raises:
@@ -46,8 +55,7 @@ def require_finite(
     """
     if is_finite(*values):
         return
-    cure = "" if setting is None else f" On a GPU, try {setting}."
+    on_gpu = "" if setting is None else f" On a GPU, try {setting}."
     raise S3potError(
-        f"{what} are not finite numbers, so nothing can be said about this face. Check "
-        f"{weights}: python -m s3pot.weights verify.{cure}"
+        f"{what} are not finite numbers, so this face cannot be segmented. {cure}{on_gpu}"
     )

@@ -40,7 +40,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3pot.adapter import PromptAdapter
 from s3pot.data.pixels import resized, to_tensor, to_uint8
 from s3pot.fe import cosine_map, enhance
-from s3pot.finite import EXACT_SPEED, is_finite, require_finite
+from s3pot.finite import EXACT_SPEED, REPLACE_ADAPTER, is_finite, require_finite
 from s3pot.labels import OCCLUSION_CLASS, region_of, resize_labels
 from s3pot.losses import PADDING_LABEL, neighbors_of
 from s3pot.occlusion_decision import OcclusionDecision, decide
@@ -464,7 +464,7 @@ def split_region(
         require_finite(
             "The mask's logits",
             torch.from_numpy(logits),
-            weights="the adapter and SAM's weights",
+            cure=REPLACE_ADAPTER,
             setting=EXACT_SPEED,
         )
         face = region & (logits > 0)

@@ -60,6 +60,7 @@ MOST_TILT = 60.0  # degrees; the network was trained on heads that are tilted by
 # by at most 0.11 of the box's side: a detection elsewhere is not a rotated version of this face.
 CROP_BY_BOX = (0.7, 1.7)
 FARTHEST_MIDDLE = 0.25
+MOST_CANDIDATES = 2000  # of a searched picture; with a low ``min_score``, every cell is one
 SAME_FACE = 0.15  # of its box: mean landmark distance of detections of one face
 MAX_OVERLAP = 0.4  # IoU of two detections above which the one with the lower score is a duplicate
 
@@ -297,9 +298,13 @@ def _best_score(faces: list[Face]) -> float:
 
 
 def _faces_of(cells: CellFaces, number: int, min_score: float) -> list[Face]:
-    """Return the faces of one image of a batch with a sufficient score, by descending score."""
+    """Return the faces of one image of a batch with a sufficient score, by descending score.
+
+    Only the MOST_CANDIDATES highest scores are considered.
+    """
     scores = cells.logits[number].sigmoid()
     sure = torch.nonzero(scores >= min_score)[:, 0]
+    sure = sure[scores[sure].sort(descending=True, stable=True).indices[:MOST_CANDIDATES]]
     boxes = cells.boxes[number, sure].double().cpu().numpy()
     landmarks = cells.landmarks[number, sure].double().cpu().numpy()
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
@@ -394,31 +399,43 @@ def _scaled(face: Face, ratio: np.ndarray) -> Face:
 
 
 def without_repeats(faces: list[Face]) -> list[Face]:
-    """Apply non-maximum suppression: keep the best of several detections of one face."""
+    """Apply non-maximum suppression: keep the best of several detections of one face.
+
+    Returns:
+        The detections that are kept, by descending score.
+    """
+    by_score = sorted(faces, key=lambda face: -face.score)
+    boxes = np.array([face.box for face in by_score]).reshape(-1, 4)
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if all(_overlap(face, other) <= MAX_OVERLAP for other in kept):
-            kept.append(face)
+    remaining = np.arange(len(by_score))
+    while len(remaining):
+        best, remaining = remaining[0], remaining[1:]
+        kept.append(by_score[best])
+        remaining = remaining[_overlaps(boxes[best], boxes[remaining]) <= MAX_OVERLAP]
     return kept
 
 
 def _without_doubles(faces: list[Face]) -> list[Face]:
     """Drop faces that coincide with one of a higher score after verification, keeping the order."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        reach = SAME_FACE * max(face.box[2:])
-        away = [np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() for other in kept]
-        if all(distance > reach for distance in away):
-            kept.append(face)
-    return [face for face in faces if any(face is other for other in kept)]
+    landmarks = np.array([face.landmarks for face in faces])
+    reach = np.array([SAME_FACE * max(face.box[2:]) for face in faces])
+    remaining = np.argsort([-face.score for face in faces], kind="stable")
+    kept: list[int] = []
+    while len(remaining):
+        best, remaining = remaining[0], remaining[1:]
+        kept.append(int(best))
+        distances = np.linalg.norm(landmarks[remaining] - landmarks[best], axis=2).mean(axis=1)
+        remaining = remaining[distances > reach[remaining]]
+    return [faces[index] for index in sorted(kept)]
 
 
-def _overlap(face: Face, other: Face) -> float:
-    """IoU of two boxes."""
-    low = np.maximum(face.box[:2], other.box[:2])
-    high = np.minimum(np.add(face.box[:2], face.box[2:]), np.add(other.box[:2], other.box[2:]))
-    shared = float(np.clip(high - low, 0, None).prod())
-    return shared / (face.box[2] * face.box[3] + other.box[2] * other.box[3] - shared)
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Compute the IoU of a box, (4,), with each of others, (N, 4): (N,); 0 if both are empty."""
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    union = box[2] * box[3] + others[:, 2] * others[:, 3] - shared
+    return np.asarray(shared / np.where(union > 0, union, 1))
 
 
 def load_mini_detector(

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s3pot.build import truth_policy
+from s3pot.config import config_from_dict
 from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
-from s3pot.data.truth import require_truth
+from s3pot.data.truth import TruthPolicy, require_truth
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import read_npy
 from s3pot.report.compare import ResultFolder, read_result_folder
@@ -31,8 +33,9 @@ from s3pot.report.gallery import is_truly_occluded
 from s3pot.report.plots import save_figure
 from s3pot.runs.evaluate_results import read_kinds
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
+from s3pot.typed_yaml import CONFIG_FILE, ConfigError, read_config_tree
 from s3pot.types import S3potError
-from s3pot.wording import brief
+from s3pot.wording import brief, counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,25 +180,67 @@ def _precision_recall(options: FigureOptions, runs: Sequence[ResultFolder]) -> F
 def read_logits(run: ResultFolder, datapath: Path) -> Iterator[LogitFace]:
     """Read logits, region and truth of the faces of a run, one by one.
 
+    The truth follows the rules of the run, as its scores do. A face without prompt points has no
+    logits: nothing of it is found, and what is truly occluded counts as missed. Other faces without
+    logits are left out with a warning.
+
     Raises:
-        S3potError: No face of the run has logits and ground truth, or they do not match.
+        S3potError: No face of the run has logits and ground truth, they do not match, or the rules
+            for the truth in the run's config are invalid.
     """
+    policy = _truth_policy(run)
     has_logits = False
+    left_out = []
     for files in faces_with_truth(datapath):
-        path = run.folder / f"{files.name}_logits.npy"
-        if not path.is_file():
+        if files.name not in run.rows:
             continue
-        has_logits = True
-        truth = require_truth(files, max_pixels=run.max_pixels)
-        logits = read_npy(path)
+        path = run.folder / f"{files.name}_logits.npy"
+        has_points = _has_points(run.rows[files.name])
+        if has_points and not path.is_file():
+            left_out.append(files.name)
+            continue
+        truth = require_truth(files, policy, max_pixels=run.max_pixels)
+        if has_points:
+            has_logits = True
+            logits = read_npy(path)
+        else:
+            logits = np.full(truth.occlusion.shape, np.inf)  # everything is visible face
         if logits.shape != truth.occlusion.shape:
             raise S3potError(
                 f"{path} is {logits.shape}, but the truth is {truth.occlusion.shape}; run "
                 "inference.py --save_logits on this --datapath"
             )
-        counted = np.ones_like(truth.region) if truth.ignored is None else ~truth.ignored
-        yield LogitFace(logits, truth.region & counted, truth.occlusion & counted)
+        scored = np.ones_like(truth.region) if truth.ignored is None else ~truth.ignored
+        yield LogitFace(logits, truth.region & scored, truth.occlusion & scored)
     if not has_logits:
         raise S3potError(
             f"{run.folder} has no logits of a scored face; run inference.py --save_logits"
         )
+    if left_out:
+        logger.warning(
+            "%s: the precision-recall curve leaves out %s without logits: %s. Run inference.py "
+            "--save_logits on this folder.",
+            run.folder,
+            counted(len(left_out), "face"),
+            brief(left_out),
+        )
+
+
+def _truth_policy(run: ResultFolder) -> TruthPolicy:
+    """Return which parts of a ground truth counted in a run; the default without its config.
+
+    The other sections of the config are not read, because they may be those of another version.
+    """
+    path = run.folder / CONFIG_FILE
+    if not path.is_file():
+        return TruthPolicy()
+    tree = read_config_tree(path)
+    try:
+        return truth_policy(config_from_dict({"truth": tree.get("truth", {})}).truth)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (The config is {path}.)", error.key) from error
+
+
+def _has_points(row: Mapping[str, Any]) -> bool:
+    """Whether a face has prompt points; True if its row does not say."""
+    return (row.get("positive_points"), row.get("negative_points")) != (0, 0)

@@ -92,7 +92,9 @@ def test_tokens_that_are_no_numbers_are_named(
     huge = with_huge_weights(mini_dir, tmp_path / "huge", "sam")
     assert segment("cache.mode=off", f"model.weights_dir={huge}", f"sam.batch={count}") == 2
     err = capsys.readouterr().err
-    assert err.count("SAM's tokens are not finite numbers") == 2
+    assert err.count("SAM's tokens are not finite numbers, so this face cannot be segmented.") == 2
+    assert err.count("python -m s3pot.weights verify checks official files") == 2
+    assert err.count("a mini set of your own (model.weights_dir) needs other weights") == 2
     assert all(f"failed: face_0{number}: " in err for number in range(2))
 
 
@@ -125,7 +127,9 @@ def test_references_that_are_no_numbers_are_named(
     huge = with_huge_weights(mini_dir, tmp_path / "huge", model)
     argv = ["--input_dir", str(photos), "--output_dir", str(tmp_path / "out"), *mini_options]
     assert generate_reference.main([*argv, "align.mode=never", f"model.weights_dir={huge}"]) == 2
-    assert f"a.png: {what} are not finite numbers" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"a.png: {what} are not finite numbers, so this face cannot be segmented. " in err
+    assert "a mini set of your own" in err and "adapter" not in err
     assert not list((tmp_path / "out").glob("a*"))
 
 
@@ -141,5 +145,6 @@ def test_adapters_of_huge_weights_give_a_mask_or_are_named(
     done = len(list((tmp_path / "out").glob("*_result.json")))
     err = capsys.readouterr().err
     named = err.count("failed: face_0")
-    assert err.count("Check the adapter and SAM's weights: ") == named
+    assert err.count("The likeliest cause is the adapter: ") == named
+    assert err.count("train_general.py") == named
     assert (code, done, named) in [(0, 2, 0), (2, 0, 2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import cv2
@@ -17,6 +18,9 @@ from s3pot.rg.detect import Face
 from s3pot.rg.mini_detector import (
     FAR_SIDE,
     LOOK_SIDE,
+    MAX_OVERLAP,
+    MOST_CANDIDATES,
+    SAME_FACE,
     SEARCH_SIDES,
     TURN_MARGIN,
     TURNED_SCORE,
@@ -128,6 +132,72 @@ def test_finds_that_come_together_when_looked_at_are_one_face() -> None:
     assert _without_doubles([large, sure, other]) == [sure, other]
     assert _without_doubles([other, sure]) == [other, sure]
     assert _without_doubles([]) == []
+
+
+def random_faces(count: int, seed: int) -> list[Face]:
+    """Boxes and landmarks that partly coincide; some scores are equal, and some boxes empty."""
+    random = np.random.default_rng(seed)
+    centers = random.uniform(0, 200, (12, 2))[random.integers(0, 12, count)]
+    centers += random.normal(0, 3, (count, 2))
+    sides = random.choice([0.0, 20.0, 45.0], (count, 2))
+    scores = random.choice([0.2, 0.5, 0.9], count) + random.choice([0, 0.01], count)
+    points = centers[:, None] + random.normal(0, 2, (count, 5, 2))
+    return [
+        Face((*(center - side / 2), *side), float(score), landmarks)
+        for center, side, score, landmarks in zip(centers, sides, scores, points)
+    ]
+
+
+def slow_overlap(face: Face, other: Face) -> float:
+    """IoU of two boxes; 0 if both are empty."""
+    (left, top, width, height), (left2, top2, width2, height2) = face.box, other.box
+    across = max(0.0, min(left + width, left2 + width2) - max(left, left2))
+    down = max(0.0, min(top + height, top2 + height2) - max(top, top2))
+    union = width * height + width2 * height2 - across * down
+    return across * down / union if union else 0.0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(6))
+def test_repeats_and_doubles_are_those_of_a_comparison_of_all_pairs(seed: int) -> None:
+    faces = random_faces(60, seed)
+    by_score = sorted(faces, key=lambda face: -face.score)
+    apart: list[Face] = []
+    elsewhere: list[Face] = []
+    for face in by_score:
+        if all(slow_overlap(face, other) <= MAX_OVERLAP for other in apart):
+            apart.append(face)
+        distances = [
+            float(np.mean([math.dist(a, b) for a, b in zip(face.landmarks, other.landmarks)]))
+            for other in elsewhere
+        ]
+        if all(distance > SAME_FACE * max(face.box[2:]) for distance in distances):
+            elsewhere.append(face)
+    assert [id(face) for face in without_repeats(faces)] == [id(face) for face in apart]
+    kept = [id(face) for face in faces if any(face is other for other in elsewhere)]
+    assert [id(face) for face in _without_doubles(faces)] == kept
+    assert 5 < len(apart) < 60 and 5 < len(kept) < 60
+
+
+def test_a_detector_without_a_threshold_takes_seconds_and_not_minutes() -> None:
+    class Everywhere(SpotNetwork):
+        def forward(self, images: Tensor) -> CellFaces:
+            if len(images) > 1:
+                return super().forward(images)
+            number = torch.arange(9000.0)
+            corner = torch.stack((number % 100, number // 100), dim=1) * 10
+            boxes = torch.cat((corner, torch.full((9000, 2), 8.0)), dim=1)
+            points = corner[:, None] + torch.tensor([[2.0, 2], [6, 2], [4, 4], [2, 6], [6, 6]])
+            return CellFaces(number[None] / 9000 - 3, boxes[None], points[None])
+
+    detector = MiniFaceDetector(Everywhere(0.5), 0.0, None)  # type: ignore[arg-type]
+    start = time.process_time()
+    faces = detector.hints(np.zeros((64, 64, 3), np.uint8))
+    assert _without_doubles(faces) == faces
+    assert time.process_time() - start < 20  # comparing all pairs one by one takes minutes
+    assert len(faces) == MOST_CANDIDATES
+    lowest = 1 / (1 + math.exp(3 - (9000 - MOST_CANDIDATES) / 9000))
+    assert faces[-1].score == pytest.approx(lowest)  # the highest scores are kept
 
 
 def test_finds_that_are_no_numbers_are_dropped() -> None:
