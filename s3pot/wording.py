@@ -41,3 +41,10 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, S3potError):
         return text.rstrip(".")
     return text or type(error).__name__
+
+
+def message_of(error: Exception) -> str:
+    """Format an error; for system errors, the file and the reason without the error number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -24,6 +24,7 @@ from s3pot.config import Config, config_to_dict, is_overridden, load_config
 from s3pot.io import disk_is_full
 from s3pot.typed_yaml import ConfigError
 from s3pot.types import S3potError
+from s3pot.wording import message_of
 
 if TYPE_CHECKING:
     from s3pot.runs.selection import Selection
@@ -289,7 +290,7 @@ def _exit_code(
     except (S3potError, OSError) as error:
         logger.debug("where it arose:", exc_info=True)
         cure = f"; free some space there: {how_to_go_on()}" if disk_is_full(error) else ""
-        logger.error("error: %s%s", _message(error), cure)
+        logger.error("error: %s%s", message_of(error), cure)
         return NOTHING_DONE
     except RuntimeError as error:
         if not _is_out_of_gpu_memory(error):
@@ -330,13 +331,6 @@ def _check_output_folder(folder: Path | None) -> None:
     for place in () if folder is None else (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise S3potError(f"--output_dir {folder}: {place} is a file; expected a folder.")
-
-
-def _message(error: Exception) -> str:
-    """Format an error; for system errors, the file and the reason without the error number."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def printable(text: str) -> str:

@@ -18,6 +18,7 @@ from s3pot.types import S3potError
 from s3pot.weights import registry
 from s3pot.weights.download import download
 from s3pot.weights.locate import verify, weight_path
+from s3pot.wording import message_of
 
 logger = logging.getLogger("s3pot.weights")
 
@@ -39,13 +40,13 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         folder = args.weights_dir or registry.default_folder()
-    except S3potError as error:
-        logger.error("%s", error)
+        if args.command == "list" and not args.names:
+            sys.stdout.write(overview(folder))
+            return ALL_DONE
+        names = args.names or usual_names(args.command, folder)
+    except (S3potError, OSError) as error:
+        logger.error("%s", message_of(error))
         return NOTHING_DONE
-    if args.command == "list" and not args.names:
-        sys.stdout.write(overview(folder))
-        return ALL_DONE
-    names = args.names or usual_names(args.command, folder)
     if not names:
         command = registry.command_text("download", folder)
         logger.error("no weights in %s; to get them, run: %s", folder, command)
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in names:
         try:
             sys.stdout.write(f"{name}: {run_one(args.command, name, folder)}\n")
-        except S3potError as error:
-            logger.error("%s", error)
+        except (S3potError, OSError) as error:
+            logger.error("%s", message_of(error))
             failed += 1
         except KeyboardInterrupt:
             logger.error("interrupted; the same command resumes from here")

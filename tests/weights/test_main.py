@@ -147,3 +147,13 @@ def test_interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(command, "download", stop)
     assert main(["download", "a"]) == 130
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "a"], ["verify"], ["verify", "a"]])
+def test_a_folder_with_an_impossible_name_is_one_line(
+    folder: Path, caplog: pytest.LogCaptureFixture, words: list[str]
+) -> None:
+    name = "x" * 5000
+    assert main([*words, "--weights_dir", name]) == 2
+    (record,) = caplog.records
+    assert record.getMessage() == f"{name}/a.pth: File name too long"
