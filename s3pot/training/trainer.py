@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from s3pot.adapter import PromptAdapter
 from s3pot.config import Config
-from s3pot.device import MOST_SIDE_BY_SIDE, flushed_denormals, flushed_threads
+from s3pot.device import MOST_SIDE_BY_SIDE, SMALL_IMAGE, flushed_denormals, flushed_threads
 from s3pot.distributed import Process
 from s3pot.losses import PointLosses, point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
@@ -138,8 +138,7 @@ class AdapterTrainer:
                 applied; or a weight is not.
         """
         sums = LossSums(self.process)
-        at_once = min(self.config.train.batch_size, len(order))
-        with self._calculating(at_once) as map_decodes:
+        with self._calculating(self._most_at_once(order)) as map_decodes:
             for batch in self._batches(order):
                 if self.process.world_size > 1:
                     self._exchanged_step(get, batch, sums)
@@ -165,6 +164,17 @@ class AdapterTrainer:
                 sums.add(prompts, losses)
                 sums.check_finite()
         return sums.means()
+
+    def _most_at_once(self, order: Sequence[int]) -> int:
+        """Return among how many images of a step the cores are divided.
+
+        If an epoch has fewer images than a step could have, those share all cores, but only if they
+        are large: a small image gains little, and its sums would depend on the number of cores.
+        """
+        batch_size = self.config.train.batch_size
+        if self.segmenter.sam.grid.size <= SMALL_IMAGE:
+            return batch_size
+        return min(batch_size, len(order))
 
     @contextmanager
     def _calculating(self, images: int) -> Iterator[MapDecodes]:

@@ -15,12 +15,15 @@ from s3pot.config import load_config
 from s3pot.data.face_folder import find_faces
 from s3pot.io import write_npy
 from s3pot.losses import point_losses
+from s3pot.pipeline import OcclusionSegmenter
 from s3pot.runs import train_per_image as per_image
 from s3pot.runs.prompt_store import PromptStore
+from s3pot.sam.frozen import FrozenSam
+from s3pot.training import trainer
 from s3pot.training.history import MeanLosses
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import S3potError
-from tests.builders import read_csv
+from tests.builders import prompts_of, read_csv
 
 Make = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -315,9 +318,25 @@ def test_a_last_step_without_a_finite_loss_is_not_kept(
     assert fitted.loss == min(record.losses.total for record in fitted.history)
 
 
-def test_one_image_is_fitted_with_all_cores(
+def test_a_small_image_is_fitted_to_the_same_bytes_on_one_core_and_on_two(
+    tiny_sam: FrozenSam, two_threads: None
+) -> None:
+    config = load_config(None, ["per_image.epochs=3", "train.lr=1e-2"])
+    weights = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        adapter = build_adapter(tiny_sam)
+        prompts = prompts_of(seed=1, count=900)  # so many that an operation could be shared
+        per_image.fit_adapter(OcclusionSegmenter(tiny_sam), prompts, adapter, config)
+        weights.append(torch.cat([weight.flatten() for weight in adapter.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+
+
+def test_a_large_image_is_fitted_with_all_cores(
     fit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "SMALL_IMAGE", 32)  # the image has 64 pixels
     threads: list[int] = []
     losses_of = AdapterTrainer._losses
 
