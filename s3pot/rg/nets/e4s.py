@@ -152,8 +152,7 @@ class E4SNet(nn.Module):
 
     def forward(self, image: Tensor, labels: Tensor, noise: str = "stored") -> Tensor:
         """Invert (B, 3, H, W) in [-1, 1] with labels (B, M, M); see the three steps above."""
-        on_host = (
-            labels.cpu()
-        )  # now: once the encoder has been started, a GPU would finish it first
+        # Copied now, because once the encoder is started a GPU finishes it before any copy.
+        on_host = labels.cpu()
         codes = self.style_codes(self.style_vectors(image, labels))
         return self.generate(codes, on_host, noise)
