@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s3pot.baselines import pixel_contrast, token_contrast
-from s3pot.build import build_segmenter
+from s3pot.build import build_segmenter, truth_policy
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.data.face_folder import find_faces, load_aligned_face
@@ -79,13 +79,14 @@ def tune(config: Config, datapath: Path) -> Iterator[str]:
         raise S3potError(f"{datapath} has no face with a ground truth <stem>_occlusion.png")
     segmenter = build_segmenter(config, pick_device(config.run.device))
     store = PromptStore(segmenter, config, datapath)
+    policy = truth_policy(config.truth)
     for oracle in (False, True):
         if oracle and any(face.clean is None for face in faces):
             continue
         pixel_contrasts = []
         token_contrasts = []
         for face in tqdm(faces, desc="oracle" if oracle else "generated", disable=None):
-            truth = require_truth(face)
+            truth = require_truth(face, policy)
             occlusion = truth.occlusion
             pixels = pixel_contrast(load_aligned_face(face, oracle))
             tokens = token_contrast(store.get(face, oracle), occlusion.shape)
