@@ -28,7 +28,7 @@ class AdapterSchedule:
 
 # By the name of the exported file.
 SCHEDULES = {
-    "adapter": AdapterSchedule("mini", epochs=1, rate=1e-4),
+    "adapter": AdapterSchedule("mini", epochs=3, rate=1e-4),
     "adapter_generic": AdapterSchedule("mini_generic", epochs=3, rate=1e-4),
 }
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "mini.yaml"
