@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Longer than any share of the work. With PyTorch's limit, 10 minutes for NCCL and 30 for gloo, a
 # process that is ready early would end the run while others still prepare their faces. It does not
-# wait in vain: if one of them dies, torchrun ends all others.
+# wait in vain: if one of them dies, torchrun ends all others. Without torchrun, PyTorch's limit
+# remains, because nobody would end a process that waits for one that was never started.
 LONGEST_WAIT = timedelta(days=30)
 
 
@@ -131,7 +132,8 @@ def joined(place: Place, device: torch.device) -> Iterator[Process]:
     try:
         with _ended_by_signals():
             backend = "nccl" if device.type == "cuda" else "gloo"
-            distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+            timeout = LONGEST_WAIT if _is_under_torchrun() else None
+            distributed.init_process_group(backend, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise S3potError(
             f"WORLD_SIZE is {place.world_size}, but the other processes cannot be joined "
@@ -152,7 +154,7 @@ def wait_for_other_processes() -> None:
     image must therefore not exit while others are still working. It does not wait in vain: if
     another one dies, ``torchrun`` ends this one.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:  # set by torchrun only
+    if not _is_under_torchrun():
         return
     if distributed.is_initialized():  # by the caller, who knows when to wait
         return
@@ -165,6 +167,10 @@ def wait_for_other_processes() -> None:
         distributed.destroy_process_group()
     except (RuntimeError, ValueError, S3potError) as error:
         logger.warning("the other processes cannot be waited for: %s", error)
+
+
+def _is_under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextmanager

@@ -14,7 +14,8 @@ CHECK_WEIGHTS = (
     "own (model.weights_dir) needs other weights."
 )
 REPLACE_ADAPTER = (
-    "The likeliest cause is the adapter: use another one (--checkpoint), or train it again with "
+    "The likeliest cause is the adapter, if one is used: take another (--checkpoint), or train it "
+    "again with "
     "train_general.py."
 )
 

@@ -17,7 +17,8 @@
     Masks
 
 ``ReferenceGenerator.generate``, ``OcclusionSegmenter.prepare`` and ``.select_prompts`` are frozen:
-they have no gradient and give the same result for the same image, so their results can be cached.
+they have no gradient and give the same result for the same image (on a GPU, but for the rounding,
+which may depend on the others of a batch), so their results can be cached.
 ``OcclusionSegmenter.refine_prompts``, ``.decode`` and ``.predict_*`` let gradients through to the
 adapter; ``.segment`` calls them without gradients and computes the masks. ``S3POT`` does everything
 in one call. The commands, the training and the Python API are loops around these classes.
@@ -77,10 +78,10 @@ class ReferenceGenerator:
         parser: Predicts the 12 classes; its device is used.
         inverter: Regional GAN inversion, on the same device.
         noise_seed: Seed of the noise of an inverter with ``noise="random"``, the same for every
-            image. A reference therefore depends only on its image, not on those generated before
-            it.
-        images_at_once: Batch size of both networks. It must be 1 for an inverter with random noise,
-            as the noise of an image would depend on its place in the batch.
+            image. A reference therefore does not depend on the images generated before it.
+        images_at_once: Batch size of both networks. On a GPU, the rounding of a reference may
+            depend on the others of its batch. It must be 1 for an inverter with random noise, as
+            the noise of an image would depend on its place in the batch.
     """
 
     def __init__(

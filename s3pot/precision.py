@@ -21,6 +21,7 @@ class _TensorFloat32:
         self._threads: list[int] = []  # those that rely on the flags, once for each block
         self._allowed = False
         self._before = (False, False)
+        self._waiting = {False: 0, True: 0}  # threads that wait for this value
 
     def enter(self, allowed: bool) -> None:
         """Set the flags, as soon as no other thread relies on another value of them."""
@@ -30,12 +31,31 @@ class _TensorFloat32:
                 raise RuntimeError(
                     f"a block with allowed={not allowed} cannot contain one with allowed={allowed}"
                 )
-            self._changed.wait_for(lambda: not self._threads or allowed == self._allowed)
+            if thread not in self._threads:
+                self._wait_for_turn(allowed)
             if not self._threads:
                 self._before = _flags()
                 self._allowed = allowed
                 _set_flags((allowed, allowed))
             self._threads.append(thread)
+
+    def _wait_for_turn(self, allowed: bool) -> None:
+        """Wait for the end of blocks with the other value, also of those that wait themselves.
+
+        Otherwise, overlapping blocks with one value could keep the other one out forever.
+        """
+        self._waiting[allowed] += 1
+        try:
+            self._changed.wait_for(
+                lambda: (
+                    not self._waiting[not allowed]
+                    if allowed == self._allowed
+                    else not self._threads
+                )
+            )
+        finally:
+            self._waiting[allowed] -= 1
+            self._changed.notify_all()
 
     def leave(self) -> None:
         """Restore the flags if this was the last block."""

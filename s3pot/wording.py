@@ -9,6 +9,11 @@ from s3pot.types import S3potError
 
 NAMES_SHOWN = 4  # number of names listed in a message
 
+OUT_OF_GPU_MEMORY = (
+    "the GPU has too little free memory. Lower sam.batch (in training also train.batch_size), use "
+    "run.speed=fast, or end other programs that use the GPU."
+)
+
 
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun, which takes an s unless there is exactly one: ``1 face``."""

@@ -31,7 +31,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -150,8 +150,13 @@ def train_in_turn(options: Options) -> int:
     """Train all networks one after the other, each for the steps of its recipe."""
     pictures = open_pool(options)
     for stage in TRAINED:
-        train_one(stage, options, pictures, None)
+        train_one(stage, _options_in_turn(stage, options), pictures, None)
     return 0
+
+
+def _options_in_turn(stage: str, options: Options) -> Options:
+    """Let a stage that continues the one before it do so, whatever that one started from."""
+    return replace(options, start=None) if stage == "generator_fine" else options
 
 
 def train_all(options: Options, args: argparse.Namespace) -> int:
@@ -173,7 +178,7 @@ def train_all(options: Options, args: argparse.Namespace) -> int:
         left = options.deadline - SECONDS_TO_END - time.monotonic()
         seconds = min(CLOCK_SHARES[stage] * whole, left) if stage in CLOCK_SHARES else left
         try:
-            train_one(stage, options, pictures, max(seconds, 1.0))
+            train_one(stage, _options_in_turn(stage, options), pictures, max(seconds, 1.0))
         except Exception:  # no error may stop the other stages
             logger.exception("stage %s failed; the others continue", stage)
             failed += 1

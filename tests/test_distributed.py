@@ -114,21 +114,28 @@ def test_a_process_that_waits_for_the_others_can_be_ended(number: signal.Signals
             process.kill()
 
 
+@pytest.mark.parametrize("is_under_torchrun", [True, False])
 def test_handlers_of_signals_are_back_after_the_others_have_been_joined(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, is_under_torchrun: bool
 ) -> None:
     def handler(number: int, frame: object) -> None:
         pass
 
     during = []
 
-    def join(backend: str, timeout: timedelta) -> None:
-        assert timeout > timedelta(days=1)  # one process may prepare faces long after the others
+    def join(backend: str, timeout: timedelta | None) -> None:
+        if is_under_torchrun:  # one process may prepare faces long after the others
+            assert timeout is not None and timeout > timedelta(days=1)
+        else:  # nobody ends this process if another one was never started
+            assert timeout is None
         during.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
 
     monkeypatch.setattr(distributed, "init_process_group", join)
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    if is_under_torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     before = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, handler)]
     try:
         with processes("cpu"):

@@ -53,6 +53,32 @@ def _keeps_its_flags(allowed: bool) -> bool:
             return entered == tf32_flags() == (allowed, allowed)
 
 
+def test_blocks_that_overlap_forever_do_not_keep_one_with_another_value_waiting() -> None:
+    """Each block of a first value begins before the previous one ends."""
+    is_over = threading.Event()
+
+    def overlapping() -> None:
+        while not is_over.is_set():
+            with tensor_float32(False):
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(overlapping)]
+        time.sleep(0.01)
+        running.append(pool.submit(overlapping))
+        time.sleep(0.05)
+        # A watchdog ends the others, so that a failure is not a test that hangs.
+        watchdog = threading.Timer(10, is_over.set)
+        watchdog.start()
+        with tensor_float32(True):
+            was_let_in = not is_over.is_set()
+        is_over.set()
+        watchdog.cancel()
+        for future in running:
+            future.result()
+    assert was_let_in
+
+
 def test_a_block_in_one_with_another_value_is_refused() -> None:
     before = tf32_flags()
     with tensor_float32(False), pytest.raises(RuntimeError, match="cannot contain"):

@@ -24,7 +24,7 @@ from s3pot.config import Config, config_to_dict, is_overridden, load_config
 from s3pot.io import disk_is_full
 from s3pot.typed_yaml import ConfigError
 from s3pot.types import S3potError
-from s3pot.wording import message_of
+from s3pot.wording import OUT_OF_GPU_MEMORY, message_of
 
 if TYPE_CHECKING:
     from s3pot.runs.selection import Selection
@@ -36,11 +36,6 @@ _OVERRIDE = re.compile(r"([A-Za-z_]+\.[A-Za-z_]+)?=")
 # Control characters except tab and line break, characters that change the direction of writing, and
 # lone surrogates, which occur in file names that are not valid text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-_GPU_MEMORY = (
-    "the GPU has too little free memory. Lower sam.batch (in training also train.batch_size), use "
-    "run.speed=fast, or end other programs that use the GPU."
-)
 
 SOME_FAILED = 1
 NOTHING_DONE = 2
@@ -296,7 +291,7 @@ def _exit_code(
         if not _is_out_of_gpu_memory(error):
             raise
         logger.debug("where it arose:", exc_info=True)
-        logger.error("error: %s PyTorch says: %s", _GPU_MEMORY, error)
+        logger.error("error: %s PyTorch says: %s", OUT_OF_GPU_MEMORY, error)
         return NOTHING_DONE
     return SOME_FAILED if failed else 0
 

@@ -204,14 +204,15 @@ def read_logits(run: ResultFolder, datapath: Path) -> Iterator[LogitFace]:
             has_logits = True
             logits = read_npy(path)
         else:
-            logits = np.full(truth.occlusion.shape, np.inf)  # everything is visible face
+            logits = np.zeros(truth.occlusion.shape)  # not used: no pixel can be found
         if logits.shape != truth.occlusion.shape:
             raise S3potError(
                 f"{path} is {logits.shape}, but the truth is {truth.occlusion.shape}; run "
                 "inference.py --save_logits on this --datapath"
             )
         scored = np.ones_like(truth.region) if truth.ignored is None else ~truth.ignored
-        yield LogitFace(logits, truth.region & scored, truth.occlusion & scored)
+        region = truth.region & scored if has_points else np.zeros_like(truth.region)
+        yield LogitFace(logits, region, truth.occlusion & scored)
     if not has_logits:
         raise S3potError(
             f"{run.folder} has no logits of a scored face; run inference.py --save_logits"

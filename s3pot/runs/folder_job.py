@@ -70,8 +70,12 @@ class FolderJob(ABC, Generic[Item, Input, Output]):
         """Read an item's inputs. Runs in a thread, never twice at once for the same item."""
 
     @abstractmethod
-    def compute(self, inputs: Sequence[Input]) -> Sequence[Output]:
-        """Compute one output for each input, at most ``batch_size`` at once."""
+    def compute(self, inputs: Sequence[Input]) -> Sequence[Output | Exception]:
+        """Compute one output for each input, at most ``batch_size`` at once.
+
+        An error may be raised, upon which each input is computed alone, or be returned in place of
+        the output of the input that caused it.
+        """
 
     @abstractmethod
     def write(self, output: Output, provenance: ItemProvenance) -> Written:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import cv2
+import torch
 from tqdm import tqdm
 
 from s3pot.device import shared_cores
@@ -35,6 +36,7 @@ from s3pot.runs.folder_job import FolderJob, Input, Item, Outcome, Output
 from s3pot.runs.records import ItemProvenance, read_finished, read_record, write_record
 from s3pot.runs.shard import Shard
 from s3pot.types import S3potError
+from s3pot.wording import OUT_OF_GPU_MEMORY
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +123,8 @@ def describe(error: BaseException) -> str:
     """Describe the error of an item; errors that are not ours are named by their type."""
     if isinstance(error, (S3potError, OSError)):
         return str(error)
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return f"{OUT_OF_GPU_MEMORY} PyTorch says: {error}"
     return f"{type(error).__name__}: {error}"
 
 

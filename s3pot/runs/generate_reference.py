@@ -6,10 +6,11 @@ This is RG (paper section 3.1).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from typing_extensions import override
@@ -41,6 +42,7 @@ from s3pot.report.summary import write_summary_files
 from s3pot.rg.align import FaceAligner
 from s3pot.rg.warp import crop
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
+from s3pot.runs.folder_run import ITEM_ERRORS
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.photo_truths import PhotoTruths, cropped_truths
 from s3pot.runs.records import ItemProvenance, hash_inputs, write_record
@@ -50,6 +52,7 @@ from s3pot.seeding import use_determinism
 from s3pot.types import AlignedFace, S3potError
 
 logger = logging.getLogger(__name__)
+Value = TypeVar("Value")
 
 COMMAND = "generate_reference"  # by which its folders are recognized
 
@@ -229,19 +232,25 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         return PhotoInput(item, pixels, truths)
 
     @override
-    def compute(self, inputs: Sequence[PhotoInput]) -> list[PhotoOutput]:
-        alignments = [self._align(entry) for entry in inputs]
+    def compute(self, inputs: Sequence[PhotoInput]) -> list[PhotoOutput | Exception]:
+        alignments = [_result_or_error(partial(self._align, entry)) for entry in inputs]
         names = []
         crops = []
         for entry, alignments_of_photo in zip(inputs, alignments):
+            if isinstance(alignments_of_photo, Exception):
+                continue
             for number, alignment in enumerate(alignments_of_photo, 1):
                 names.append(face_name(entry.photo.name, number))
                 crops.append(crop(entry.pixels, alignment))
         faces = iter(self.generator.generate_batch(crops, names))
-        return [
-            PhotoOutput(entry, [self._placed(next(faces), place) for place in alignments_of_photo])
-            for entry, alignments_of_photo in zip(inputs, alignments)
-        ]
+        outputs: list[PhotoOutput | Exception] = []
+        for entry, alignments_of_photo in zip(inputs, alignments):
+            if isinstance(alignments_of_photo, Exception):
+                outputs.append(alignments_of_photo)
+                continue
+            faces_of_photo = [(next(faces), alignment) for alignment in alignments_of_photo]
+            outputs.append(_result_or_error(partial(self._output, entry, faces_of_photo)))
+        return outputs
 
     def _align(self, entry: PhotoInput) -> list[Alignment]:
         """Find the faces of a photo, the largest first."""
@@ -251,8 +260,11 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         self.photos.check(entry.photo, len(alignments))
         return alignments
 
-    def _placed(self, face: AlignedFace, alignment: Alignment) -> PlacedFace:
-        return PlacedFace(face, alignment, self._quality(face, alignment))
+    def _output(
+        self, entry: PhotoInput, faces: Iterable[tuple[AlignedFace, Alignment]]
+    ) -> PhotoOutput:
+        placed = [PlacedFace(face, place, self._quality(face, place)) for face, place in faces]
+        return PhotoOutput(entry, placed)
 
     def _quality(self, face: AlignedFace, alignment: Alignment) -> str:
         """Judge a face by its alignment and region; SAM has not run yet."""
@@ -307,6 +319,14 @@ class ReferenceJob(FolderJob[Photo, PhotoInput, PhotoOutput]):
         others = [str(row["name"]) for row in summary.rows if row["photo"] not in files]
         warn_of_others(self.output_dir, others, "face")
         warn_of_outdated_faces(self.output_dir)
+
+
+def _result_or_error(function: Callable[[], Value]) -> Value | Exception:
+    """Call a function for one photo of a batch, the others of which go on if it fails."""
+    try:
+        return function()
+    except ITEM_ERRORS as error:
+        return error
 
 
 def _summary_row(record: Mapping[str, Any]) -> dict[str, Any]:

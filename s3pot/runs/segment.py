@@ -177,6 +177,8 @@ class SegmentJob(FolderJob[Photo, PhotoInput, SegmentedPhoto]):
     def _segment(self, entry: PhotoInput) -> SegmentedPhoto:
         start = time.perf_counter()
         (photo,) = self.reference.compute([entry])
+        if isinstance(photo, Exception):
+            raise photo
         seconds = (time.perf_counter() - start) / len(photo.faces)
         faces = []
         for placed in photo.faces:

@@ -185,13 +185,14 @@ class FrozenSam(nn.Module):
         if self.speed == "max":
             images = self._padded(images)
         with self._precision():
-            return self.sam.image_encoder(images)[:count].float()
+            tokens = self.sam.image_encoder(images)
+        self._largest_batch = max(self._largest_batch, count)  # it fits into memory
+        return tokens[:count].float()
 
     def _padded(self, images: Tensor) -> Tensor:
-        """Pad a batch to the size of the largest so far, as another size is compiled anew."""
+        """Pad a batch to the size of the largest encoded so far: another is compiled anew."""
         missing = self._largest_batch - len(images)
-        self._largest_batch = max(self._largest_batch, len(images))
-        if missing <= 0:
+        if missing <= 0 or not len(images):
             return images
         return torch.cat((images, images[-1:].expand(missing, -1, -1, -1)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from s3pot.data.image import read_rgb, write_png
 from s3pot.geometry import Alignment
 from s3pot.pipeline import ReferenceGenerator
 from s3pot.rg.align import FaceAligner
-from s3pot.types import AlignedFace
+from s3pot.types import AlignedFace, S3potError
 from tests.builders import TwoFaces, read_csv, write_photo
 
 SUFFIXES = (".png", "_ref.png", "_parsing_mask.npy", "_align.json")
@@ -103,6 +104,37 @@ def test_photos_together_give_the_faces_of_each_alone(
     assert run("--overwrite") == 0
     assert counts == [1, 1, 1, 1]
     assert {path: path.read_bytes() for path in files} == alone
+
+
+@pytest.mark.slow
+def test_a_photo_that_fails_does_not_repeat_the_others_of_its_batch(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(4):
+        write_photo(tmp_path / "in" / f"{index}.png", index, (48, 48))
+    align = FaceAligner.align
+    generate_together = ReferenceGenerator._generate_together
+    aligned, counts = [], []
+
+    def without_the_second(self: FaceAligner, *args: Any, name: str, **kwargs: Any) -> Any:
+        aligned.append(Path(name).name)
+        if name.endswith("1.png"):
+            raise S3potError("there is no face")
+        return align(self, *args, name=name, **kwargs)
+
+    def counted(
+        self: ReferenceGenerator, images: Sequence[np.ndarray], names: Sequence[str]
+    ) -> list[AlignedFace]:
+        counts.append(len(images))
+        return generate_together(self, images, names)
+
+    monkeypatch.setattr(s3pot.build, "references_at_once", lambda config, device: 4)
+    monkeypatch.setattr(FaceAligner, "align", without_the_second)
+    monkeypatch.setattr(ReferenceGenerator, "_generate_together", counted)
+    assert run() == 1
+    assert sorted(aligned) == [f"{index}.png" for index in range(4)]
+    assert counts == [3]
+    assert {path.name[0] for path in (tmp_path / "out").glob("*_ref.png")} == {"0", "2", "3"}
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import s3pot_mini.__main__ as recipes
 from benchmarks.tiny import TINY_GENERATOR, TINY_SAM
 from s3pot.build import build_face_parser, build_inverter, build_sam
 from s3pot.config import load_config
@@ -223,6 +224,21 @@ def test_the_generator_is_trained_further_and_not_anew(trained: Path) -> None:
     keys = [key for key in first if key.startswith("net.") and first[key].is_floating_point()]
     moved = [float((fine[key] - first[key]).abs().max()) for key in keys]
     assert 0 < max(moved) < 2 * SCHEDULE.steps * SCHEDULE.lr  # fresh weights would differ by more
+
+
+def test_the_second_stage_continues_the_first_whatever_that_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = {}
+
+    def train_one(stage: str, options: Any, *rest: object) -> None:
+        starts[stage] = options.start
+
+    monkeypatch.setattr(recipes, "train_one", train_one)
+    monkeypatch.setattr(recipes, "open_pool", lambda options: None)
+    folders = ["--work_dir", str(tmp_path), "--target_dir", str(tmp_path), "--start", "there"]
+    assert main(["train", *folders, "--device", "cpu"]) == 0
+    assert starts == {stage: Path("there") for stage in TRAINED} | {"generator_fine": None}
 
 
 def test_what_a_stopped_run_left_can_be_exported(

@@ -36,6 +36,25 @@ def test_a_compiled_encoder_gets_batches_of_one_size(tiny_sam: FrozenSam) -> Non
     assert [len(of_batch) for of_batch in tokens] == [2, 1, 4, 3]
     torch.testing.assert_close(tokens[1], tokens[0][:1])
     torch.testing.assert_close(tokens[3], tokens[2][:3])
+    assert sam.encode(images[:0]).shape[0] == 0
+
+
+def test_a_batch_that_does_not_fit_into_memory_does_not_enlarge_later_ones(
+    tiny_sam: FrozenSam,
+) -> None:
+    sam = FrozenSam(tiny_sam.sam)
+    sam.speed = "max"  # without compiling
+
+    def without_memory(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if len(inputs[0]) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    images = torch.rand(4, 3, 64, 64)
+    with sam.sam.image_encoder.register_forward_pre_hook(without_memory):
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            sam.encode(images)
+        for count in (1, 2, 1):
+            assert len(sam.encode(images[:count])) == count
 
 
 def test_points_get_a_pad_token(tiny_sam: FrozenSam) -> None:
