@@ -20,7 +20,7 @@ from s3pot.data import masks
 from s3pot.data.image import MAX_PIXELS, write_png
 from s3pot.data.masks import read_mask_of_size
 from s3pot.data.photos import find_photos
-from s3pot.report.compare import Run
+from s3pot.report.compare import ResultFolder
 from s3pot.types import S3potError
 
 SIDE = 1050  # 1.1 million pixels
@@ -139,5 +139,5 @@ def test_of_two_images_with_one_name_the_one_within_the_limit_is_read(tmp_path: 
 
 def test_a_comparison_reads_what_its_runs_were_allowed_to(tmp_path: Path) -> None:
     for value, limit in (("400", 400_000_000), ("1", MAX_PIXELS), ("odd", MAX_PIXELS)):
-        assert Run(tmp_path, {}, {"run.max_megapixels": value}).max_pixels == limit
-    assert Run(tmp_path, {}, {}).max_pixels == MAX_PIXELS
+        assert ResultFolder(tmp_path, {}, {"run.max_megapixels": value}).max_pixels == limit
+    assert ResultFolder(tmp_path, {}, {}).max_pixels == MAX_PIXELS
