@@ -394,7 +394,10 @@ def load(
     _require_path("the name of the models", name, "'mini', 'paper' or the path of a config file")
     if checkpoint is not None:
         _require_path("checkpoint", checkpoint, "the path of a trained adapter, or None")
-    values = [f"{key}={value}" for key, value in settings.items()]
+    values = [
+        f"{key}={'null' if value is None else value}"  # as YAML
+        for key, value in settings.items()
+    ]
     options = [f"run.device={device}", *_checked_overrides(overrides), *values]
     try:
         config = load_config(name, options)

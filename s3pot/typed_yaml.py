@@ -103,7 +103,7 @@ class _ScalarLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)
-        return {_plain(key): value for key, value in mapping.items()}
+        return {plain_value(key): value for key, value in mapping.items()}
 
 
 def read_config_tree(path: Path) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def read_config_tree(path: Path) -> dict[str, Any]:
         tree = read_yaml(path, _ScalarLoader)
     except BadFile as error:
         raise ConfigError(f"The config cannot be used: {error}") from error
-    tree = _plain(tree)
+    tree = plain_value(tree)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -139,7 +139,7 @@ def apply_override(tree: dict[str, Any], item: str) -> None:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         value = text  # text fields accept it; the others report a wrong type
-    branch = _plain(tree.get(section))
+    branch = plain_value(tree.get(section))
     if branch is None:
         branch = {}
     if isinstance(branch, dict):  # otherwise build_dataclass reports it
@@ -157,7 +157,7 @@ def build_dataclass(cls: Any, tree: Any, prefix: str) -> Any:
     Raises:
         ConfigError: A key is unknown, or a value has the wrong type.
     """
-    tree = _plain(tree)
+    tree = plain_value(tree)
     if tree is None:
         tree = {}
     if not isinstance(tree, Mapping):
@@ -188,7 +188,7 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
     """Convert a value to its field's type; text fields take it as it was typed."""
     if wanted is str and isinstance(value, Scalar):
         return value.text
-    value = _plain(value)
+    value = plain_value(value)
     if wanted in (str, bool) and isinstance(value, wanted):
         return value
     if wanted in (int, float):
@@ -210,7 +210,7 @@ def _finite_number(value: Any) -> float | int | None:
         return None
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a value as YAML reads it."""
     return value.value if isinstance(value, Scalar) else value
 

@@ -109,7 +109,7 @@ def opened_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Iterator[
     except UnidentifiedImageError as error:  # its own text holds an address, or the name again
         raise BadImage(f"{name} is not a readable image: its format is not recognized.") from error
     except Exception as error:  # Pillow's decoders raise almost any type on damaged data
-        reason = str(error) or type(error).__name__
+        reason = str(error).rstrip(".") or type(error).__name__
         raise BadImage(f"{name} is not a readable image: {reason}.") from error
 
 

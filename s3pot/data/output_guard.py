@@ -97,11 +97,19 @@ class OutputFiles:
 
     def _strangers(self, name: str) -> list[Path]:
         paths = [self.folder / f"{name}{ending}" for ending in self.endings]
-        existing = [path for path in paths if path.exists() or path.is_symlink()]
+        existing = [path for path in paths if _exists(path)]
         # Looked for last: another process may be writing them.
-        if existing and any((self.folder / f"{name}{mark}").is_file() for mark in self.marks):
+        if existing and any(_exists(self.folder / f"{name}{mark}") for mark in self.marks):
             return []
         return existing
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something, if only a broken link; nothing has a name that is too long."""
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:
+        return False
 
 
 def reference_files(folder: Path, with_truth: bool) -> OutputFiles:

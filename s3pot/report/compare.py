@@ -154,7 +154,7 @@ def compare_runs(first: ResultFolder, second: ResultFolder, output_dir: Path) ->
     pairs = [_pair(first, second, name) for name in names]
     write_csv(output_dir / TABLE, [_csv_row(pair) for pair in pairs])
     facts = _facts(pairs)
-    for note in _left_out(first, second):
+    for note in (*_left_out(first, second), *_other_rules(first, second)):
         logger.warning("%s", note)
     page = Page(
         title=f"S³POT: A {first.folder} and B {second.folder}",
@@ -257,6 +257,18 @@ def _left_out(first: ResultFolder, second: ResultFolder) -> list[str]:
         names = brief(sorted(alone))
         notes.append(f"Left out, because only one of the runs has them: {names}.")
     return notes
+
+
+def _other_rules(first: ResultFolder, second: ResultFolder) -> list[str]:
+    """Say that the runs were scored by different rules for the ground truth, if they were."""
+    keys = [key for key, _, _ in _setting_differences(first, second) if key.startswith("truth.")]
+    if not keys:
+        return []
+    return [
+        f"The runs were scored with different values of {', '.join(keys)}, so part of the "
+        "difference may lie in these rules and not in the masks; run inference.py again with one "
+        "value for both."
+    ]
 
 
 def _setting_differences(first: ResultFolder, second: ResultFolder) -> list[tuple[str, str, str]]:

@@ -73,7 +73,13 @@ class PhotoTruths:
                 truths[ending] = read_mask_of_size(path, size, self.max_pixels)
         clean_path = self._clean_path(photo)
         if clean_path is not None:
-            truths[CLEAN] = read_rgb(clean_path, self.max_pixels)
+            clean = read_rgb(clean_path, self.max_pixels)
+            if clean.shape[:2] != size[:2]:
+                raise S3potError(
+                    f"{clean_path} has height and width {clean.shape[0]} and {clean.shape[1]}, but "
+                    f"the photo has {size[0]} and {size[1]}; expected the same."
+                )
+            truths[CLEAN] = clean
         return truths
 
     def _truth_path(self, photo: Photo) -> Path | None:

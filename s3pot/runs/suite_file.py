@@ -16,7 +16,7 @@ from s3pot.io import expand_home
 from s3pot.ps.variants import FIXED, POINT_KINDS, THRESHOLD, THRESHOLD_RULES, PointVariant
 from s3pot.report.before_after import FRESH, GENERAL
 from s3pot.runs.selection import check_count
-from s3pot.typed_yaml import ConfigError, build_dataclass, read_config_tree
+from s3pot.typed_yaml import ConfigError, build_dataclass, plain_value, read_config_tree
 from s3pot.types import S3potError
 
 MODEL = "model"  # the method itself, as opposed to the baselines
@@ -234,9 +234,11 @@ def read_suite(path: Path) -> Suite:
         head: _Head = build_dataclass(_Head, tree, "")
         _check_head(head, rows)
     except S3potError as error:
-        reason = str(error).rstrip(".")
+        reason = str(error)
+        if not reason.endswith(("?", ".")):
+            reason += "."
         raise S3potError(
-            f"cannot use the suite {path}: {reason}. A suite has datapath, rows (a list) and "
+            f"cannot use the suite {path}: {reason} A suite has datapath, rows (a list) and "
             "maybe limit (a number), main (the name of a row), train (a folder), train_limit (a "
             "number) and overrides (config values for all rows)."
         ) from error
@@ -288,7 +290,7 @@ def _check_head(head: _Head, rows: Sequence[Row]) -> None:
 
 def _read_rows(values: Any, overrides: Mapping[str, Any]) -> list[Row]:
     if not isinstance(values, list) or not values:
-        raise ConfigError("there are no rows")
+        raise ConfigError(f"rows is {values!r}; expected a list of at least one row")
     return [_read_row(value, number, overrides) for number, value in enumerate(values, 1)]
 
 
@@ -325,6 +327,16 @@ def _read_row(values: Any, number: int, suite_overrides: Mapping[str, Any]) -> R
 
 
 def _read_overrides(values: Any, prefix: str) -> dict[str, Any]:
+    values = plain_value(values)
+    if values is None:  # nothing after the colon
+        return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{prefix}overrides is {values!r}; expected keys and values")
+    for section, value in values.items():
+        if isinstance(value, dict):
+            keys = ", ".join(f"{section}.{name}" for name in value)
+            raise ConfigError(
+                f"{prefix}overrides has the section {section!r}; write each of its keys in full: "
+                f"{keys}"
+            )
     return values

@@ -345,11 +345,14 @@ def test_annotations_of_no_image_are_named(
     assert validate(layout, tmp_path / "report") == 1
 
 
+def read_coco(layout: Layout) -> CocoJson:
+    path = layout.root / "annotations" / "instances.json"
+    return CocoJson(layout.root / "images", path, LabelPolicy())
+
+
 def problems_of(layout: Layout) -> dict[str, str | None]:
     """The problems of a COCO data set's images, by name."""
-    path = layout.root / "annotations" / "instances.json"
-    adapter = CocoJson(layout.root / "images", path, LabelPolicy())
-    return {item.name: item.problem for item in adapter.items()}
+    return {item.name: item.problem for item in read_coco(layout).items()}
 
 
 def test_images_that_share_an_id_are_refused_and_not_mixed(tmp_path: Path) -> None:
@@ -367,6 +370,34 @@ def test_images_that_share_an_id_are_refused_and_not_mixed(tmp_path: Path) -> No
     images = sorted(path.name for path in (tmp_path / "out" / "raw_images").iterdir())
     assert images == ["c.png", "d.png"]
     assert validate(layout, tmp_path / "report") == 1
+
+
+def test_whole_numbers_with_a_decimal_point_are_the_same_ids(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def add_points(content: dict) -> None:  # type: ignore[type-arg]
+        for image in content["images"]:
+            image["id"] = float(image["id"])
+
+    path = layout.root / "annotations" / "instances.json"
+    before = {item.name: item.problem for item in read_coco(layout).items()}
+    edit_json(path, add_points)
+    assert problems_of(layout) == before
+    assert not read_coco(layout).damage()
+
+
+def test_images_are_not_unoccluded_if_no_annotation_belongs_to_any(tmp_path: Path) -> None:
+    layout = make("coco", tmp_path / "source")
+
+    def to_texts(content: dict) -> None:  # type: ignore[type-arg]
+        for image in content["images"]:
+            image["id"] = str(image["id"])
+
+    edit_json(layout.root / "annotations" / "instances.json", to_texts)
+    for problem in problems_of(layout).values():
+        assert "no annotation has the id of an image as its image_id" in (problem or "")
+    assert convert(layout, tmp_path / "out") == 2
+    assert not list((tmp_path / "out").glob("truth/*"))
 
 
 @pytest.mark.parametrize("nothing", [{}, {"id": None}])

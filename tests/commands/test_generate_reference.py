@@ -354,6 +354,10 @@ def test_truth_is_carried_along(
     assert (read_rgb(out / "a_occlusion.png")[..., 0] == truth * 255).all()
     assert (read_rgb(out / "a_clean.png") == pixels // 2).all()
     assert any("b: no ground truth in" in message for message in caplog.messages)
+    write_png(tmp_path / "truth" / "val" / "a_clean.png", pixels[:9])
+    assert run("--truth_dir", str(tmp_path / "truth")) == 1
+    assert "a_clean.png has height and width 9 and 48, but the photo has 48 and 48" in caplog.text
+    (tmp_path / "truth" / "val" / "a_clean.png").unlink()
     write_png(tmp_path / "truth" / "val" / "a_occlusion.png", truth[:9])
     assert run("--truth_dir", str(tmp_path / "truth")) == 1
 

@@ -26,9 +26,11 @@ import train_per_image
 from s3pot.commands import compare, figure, segment
 from s3pot.data.face_folder import BadFace, find_faces, load_labels
 from s3pot.data.image import write_png
+from s3pot.data.output_guard import OutputFiles
 from s3pot.io import BadFile, atomic_path, read_json, read_npy, read_yaml, write_csv, write_json
 from s3pot.io import write_npy as write_array
 from s3pot.report.summary import read_summary
+from s3pot.types import S3potError
 from tests.builders import read_csv
 
 ODD_NAMES = [
@@ -106,6 +108,15 @@ def test_odd_names_are_done_and_too_long_ones_are_named(
     assert "kkkk" in failures and "too long" in failures.lower()
     assert generate_reference.main([*folders, *mini_options]) == 1  # the others are kept
     capsys.readouterr()
+
+
+def test_no_result_has_a_name_that_is_too_long(tmp_path: Path) -> None:
+    """The file of a name that no disk allows does not exist, rather than ends the command."""
+    (tmp_path / "a_occlusion.png").touch()
+    files = OutputFiles(tmp_path, ("_occlusion.png",), marks=("_result.json",))
+    files.require_written_by_s3pot(["k" * 250])
+    with pytest.raises(S3potError, match=r"a_occlusion\.png would be replaced"):
+        files.require_written_by_s3pot(["k" * 250, "a"])
 
 
 LABELS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 12

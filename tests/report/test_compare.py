@@ -145,3 +145,15 @@ def test_what_cannot_be_compared_is_named(
     (runs[0] / "config.yaml").write_text("just words")
     with pytest.raises(S3potError, match="config"):
         read_result_folder(runs[0])
+
+
+def test_runs_scored_by_different_rules_are_compared_with_a_warning(
+    tmp_path: Path, runs: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main([str(runs[0]), str(runs[1]), "--output_dir", str(tmp_path / "out")]) == 0
+    assert "scored with different values" not in caplog.text
+    for run, glasses in zip(runs, ("keep", "ignore")):
+        with (run / "config.yaml").open("a") as file:
+            file.write(f"truth: {{glasses: {glasses}}}\n")
+    assert main([str(runs[0]), str(runs[1]), "--output_dir", str(tmp_path / "out")]) == 0
+    assert "scored with different values of truth.glasses, so" in caplog.text

@@ -35,6 +35,7 @@ def test_main_must_be_a_row_and_names_differ(
         ({"name": "x", "reference": "true"}, "oracle"),
         ({"name": "x", "overrides": "text"}, "suite.yaml"),
         ("text", "text"),
+        ({"name": "x", "overrides": {"train": {"epochs": 3}}}, "in full: train.epochs"),
         ({"name": "x", "faces": -2}, "faces is -2; expected a number of faces, 0 for all"),
         ({"name": "x", "faces": 1.5}, "rows.1.faces is 1.5; expected a whole number"),
         ({"name": "x", "faces": True}, "rows.1.faces is True; expected a whole number"),
@@ -173,3 +174,16 @@ def test_unreadable_suite(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("rows: [")
     with pytest.raises(S3potError, match="bad.yaml"):
         read_suite(tmp_path / "bad.yaml")
+
+
+def test_overrides_may_be_empty(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text("datapath: .\noverrides:\nrows:\n  - {name: x, method: parser, overrides: }\n")
+    assert read_suite(path).rows[0].overrides == {}
+
+
+def test_rows_that_are_no_list_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text("datapath: .\nrows: 3\n")
+    with pytest.raises(S3potError, match=r"rows is 3; expected a list of .* row\. A suite"):
+        read_suite(path)

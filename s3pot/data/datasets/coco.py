@@ -120,6 +120,12 @@ class CocoJson(DatasetAdapter):
                 f"{self.annotations}: the image {file_name!r} has no id, so its annotations are "
                 "not known; give every image its own id."
             )
+        if self.instances and not self.instances.keys() & self._files_of.keys():
+            return (
+                f"{self.annotations}: no annotation has the id of an image as its image_id (the "
+                f"image {file_name!r} has the id {image_id!r}, an annotation has "
+                f"{next(iter(self.instances))!r}); numbers and texts are different ids."
+            )
         files = sorted(self._files_of[image_id])
         if len(files) > 1:
             return (
@@ -378,4 +384,6 @@ def _categories(content: Any, source: Path) -> dict[Any, str]:
 
 def _hashable(value: Any) -> Any:
     """Return a hashable id, or None; for the lists and objects in damaged files, their text."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # JSON has only one type of number
     return value if value is None or isinstance(value, (int, str)) else repr(value)
