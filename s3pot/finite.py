@@ -15,8 +15,7 @@ CHECK_WEIGHTS = (
 )
 REPLACE_ADAPTER = (
     "The likeliest cause is the adapter, if one is used: take another (--checkpoint), or train it "
-    "again with "
-    "train_general.py."
+    "again with train_general.py."
 )
 
 

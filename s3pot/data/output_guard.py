@@ -99,7 +99,8 @@ class OutputFiles:
         paths = [self.folder / f"{name}{ending}" for ending in self.endings]
         existing = [path for path in paths if _exists(path)]
         # Looked for last: another process may be writing them.
-        if existing and any(_exists(self.folder / f"{name}{mark}") for mark in self.marks):
+        marks = [self.folder / f"{name}{mark}" for mark in self.marks]
+        if existing and any(_exists(mark) and mark.is_file() for mark in marks):
             return []
         return existing
 

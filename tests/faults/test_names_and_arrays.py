@@ -115,6 +115,7 @@ def test_no_result_has_a_name_that_is_too_long(tmp_path: Path) -> None:
     (tmp_path / "a_occlusion.png").touch()
     files = OutputFiles(tmp_path, ("_occlusion.png",), marks=("_result.json",))
     files.require_written_by_s3pot(["k" * 250])
+    (tmp_path / "a_result.json").mkdir()  # a folder is no record
     with pytest.raises(S3potError, match=r"a_occlusion\.png would be replaced"):
         files.require_written_by_s3pot(["k" * 250, "a"])
 
