@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def read_item(
     if item.problem is not None:
         raise DatasetError(item.problem)
     height, width = read_rgb(item.image, max_pixels).shape[:2]
-    return LabeledImage(item, (height, width), adapter.labels(item, (height, width)))
+    labels = adapter.labels(item, (height, width))
+    return LabeledImage(item, (height, width), labels, adapter.companions(item))
 
 
 class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
@@ -185,8 +187,13 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
             "splits": " ".join(output.item.splits),
             "labels": " ".join(known_labels(output.labels)),
         }
-        part = dict(written.content)
-        return Written(written.files, {"name": output.item.name, "row": row, "part": part})
+        content = {
+            "name": output.item.name,
+            "row": row,
+            "part": dict(written.content),
+            "left_out": self.writer.left_out(output),
+        }
+        return Written(written.files, content)
 
     @override
     def summarize(self, outcome: Outcome) -> None:
@@ -208,9 +215,21 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
         }
         write_json(self.options.output_dir / DATASET_FILE, dataset)
         logger.info("%s converted into %s", outcome.done("image"), self.options.output_dir)
+        self._warn_of_left_out(contents)
         done = {content["name"] for content in outcome.contents} | outcome.left_out
         others = [str(content["name"]) for content in contents if content["name"] not in done]
         warn_of_others(self.options.output_dir, others, "image")
+
+    def _warn_of_left_out(self, contents: Sequence[Mapping[str, Any]]) -> None:
+        """Name the kinds of files that the target layout cannot hold, with their numbers."""
+        # Records of earlier versions do not say what was left out.
+        counts = Counter(ending for content in contents for ending in content.get("left_out", ()))
+        if counts:
+            logger.warning(
+                "The layout %s has no place for these files, which were left out: %s.",
+                self.writer.format_name,
+                ", ".join(f"{counts[ending]:,} x {ending}" for ending in sorted(counts)),
+            )
 
 
 def suspicions_of(labels: ItemLabels) -> list[str]:

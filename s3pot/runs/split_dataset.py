@@ -16,13 +16,14 @@ from typing import Any
 
 from typing_extensions import override
 
-from s3pot.data.datasets.converted_folder import RAW_IMAGES, ConvertedFolder
+from s3pot.data.datasets.companions import files_by_owner
+from s3pot.data.datasets.converted_folder import RAW_IMAGES, TRUTH
 from s3pot.data.datasets.grouping import divide, group_names
-from s3pot.data.datasets.item import list_images
+from s3pot.data.datasets.item import list_images, reserved_mark
 from s3pot.data.datasets.writers import write_name_list
-from s3pot.data.face_folder import PARSING, FaceFiles, find_faces
+from s3pot.data.face_folder import PARSING, REFERENCE, find_faces
 from s3pot.data.folder_kinds import refuse_folder_of_a_run
-from s3pot.data.label_policy import LabelPolicy
+from s3pot.data.folders import walk
 from s3pot.io import atomic_path, leads_outside, read_json, write_json
 from s3pot.runs.folder_job import FolderJob, Written
 from s3pot.runs.folder_run import run_folder
@@ -30,7 +31,7 @@ from s3pot.runs.outdated_faces import warn_of_outdated_faces
 from s3pot.runs.records import ItemProvenance
 from s3pot.types import S3potError
 from s3pot.version import __version__
-from s3pot.wording import counted
+from s3pot.wording import brief, counted
 
 logger = logging.getLogger(__name__)
 
@@ -136,47 +137,65 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
         root: A converted data set (``raw_images/``), a folder of faces, or a folder of images.
 
     Returns:
-        Image name → its files by their paths below ``root``.
+        Image name → its files by their paths below ``root``. They are the image and all files that
+        are named like it; see ``companions``.
 
     Raises:
         S3potError: There are no images.
     """
     if (root / RAW_IMAGES).is_dir():
-        adapter = ConvertedFolder(root, LabelPolicy())
-        files_by_name = {
-            item.name: [item.image, *adapter.label_files(item).values()] for item in adapter.items()
-        }
+        files_by_name = _files_of_photos(root / RAW_IMAGES, [root / RAW_IMAGES, root / TRUTH])
     elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):
-        files_by_name = {face.name: _members(face) for face in find_faces(root)}
+        files_by_name = _files_of_faces(root)
     else:
-        files_by_name = {}
-        for item in list_images(root):
-            if item.problem is None:
-                files_by_name[item.name] = [item.image]
-            else:
-                logger.warning("left out: %s", item.problem)
+        files_by_name = _files_of_photos(root, [root])
     if not files_by_name:
         raise S3potError(f"{root} holds no images to split.")
+    used = {path for paths in files_by_name.values() for path in paths}
+    others = [path.relative_to(root) for path in walk(root).files if path not in used]
+    if others:
+        logger.info("not part of the split, because they belong to no image: %s", brief(others))
     return {
         name: {path.relative_to(root).as_posix(): path for path in paths}
         for name, paths in files_by_name.items()
     }
 
 
-def _members(face: FaceFiles) -> list[Path]:
-    """Return the existing files of a face."""
-    members = [
-        face.raw,
-        face.reference,
-        face.parsing,
-        face.align,
-        face.occlusion_truth,
-        face.visible_face_truth,
-        face.ignore,
-        face.true_parsing,
-        face.clean,
-    ]
-    return [path for path in members if path is not None and path.is_file()]
+def _files_of_photos(images: Path, folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Find the files of photos, by name.
+
+    Args:
+        images: The folder of the photos.
+        folders: The folders with their files, which have the same sub-folders.
+    """
+    items = list_images(images)
+    names = {item.name for item in items if item.problem is None}
+    left_out = set()
+    for item in items:
+        mark = reserved_mark(item.name)
+        # A mask beside its photo (a_occlusion.png beside a.png) is a file of the photo.
+        is_of_photo = mark is not None and item.name[: -len(mark)] in names
+        if item.problem is not None and not is_of_photo:
+            logger.warning("left out: %s", item.problem)
+            left_out.add(item.image)
+    files: dict[str, list[Path]] = {name: [] for name in sorted(names)}
+    for folder in folders:
+        for name, paths in files_by_owner(folder, names).items():
+            files[name] += [path for path in paths.values() if path not in left_out]
+    return files
+
+
+def _files_of_faces(root: Path) -> dict[str, list[Path]]:
+    """Find the files of prepared faces, by name."""
+    faces = find_faces(root)
+    files_by_face = files_by_owner(root, {face.name for face in faces})
+    files = {}
+    for face in faces:
+        if face.reference.name == f"{face.raw.stem}{REFERENCE}":
+            files[face.name] = list(files_by_face.get(face.name, {}).values())
+        else:  # in the authors' layout, each face has a folder
+            files[face.name] = list(walk(face.reference.parent).files)
+    return files
 
 
 def _log_summary(

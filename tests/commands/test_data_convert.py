@@ -124,6 +124,68 @@ def test_the_authors_folders_become_faces(tmp_path: Path) -> None:
         np.testing.assert_array_equal(require_truth(face).occlusion, occlusion)
 
 
+def test_faces_keep_all_files_of_a_face(
+    tmp_path: Path, processed_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = processed_folder(2)
+    for name in ("face_00", "face_01"):
+        (source / f"{name}_align.json").write_text('{"quality": "ok"}')
+    (source / "face_01_labels.npy").write_bytes(b"12 classes")
+    out = tmp_path / "out"
+    assert convert(Layout(source, {}, ["--from", "faces"]), out, "--to", "faces") == 0
+    assert "left out" not in caplog.text
+    copies = {path.name for path in out.glob("face_*")}
+    assert copies == {path.name for path in source.glob("face_*")}
+    assert all(face.align is not None and face.clean is not None for face in find_faces(out))
+    # A companion that is gone from the source goes from the copy too.
+    (source / "face_01_labels.npy").unlink()
+    assert convert(Layout(source, {}, ["--from", "faces"]), out, "--to", "faces") == 0
+    assert not (out / "face_01_labels.npy").exists()
+
+
+@pytest.mark.parametrize("target", ["folders", "coco", "labelme", "s3pot"])
+def test_files_without_a_place_are_named_once(
+    target: str,
+    tmp_path: Path,
+    processed_folder: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = processed_folder(2)
+    (source / "face_00_align.json").write_text("{}")
+    layout = Layout(source, {}, ["--from", "faces"])
+    for _ in range(2):  # also if all images are finished
+        caplog.clear()
+        assert convert(layout, tmp_path / "out", "--to", target) == 0
+        (warning,) = [line for line in caplog.messages if "left out" in line]
+        clean = "" if target == "s3pot" else "2 x _clean.png, "
+        lost = f"1 x _align.json, {clean}2 x _parsing_mask.npy, 2 x _ref.png."
+        assert warning.endswith(
+            f"layout {target} has no place for these files, which were left out: {lost}"
+        )
+    assert (tmp_path / "out" / "truth" / "face_00_clean.png").exists() == (target == "s3pot")
+
+
+def test_true_classes_without_a_place_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("celebamask-hq", tmp_path / "source")
+    assert convert(layout, tmp_path / "out", "--to", "coco") == 0
+    assert "were left out: 3 x _true_parsing.npy." in caplog.text
+
+
+def test_a_converted_data_set_keeps_further_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    save(layout.root / "truth" / "a_clean.png", picture(5))
+    (layout.root / "truth" / "a_labels.npy").write_bytes(b"12 classes")
+    (layout.root / "truth" / "a.json").write_text("{}")  # of another tool, beside a_occlusion.png
+    assert convert(layout, tmp_path / "out") == 0
+    copied = {path.name for path in (tmp_path / "out" / "truth").glob("a*")}
+    assert copied == {path.name for path in (layout.root / "truth").glob("a*")} - {"a.json"}
+    assert "were left out: 1 x .json." in caplog.text
+
+
 def test_other_formats_have_no_references(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     layout = make("realocc", tmp_path / "source")
     assert convert(layout, tmp_path / "faces", "--to", "faces") == 2

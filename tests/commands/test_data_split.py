@@ -170,3 +170,65 @@ def test_parts_do_not_lie_in_their_source(tmp_path: Path) -> None:
     source = people(tmp_path / "photos")
     assert split_into(source, source / "parts") == 2
     assert split_into(tmp_path / "nothing", tmp_path / "out") == 2
+
+
+def test_drawn_faces_keep_their_further_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "drawn"
+    draw = ["data", "draw", "--out", str(source), "--count", "3", "--size", "64"]
+    assert main(draw) == 0
+    (source / "truth" / "train_0_000000.json").write_text("{}")
+    out = tmp_path / "parts"
+    with caplog.at_level("INFO"):
+        assert split_into(source, out, "--parts", "train=2", "val=1", "--as", "copies") == 0
+    for part in ("train", "val"):
+        files = {path.relative_to(out / part) for path in (out / part).glob("*/*")}
+        names = listed(out, part)
+        assert files == {
+            path.relative_to(source) for name in names for path in source.glob(f"*/{name}*")
+        }
+        assert all(Path("truth") / f"{name}_labels.npy" in files for name in names)
+    assert "because they belong to no image: meta.jsonl" in caplog.text
+
+
+def test_files_of_a_photo_stay_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = tmp_path / "photos"
+    for number, name in enumerate(("a", "a_b", "sub/a")):
+        save(source / f"{name}.jpg", picture(number))
+        save(source / f"{name}_occlusion.png", np.zeros((32, 32), np.uint8))
+        (source / f"{name}.json").write_text("{}")
+    save(source / "c_clean.png", picture(9))
+    out = tmp_path / "parts"
+    options = ("--parts", "train=1", "val=1", "test=1", "--as", "copies")
+    assert split_into(source, out, *options) == 0
+    for part in ("train", "val", "test"):
+        (name,) = listed(out, part)
+        files = [path for path in (out / part).rglob("*") if path.is_file()]
+        want = {f"{name}.jpg", f"{name}_occlusion.png", f"{name}.json"}
+        assert {path.relative_to(out / part).as_posix() for path in files} == want
+    assert caplog.text.count("left out:") == 1
+    assert "left out: 'c_clean' ends in _clean" in caplog.text
+
+
+def test_the_authors_folders_are_split_as_a_whole(tmp_path: Path) -> None:
+    layout = make("authors", tmp_path / "source")
+    (layout.root / "1" / "notes.txt").write_text("two hands")
+    out = tmp_path / "parts"
+    assert split_into(layout.root, out, "--parts", "train=1", "val=1", "--as", "copies") == 0
+    for part in ("train", "val"):
+        (name,) = listed(out, part)
+        copies = {path.name for path in (out / part / name).iterdir()}
+        assert copies == {path.name for path in (layout.root / name).iterdir()}
+
+
+def test_a_face_keeps_the_files_that_are_named_like_it(
+    tmp_path: Path, processed_folder: Callable[..., Path]
+) -> None:
+    source = processed_folder(2)
+    (source / "face_00_align.json").write_text("{}")
+    (source / "face_00_labels.npy").write_bytes(b"")
+    out = tmp_path / "parts"
+    assert split_into(source, out, "--parts", "train=1", "val=1", "--as", "copies") == 0
+    names = {path.name for path in out.glob("*/face_0*")}
+    assert names == {path.name for path in source.glob("face_0*")}

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from typing_extensions import override
 
+from s3pot.data.datasets.companions import files_by_owner, owner_of
 from s3pot.data.datasets.item import (
     DatasetAdapter,
     DatasetError,
@@ -45,7 +47,8 @@ class ConvertedFolder(DatasetAdapter):
     format_name = "s3pot"
     layout = (
         f"{RAW_IMAGES}/ and {TRUTH}/ with <image>_occlusion.png, <image>_visible_face.png, "
-        "<image>_ignore.png and <image>_true_parsing.npy, as far as they are known"
+        "<image>_ignore.png, <image>_true_parsing.npy and <image>_clean.png, as far as they are "
+        "known"
     )
 
     def __init__(self, root: Path, policy: LabelPolicy) -> None:
@@ -86,12 +89,22 @@ class ConvertedFolder(DatasetAdapter):
         return dict(further) if truth is None else {"truth": truth, **further}
 
     @override
+    def companions(self, item: DatasetItem) -> Mapping[str, Path]:
+        labels = self.label_files(item).values()
+        files = self._truths_by_image.get(item.name, {})
+        return {ending: path for ending, path in files.items() if path not in labels}
+
+    @cached_property
+    def _truths_by_image(self) -> Mapping[str, Mapping[str, Path]]:
+        return files_by_owner(self.truth, {item.name for item in list_images(self.images)})
+
+    @override
     def problems(self) -> Sequence[str]:
         names = {item.name for item in list_images(self.images)}
         lonely = []
         for path in walk(self.truth).files:
             relative = path.relative_to(self.truth)
-            if not _belongs(relative, names):
+            if owner_of(relative, names) is None:
                 lonely.append(relative.as_posix())
         problems = double_masks(self.truth)
         if lonely:
@@ -100,13 +113,3 @@ class ConvertedFolder(DatasetAdapter):
 
     def _splits(self) -> dict[str, set[str]]:
         return read_splits(self.root / SPLITS)
-
-
-def _belongs(truth: Path, names: Collection[str]) -> bool:
-    """Whether a file of the truth folder has the name of an image, possibly with ``_<kind>``."""
-    stem = truth.with_suffix("").as_posix()
-    while stem not in names:
-        stem, mark, _ = stem.rpartition("_")
-        if not mark:
-            return False
-    return True

@@ -8,11 +8,13 @@ annotation drawn with LabelMe (``.json``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from typing_extensions import override
 
+from s3pot.data.datasets.companions import files_by_owner
 from s3pot.data.datasets.item import (
     DatasetAdapter,
     DatasetError,
@@ -21,6 +23,8 @@ from s3pot.data.datasets.item import (
 )
 from s3pot.data.datasets.labelme_folder import labelme_labels
 from s3pot.data.face_folder import (
+    PARSING,
+    REFERENCE,
     FaceFiles,
     find_faces,
     load_aligned_face,
@@ -88,14 +92,26 @@ class FacesFolder(DatasetAdapter):
     def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
         face = self.faces[item.name]
         files = {
-            "reference": face.reference,
-            "parsing": face.parsing,
             "truth": face.occlusion_truth,
             "visible_face": face.visible_face_truth,
             "ignore": face.ignore,
             "true_parsing": face.true_parsing,
         }
         return {role: path for role, path in files.items() if path is not None}
+
+    @override
+    def companions(self, item: DatasetItem) -> Mapping[str, Path]:
+        face = self.faces[item.name]
+        named = {REFERENCE: face.reference, PARSING: face.parsing}  # the authors' have other names
+        others = [face.raw, *named.values(), *self.label_files(item).values()]
+        for ending, path in self._files_by_face.get(item.name, {}).items():
+            if path not in others:
+                named[ending] = path
+        return named
+
+    @cached_property
+    def _files_by_face(self) -> Mapping[str, Mapping[str, Path]]:
+        return files_by_owner(self.root, self.faces)
 
 
 class AuthorsFolders(FacesFolder):

@@ -105,15 +105,19 @@ class DatasetAdapter(ABC):
 
     @abstractmethod
     def label_files(self, item: DatasetItem) -> Mapping[str, Path]:
-        """Return the files that ``labels`` reads, by role; missing ones are left out."""
+        """Return the files of an image's labels, by role; missing ones are left out."""
+
+    def companions(self, item: DatasetItem) -> Mapping[str, Path]:
+        """Return the further files of an image, by their endings, such as ``_clean.png``."""
+        return {}
 
     def fingerprint(self, item: DatasetItem) -> dict[str, str]:
-        """Hash an image and its labels: items with equal hashes are equal.
+        """Hash an image, its labels and its companions: items with equal hashes are equal.
 
         Raises:
             BadFile: A file cannot be read.
         """
-        files = {"image": item.image, **self.label_files(item)}
+        files = {"image": item.image, **self.label_files(item), **self.companions(item)}
         return {role: file_sha256(path) for role, path in files.items() if path.is_file()}
 
     def problems(self) -> Sequence[str]:
@@ -239,8 +243,16 @@ def name_problem(name: str) -> str | None:
         return f"{name!r} leads outside the folder or is not a portable name; rename the file."
     if any(part.startswith(".") for part in path.parts):
         return f"{name!r} is the name of a hidden file; rename it."
+    mark = reserved_mark(name)
+    if mark is not None:
+        return f"{name!r} ends in {mark}, which marks files that s3pot writes; rename it."
+    return None
+
+
+def reserved_mark(name: str) -> str | None:
+    """Return the mark of the files that s3pot writes (``_occlusion``) if a name ends in one."""
     for ending in CONTRACT_ENDINGS:
         mark = PurePosixPath(ending).stem
-        if path.name.endswith(mark):
-            return f"{name!r} ends in {mark}, which marks files that s3pot writes; rename it."
+        if name.endswith(mark):
+            return mark
     return None

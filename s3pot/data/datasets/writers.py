@@ -19,11 +19,14 @@ from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.labelme_folder import VISIBLE_FACE_LABEL
 from s3pot.data.face_folder import (
+    ALIGN,
     IGNORE,
     OCCLUSION,
+    PARSING,
+    RAW,
+    REFERENCE,
     TRUE_PARSING,
     VISIBLE_FACE,
-    output_files,
 )
 from s3pot.data.image import limit_of_size, read_rgb, write_png
 from s3pot.data.labelme_writer import IGNORE_LABEL, write_labelme
@@ -43,11 +46,13 @@ class LabeledImage:
         item: Its item in the source data set.
         size: Height and width.
         labels: Its labels.
+        companions: Its further files, by their endings, such as ``_clean.png``.
     """
 
     item: DatasetItem
     size: tuple[int, int]
     labels: ItemLabels
+    companions: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:
@@ -88,6 +93,30 @@ class DatasetWriter(ABC):
     def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027 - most need none
         """Write the files that concern all images, from their ``WrittenImage.content``."""
 
+    def has_place_for(self, ending: str) -> bool:
+        """Whether the layout holds the companions, or the true classes, with this ending."""
+        return False
+
+    def left_out(self, image: LabeledImage) -> list[str]:
+        """List the endings of the files of an image for which the layout has no place."""
+        endings = list(image.companions)
+        if image.labels.parsing is not None:
+            endings.append(TRUE_PARSING)
+        return [ending for ending in endings if not self.has_place_for(ending)]
+
+    def copy_companions(self, image: LabeledImage, folder: Path) -> list[Path]:
+        """Copy those companions of an image for which the layout has a place; returns the copies.
+
+        Args:
+            image: The image.
+            folder: The folder of the copies.
+        """
+        copies = []
+        for ending, source in image.companions.items():
+            if self.has_place_for(ending):
+                copies.append(_copy(source, folder / f"{image.item.name}{ending}"))
+        return copies
+
 
 class ConvertedFolderWriter(DatasetWriter):
     """``raw_images/`` and ``truth/``, for ``generate_reference.py``."""
@@ -99,8 +128,14 @@ class ConvertedFolderWriter(DatasetWriter):
     def write(self, image: LabeledImage) -> WrittenImage:
         copied = copy_image(image, self.folder / RAW_IMAGES)
         files = write_truths(self.folder / TRUTH, image)
+        files += self.copy_companions(image, self.folder / TRUTH)
         content = {"name": image.item.name, "splits": list(image.item.splits)}
         return WrittenImage([copied, *files], content)
+
+    @override
+    def has_place_for(self, ending: str) -> bool:
+        # What generate_reference.py makes of a photo is no truth of it; <image>.json would be one.
+        return ending.startswith("_") and ending not in (REFERENCE, PARSING, ALIGN)
 
     @override
     def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
@@ -226,26 +261,29 @@ class FacesWriter(DatasetWriter):
                 f"The format {adapter.format_name} has no references and parsings, so it cannot "
                 "become faces. Convert it to s3pot and run generate_reference.py to create them."
             )
-        self.faces = adapter.faces
 
     @override
     def write(self, image: LabeledImage) -> WrittenImage:
-        source = self.faces[image.item.name]
-        target = output_files(self.folder, image.item.name)
-        limit = limit_of_size(image.size)
-        write_png(target.raw, read_rgb(source.raw, limit))
-        write_png(target.reference, read_rgb(source.reference, limit))
-        write_bytes(target.parsing, source.parsing.read_bytes())
+        raw = self.folder / f"{image.item.name}{RAW}"
+        write_png(raw, read_rgb(image.item.image, limit_of_size(image.size)))
         files = write_truths(self.folder, image)
-        return WrittenImage([target.raw, target.reference, target.parsing, *files])
+        files += self.copy_companions(image, self.folder)  # among them reference and parsing
+        return WrittenImage([raw, *files])
+
+    @override
+    def has_place_for(self, ending: str) -> bool:
+        return ending.startswith("_")
 
 
 def copy_image(image: LabeledImage, folder: Path) -> Path:
     """Copy an image file unchanged; returns the copy's path."""
-    path = folder / image.file_name
-    with atomic_path(path) as temporary:
-        shutil.copyfile(image.item.image, temporary)
-    return path
+    return _copy(image.item.image, folder / image.file_name)
+
+
+def _copy(source: Path, target: Path) -> Path:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return target
 
 
 def write_truths(folder: Path, image: LabeledImage) -> list[Path]:
