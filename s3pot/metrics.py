@@ -25,7 +25,8 @@ class MaskScores:
     """How well one occlusion mask fits; all scores in [0, 1].
 
     Without true occlusion ``iou``, ``f1``, ``precision``, ``recall`` and ``boundary_f1`` are 1 if
-    nothing is predicted, otherwise 0.
+    nothing is predicted, otherwise 0. Without a region, because the parser lost the face,
+    ``accuracy`` and ``visible_iou`` are 1 if there is no occlusion either, otherwise 0.
 
     Attributes:
         iou: Intersection over union of the occlusion.
@@ -36,7 +37,8 @@ class MaskScores:
         accuracy: Share of the region's pixels that are classified correctly.
         boundary_f1: F1 of the outlines: a pixel of one outline is correct if the other passes
             within ``BOUNDARY_TOLERANCE`` of it, but at least one pixel.
-        visible_iou: IoU of the visible face, which is the region minus the occlusion.
+        visible_iou: IoU of the visible face, which is the region minus the occlusion; 1 if nothing
+            of the region is visible and nothing is predicted to be.
         true_positive: Number of pixels that are predicted and true.
         false_positive: Number of pixels that are only predicted.
         false_negative: Number of pixels that are only true.
@@ -154,15 +156,21 @@ def mask_scores(
     missed = int(truth.sum()) - hit
     predicted_face = region & ~prediction
     true_face = region & ~truth
+    without_region = float(not (hit or extra or missed))
+    without_face = 1.0 if region.any() else without_region
     return MaskScores(
         iou=_share(hit, hit + extra + missed),
         f1=_share(2 * hit, 2 * hit + extra + missed),
         precision=_share(hit, hit + extra, float(not missed)),
         recall=_share(hit, hit + missed, float(not extra)),
-        accuracy=_share(int(((prediction == truth) & region).sum()), int(region.sum())),
+        accuracy=_share(
+            int(((prediction == truth) & region).sum()), int(region.sum()), without_region
+        ),
         boundary_f1=boundary_f1,
         visible_iou=_share(
-            int((predicted_face & true_face).sum()), int((predicted_face | true_face).sum())
+            int((predicted_face & true_face).sum()),
+            int((predicted_face | true_face).sum()),
+            without_face,
         ),
         true_positive=hit,
         false_positive=extra,

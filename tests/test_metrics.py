@@ -69,8 +69,8 @@ def test_scores_equal_the_slow_reference(seed: int) -> None:
     assert scores.f1 == pytest.approx(2 * hit / (2 * hit + extra + missed))
     assert scores.precision == pytest.approx(hit / (hit + extra) if hit + extra else 0)
     assert scores.recall == pytest.approx(hit / (hit + missed))
-    assert scores.accuracy == pytest.approx(right / region.sum() if region.any() else 1)
-    assert scores.visible_iou == pytest.approx(both / either if either else 1)
+    assert scores.accuracy == pytest.approx(right / region.sum() if region.any() else 0)
+    assert scores.visible_iou == pytest.approx(both / either if either else region.any())
     assert scores.boundary_f1 == pytest.approx(slow_boundary_f1(prediction, truth))
     assert scores.region_pixels == region.sum()
     assert scores.true_share == pytest.approx(truth.sum() / (truth | region).sum())
@@ -92,6 +92,29 @@ def test_truth_outside_the_region_counts_as_missed() -> None:
     scores = mask_scores(region, truth, region)
     assert (scores.iou, scores.recall, scores.precision) == (0.5, 0.5, 1)
     assert scores.accuracy == scores.visible_iou == 1
+
+
+def test_a_face_whose_region_was_lost_is_missed_as_a_whole() -> None:
+    nothing, something = np.zeros((8, 8), bool), np.eye(8, dtype=bool)
+    lost = mask_scores(nothing, something, region=nothing)
+    assert (lost.iou, lost.accuracy, lost.visible_iou) == (0, 0, 0)
+    # Pixels that are not counted are no region.
+    counted = ~np.eye(8, dtype=bool)[::-1]
+    ignored = mask_scores(nothing, something, region=~counted, ignored=~counted)
+    assert (ignored.iou, ignored.accuracy, ignored.visible_iou) == (0, 0, 0)
+    assert summarize([lost]).visible_iou == 0
+
+
+def test_without_a_face_there_is_nothing_to_miss() -> None:
+    nothing = np.zeros((8, 8), bool)
+    scores = mask_scores(nothing, nothing, region=nothing)
+    assert (scores.iou, scores.accuracy, scores.visible_iou) == (1, 1, 1)
+
+
+def test_a_face_that_is_hidden_and_found_to_be_is_right() -> None:
+    everything = np.ones((8, 8), bool)
+    scores = mask_scores(everything, everything)
+    assert (scores.iou, scores.accuracy, scores.visible_iou) == (1, 1, 1)
 
 
 def test_image_without_occlusion() -> None:
