@@ -113,6 +113,7 @@ def face_from(
     """
     if neighbors is None:
         neighbors = {path.name for path in raw.parent.glob("*")}
+    clean = raw.stem + CLEAN
     truth = _mask_beside(raw, OCCLUSION, neighbors) or _labelme_beside(raw, neighbors)
     return FaceFiles(
         name=name or raw.stem,
@@ -124,14 +125,19 @@ def face_from(
         visible_face_truth=_mask_beside(raw, VISIBLE_FACE, neighbors),
         ignore=_mask_beside(raw, IGNORE, neighbors),
         true_parsing=_existing(raw.with_name(raw.stem + TRUE_PARSING)),
-        clean=_existing(raw.with_name(raw.stem + CLEAN)),
+        clean=None if _is_face(clean, neighbors) else _existing(raw.with_name(clean)),
     )
+
+
+def _is_face(name: str, neighbors: Set[str]) -> bool:
+    """Whether a file is the image of a face, whatever its name: ``a_occlusion.png`` may be one."""
+    return name.endswith(RAW) and f"{name[: -len(RAW)]}{PARSING}" in neighbors
 
 
 def _mask_beside(raw: Path, ending: str, neighbors: Set[str]) -> Path | None:
     """Find a mask beside an image, in any file format."""
     for name in mask_names(raw.stem + PurePath(ending).stem):
-        if name in neighbors:
+        if name in neighbors and not _is_face(name, neighbors):
             return _existing(raw.with_name(name))
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,32 @@ class MaskFolder:
 
     def find(self, name: str) -> Path | None:
         """Find the mask of a face; None if there is none."""
-        ending = "_face" if self.marks_the_face else "_occlusion"
-        return find_mask(self.folder / f"{name}{ending}") or find_mask(self.folder / name)
+        mask = find_mask(self.folder / f"{name}{self._ending}")
+        return mask or find_mask(self.folder / name)
+
+    @property
+    def _ending(self) -> str:
+        return "_face" if self.marks_the_face else "_occlusion"
+
+    def require_distinct(self, names: Sequence[str]) -> None:
+        """Make sure that each file is the mask of one face only.
+
+        Args:
+            names: The names of all faces.
+
+        Raises:
+            S3potError: The mask of a face is named like another face, such as ``a_occlusion``.
+        """
+        known = set(names)
+        for name in names:
+            other = f"{name}{self._ending}"
+            path = self.find(name) if other in known else None
+            if path is not None and path == self.find(other):
+                raise S3potError(
+                    f"{path} would be the mask of two faces, {name} and {other}. Add "
+                    f"{other}{self._ending}.png, the mask of the second, or rename one of the two "
+                    "faces."
+                )
 
     def read(self, name: str, size: tuple[int, ...]) -> np.ndarray:
         """Read the mask of a face.
@@ -60,10 +85,9 @@ class MaskFolder:
         """
         path = self.find(name)
         if path is None:
-            ending = "_face" if self.marks_the_face else "_occlusion"
             raise S3potError(
-                f"{self.folder} holds no mask of {name}: neither {name}{ending}.png nor {name}.png "
-                "nor either in another format"
+                f"{self.folder} holds no mask of {name}: neither {name}{self._ending}.png nor "
+                f"{name}.png nor either in another format"
             )
         mask = read_mask(path, max_pixels=limit_of_size(size))
         if mask.shape != tuple(size):

@@ -273,7 +273,14 @@ def _find_below(
     files = list(dict.fromkeys(files))
     images = [path for path in files if _looks_like_image(path)]
     stems = {str(path.with_suffix("")) for path in images}
-    images = [path for path in images if not _is_ours(path, stems)]
+    ours = {path for path in images if _is_ours(path, stems)}
+    for path in ours.intersection(inputs.given):
+        logger.warning(
+            "%s is not taken for a photo, because its name is that of a mask, a reference or "
+            "another file of s3pot. Rename it if it is one.",
+            path,
+        )
+    images = [path for path in images if path not in ours]
     outputs_of_runs = _outputs_among(images) - set(inputs.given)
     images = [path for path in images if path not in outputs_of_runs]
     chosen, replaced = _one_per_name(images, root, max_pixels)

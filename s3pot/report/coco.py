@@ -51,7 +51,16 @@ def write_coco_face(output_dir: Path, name: str, masks: Masks, place: PhotoPlace
 
     Returns:
         The file.
+
+    Raises:
+        S3potError: The file of this face would be that of the folder.
     """
+    path = output_dir / f"{name}{COCO_FACE}"
+    if path == output_dir / COCO_FOLDER:
+        raise S3potError(
+            f"{path} cannot hold the masks of the face {name}, because those of all faces go "
+            "there. Rename the face or its photo, or leave out --save_coco."
+        )
     file_name = f"{name}.png"
     occlusion, face = masks.occlusion, masks.face
     if place is not None:
@@ -60,7 +69,6 @@ def write_coco_face(output_dir: Path, name: str, masks: Masks, place: PhotoPlace
     height, width = occlusion.shape
     labels = ItemLabels(occlusion=occlusion, visible_face=face)
     instances = coco_instances(labels, as_polygons=False)
-    path = output_dir / f"{name}{COCO_FACE}"
     image = {"file_name": file_name, "width": width, "height": height, "instances": instances}
     write_json(path, image)
     return path

@@ -84,7 +84,9 @@ def evaluate_results(
     policy = truth_policy(config.truth)
     occluder_kinds = read_kinds(meta, datapath)
     faces = faces_with_truth(datapath)[: limit or None]
-    outcome = run_folder(ScoreJob(results, config), faces)
+    job = ScoreJob(results, config)
+    job.masks.require_distinct([face.name for face in faces])
+    outcome = run_folder(job, faces)
     outcome.require_some(ScoreJob.unit)
     scores: list[FaceScore] = [content["score"] for content in outcome.contents]
     origins: list[Origin] = [content["origin"] for content in outcome.contents]

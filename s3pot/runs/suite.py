@@ -24,7 +24,6 @@ from s3pot.report.tables import save, save_plot
 from s3pot.runs.folder_job import Outcome
 from s3pot.runs.folder_run import finished_content, run_folder
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
-from s3pot.runs.provenance import provenance_of
 from s3pot.runs.shard import Shard
 from s3pot.runs.suite_file import Suite, missing_folders
 from s3pot.runs.suite_job import RowFace, SuiteJob, plan_items
@@ -66,8 +65,8 @@ def evaluate_suite(
         warn_of_outdated_faces(folder)
     faces = faces_with_truth(suite.datapath)[: suite.limit or None]
     rows = load_rows(config, suite, output_dir)
-    save_config(config, output_dir, COMMAND)
     plan = [shard.of(items) for items in plan_items(rows, faces)]
+    save_config(config, output_dir, COMMAND)
     job = TableJob(suite, rows, plan, output_dir, saves=shard.is_whole)
     if not overwrite:
         job.take_finished()
@@ -112,6 +111,7 @@ class TableJob(SuiteJob):
         self.items = [item for items in plan for item in items]
         self.output_dir = output_dir
         self.saves = saves
+        self.provenances = {loaded.row.name: loaded.provenance() for loaded in rows}
         self.scores: dict[tuple[str, str], FaceScore] = {}  # by the names of row and face
         self.failures: list[Failure] = []
 
@@ -170,7 +170,7 @@ class TableJob(SuiteJob):
     def _provenance(self, loaded: LoadedRow) -> Provenance:
         """Return the provenance of a row's numbers, and what its faces are scored against."""
         faces = [item.files for item in self.items if item.loaded is loaded]
-        provenance = provenance_of(loaded.config, loaded.hashes)
+        provenance = self.provenances[loaded.row.name]
         return replace(provenance, truth=describe_truth(faces, loaded.truth_policy))
 
     def _table_rows(self, complete: dict[str, list[FaceScore]]) -> list[TableRow]:

@@ -177,6 +177,10 @@ def _check_row(plan: SuitePlan, row: Row, config: Config, faces: Sequence[FaceFi
         names = [face.name for face in faces if masks.find(face.name) is None]
         if names and masks.folder.is_dir():
             plan.need(f"row {row.name!r}: {row.path} holds no mask of {brief(names)}")
+        try:
+            masks.require_distinct([face.name for face in faces])
+        except S3potError as error:
+            plan.need(f"row {row.name!r}: {error}")
         return
     _check_weights(plan, config, "sam")
     if row.adapter == BUNDLED or (row.adapter == PER_IMAGE and row.init == GENERAL):

@@ -28,7 +28,9 @@ from s3pot.data.truth import FaceTruth, TruthPolicy, require_truth
 from s3pot.data.truth_paths import truth_files
 from s3pot.pipeline import OcclusionSegmenter
 from s3pot.ps.variants import PointVariant
+from s3pot.report.rows import Provenance
 from s3pot.runs.prompt_store import PromptSource, PromptStore
+from s3pot.runs.provenance import provenance_of, provenance_of_results
 from s3pot.runs.suite_file import (
     FOLDER,
     MODEL,
@@ -97,8 +99,16 @@ class LoadedRow(ABC):
         """A key that is equal for rows that share the data and the prompts of their faces."""
 
     @abstractmethod
+    def provenance(self) -> Provenance:
+        """Describe where the row's masks come from."""
+
+    @abstractmethod
     def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
-        """Return the faces of the table with the files that the row uses."""
+        """Return the faces of the table with the files that the row uses.
+
+        Raises:
+            S3potError: It would use one file for two faces.
+        """
 
     @abstractmethod
     def inputs(self, files: FaceFiles) -> dict[str, Path | None]:
@@ -151,6 +161,10 @@ class MethodRow(LoadedRow):
     @override
     def group(self) -> Hashable:
         return id(self.store), self.row.reference, self.truth_policy
+
+    @override
+    def provenance(self) -> Provenance:
+        return provenance_of(self.config, self.hashes)
 
     @override
     def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
@@ -252,7 +266,13 @@ class FolderRow(LoadedRow):
         return self.row.name
 
     @override
+    def provenance(self) -> Provenance:
+        # The config of this run says nothing about masks that another one computed.
+        return provenance_of_results(self.masks.folder)
+
+    @override
     def files_of(self, faces: Sequence[FaceFiles]) -> Sequence[FaceFiles]:
+        self.masks.require_distinct([face.name for face in faces])
         return faces
 
     @override

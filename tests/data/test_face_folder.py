@@ -61,6 +61,26 @@ def test_a_face_called_ref(processed_folder: Make) -> None:
     assert [face.name for face in find_faces(folder)] == ["x_ref"]
 
 
+@pytest.mark.parametrize("ending", ["_occlusion", "_visible_face", "_ignore", "_clean"])
+def test_the_image_of_a_face_is_no_truth_of_another(processed_folder: Make, ending: str) -> None:
+    folder = processed_folder(2)
+    for path in list(folder.glob("face_00*")):
+        if path.stem in ("face_00_occlusion", "face_00_clean"):
+            path.unlink()
+    for path in list(folder.glob("face_01*")):
+        path.rename(folder / path.name.replace("face_01", f"face_00{ending}"))
+    first, second = find_faces(folder)
+    assert (first.name, second.name) == ("face_00", f"face_00{ending}")
+    truths = (first.occlusion_truth, first.visible_face_truth, first.ignore, first.clean)
+    assert truths == (None, None, None, None)
+    assert first == face_from(first.raw, first.reference, first.parsing)
+    assert second.occlusion_truth == folder / f"face_00{ending}_occlusion.png"
+    # A truth in another file format has a name of its own.
+    if ending != "_clean":
+        (folder / f"face_00{ending}.bmp").write_bytes(b"")
+        assert folder / f"face_00{ending}.bmp" in vars(find_faces(folder)[0]).values()
+
+
 def test_a_map_without_the_name_of_an_image_is_no_face(
     processed_folder: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

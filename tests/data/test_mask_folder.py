@@ -53,3 +53,15 @@ def test_what_is_no_mask(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", np.arange(200, dtype=np.uint8).reshape(10, 20))
     with pytest.raises(S3potError, match="a.png"):
         MaskFolder(tmp_path, "occlusion", "exact").read("a", (10, 20))
+
+
+def test_one_mask_is_not_that_of_two_faces(tmp_path: Path) -> None:
+    names = ["a", "a_occlusion", "b"]
+    write_png(tmp_path / "a_occlusion.png", MASK)
+    write_png(tmp_path / "b.png", MASK)
+    masks = MaskFolder(tmp_path, "occlusion", "exact")
+    with pytest.raises(S3potError, match=r"a_occlusion\.png would be the mask of two faces, a and"):
+        masks.require_distinct(names)
+    masks.require_distinct(["a", "b"])
+    write_png(tmp_path / "a_occlusion_occlusion.png", MASK)
+    masks.require_distinct(names)

@@ -167,6 +167,18 @@ def test_a_photo_called_like_a_mark_of_ours_alone_is_a_photo(tmp_path: Path, nam
     assert names(find_photos(hidden, tmp_path / "out")) == [hidden.stem]  # asked for
 
 
+@pytest.mark.parametrize("name", ["a_occlusion.jpg", "alone_clean.png"])
+def test_a_given_photo_that_is_called_like_a_file_of_ours_is_named(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo(tmp_path / "a.jpg")
+    photo(tmp_path / name)
+    given = [str(tmp_path / "a.jpg"), str(tmp_path / name)]
+    assert names(find_given_photos(given, tmp_path / "out")) == ["a"]
+    assert f"{tmp_path / name} is not taken for a photo" in caplog.text
+    assert "Rename it if it is one." in caplog.text
+
+
 def test_one_photo_may_be_given(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpeg")
     assert names(find_photos(tmp_path / "a.jpeg", tmp_path / "out")) == ["a"]

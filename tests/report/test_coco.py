@@ -111,3 +111,9 @@ def test_the_file_of_an_earlier_run_agrees_with_the_summary(tmp_path: Path) -> N
     assert [i["file_name"] for i in collected(tmp_path, "b", is_wanted=False)["images"]] == [
         "b.png"
     ]
+
+
+def test_a_face_called_like_the_file_of_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(S3potError, match=r"occlusions_coco\.json cannot hold .* leave out --save"):
+        write_coco_face(tmp_path, "occlusions", masks_of(12), None)
+    assert write_coco_face(tmp_path, "sub/occlusions", masks_of(12), None).is_file()

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import evaluate
+from s3pot.config import Config, TrainConfig, save_config
 from s3pot.data.image import read_rgb, write_png
+from s3pot.io import write_json
+from s3pot.runs.provenance import config_hash
 from tests.builders import read_csv
 
 
@@ -109,3 +112,39 @@ def test_changed_masks_are_scored_again(
     write_png(theirs / "occlusion" / "face_01.png", np.zeros((64, 64), bool))
     assert run([row]) == 0
     assert read_csv(tmp_path / "out" / "table.csv")[0]["occlusion_iou"] == "0.3333"
+
+
+def test_the_provenance_is_that_of_the_masks(
+    tmp_path: Path, run: Callable[..., int], theirs: Path
+) -> None:
+    row = {"name": "theirs", "method": "folder", "path": str(theirs / "occlusion")}
+    assert run([row], "train.seed=3") == 0
+    of_others = read_csv(tmp_path / "out" / "table.csv")[0]
+    assert (of_others["seed"], of_others["config"], of_others["weights"]) == ("", "", "")
+    assert of_others["commit"] or of_others["version"]
+    config = Config(train=TrainConfig(seed=7))
+    save_config(config, theirs / "occlusion", "inference")
+    write_json(
+        theirs / "occlusion" / "summary.json", [{"name": "face_00", "sha256_sam": "5a" * 32}]
+    )
+    assert run([row], "train.seed=3") == 0
+    of_ours = read_csv(tmp_path / "out" / "table.csv")[0]
+    assert (of_ours["seed"], of_ours["config"]) == ("7", config_hash(config))
+    assert of_ours["weights"] == "sam 5a5a5a5a5a5a"
+
+
+def test_a_mask_that_would_be_that_of_two_faces_is_refused(
+    tmp_path: Path, data: Path, run: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    (data / "face_00_occlusion.png").rename(data / "face_00_visible_face.png")
+    for path in list(data.glob("face_01*")):
+        path.rename(data / path.name.replace("face_01", "face_00_occlusion"))
+    masks = tmp_path / "masks"
+    for name in ("face_00_occlusion", "face_02"):
+        write_png(masks / f"{name}.png", np.zeros((64, 64), bool))
+    said = "face_00_occlusion.png would be the mask of two faces, face_00 and face_00_occlusion."
+    assert run([{"name": "all", "method": "folder", "path": str(masks)}]) == 2
+    assert said in caplog.text and not (tmp_path / "out").exists()
+    caplog.clear()
+    assert evaluate.main(["--datapath", str(data), "--results", str(masks)]) == 2
+    assert said in caplog.text
