@@ -7,6 +7,7 @@ layout, are recognized by files that lie in them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from itertools import islice
@@ -78,12 +79,38 @@ def kind_of(folder: Path) -> tuple[Kind, str] | None:
     return None
 
 
+def refuse_shared_folder(output_dir: Path) -> None:
+    """Make sure that an output folder does not belong to the whole machine or to the program.
+
+    The files of a run would lie among those of other programs there.
+
+    Raises:
+        S3potError: It is the root of a disk or the home folder, or lies in the package.
+    """
+    place = output_dir.resolve()
+    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - no error without a home
+    package = Path(__file__).resolve().parents[1]
+    what = None
+    if place == place.parent:
+        what = "is the root of a disk"
+    elif place == home:
+        what = "is the home folder"
+    elif package in (place, *place.parents):
+        what = f"lies in the program itself, {package}"
+    if what is not None:
+        raise S3potError(
+            f"--output_dir {output_dir} {what}, where no results belong; choose another "
+            "--output_dir, such as ./results."
+        )
+
+
 def refuse_folder_of_a_run(output_dir: Path) -> None:
     """Make sure that data do not go into the output folder of a run, which has a config.
 
     Raises:
-        S3potError: They would.
+        S3potError: They would, or into a folder that is refused to all commands.
     """
+    refuse_shared_folder(output_dir)
     kind = kind_of(output_dir)
     if kind is not None and (output_dir / CONFIG_FILE).exists():
         raise other_kind(output_dir, *kind)

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
-from s3pot.data.folder_kinds import RESULT_RECORD, Kind, kind_of, other_kind
+from s3pot.data.folder_kinds import (
+    RESULT_RECORD,
+    Kind,
+    kind_of,
+    other_kind,
+    refuse_shared_folder,
+)
 from s3pot.types import S3potError
 from s3pot.wording import counted
 
@@ -162,8 +168,9 @@ def refuse_other_kinds(output_dir: Path, command: str, results: Iterable[Path] =
             these as well.
 
     Raises:
-        S3potError: The folder holds something else.
+        S3potError: The folder holds something else, or is refused to all commands.
     """
+    refuse_shared_folder(output_dir)
     allowed = set(MAY_WRITE_INTO[command])
     if any(is_same_folder(output_dir, folder) for folder in results):
         allowed.update(_OF_FACES)

@@ -14,13 +14,14 @@ import yaml
 import evaluate
 import generate_reference
 import inference
+import s3pot
 import s3pot_synthetic.__main__ as draw
 import train_general
 import train_per_image
 from benchmarks.tiny import write_face
 from s3pot.commands import compare, data_convert, data_split, data_validate, figure, segment
 from s3pot.config import Config, save_config
-from s3pot.data.folder_kinds import kind_of, refuse_folder_of_a_run
+from s3pot.data.folder_kinds import kind_of, refuse_folder_of_a_run, refuse_shared_folder
 from s3pot.data.image import write_png
 from s3pot.data.output_guard import refuse_other_kinds
 from s3pot.io import write_json
@@ -28,6 +29,7 @@ from s3pot.report.gallery import TITLE
 from s3pot.types import S3potError
 from tests.builders import write_photo
 
+PACKAGE = Path(s3pot.__file__).parent
 Main = Callable[[list[str]], int]
 
 
@@ -182,6 +184,31 @@ def test_a_folder_of_another_command_is_refused(
     MAKERS[kind][number](out)
     touch(out, "notes.txt", ".DS_Store")
     is_refused(command, out, f"--output_dir {re.escape(str(out))} holds {kind} \\(.+\\), which the")
+
+
+@pytest.mark.parametrize("command", [*ALLOWED, *OF_DATA])
+def test_folders_of_the_whole_machine_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_refused: Callable[[str, Path, str], None],
+    command: str,
+) -> None:
+    home = tmp_path / "me"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    is_refused(command, home / ".." / "me", "is the home folder, where no results belong")
+    is_refused(command, Path("/"), "--output_dir / is the root of a disk,")
+    is_refused(command, PACKAGE / "results", "lies in the program itself, ")
+
+
+def test_folders_below_the_home_folder_are_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    refuse_shared_folder(tmp_path / "results")
+    refuse_shared_folder(PACKAGE.parent / "results")
+    monkeypatch.setenv("HOME", "")
+    refuse_shared_folder(tmp_path)
 
 
 @pytest.mark.parametrize("command", OF_DATA)
