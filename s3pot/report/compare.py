@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from s3pot.data.image import MAX_PIXELS
 from s3pot.data.masks import read_mask
-from s3pot.data.output_guard import refuse_other_kinds
+from s3pot.data.output_guard import is_same_folder, refuse_other_kinds
 from s3pot.io import read_yaml, write_csv
 from s3pot.metrics import mask_scores
 from s3pot.report.gallery import doubt_of, headline_facts, is_occluded, is_truly_occluded
@@ -128,6 +129,20 @@ def read_result_folder(folder: Path) -> ResultFolder:
     )
 
 
+def refuse_repeated(runs: Sequence[ResultFolder]) -> None:
+    """Make sure that no run is given twice, also by different spellings of its path.
+
+    Raises:
+        S3potError: Two of the folders are the same one.
+    """
+    for first, second in combinations(runs, 2):
+        if is_same_folder(first.folder, second.folder):
+            raise S3potError(
+                f"{first.folder} and {second.folder} are the same result folder; give each run "
+                "once."
+            )
+
+
 def compare_runs(first: ResultFolder, second: ResultFolder, output_dir: Path) -> list[Fact]:
     """Write ``index.html`` and ``compare.csv`` of the faces that both runs have.
 
@@ -135,9 +150,10 @@ def compare_runs(first: ResultFolder, second: ResultFolder, output_dir: Path) ->
         The facts at the top of the page.
 
     Raises:
-        S3potError: The runs have no face in common, or the output folder holds something of
-            another command.
+        S3potError: The two are the same run, or have no face in common, or the output folder holds
+            something of another command.
     """
+    refuse_repeated([first, second])
     refuse_other_kinds(output_dir, "compare")
     if (output_dir / SUMMARY).is_file():
         raise S3potError(

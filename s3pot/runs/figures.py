@@ -16,7 +16,7 @@ from s3pot.data.output_guard import refuse_data_folder, refuse_other_kinds
 from s3pot.data.truth import TruthPolicy, require_truth
 from s3pot.data.truth_paths import faces_with_truth
 from s3pot.io import read_npy
-from s3pot.report.compare import ResultFolder, read_result_folder
+from s3pot.report.compare import ResultFolder, read_result_folder, refuse_repeated
 from s3pot.report.figures import (
     LogitFace,
     ScoredFace,
@@ -73,8 +73,8 @@ def write_figures(options: FigureOptions) -> list[Path]:
         The paths of the figures, without extension.
 
     Raises:
-        S3potError: An option cannot be used, a folder is not a result folder, that for the figures
-            holds something of another command, or nothing can be drawn.
+        S3potError: An option cannot be used, a folder is not a result folder or is given twice,
+            that for the figures holds something of another command, or nothing can be drawn.
     """
     if options.each < 1:
         raise S3potError(f"--each is {options.each}; at least one face is needed")
@@ -84,6 +84,7 @@ def write_figures(options: FigureOptions) -> list[Path]:
         warn_of_outdated_faces(options.datapath)
     refuse_other_kinds(options.output_dir, "figure", options.results)
     runs = [read_result_folder(folder) for folder in options.results]
+    refuse_repeated(runs)
     _require_faces(options.faces, runs[0])
     occluder_kinds: Mapping[str, set[str]] = {}
     if options.meta is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Callable
 
@@ -31,7 +32,9 @@ def results(tmp_path: Path, data: Path, mini_options: list[str]) -> Path:
 def test_all_figures(tmp_path: Path, data: Path, results: Path) -> None:
     out = tmp_path / "figures"
     options = ["--datapath", str(data), "--meta", str(data / "meta.jsonl"), "--each", "1"]
-    assert figure.main([str(results), str(results), "--output_dir", str(out), *options]) == 0
+    second = tmp_path / "second"
+    shutil.copytree(results, second)
+    assert figure.main([str(results), str(second), "--output_dir", str(out), *options]) == 0
     names = ("faces", "iou_histogram", "iou_by_share", "iou_by_kind", "precision_recall")
     expected = {f"{name}.{ending}" for name in names for ending in ("png", "pdf")}
     assert {path.name for path in out.iterdir()} == expected

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from s3pot.commands import figure
 from s3pot.commands.compare import main
 from s3pot.data.image import write_png
 from s3pot.io import write_json
@@ -145,6 +146,25 @@ def test_what_cannot_be_compared_is_named(
     (runs[0] / "config.yaml").write_text("just words")
     with pytest.raises(S3potError, match="config"):
         read_result_folder(runs[0])
+
+
+@pytest.mark.parametrize("spelling", ["a", "./a", "b #2/../a", "link"])
+def test_a_run_that_is_given_twice_is_named(
+    tmp_path: Path,
+    runs: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    spelling: str,
+) -> None:
+    (tmp_path / "link").symlink_to(runs[0])
+    monkeypatch.chdir(tmp_path)
+    out = ["--output_dir", str(tmp_path / "out")]
+    for command in (main, figure.main):
+        caplog.clear()
+        assert command([str(runs[0]), spelling, *out]) == 2
+        assert f"{runs[0]} and {spelling} are the same result folder" in caplog.text
+    assert figure.main(["b #2", str(runs[0]), spelling, *out]) == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_scored_by_different_rules_are_compared_with_a_warning(
