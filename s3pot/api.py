@@ -30,7 +30,7 @@ from s3pot.build import (
     require_weights,
     weights_path,
 )
-from s3pot.config import Config, load_config
+from s3pot.config import Config, config_to_dict, keys_like, load_config
 from s3pot.data.image import ImageSource, limit_of_size, read_rgb, write_png
 from s3pot.data.output_guard import result_files
 from s3pot.device import pick_device
@@ -394,6 +394,8 @@ def load(
     _require_path("the name of the models", name, "'mini', 'paper' or the path of a config file")
     if checkpoint is not None:
         _require_path("checkpoint", checkpoint, "the path of a trained adapter, or None")
+    for key in settings:
+        _require_section(key)
     values = [
         f"{key}={'null' if value is None else value}"  # as YAML
         for key, value in settings.items()
@@ -412,6 +414,22 @@ def _require_path(role: str, value: object, expected: str) -> None:
     """Raise S3potError if an argument is not a path, or is an empty one."""
     if not isinstance(value, (str, Path)) or not str(value):
         raise S3potError(f"{role} is {value!r:.200}; expected {expected}")
+
+
+def _require_section(key: str) -> None:
+    """Raise S3potError if the name of an argument is not ``section.key``."""
+    if "." in key:
+        return
+    sections = ", ".join(config_to_dict(Config()))
+    hint = f"The sections are {sections}; s3pot/config.py explains their keys."
+    meant = keys_like(key, others=("device", "checkpoint", "overrides"))
+    if meant:
+        *first, last = meant
+        hint = f"Did you mean {', '.join(first)} or {last}?" if first else f"Did you mean {last}?"
+    raise S3potError(
+        f"load has no argument {key!r}. {hint} Config values are given as "
+        "**{'align.mode': 'auto'} or overrides=['align.mode=auto']."
+    )
 
 
 def _checked_overrides(overrides: object) -> list[str]:

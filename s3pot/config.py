@@ -7,6 +7,7 @@ after it is loaded; it is written to ``<output>/config.yaml`` and into every che
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,6 +251,28 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     """Whether one of the ``section.key=value`` overrides sets a key, or a value of a section."""
     return key != "" and any(item.startswith((f"{key}=", f"{key}.")) for item in overrides)
+
+
+def keys_like(name: str, others: Sequence[str] = ()) -> list[str]:
+    """List what somebody may mean who writes a name without its section.
+
+    Args:
+        name: A section, or a key of one without it, maybe mistyped.
+        others: Further names that may be meant.
+
+    Returns:
+        All keys of the section, or the keys (``section.key``) and others with the closest name;
+        empty if no name is close.
+    """
+    tree = config_to_dict(Config())
+    if name in tree:
+        return [f"{name}.{key}" for key in tree[name]]
+    meant: dict[str, list[str]] = {other: [other] for other in others}
+    for section, values in tree.items():
+        for key in values:
+            meant.setdefault(key, []).append(f"{section}.{key}")
+    close = difflib.get_close_matches(name, meant, n=1)
+    return meant[close[0]] if close else []
 
 
 def packaged_configs() -> dict[str, Path]:

@@ -422,6 +422,27 @@ def test_empty_paths_are_refused(model: FaceSegmenter, config: Path) -> None:
             s3pot.load(device="cpu", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("foo", "The sections are model, sam, "),
+        ("align", "Did you mean align.mode, align.size, align.borders or align.min_score?"),
+        ("min_score", "Did you mean align.min_score or quality.min_score?"),
+        ("epoch", "Did you mean train.epochs or per_image.epochs?"),
+        ("chekpoint", "Did you mean checkpoint?"),
+        ("sliver_widht", "Did you mean mask.sliver_width or truth.sliver_width?"),
+    ],
+)
+def test_an_unknown_keyword_says_how_values_are_given(name: str, hint: str) -> None:
+    with pytest.raises(s3pot.S3potError) as caught:
+        s3pot.load("mini", **{name: 1})
+    message = str(caught.value)
+    assert message.startswith(f"load has no argument {name!r}. {hint}"), message
+    assert message.endswith(
+        "Config values are given as **{'align.mode': 'auto'} or overrides=['align.mode=auto']."
+    )
+
+
 def test_overrides_are_none_or_texts(config: Path) -> None:
     assert s3pot.load(config, "cpu", overrides=None).config == s3pot.load(config, "cpu").config
     for overrides in ([3], 3, {"align.mode": "auto"}, b"align.mode=auto"):
