@@ -427,8 +427,8 @@ def _require_section(key: str) -> None:
         *first, last = meant
         hint = f"Did you mean {', '.join(first)} or {last}?" if first else f"Did you mean {last}?"
     raise S3potError(
-        f"load has no argument {key!r}. {hint} Config values are given as "
-        "**{'align.mode': 'auto'} or overrides=['align.mode=auto']."
+        f"load has no argument {key!r}. {hint} Config values are given with their "
+        "section, as **{'align.mode': 'auto'} or overrides=['align.mode=auto']."
     )
 
 

@@ -270,7 +270,8 @@ def keys_like(name: str, others: Sequence[str] = ()) -> list[str]:
     meant: dict[str, list[str]] = {other: [other] for other in others}
     for section, values in tree.items():
         for key in values:
-            meant.setdefault(key, []).append(f"{section}.{key}")
+            if key not in others:
+                meant.setdefault(key, []).append(f"{section}.{key}")
     close = difflib.get_close_matches(name, meant, n=1)
     return meant[close[0]] if close else []
 

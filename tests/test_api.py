@@ -248,7 +248,7 @@ def test_config_values_as_arguments(config: Path) -> None:
     model = s3pot.load(config, "cpu", overrides=["mask.min_share=0.25"], **{"quality.strict": True})
     assert model.config.mask.min_share == 0.25
     assert model.config.quality.strict
-    with pytest.raises(s3pot.S3potError, match=r"section\.key=value"):
+    with pytest.raises(s3pot.S3potError, match=r"no argument 'devices'. Did you mean device\?"):
         s3pot.load(config, "cpu", devices="cpu")
 
 
@@ -425,7 +425,7 @@ def test_empty_paths_are_refused(model: FaceSegmenter, config: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("foo", "The sections are model, sam, "),
+        ("foo", "The sections are model, align, "),
         ("align", "Did you mean align.mode, align.size, align.borders or align.min_score?"),
         ("min_score", "Did you mean align.min_score or quality.min_score?"),
         ("epoch", "Did you mean train.epochs or per_image.epochs?"),
@@ -439,7 +439,8 @@ def test_an_unknown_keyword_says_how_values_are_given(name: str, hint: str) -> N
     message = str(caught.value)
     assert message.startswith(f"load has no argument {name!r}. {hint}"), message
     assert message.endswith(
-        "Config values are given as **{'align.mode': 'auto'} or overrides=['align.mode=auto']."
+        "Config values are given with their section, as **{'align.mode': 'auto'} or "
+        "overrides=['align.mode=auto']."
     )
 
 
