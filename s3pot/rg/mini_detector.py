@@ -26,6 +26,8 @@ from s3pot.rg.nets.face_detector import (
     FaceDetectorNet,
     FaceDetectorSize,
 )
+from s3pot.rg.repeated_faces import without_coinciding, without_overlapping
+from s3pot.rg.upright_view import VIEW_SIDE, UprightView, face_in_middle, mirrored_landmarks
 from s3pot.weights.load import load_strict
 from s3pot.weights.locate import mini_path
 from s3pot.weights.mini_set import read_mini
@@ -43,7 +45,6 @@ LOOKS = 2
 # Zooms of the final detection of such a face: on 50 drawn faces, averaging the landmarks over them
 # reduces the error of the crop's corners from 0.118 of its side to 0.112.
 FINEST_ZOOMS = (1.0, 1.2, 1.4)
-LOOK_SIDE, LOOK_CROP = 192, 128  # pixels of such a view, and of the FFHQ crop in it
 # A face that scores below SURE_LOOK in its aligned view may be elsewhere, on its side or upside
 # down. Unless it scores LIKELY_LOOK and the parser confirms it, it is also detected in rotated
 # views, and the first of all these detections that the parser confirms is used, by descending
@@ -61,8 +62,6 @@ MOST_TILT = 60.0  # degrees; the network was trained on heads that are tilted by
 CROP_BY_BOX = (0.7, 1.7)
 FARTHEST_MIDDLE = 0.25
 MOST_CANDIDATES = 2000  # of a searched picture; with a low ``min_score``, every cell is one
-SAME_FACE = 0.15  # of its box: mean landmark distance of detections of one face
-MAX_OVERLAP = 0.4  # IoU of two detections above which the one with the lower score is a duplicate
 
 # Maps a photo, uint8 (H, W, 3), and five landmarks of a detection in it, (5, 2), to better ones;
 # None if there is no face.
@@ -127,7 +126,7 @@ class MiniFaceDetector:
                 faces += self.search(image, side / longest)
         if _best_score(faces) < self.min_score and longest > SEARCH_SIDES[-1]:
             faces += self.search(image, min(1.0, FAR_SIDE / longest))
-        return sorted(without_repeats(faces), key=lambda face: -face.box[2] * face.box[3])
+        return sorted(without_overlapping(faces), key=lambda face: -face.box[2] * face.box[3])
 
     def _looked_at(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
         """Verify the confident faces, or else the hints, by detecting them again.
@@ -137,7 +136,7 @@ class MiniFaceDetector:
         """
         likely = [face for face in faces if face.score >= self.min_score] or faces
         looked_at = [self.look_again(image, face) for face in likely[:LOOKED_AT_AGAIN]]
-        looked_at = _without_doubles([*looked_at, *likely[LOOKED_AT_AGAIN:]])
+        looked_at = without_coinciding([*looked_at, *likely[LOOKED_AT_AGAIN:]])
         sure = [face for face in looked_at if face.score >= self.min_score]
         return sure or [face for face in looked_at if face.score >= self.min_score / 2]
 
@@ -234,39 +233,38 @@ class MiniFaceDetector:
             The face with the mean of all landmarks and the score at the first zoom; None if it is
             not detected at that zoom.
         """
-        motion = _upright(face.landmarks)
-        if motion is None:
+        view = UprightView.of_face(face.landmarks)
+        if view is None:
             return None
-        motions = [_zoomed(motion, zoom) for zoom in zooms]
-        views = [_warped(image, zoomed) for zoomed in motions]
-        views += [np.ascontiguousarray(view[:, ::-1]) for view in views]
-        seen = [_in_the_middle(faces) for faces in self._run(views)]
+        views = [view.zoomed(zoom) for zoom in zooms]
+        pictures = [zoomed.render(image) for zoomed in views]
+        pictures += [np.ascontiguousarray(picture[:, ::-1]) for picture in pictures]
+        seen = [face_in_middle(faces) for faces in self._run(pictures)]
         plain, mirrored = seen[: len(zooms)], seen[len(zooms) :]
         if plain[0] is None or mirrored[0] is None:
             return None
         landmarks = []
-        for zoomed, face_seen, reflection in zip(motions, plain, mirrored):
+        for zoomed, face_seen, reflection in zip(views, plain, mirrored):
             if face_seen is not None:
-                landmarks.append(_out_of_view(face_seen.landmarks, zoomed))
+                landmarks.append(zoomed.to_photo(face_seen.landmarks))
             if reflection is not None:
-                points = reflection.landmarks[[1, 0, 2, 4, 3]] * (-1, 1) + (LOOK_SIDE - 1, 0)
-                landmarks.append(_out_of_view(points, zoomed))
+                landmarks.append(zoomed.to_photo(mirrored_landmarks(reflection.landmarks)))
         score = (plain[0].score + mirrored[0].score) / 2
         return replace(face, landmarks=np.mean(landmarks, axis=0), score=score)
 
     def _other_ways_up(self, image: np.ndarray, face: Face) -> list[Face]:
         """Detect a face in views rotated by multiples of 90 degrees, in case it is not upright."""
-        motion = _upright(face.landmarks)
-        if motion is None:
+        view = UprightView.of_face(face.landmarks)
+        if view is None:
             return []
-        view = _warped(image, motion)
-        turned = [np.ascontiguousarray(np.rot90(view, turn // 90)) for turn in TURNS[1:]]
+        picture = view.render(image)
+        turned = [np.ascontiguousarray(np.rot90(picture, turn // 90)) for turn in TURNS[1:]]
         ways = []
         for turn, faces in zip(TURNS[1:], self._run(turned)):
-            seen = _in_the_middle(faces)
+            seen = face_in_middle(faces)
             if seen is not None:
-                points = rotated_points(seen.landmarks, 360 - turn, (LOOK_SIDE, LOOK_SIDE))
-                ways.append(replace(face, landmarks=_out_of_view(points, motion)))
+                points = rotated_points(seen.landmarks, 360 - turn, (VIEW_SIDE, VIEW_SIDE))
+                ways.append(replace(face, landmarks=view.to_photo(points)))
         return ways
 
     @torch.inference_mode()
@@ -308,7 +306,7 @@ def _faces_of(cells: CellFaces, number: int, min_score: float) -> list[Face]:
     boxes = cells.boxes[number, sure].double().cpu().numpy()
     landmarks = cells.landmarks[number, sure].double().cpu().numpy()
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(landmarks).all(axis=(1, 2))
-    return without_repeats(
+    return without_overlapping(
         [
             Face(tuple(box), float(score), points)
             for box, score, points in zip(
@@ -316,27 +314,6 @@ def _faces_of(cells: CellFaces, number: int, min_score: float) -> list[Face]:
             )
         ]
     )
-
-
-def _upright(landmarks: np.ndarray) -> np.ndarray | None:
-    """Build the map from a photo to the view of ``look_again``, (2, 3); None without a crop."""
-    try:
-        quad = quad_from_landmarks(landmarks)
-    except ValueError:
-        return None
-    across = quad[3] - quad[0]
-    linear = (
-        LOOK_CROP / (across @ across) * np.array([[across[0], across[1]], [-across[1], across[0]]])
-    )
-    shift = np.full(2, (LOOK_SIDE - 1) / 2) - linear @ quad.mean(axis=0)
-    return np.concatenate([linear, shift[:, None]], axis=1)
-
-
-def _zoomed(motion: np.ndarray, zoom: float) -> np.ndarray:
-    """Enlarge such a view around its center."""
-    middle = (LOOK_SIDE - 1) / 2
-    shift = zoom * (motion[:, 2:] - middle) + middle
-    return np.concatenate([zoom * motion[:, :2], shift], axis=1)
 
 
 def _fills(face: Face, landmarks: np.ndarray) -> bool:
@@ -347,39 +324,6 @@ def _fills(face: Face, landmarks: np.ndarray) -> bool:
     middle = np.array(face.box[:2]) + np.array(face.box[2:]) / 2
     away = float(np.linalg.norm(quad.mean(axis=0) - middle)) / side
     return CROP_BY_BOX[0] < ratio < CROP_BY_BOX[1] and away < FARTHEST_MIDDLE
-
-
-def _out_of_view(points: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """Map points of such a view back to the photo, (N, 2)."""
-    return np.asarray((points - motion[:, 2]) @ np.linalg.inv(motion[:, :2]).T)
-
-
-def _warped(image: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """Warp a photo into the view of ``look_again``, uint8 (LOOK_SIDE, LOOK_SIDE, 3)."""
-    scale = float(np.sqrt(np.linalg.det(motion[:, :2])))
-    if scale < 0.6:
-        # Warping samples single pixels, so first resize the photo to about its final scale.
-        height, width = image.shape[:2]
-        size = (max(1, round(width * scale * 1.2)), max(1, round(height * scale * 1.2)))
-        ratio = np.array([width / size[0], height / size[1]])
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        linear = motion[:, :2] * ratio
-        shift = motion[:, 2] + motion[:, :2] @ (ratio / 2 - 0.5)
-        motion = np.concatenate([linear, shift[:, None]], axis=1)
-    side = (LOOK_SIDE, LOOK_SIDE)
-    view: np.ndarray = cv2.warpAffine(
-        image, motion, side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return view
-
-
-def _in_the_middle(faces: list[Face]) -> Face | None:
-    """Return the face with the highest score near the center of the view of ``look_again``."""
-    for face in faces:
-        offset = face.landmarks.mean(axis=0) - (LOOK_SIDE - 1) / 2
-        if np.abs(offset).max() < LOOK_CROP / 4:
-            return face
-    return None
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:
@@ -396,46 +340,6 @@ def _scaled(face: Face, ratio: np.ndarray) -> Face:
         box=tuple(np.array(face.box) * np.tile(ratio, 2)),
         landmarks=(face.landmarks + 0.5) * ratio - 0.5,
     )
-
-
-def without_repeats(faces: list[Face]) -> list[Face]:
-    """Apply non-maximum suppression: keep the best of several detections of one face.
-
-    Returns:
-        The detections that are kept, by descending score.
-    """
-    by_score = sorted(faces, key=lambda face: -face.score)
-    boxes = np.array([face.box for face in by_score]).reshape(-1, 4)
-    kept: list[Face] = []
-    remaining = np.arange(len(by_score))
-    while len(remaining):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(by_score[best])
-        remaining = remaining[_overlaps(boxes[best], boxes[remaining]) <= MAX_OVERLAP]
-    return kept
-
-
-def _without_doubles(faces: list[Face]) -> list[Face]:
-    """Drop faces that coincide with one of a higher score after verification, keeping the order."""
-    landmarks = np.array([face.landmarks for face in faces])
-    reach = np.array([SAME_FACE * max(face.box[2:]) for face in faces])
-    remaining = np.argsort([-face.score for face in faces], kind="stable")
-    kept: list[int] = []
-    while len(remaining):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(int(best))
-        distances = np.linalg.norm(landmarks[remaining] - landmarks[best], axis=2).mean(axis=1)
-        remaining = remaining[distances > reach[remaining]]
-    return [faces[index] for index in sorted(kept)]
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Compute the IoU of a box, (4,), with each of others, (N, 4): (N,); 0 if both are empty."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    union = box[2] * box[3] + others[:, 2] * others[:, 3] - shared
-    return np.asarray(shared / np.where(union > 0, union, 1))
 
 
 def load_mini_detector(

@@ -17,19 +17,16 @@ from s3pot.rg import mini_detector
 from s3pot.rg.detect import Face
 from s3pot.rg.mini_detector import (
     FAR_SIDE,
-    LOOK_SIDE,
-    MAX_OVERLAP,
     MOST_CANDIDATES,
-    SAME_FACE,
     SEARCH_SIDES,
     TURN_MARGIN,
     TURNED_SCORE,
     Confirm,
     MiniFaceDetector,
-    _without_doubles,
-    without_repeats,
 )
 from s3pot.rg.nets.face_detector import CellFaces, FaceDetectorNet, FaceDetectorSize
+from s3pot.rg.repeated_faces import without_coinciding
+from s3pot.rg.upright_view import VIEW_SIDE
 
 
 class SpotNetwork(nn.Module):
@@ -48,7 +45,7 @@ class SpotNetwork(nn.Module):
         self.sizes.append((images.shape[-1], images.shape[-2]))
         assert images.shape[-1] % 32 == images.shape[-2] % 32 == 0
         alone = len(images) > 1
-        width = 0.5 * LOOK_SIDE if alone else self.share * images.shape[-1]
+        width = 0.5 * VIEW_SIDE if alone else self.share * images.shape[-1]
         logit = 2.0 if 10 <= width <= 200 else -9.0
         corners = torch.tensor([[-1.0, -1], [1, -1], [0, 0], [-1, 1], [1, 1]])
         rows = []
@@ -80,7 +77,7 @@ def test_finds_come_back_in_the_photo_frame(share: float, found: bool) -> None:
     photo[690:711, 490:511] = 255
     network = SpotNetwork(share)
     faces = detector_with(network, nothing).detect(photo)
-    sides = [width for width, _ in network.sizes if width != LOOK_SIDE]
+    sides = [width for width, _ in network.sizes if width != VIEW_SIDE]
     once = [*SEARCH_SIDES, FAR_SIDE] if share < 0.01 else list(SEARCH_SIDES)
     if not found:
         assert len(sides) == len(TURNS) * len(once)  # it is also searched in all rotations
@@ -116,69 +113,6 @@ def test_small_photos_are_not_enlarged_much() -> None:
     assert network.sizes == [(160, 160), (320, 320)]  # turned faces cannot be confirmed
 
 
-def test_repeats_are_dropped_surest_kept() -> None:
-    points = np.zeros((5, 2))
-    first = Face((10.0, 10.0, 20.0, 20.0), 0.6, points)
-    again = Face((12.0, 10.0, 20.0, 20.0), 0.9, points)
-    other = Face((60.0, 10.0, 20.0, 20.0), 0.7, points)
-    assert without_repeats([first, again, other]) == [again, other]
-
-
-def test_finds_that_come_together_when_looked_at_are_one_face() -> None:
-    points = np.array([[40.0, 40], [60, 40], [50, 52], [43, 63], [57, 63]])
-    large = Face((20.0, 20.0, 60.0, 60.0), 0.7, points + 2)
-    sure = Face((30.0, 30.0, 40.0, 40.0), 0.9, points)
-    other = Face((70.0, 30.0, 30.0, 30.0), 0.6, points + [30, 0])
-    assert _without_doubles([large, sure, other]) == [sure, other]
-    assert _without_doubles([other, sure]) == [other, sure]
-    assert _without_doubles([]) == []
-
-
-def random_faces(count: int, seed: int) -> list[Face]:
-    """Boxes and landmarks that partly coincide; some scores are equal, and some boxes empty."""
-    random = np.random.default_rng(seed)
-    centers = random.uniform(0, 200, (12, 2))[random.integers(0, 12, count)]
-    centers += random.normal(0, 3, (count, 2))
-    sides = random.choice([0.0, 20.0, 45.0], (count, 2))
-    scores = random.choice([0.2, 0.5, 0.9], count) + random.choice([0, 0.01], count)
-    points = centers[:, None] + random.normal(0, 2, (count, 5, 2))
-    return [
-        Face((*(center - side / 2), *side), float(score), landmarks)
-        for center, side, score, landmarks in zip(centers, sides, scores, points)
-    ]
-
-
-def slow_overlap(face: Face, other: Face) -> float:
-    """IoU of two boxes; 0 if both are empty."""
-    (left, top, width, height), (left2, top2, width2, height2) = face.box, other.box
-    across = max(0.0, min(left + width, left2 + width2) - max(left, left2))
-    down = max(0.0, min(top + height, top2 + height2) - max(top, top2))
-    union = width * height + width2 * height2 - across * down
-    return across * down / union if union else 0.0
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("seed", range(6))
-def test_repeats_and_doubles_are_those_of_a_comparison_of_all_pairs(seed: int) -> None:
-    faces = random_faces(60, seed)
-    by_score = sorted(faces, key=lambda face: -face.score)
-    apart: list[Face] = []
-    elsewhere: list[Face] = []
-    for face in by_score:
-        if all(slow_overlap(face, other) <= MAX_OVERLAP for other in apart):
-            apart.append(face)
-        distances = [
-            float(np.mean([math.dist(a, b) for a, b in zip(face.landmarks, other.landmarks)]))
-            for other in elsewhere
-        ]
-        if all(distance > SAME_FACE * max(face.box[2:]) for distance in distances):
-            elsewhere.append(face)
-    assert [id(face) for face in without_repeats(faces)] == [id(face) for face in apart]
-    kept = [id(face) for face in faces if any(face is other for other in elsewhere)]
-    assert [id(face) for face in _without_doubles(faces)] == kept
-    assert 5 < len(apart) < 60 and 5 < len(kept) < 60
-
-
 def test_a_detector_without_a_threshold_takes_seconds_and_not_minutes() -> None:
     class Everywhere(SpotNetwork):
         def forward(self, images: Tensor) -> CellFaces:
@@ -193,7 +127,7 @@ def test_a_detector_without_a_threshold_takes_seconds_and_not_minutes() -> None:
     detector = MiniFaceDetector(Everywhere(0.5), 0.0, None)  # type: ignore[arg-type]
     start = time.process_time()
     faces = detector.hints(np.zeros((64, 64, 3), np.uint8))
-    assert _without_doubles(faces) == faces
+    assert without_coinciding(faces) == faces
     assert time.process_time() - start < 20  # comparing all pairs one by one takes minutes
     assert len(faces) == MOST_CANDIDATES
     lowest = 1 / (1 + math.exp(3 - (9000 - MOST_CANDIDATES) / 9000))
