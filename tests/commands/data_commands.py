@@ -103,7 +103,7 @@ def break_s3pot(root: Path) -> None:
 ERRORS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "realocc": (break_realocc, "mask/b.png", "3 values"),
     "cofw": (break_cofw, "mask/2.png", "has no mask"),
-    "celebamask-hq": (break_celebamask_hq, "02001_hair.png", "64 x 64"),
+    "celebamask-hq": (break_celebamask_hq, "02001_hair.png", "64 x 64; the masks of"),
     "folders": (break_folders, "b_mask.png", "not a readable image"),
     "coco": (break_coco, "instances.json", "segmentation of annotation 112"),
     "labelme": (break_labelme, "b.json", "'points'"),

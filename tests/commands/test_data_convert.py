@@ -311,6 +311,26 @@ def test_an_image_that_is_listed_twice(tmp_path: Path, caplog: pytest.LogCapture
     check(tmp_path / "out", layout)
 
 
+def test_two_images_of_one_number_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("celebamask-hq", tmp_path / "source")
+    images = layout.root / "CelebA-HQ-img"
+    save(images / "00007.jpg", picture(3, 64))
+    save(images / "8.png", picture(4, 64))
+    masks = layout.root / "CelebAMask-HQ-mask-anno" / "0"
+    save(masks / "000000_hat.png", np.zeros((512, 512), np.uint8))
+    assert convert(layout, tmp_path / "out") == 1
+    assert f"{images / '00007.jpg'} has the number of {images / '7.jpg'}, and so" in caplog.text
+    assert f"{images} holds images that are not named <n>.jpg: 8.png." in caplog.text
+    assert f"{masks / '000000_hat.png'} is not named <n in 5 digits>_<part>.png" in caplog.text
+    assert {path.stem for path in (tmp_path / "out" / "raw_images").iterdir()} == {
+        "0",
+        "7",
+        "2001",
+    }
+
+
 def test_cofw_in_folders_of_other_names(tmp_path: Path) -> None:
     layout = make("cofw", tmp_path / "source")
     inner = layout.root / "COFW_test"

@@ -23,7 +23,10 @@ from s3pot.data.datasets.item import (
     DatasetItem,
     ItemLabels,
 )
-from s3pot.data.masks import read_mask_of_size
+from s3pot.data.folders import walk
+from s3pot.data.image import limit_of_size
+from s3pot.data.image_formats import IMAGE_SUFFIXES
+from s3pot.data.masks import read_mask
 from s3pot.labels import CELEBAMASKHQ_TO_12, region_of, resize_labels
 from s3pot.wording import brief
 
@@ -56,8 +59,18 @@ class CelebAMaskHQ(DatasetAdapter):
         paths = [path for path in self.images.glob("*.jpg") if path.stem.isdecimal()]
         if not paths:
             raise DatasetError(f"{self.images} holds no <n>.jpg; expected {self.layout}.")
-        paths.sort(key=lambda path: int(path.stem))
-        return [DatasetItem(path.stem, path) for path in paths]
+        paths.sort(key=lambda path: (int(path.stem), len(path.stem)))
+        items = []
+        first_of: dict[int, Path] = {}
+        for path in paths:
+            first = first_of.setdefault(int(path.stem), path)
+            problem = (
+                None
+                if path == first
+                else f"{path} has the number of {first}, and so its masks; remove one of the two."
+            )
+            items.append(DatasetItem(path.stem, path, problem=problem))
+        return items
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
@@ -68,7 +81,7 @@ class CelebAMaskHQ(DatasetAdapter):
             raise DatasetError(f"{item.image} has no masks: {wanted} does not exist.")
         classes = np.zeros(MASK_SIZE, np.uint8)
         for part, path in files.items():
-            classes[read_mask_of_size(path, MASK_SIZE)] = 1 + MASK_PARTS.index(part)
+            classes[_read_part(path)] = 1 + MASK_PARTS.index(part)
         parsing = resize_labels(np.array(CELEBAMASKHQ_TO_12, np.uint8)[classes], size)
         return ItemLabels(visible_face=region_of(parsing), parsing=parsing)
 
@@ -86,7 +99,8 @@ class CelebAMaskHQ(DatasetAdapter):
         problems = []
         for path in sorted(self.masks.rglob("*.png")):
             match = _MASK_NAME.fullmatch(path.stem)
-            if match is None or match[2] not in MASK_PARTS:
+            is_named_so = match is not None and match[1] == f"{int(match[1]):05d}"
+            if match is None or not is_named_so or match[2] not in MASK_PARTS:
                 problems.append(
                     f"{path} is not named <n in 5 digits>_<part>.png, where <part> is one of "
                     f"{', '.join(MASK_PARTS)}."
@@ -97,6 +111,13 @@ class CelebAMaskHQ(DatasetAdapter):
                 lonely.add(int(match[1]))
             else:
                 parts[int(match[1])].add(match[2])
+        images = [path for path in walk(self.images).files if path.suffix.lower() in IMAGE_SUFFIXES]
+        known = {item.image for item in self.items()}
+        unknown = [path.relative_to(self.images) for path in images if path not in known]
+        if unknown:
+            problems.append(
+                f"{self.images} holds images that are not named <n>.jpg: {brief(unknown)}."
+            )
         if lonely:
             names = [f"{number}.jpg" for number in sorted(lonely)]
             problems.append(
@@ -110,3 +131,18 @@ class CelebAMaskHQ(DatasetAdapter):
 
     def _folder(self, number: int) -> Path:
         return self.masks / str(number // IMAGES_PER_FOLDER)
+
+
+def _read_part(path: Path) -> np.ndarray:
+    """Read the mask of a part, bool (512, 512).
+
+    Raises:
+        S3potError: It is not a mask, or has another size.
+    """
+    mask = read_mask(path, max_pixels=limit_of_size(MASK_SIZE))
+    if mask.shape != MASK_SIZE:
+        raise DatasetError(
+            f"{path} is {mask.shape[1]} x {mask.shape[0]}; the masks of CelebAMask-HQ are "
+            f"{MASK_SIZE[1]} x {MASK_SIZE[0]}, whatever the size of the images."
+        )
+    return mask
