@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from s3pot.commands.train_per_image import build_parser, main
+from s3pot.commands.exit_codes import interruptible_imports
+
+with interruptible_imports():
+    from s3pot.commands.train_per_image import build_parser, main
 
 __all__ = ["build_parser", "main"]
 

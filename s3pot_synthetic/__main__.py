@@ -13,7 +13,8 @@ import logging
 import sys
 from pathlib import Path
 
-from s3pot.commands.cli import INTERRUPTED, NOTHING_DONE, sigterm_interrupts
+from s3pot.commands.cli import sigterm_interrupts
+from s3pot.commands.exit_codes import INTERRUPTED, NOTHING_DONE
 from s3pot.types import S3potError
 from s3pot_synthetic.sample import SPLITS
 from s3pot_synthetic.writer import write_folder

@@ -17,6 +17,17 @@ from s3pot.commands.dispatch import Command, dispatch
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "torchvision", "segment_anything", "matplotlib", "cv2")
 
+SCRIPTS = [
+    [f"{name}.py"]
+    for name in (
+        "generate_reference",
+        "train_general",
+        "train_per_image",
+        "inference",
+        "evaluate",
+    )
+]
+
 CALLS = {
     "--help": ["--help"],
     **{f"{name} --help": [name, "--help"] for name in COMMANDS},
@@ -123,3 +134,31 @@ def test_python_m_runs_the_same_program() -> None:
         [sys.executable, "-m", "s3pot", "--version"], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, f"s3pot {s3pot.__version__}\n")
+
+
+# Runs a program and interrupts it when it imports NumPy, as Ctrl-C does while a command starts.
+INTERRUPTED_START = """
+import builtins
+import runpy
+import sys
+
+def interrupted(name, *arguments, import_module=builtins.__import__, **keywords):
+    if name == "numpy":
+        raise KeyboardInterrupt
+    return import_module(name, *arguments, **keywords)
+
+builtins.__import__ = interrupted
+program, *sys.argv[1:] = sys.argv[1:]
+if program.endswith(".py"):
+    runpy.run_path(program, run_name="__main__")
+else:
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("command", [["s3pot", "inference"], ["s3pot", "data", "split"], *SCRIPTS])
+def test_an_interrupt_while_a_command_starts_ends_it_in_one_line(command: list[str]) -> None:
+    call = [sys.executable, "-c", INTERRUPTED_START, *command]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "interrupted before the command began\n"
+    assert done.returncode == 130

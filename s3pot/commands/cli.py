@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s3pot.commands.exit_codes import INTERRUPTED, NOTHING_DONE, SOME_FAILED
 from s3pot.config import Config, config_to_dict, is_overridden, load_config
 from s3pot.io import disk_is_full
 from s3pot.typed_yaml import ConfigError
@@ -36,10 +37,6 @@ _OVERRIDE = re.compile(r"([A-Za-z_]+\.[A-Za-z_]+)?=")
 # Control characters except tab and line break, characters that change the direction of writing, and
 # lone surrogates, which occur in file names that are not valid text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-SOME_FAILED = 1
-NOTHING_DONE = 2
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

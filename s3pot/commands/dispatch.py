@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from s3pot.commands.cli import NOTHING_DONE
+from s3pot.commands.exit_codes import NOTHING_DONE, interruptible_imports
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def dispatch(program: str, commands: Mapping[str, Command], arguments: Sequence[
     program_before = sys.argv[0]
     sys.argv[0] = f"{program} {name}"  # the program's name in argparse's help of the command
     try:
-        module = importlib.import_module(commands[name].module)
+        with interruptible_imports():
+            module = importlib.import_module(commands[name].module)
         return int(module.main(list(arguments[1:])))
     finally:
         sys.argv[0] = program_before

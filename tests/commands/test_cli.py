@@ -311,7 +311,7 @@ def test_a_full_disk_is_named_with_its_cure(
     def body(config: Config) -> int:
         raise OSError(reason, os.strerror(reason), "out/a.npy")
 
-    assert cli.run(parse(), body) == cli.NOTHING_DONE
+    assert cli.run(parse(), body) == 2
     cure = "; free some space there: finished items are kept, and the same command resumes"
     want = f"error: out/a.npy: {os.strerror(reason)}{cure if is_about_space else ''}\n"
     assert capsys.readouterr().err == want
