@@ -26,7 +26,7 @@ from s3pot.fe import enhance
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match_many
 from s3pot.ps.select import match_scores
-from s3pot.sam.attention import fuse_image_encoder
+from s3pot.sam.encoder_attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 
 WAYS = ("bias", "channels")

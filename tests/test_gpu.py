@@ -38,7 +38,7 @@ from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps import greedy
 from s3pot.ps.greedy import greedy_match, greedy_match_many
-from s3pot.sam.attention import fuse_image_encoder
+from s3pot.sam.encoder_attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter
 from s3pot.training.trainer import AdapterTrainer, LossSums

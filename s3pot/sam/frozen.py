@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from s3pot.grid import Grid
 from s3pot.precision import tensor_float32
-from s3pot.sam.attention import fuse_image_encoder, two_way, two_way_layers
+from s3pot.sam.decoder_attention import two_way, two_way_layers
+from s3pot.sam.encoder_attention import fuse_image_encoder
 from s3pot.sam.speed import prepare_encoder
 from s3pot.sam.upscaling import mask_logits, mask_logits_at
 

@@ -9,7 +9,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from s3pot.sam.attention import attend_to
+from s3pot.sam.decoder_attention import attend_to
 
 
 @dataclass(frozen=True)

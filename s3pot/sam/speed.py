@@ -9,8 +9,8 @@ fast    bfloat16 in products and      TF32 where a GPU is left with float32
 max     as fast                       the image encoder is compiled by ``torch.compile``
 ======  ============================  ===================================================
 
-All three use fused attention, see ``s3pot.sam.attention``. The adapter, losses and everything
-outside SAM stay in float32.
+All three use fused attention, see ``encoder_attention.py`` and ``decoder_attention.py``. The
+adapter, losses and everything outside SAM stay in float32.
 """
 
 from __future__ import annotations
