@@ -33,6 +33,7 @@ from s3pot.types import S3potError
 logger = logging.getLogger(__name__)
 
 HASH_CHUNK = 1 << 20  # bytes read at once
+CSV_DIGITS = 6  # significant digits of numbers in CSV files; JSON holds them in full
 MAX_TEXT_BYTES = 64 << 20  # largest JSON or text file that is read
 MAX_YAML_BYTES = 256 << 10  # largest YAML file, because PyYAML is slow
 MAX_YAML_NODES = 100_000  # of one YAML file after its aliases are expanded
@@ -149,15 +150,23 @@ def write_json(path: str | Path, value: Any) -> None:
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of plain values as CSV in UTF-8.
 
-    The columns are all keys in order of appearance; None is an empty cell. Names that are not valid
-    text (lone surrogates) are written with backslashes.
+    The columns are all keys in order of appearance; None is an empty cell. Numbers that are not
+    integers get CSV_DIGITS significant digits. Names that are not valid text (lone surrogates) are
+    written with backslashes.
     """
     text = io.StringIO(newline="")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({column: _csv_value(value) for column, value in row.items()})
     write_bytes(path, text.getvalue().encode("utf-8", errors="backslashreplace"))
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{CSV_DIGITS}g}")
+    return value
 
 
 def refuse_special(path: Path) -> None:

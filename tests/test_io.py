@@ -19,6 +19,7 @@ from s3pot.io import (
     atomic_path,
     expand_home,
     write_bytes,
+    write_csv,
     write_json,
     write_npy,
 )
@@ -152,3 +153,21 @@ def test_the_program_of_the_weights_names_it_too(
     monkeypatch.setenv("S3POT_WEIGHTS_DIR", NOBODY)
     assert main(["list"]) == 2
     assert f"{NOBODY}: " in caplog.text
+
+
+def test_numbers_in_csv_have_six_significant_digits(tmp_path: Path) -> None:
+    values = {
+        "share": 0.8304362284228665,
+        "seconds": 5.985000060172751e-05,
+        "large": 1234567.8,
+        "whole": 1.0,
+        "numpy": np.float32(0.1),
+        "count": 123456789,
+        "text": "0.12345678",
+        "flag": True,
+        "nothing": None,
+    }
+    write_csv(tmp_path / "a.csv", [values, {"share": -1 / 3}])
+    first, second = (tmp_path / "a.csv").read_text().splitlines()[1:]
+    assert first == "0.830436,5.985e-05,1234570.0,1.0,0.1,123456789,0.12345678,True,"
+    assert second == "-0.333333,,,,,,,,"

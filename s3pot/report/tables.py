@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def save(output_dir: Path, evaluation: Evaluation) -> None:
     """Write ``table.csv``, ``table.md``, ``table.tex`` and ``per_image.csv``."""
     rows = evaluation.rows
-    write_csv(output_dir / "table.csv", [_csv_row(row) for row in rows])
+    write_csv(output_dir / "table.csv", [cell_values(row) for row in rows])
     write_bytes(output_dir / "table.md", markdown(rows).encode("utf-8"))
     write_bytes(output_dir / "table.tex", latex(rows).encode("utf-8"))
     write_csv(output_dir / "per_image.csv", [_per_image_row(entry) for entry in evaluation.faces])
@@ -79,16 +79,6 @@ def _markdown_cell(values: dict[str, Any], column: Column) -> str:
 def _escaped(text: str) -> str:
     """Escape a text for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def _csv_row(row: TableRow) -> dict[str, Any]:
-    values = cell_values(row)
-    rounded = {
-        key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()
-    }
-    if row.difference is not None:
-        rounded["difference_p"] = float(f"{row.difference.p_value:.3g}")
-    return rounded
 
 
 def _bars(rows: Sequence[TableRow], shows_counts: bool) -> list[Bar]:

@@ -106,7 +106,7 @@ def test_writes_masks_and_summary(tmp_path: Path, run: Callable[..., int]) -> No
         assert int(row["positive_points"]) + int(row["negative_points"]) > 0
         assert len(row["sha256_sam"]) == len(row["sha256_adapter"]) == 64
         assert float(row["seconds_prompts"]) >= 0 and float(row["seconds_segment"]) > 0
-        assert str(values["occlusion_iou"]) == row["occlusion_iou"]
+        assert row["occlusion_iou"] == f"{values['occlusion_iou']:.6g}"
 
 
 def test_pictures_and_page(tmp_path: Path, run: Callable[..., int]) -> None:

@@ -89,7 +89,7 @@ def test_csv_has_all_values(tmp_path: Path, rows: list[TableRow]) -> None:
     assert (lines[0]["occlusion_iou"], lines[0]["pooled_iou"]) == ("0.6", "0.6")
     assert (lines[0]["clean_faces"], lines[0]["false_alarms"]) == ("2", "0.5")
     assert lines[0]["false_alarm_share"] == "0.02"
-    assert lines[1]["difference"] == "0.1333" and lines[1]["difference_p"] == "0.5"
+    assert lines[1]["difference"] == "0.133333" and lines[1]["difference_p"] == "0.5"
     assert lines[0]["difference"] == lines[0]["difference_p"] == ""
     assert (lines[0]["seed"], lines[0]["commit"]) == ("321", "abc123")
     faces = read_csv(tmp_path / "per_image.csv")

@@ -48,7 +48,7 @@ def test_masks_of_another_program_are_scored_as_ours(
     ]
     assert run(rows, main="true") == 0
     table = read_csv(tmp_path / "out" / "table.csv")
-    assert [row["occlusion_iou"] for row in table] == ["0.6667"] * 3 + ["0.0"]
+    assert [row["occlusion_iou"] for row in table] == ["0.666667"] * 3 + ["0.0"]
     assert [row["mask_seconds"] != "" for row in table] == [False] * 3 + [True]
     assert table[0]["weights"] == "" and table[1]["difference"] == "0.0"
 
@@ -111,7 +111,7 @@ def test_changed_masks_are_scored_again(
     assert run([row]) == 0
     write_png(theirs / "occlusion" / "face_01.png", np.zeros((64, 64), bool))
     assert run([row]) == 0
-    assert read_csv(tmp_path / "out" / "table.csv")[0]["occlusion_iou"] == "0.3333"
+    assert read_csv(tmp_path / "out" / "table.csv")[0]["occlusion_iou"] == "0.333333"
 
 
 def test_the_provenance_is_that_of_the_masks(
