@@ -81,17 +81,21 @@ class OutputFiles:
     marks: Sequence[str]
 
     def require_written_by_s3pot(self, names: Iterable[str]) -> None:
-        """Make sure that everything that would be replaced was written by s3pot.
+        """Make sure that everything that would be replaced was written by s3pot for these faces.
 
         Args:
             names: Names of faces.
 
         Raises:
-            S3potError: There is another file.
+            S3potError: There is another file, or the image of another face.
         """
         if not self.folder.is_dir():
             return
-        strangers = [path for name in names for path in self._strangers(name)]
+        strangers: list[Path] = []
+        for name in names:
+            existing = self._existing(name)
+            strangers += self._strangers(name, existing)
+            self._refuse_images_of_others(name, existing)
         if strangers:
             further = len(strangers) - 1
             others = f" (and {counted(further, 'other file')})" if further else ""
@@ -101,9 +105,21 @@ class OutputFiles:
                 "folder for the results, or move the file elsewhere."
             )
 
-    def _strangers(self, name: str) -> list[Path]:
+    def _existing(self, name: str) -> list[Path]:
         paths = [self.folder / f"{name}{ending}" for ending in self.endings]
-        existing = [path for path in paths if _exists(path)]
+        return [path for path in paths if _exists(path)]
+
+    def _refuse_images_of_others(self, name: str, existing: Sequence[Path]) -> None:
+        """Raise S3potError if a file, such as ``a_occlusion.png``, is the image of another face."""
+        own = self.folder / f"{name}{RAW}"
+        for path in existing:
+            if path != own and path.suffix == RAW and _exists(path.with_name(path.stem + PARSING)):
+                raise S3potError(
+                    f"{path} would be replaced by a file of {name}, but it is the image of another "
+                    f"face, {path.stem}. Rename one of the two photos, or choose another folder."
+                )
+
+    def _strangers(self, name: str, existing: Sequence[Path]) -> Sequence[Path]:
         # Looked for last: another process may be writing them.
         marks = [self.folder / f"{name}{mark}" for mark in self.marks]
         if existing and any(_exists(mark) and mark.is_file() for mark in marks):

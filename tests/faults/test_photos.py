@@ -179,6 +179,19 @@ def test_a_given_photo_that_is_called_like_a_file_of_ours_is_named(
     assert "Rename it if it is one." in caplog.text
 
 
+@pytest.mark.parametrize("ending", ["_occlusion", "_clean", "_ref"])
+def test_the_image_of_another_face_is_not_replaced(tmp_path: Path, ending: str) -> None:
+    photo(tmp_path / "in" / "a.jpg")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("a.png", "a_parsing_mask.npy", f"a{ending}.png"):
+        (out / name).touch()
+    find_photos(tmp_path / "in", out, truth_dir=tmp_path)  # its own files
+    (out / f"a{ending}_parsing_mask.npy").touch()
+    with pytest.raises(S3potError, match=f"a{ending}.png would be replaced by a file of a, but"):
+        find_photos(tmp_path / "in", out, truth_dir=tmp_path)
+
+
 def test_one_photo_may_be_given(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpeg")
     assert names(find_photos(tmp_path / "a.jpeg", tmp_path / "out")) == ["a"]
