@@ -13,11 +13,18 @@ from s3pot.types import S3potError
 from s3pot.version import __version__
 
 if TYPE_CHECKING:
-    from s3pot.api import FaceSegmenter, Segmentation, load
+    from s3pot.api import FaceSegmenter, load
+    from s3pot.segmentation import Segmentation
 
 __all__ = ["FaceSegmenter", "S3potError", "Segmentation", "__version__", "load"]
 
 
+# The modules that define public names.
+_HOMES = {
+    "FaceSegmenter": "s3pot.api",
+    "Segmentation": "s3pot.segmentation",
+    "load": "s3pot.api",
+}
 # Modules that belong to the public API: reachable after ``import s3pot`` alone.
 _MODULES = {"metrics": "s3pot.metrics", "ps": "s3pot.ps.greedy"}
 
@@ -27,9 +34,9 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         importlib.import_module(_MODULES[name])
         return sys.modules[f"{__name__}.{name}"]
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("s3pot.api"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 LAYERS = (
     ("__main__",),
     ("api", "commands"),
-    ("runs",),
+    ("runs", "segmentation"),
     ("training", "report"),
     ("build", "baselines"),
     ("pipeline",),
@@ -50,7 +50,12 @@ LAYERS = (
     ),
 )
 # Parts of one layer that do not import each other.
-APART = ({"training", "report"}, {"build", "baselines"}, {"sam", "data", "weights"})
+APART = (
+    {"runs", "segmentation"},
+    {"training", "report"},
+    {"build", "baselines"},
+    {"sam", "data", "weights"},
+)
 # Modules that compute neither prompts nor adapters, although modules that do so import them.
 NOT_DECISIVE = {
     "config",

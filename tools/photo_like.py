@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from s3pot.api import FaceSegmenter, PhotoMasks, Segmentation, load_from_config
+from s3pot.api import FaceSegmenter, load_from_config
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.io import atomic_path
@@ -31,6 +31,7 @@ from s3pot.labels import CLASSES
 from s3pot.report import vis
 from s3pot.rg.detect import NoFace
 from s3pot.rg.warp import crop
+from s3pot.segmentation import PhotoMasks, Segmentation
 from s3pot.types import S3potError
 from s3pot_synthetic import FaceSample, draw_face
 from tools.photo_looks import LOOKS

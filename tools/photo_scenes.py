@@ -31,7 +31,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from s3pot.api import FaceSegmenter, PhotoMasks, Segmentation, load_from_config
+from s3pot.api import FaceSegmenter, load_from_config
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.geometry import Alignment, as_quad, image_corners
@@ -42,6 +42,7 @@ from s3pot.rg.align import from_landmarks
 from s3pot.rg.detect import NoFace
 from s3pot.rg.warp import crop, to_photo
 from s3pot.runs.each import run_each
+from s3pot.segmentation import PhotoMasks, Segmentation
 from s3pot.types import S3potError
 from s3pot_synthetic.crowd_backgrounds import draw_background
 from tools.photo_paste import paste

@@ -26,7 +26,7 @@ from typing import Union
 import cv2
 import numpy as np
 
-from s3pot.api import FaceSegmenter, Segmentation, load_from_config
+from s3pot.api import FaceSegmenter, load_from_config
 from s3pot.commands.cli import new_parser, run
 from s3pot.config import Config
 from s3pot.data.image import write_png
@@ -36,6 +36,7 @@ from s3pot.metrics import mask_scores
 from s3pot.report import vis
 from s3pot.rg.detect import FaceDetector
 from s3pot.runs.each import run_each
+from s3pot.segmentation import Segmentation
 from s3pot.statistics import bootstrap_interval
 from s3pot.types import S3potError
 from tools.photo_looks import LOOKS

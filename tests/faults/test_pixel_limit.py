@@ -14,13 +14,13 @@ import evaluate
 import inference
 import train_general
 import train_per_image
-from s3pot import api
-from s3pot.api import PhotoMasks
+from s3pot import segmentation
 from s3pot.data import masks
 from s3pot.data.image import MAX_PIXELS, write_png
 from s3pot.data.masks import read_mask_of_size
 from s3pot.data.photos import find_photos
 from s3pot.report.compare import ResultFolder
+from s3pot.segmentation import PhotoMasks
 from s3pot.types import S3potError
 
 SIDE = 1050  # 1.1 million pixels
@@ -120,7 +120,7 @@ def test_an_overlay_takes_the_photo_that_was_segmented(monkeypatch: pytest.Monke
         limits.append(max_pixels)
         return np.zeros((1, 1, 3), np.uint8)
 
-    monkeypatch.setattr(api, "read_rgb", read)
+    monkeypatch.setattr(segmentation, "read_rgb", read)
     for side in (20, 20_000):
         masks = np.broadcast_to(np.zeros(1, bool), (side, side))
         with pytest.raises(S3potError, match="give the photo that was segmented"):

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from s3pot.api import PhotoMasks
 from s3pot.data.image import write_png
 from s3pot.geometry import as_quad
 from s3pot.labels import CLASSES
 from s3pot.rg.align import identity
 from s3pot.rg.warp import crop
+from s3pot.segmentation import PhotoMasks
 from s3pot_synthetic import FaceSample, draw_face
 from tools import photo_scenes
 from tools.photo_scenes import (

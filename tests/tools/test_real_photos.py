@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from s3pot.api import Segmentation
 from s3pot.data.image import read_rgb, write_png
 from s3pot.labels import CLASSES, OCCLUSION_CLASS, region_of
 from s3pot.metrics import mask_scores
 from s3pot.rg import detect
 from s3pot.rg.align import identity
+from s3pot.segmentation import Segmentation
 from s3pot.types import S3potError
 from s3pot_synthetic.face import Face, draw_clean
 
