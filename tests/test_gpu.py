@@ -41,7 +41,8 @@ from s3pot.ps.greedy import greedy_match, greedy_match_many
 from s3pot.sam.encoder_attention import fuse_image_encoder
 from s3pot.sam.frozen import FrozenSam
 from s3pot.training.checkpoint import new_adapter
-from s3pot.training.trainer import AdapterTrainer, LossSums
+from s3pot.training.loss_sums import LossSums
+from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import AlignedFace, Prompts
 from s3pot_synthetic import draw_face
 from s3pot_synthetic.sample import FaceSample
