@@ -32,7 +32,8 @@ from s3pot.data.face_folder import (
 from s3pot.data.image import read_rgb, write_png
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.output_guard import refuse_other_kinds
-from s3pot.data.photos import Photo, PhotoFolder, face_name, find_photos
+from s3pot.data.photo_search import find_photos
+from s3pot.data.photos import Photo, PhotoFolder, face_name
 from s3pot.device import pick_device, side_by_side
 from s3pot.geometry import Alignment
 from s3pot.io import write_npy

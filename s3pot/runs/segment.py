@@ -22,7 +22,8 @@ from s3pot.data.output_guard import (
     refuse_other_kinds,
     result_files,
 )
-from s3pot.data.photos import Photo, find_given_photos
+from s3pot.data.photo_search import find_given_photos
+from s3pot.data.photos import Photo
 from s3pot.report.coco import PhotoPlace, refuse_foreign_coco, write_coco_folder
 from s3pot.report.summary import Row
 from s3pot.report.vis import overlay

@@ -21,7 +21,8 @@ from PIL import Image
 from s3pot.data.face_folder import find_faces
 from s3pot.data.folders import ignores_case, walk
 from s3pot.data.image import write_png
-from s3pot.data.photos import Photo, PhotoFolder, face_name, find_given_photos, find_photos
+from s3pot.data.photo_search import find_given_photos, find_photos
+from s3pot.data.photos import Photo, PhotoFolder, face_name
 from s3pot.types import S3potError
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")

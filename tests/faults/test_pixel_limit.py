@@ -18,7 +18,7 @@ from s3pot import segmentation
 from s3pot.data import masks
 from s3pot.data.image import MAX_PIXELS, write_png
 from s3pot.data.masks import read_mask_of_size
-from s3pot.data.photos import find_photos
+from s3pot.data.photo_search import find_photos
 from s3pot.report.compare import ResultFolder
 from s3pot.segmentation import PhotoMasks
 from s3pot.types import S3potError
