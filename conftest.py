@@ -15,6 +15,8 @@ import pytest
 # Read when PyTorch is loaded, also by the processes that tests start: on a busy machine, threads
 # that spin while they wait take many times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The same for threads that compete for cores: there is a worker of pytest-xdist for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PARITY_DIR = Path(__file__).resolve().parent / "tests" / "data" / "parity"
 

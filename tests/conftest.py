@@ -15,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from s3pot.sam.frozen import FrozenSam
+    from tests.fresh_python import FreshPython
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,6 +56,16 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def fresh_python() -> Iterator[FreshPython]:
+    """Runs programs in a Python that has imported PyTorch and nothing else."""
+    from tests.fresh_python import FreshPython
+
+    python = FreshPython()
+    yield python
+    python.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +10,7 @@ import torch
 from s3pot.device import flushed_denormals, flushed_threads, pick_device, side_by_side
 from s3pot.seeding import epoch_order
 from s3pot.types import S3potError
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.fresh_python import FreshPython
 
 
 @pytest.fixture
@@ -140,10 +136,8 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_worker_calculates_too() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+def test_a_forked_worker_calculates_too(fresh_python: FreshPython) -> None:
+    done = fresh_python.run(FORK, timeout=120)
     assert done.stdout.splitlines() == ["(4, 2)", "[(4, 1)]"], done.stderr
 
 
@@ -166,5 +160,5 @@ sys.exit(not faults(10) < without / 10)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems free differently")
-def test_freed_memory_is_used_again_without_page_faults() -> None:
-    assert subprocess.run([sys.executable, "-c", FAULTS], check=False).returncode == 0
+def test_freed_memory_is_used_again_without_page_faults(fresh_python: FreshPython) -> None:
+    assert fresh_python.run(FAULTS).returncode == 0

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Callable
@@ -18,8 +14,8 @@ from torch import distributed
 import inference
 import train_general
 from s3pot.distributed import Place, place_of_process, processes, wait_for_other_processes
+from tests.fresh_python import CAN_FORK, TORCHRUN, FreshPython
 
-ROOT = Path(train_general.__file__).parent
 # Seconds. The test took 7 on idle cores and up to 167 on a core with twelve other processes.
 LONGEST = 900
 
@@ -27,7 +23,10 @@ LONGEST = 900
 @pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_equal_one(
-    processed_folder: Callable[..., Path], mini_options: list[str], tmp_path: Path
+    processed_folder: Callable[..., Path],
+    mini_options: list[str],
+    tmp_path: Path,
+    fresh_python: FreshPython,
 ) -> None:
     """Steps of 3, 3 and 1 images: shares of 2 and 1, and one process without any."""
     processed_folder(7, "data/train")
@@ -44,12 +43,10 @@ def test_two_processes_equal_one(
     ]
     one, two = tmp_path / "one", tmp_path / "two"
     assert train_general.main([*arguments, "--output_dir", str(one), *mini_options]) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
-    command = [*torchrun, "train_general.py", *arguments, "--output_dir", str(two), *mini_options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=LONGEST)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stderr.decode().count("training on 7 faces, validating on 3") == 1
+    command = ["train_general.py", *arguments, "--output_dir", str(two), *mini_options]
+    done = fresh_python.run(TORCHRUN, *command, timeout=LONGEST)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("training on 7 faces, validating on 3") == 1
     rows = []
     for folder in (one, two):
         lines = (folder / "history.jsonl").read_text().splitlines()  # the CSV file is rounded
@@ -69,47 +66,45 @@ def test_two_processes_equal_one(
     )
 
 
-# A process that joins another one which never starts.
+# Processes that join another one which never starts; each is sent a signal while it waits.
 JOINING = """
-import signal
+import os, signal, time
 from torch import distributed
 from s3pot.distributed import Place, place_of_process, processes, wait_for_other_processes
 join = distributed.init_process_group
+told, teller = os.pipe()
 def say_and_join(backend, timeout):
-    print("joining", flush=True)
+    os.write(teller, b"joining ")
     join(backend, timeout=timeout)
 distributed.init_process_group = say_and_join
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the commands do
-with processes("cpu"):
-    pass
+started = {}
+for number in (signal.SIGINT, signal.SIGTERM):
+    started[number] = os.fork()
+    if started[number] == 0:
+        signal.alarm(60)
+        with processes("cpu"):
+            pass
+        os._exit(0)
+    assert os.read(told, 8) == b"joining "
+time.sleep(1)  # until they wait
+for number, process in started.items():
+    os.kill(process, number)
+print(*(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in started.values()))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.ddp
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_process_that_waits_for_the_others_can_be_ended(number: signal.Signals) -> None:
+@pytest.mark.skipif(not CAN_FORK, reason="this system does not fork")
+def test_a_process_that_waits_for_the_others_can_be_ended(fresh_python: FreshPython) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     place = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    process = subprocess.Popen(
-        [sys.executable, "-c", JOINING],
-        cwd=ROOT,
-        env={**os.environ, **place},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"joining\n"
-            time.sleep(1)  # until it waits
-            process.send_signal(number)
-            assert process.wait(60) == -number
-        finally:
-            process.kill()
+    done = fresh_python.run(JOINING, environment=place)
+    assert done.stdout.split() == [str(-signal.SIGINT), str(-signal.SIGTERM)], done.stderr
 
 
 @pytest.mark.parametrize("is_under_torchrun", [True, False])

@@ -45,7 +45,6 @@ _LATE_IMPORTS = (
     "s3pot.runs.train_general",
     "s3pot.report.tables",
     "s3pot.report.gallery",
-    "torch._dynamo",  # needed by optimizers
     "matplotlib.pyplot",
 )
 

@@ -19,7 +19,7 @@ PIDS = "S3POT_TRIAL_PIDS"  # variable with the folder in which each worker recor
 
 # Modules that the commands import while they run; importing them first keeps trials short.
 IMPORTED = {
-    "train_general": ("s3pot.runs.train_general", "torch._dynamo"),
+    "train_general": ("s3pot.runs.train_general",),
     "inference": ("s3pot.runs.inference",),
 }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +16,7 @@ from benchmarks.reliability.children import Call, Ended
 from benchmarks.reliability.folders import differences, result_differences, snapshot
 from benchmarks.reliability.long_run import Look
 from benchmarks.reliability.report import Report, Trial
-
-ROOT = Path(__file__).resolve().parents[2]
-
+from tests.fresh_python import FreshPython
 
 KINDS = ("photos", "class maps", "LabelMe files", "config YAML", "adapter .pth", "mini SAM")
 # Each is a call of the command; they share one process, which takes seconds to start.
@@ -32,8 +28,13 @@ CALLS = {
 }
 PROGRAM = """
 import contextlib, io, json, sys
+import s3pot.training.curve
+from benchmarks.reliability import disks
 from benchmarks.reliability.__main__ import main
+from tests.conftest import Sketch
 
+s3pot.training.curve.draw_curve = Sketch  # as in the tests' own process
+disks.CHANGING_FACES = 16
 ended = {}
 for name, options in json.loads(sys.argv[1]).items():
     with contextlib.redirect_stdout(io.StringIO()) as output:
@@ -43,18 +44,17 @@ print(json.dumps(ended))
 """
 
 
-def run(calls: dict[str, list[str]]) -> dict[str, tuple[int, str]]:
+def run(calls: dict[str, list[str]], fresh_python: FreshPython) -> dict[str, tuple[int, str]]:
     """Return exit code and output of calls of the command, by the same names."""
-    command = [sys.executable, "-c", PROGRAM, json.dumps(calls)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    ended = fresh_python.run(PROGRAM, json.dumps(calls), timeout=1800)
     if ended.returncode != 0:
         pytest.fail(ended.stdout + ended.stderr, pytrace=False)
     return {name: (code, output) for name, (code, output) in json.loads(ended.stdout).items()}
 
 
 @pytest.fixture(scope="module")
-def ended() -> dict[str, tuple[int, str]]:
-    return run(CALLS)
+def ended(fresh_python: FreshPython) -> dict[str, tuple[int, str]]:
+    return run(CALLS, fresh_python)
 
 
 def output_of(call: tuple[int, str]) -> str:
@@ -87,8 +87,8 @@ def test_two_commands_at_once(ended: dict[str, tuple[int, str]]) -> None:
 
 @pytest.mark.ddp
 @pytest.mark.long
-def test_two_workers() -> None:
-    (call,) = run({"workers": ["--only", "workers"]}).values()
+def test_two_workers(fresh_python: FreshPython) -> None:
+    (call,) = run({"workers": ["--only", "workers"]}, fresh_python).values()
     assert "two workers, SIGKILL" in output_of(call)
 
 

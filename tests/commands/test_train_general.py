@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from s3pot.training.output_folder import LOCK
 from s3pot.training.trainer import AdapterTrainer
 from s3pot.types import Prompts
 from tests.builders import read_csv
+from tests.fresh_python import FreshPython
 
 Make = Callable[..., Path]
 ROOT = Path(train_general.__file__).parent
@@ -172,14 +172,16 @@ def test_the_second_epoch_touches_no_image_encoder(
 @pytest.mark.slow
 @pytest.mark.parametrize(("where", "call"), [("step", 4), ("history", 2)])
 def test_a_killed_run_resumes_byte_equal(
-    processed_folder: Make, mini_options: list[str], tmp_path: Path, where: str, call: int
+    processed_folder: Make,
+    mini_options: list[str],
+    tmp_path: Path,
+    fresh_python: FreshPython,
+    where: str,
+    call: int,
 ) -> None:
     folder, cut, whole = processed_folder(4), tmp_path / "cut", tmp_path / "whole"
-    command = [sys.executable, "-c", SUICIDE, where, str(call)]
-    killed = subprocess.run(
-        [*command, *arguments(folder, cut, mini_options)], cwd=ROOT, capture_output=True
-    )
-    assert killed.returncode == -9, killed.stderr.decode()
+    killed = fresh_python.run(SUICIDE, where, str(call), *arguments(folder, cut, mini_options))
+    assert killed.returncode == -9, killed.stderr
     assert load(cut / "last.pth")["epoch"] == 1
     assert run(folder, cut, mini_options, "--resume") == 0
     assert run(folder, whole, mini_options) == 0

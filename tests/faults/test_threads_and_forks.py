@@ -7,8 +7,6 @@ segment-anything #450 (forked workers).
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Callable
@@ -17,9 +15,9 @@ import pytest
 
 import inference
 import train_general
+from tests.fresh_python import FreshPython
 
 Make = Callable[..., Path]
-ROOT = Path(__file__).parents[2]
 
 # Segments in the parent, then in forked workers, with one model that was loaded before.
 FORKED = """
@@ -68,12 +66,6 @@ def test_commands_run_in_a_worker_thread(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_forked_workers_answer_as_their_parent_does() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,  # only a hang takes so long
-    )
+def test_forked_workers_answer_as_their_parent_does(fresh_python: FreshPython) -> None:
+    done = fresh_python.run(FORKED, timeout=240)  # only a hang takes so long
     assert done.stdout.splitlines() == ["equal"], done.stderr

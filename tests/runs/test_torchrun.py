@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable
 
@@ -14,18 +12,19 @@ import pytest
 import yaml
 
 from s3pot.data.image import read_rgb, write_png
+from tests.fresh_python import ROOT, TORCHRUN, FreshPython
 
-ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 900  # seconds within which torchrun must end, on a busy machine
 
-# What each torchrun process runs. A rank in DEADLY kills itself, like `kill -9`, when it is about
-# to finish its second item; one in SLOW takes seconds for the first.
+# What each torchrun process runs: a command, once for each output folder, until it fails. In the
+# last folder, the rank DEADLY kills itself, like `kill -9`, when it is about to finish its second
+# item, and the rank SLOW takes seconds for its first one.
 PROCESS = """
-import importlib, os, signal, sys, time
+import importlib, json, os, signal, sys, time
 import torch
 torch.set_num_threads(1)  # as in the tests' own process
 from s3pot.runs import folder_run
-plain, left = folder_run.write_record, 2
+plain = folder_run.write_record
 def deadly(*arguments, **options):
     global left
     left -= 1
@@ -34,17 +33,27 @@ def deadly(*arguments, **options):
     if not left and os.environ["RANK"] == os.environ.get("DEADLY"):
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(*arguments, **options)
-folder_run.write_record = deadly
-sys.exit(importlib.import_module(sys.argv[1]).main(sys.argv[2:]))
+script, outputs, *arguments = sys.argv[1:]
+for count, output in enumerate(json.loads(outputs)):
+    # PyTorch's word for a restart: processes meet anew.
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = str(count)
+    if output == json.loads(outputs)[-1]:
+        left = 2
+        folder_run.write_record = deadly
+    code = importlib.import_module(script).main([*arguments, "--output_dir", output])
+    if code:
+        sys.exit(code)
+    print("done", output, flush=True)
 """
 
 
 class Command:
     """A command over a folder of five items."""
 
-    def __init__(self, script: str, arguments: list[str]) -> None:
+    def __init__(self, script: str, arguments: list[str], fresh_python: FreshPython) -> None:
         self.script = script
         self.arguments = arguments
+        self.fresh_python = fresh_python
 
     def alone(self, output: Path) -> int:
         """Run it in this process."""
@@ -53,26 +62,24 @@ class Command:
         return code
 
     def in_two(
-        self, output: Path, deadly: str = "", slow: str = ""
+        self, *outputs: Path, deadly: str = "", slow: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run it under torchrun, maybe with a rank that dies or is slow."""
-        program = output.parent / "process.py"
+        """Run it under torchrun for each output; in the last, a rank may die or be slow."""
+        program = outputs[0].parent / "process.py"
         program.write_text(PROCESS)
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-        torchrun += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
-        command = [*torchrun, str(program), self.script, *self.arguments]
-        return subprocess.run(
-            [*command, "--output_dir", str(output)],
-            cwd=ROOT,
-            env={
-                **os.environ,
+        folders = json.dumps([str(output) for output in outputs])
+        return self.fresh_python.run(
+            TORCHRUN,
+            str(program),
+            self.script,
+            folders,
+            *self.arguments,
+            environment={
                 "PYTHONPATH": str(ROOT),
                 "OMP_NUM_THREADS": "1",
                 "DEADLY": deadly,
                 "SLOW": slow,
             },
-            capture_output=True,
-            text=True,
             timeout=LONGEST,
         )
 
@@ -90,7 +97,11 @@ def _long(script: str) -> Any:
     ]
 )
 def command(
-    request: Any, tmp_path: Path, processed_folder: Callable[..., Path], mini_options: list[str]
+    request: Any,
+    tmp_path: Path,
+    processed_folder: Callable[..., Path],
+    mini_options: list[str],
+    fresh_python: FreshPython,
 ) -> Command:
     script: str = request.param
     data = processed_folder(5)
@@ -98,15 +109,16 @@ def command(
     if script == "generate_reference":
         for number, path in enumerate(sorted(data.glob("face_??.png"))):
             write_png(tmp_path / "photos" / f"{number}.png", read_rgb(path))
-        return Command(script, ["--input_dir", str(tmp_path / "photos"), *mini_options])
+        photos = ["--input_dir", str(tmp_path / "photos")]
+        return Command(script, [*photos, *mini_options], fresh_python)
     if script == "inference":
-        return Command(script, [*datapath, "--save_vis", *mini_options])
+        return Command(script, [*datapath, "--save_vis", *mini_options], fresh_python)
     if script == "train_per_image":
-        return Command(script, [*datapath, "--epochs", "2", *mini_options])
+        return Command(script, [*datapath, "--epochs", "2", *mini_options], fresh_python)
     rows = [{"name": "bundled", "adapter": "bundled"}, {"name": "greedy", "method": "greedy"}]
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"datapath": str(data), "rows": rows}))
-    return Command(script, ["--suite", str(suite), *mini_options])
+    return Command(script, ["--suite", str(suite), *mini_options], fresh_python)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -144,10 +156,11 @@ def test_two_processes_write_what_one_writes_even_if_one_is_killed(
     one = contents(tmp_path / "one")
     assert len(one) >= 5
 
-    assert command.in_two(tmp_path / "two").returncode == 0
+    ended = command.in_two(tmp_path / "two", tmp_path / "killed", deadly="1")
+    assert ended.stdout.count(f"done {tmp_path / 'two'}\n") == 2, ended.stderr
     assert contents(tmp_path / "two") == one
 
-    assert command.in_two(tmp_path / "killed", deadly="1").returncode != 0
+    assert ended.returncode != 0
     assert set(contents(tmp_path / "killed")) < set(one)
     assert command.alone(tmp_path / "killed") == 0
     assert contents(tmp_path / "killed") == one
@@ -158,13 +171,16 @@ def test_two_processes_write_what_one_writes_even_if_one_is_killed(
 @pytest.mark.slow
 @pytest.mark.ddp
 def test_a_process_whose_images_are_all_bad_does_not_stop_the_other(
-    tmp_path: Path, processed_folder: Callable[..., Path], mini_options: list[str]
+    tmp_path: Path,
+    processed_folder: Callable[..., Path],
+    mini_options: list[str],
+    fresh_python: FreshPython,
 ) -> None:
     """torchrun ends all processes as soon as one reports a failure."""
     data = processed_folder(5)
     for number in (1, 3):
         (data / f"face_{number:02d}.png").write_bytes(b"no picture")
-    command = Command("inference", ["--datapath", str(data), *mini_options])
+    command = Command("inference", ["--datapath", str(data), *mini_options], fresh_python)
     ended = command.in_two(tmp_path / "out", slow="0")
     assert ended.returncode == 1
     assert "interrupted" not in ended.stderr  # as it would be if torchrun ended the slow one

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.fresh_python import FreshPython
 
 # All questions to a fresh Python, in this order: later ones load more.
 PROGRAM = """
@@ -42,17 +39,16 @@ print(json.dumps({"same": same, "predictor": hasattr(before, "SamPredictor")}))
 """
 
 
-def output_of(program: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+def output_of(program: str, fresh_python: FreshPython) -> dict[str, Any]:
+    done = fresh_python.run(program)
+    assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    return output_of(PROGRAM)
+def found(fresh_python: FreshPython) -> dict[str, Any]:
+    return output_of(PROGRAM, fresh_python)
 
 
 @pytest.mark.slow
@@ -72,5 +68,5 @@ def test_names_that_are_nowhere_are_missing_as_ever(found: dict[str, Any]) -> No
 
 
 @pytest.mark.slow
-def test_a_package_that_is_loaded_stays_as_it_is() -> None:
-    assert output_of(PACKAGE_FIRST) == {"same": True, "predictor": True}
+def test_a_package_that_is_loaded_stays_as_it_is(fresh_python: FreshPython) -> None:
+    assert output_of(PACKAGE_FIRST, fresh_python) == {"same": True, "predictor": True}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fresh_python import FreshPython
 from tools import mutants
 from tools.mutants import SURVIVED, TESTS, choose, mutants_of
 
@@ -75,16 +74,14 @@ def test_all_tests_are_there() -> None:
 
 
 @pytest.mark.slow
-def test_the_tests_notice() -> None:
+def test_the_tests_notice(fresh_python: FreshPython) -> None:
     """In a new process, because this one has imported the unchanged method."""
     program = (
         "import sys; from tools import mutants; "
         "mutants.TESTS = {'s3pot/grid.py': ['tests/test_grid.py']}; "
         "sys.exit(mutants.main(['--count', '1']))"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
+    ended = fresh_python.run(program, timeout=600)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "s3pot/grid.py: 1 caught" in ended.stdout
 

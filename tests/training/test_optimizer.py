@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from s3pot.training.optimizer import PlainAdamW
+from tests.fresh_python import FreshPython
 
 WITHOUT_COMPILER = """
 import sys
@@ -63,6 +62,5 @@ def test_a_step_has_no_gradient() -> None:
     assert net.weight.is_leaf and net.weight.grad_fn is None
 
 
-def test_pytorchs_compiler_is_not_imported() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], check=False)
-    assert done.returncode == 0
+def test_pytorchs_compiler_is_not_imported(fresh_python: FreshPython) -> None:
+    assert fresh_python.run(WITHOUT_COMPILER).returncode == 0
