@@ -116,7 +116,8 @@ class OutputFiles:
             if path != own and path.suffix == RAW and _exists(path.with_name(path.stem + PARSING)):
                 raise S3potError(
                     f"{path} would be replaced by a file of {name}, but it is the image of another "
-                    f"face, {path.stem}. Rename one of the two photos, or choose another folder."
+                    f"face, {path.stem}. Rename the photo of {name}, choose another output folder, "
+                    f"or delete the files of {path.stem} if you no longer need them."
                 )
 
     def _strangers(self, name: str, existing: Sequence[Path]) -> Sequence[Path]:

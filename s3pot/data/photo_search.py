@@ -165,7 +165,7 @@ def _find_below(
     images = [path for path in files if looks_like_image(path)]
     stems = {str(path.with_suffix("")) for path in images}
     ours = {path for path in images if is_file_of_s3pot(path, stems)}
-    for path in ours.intersection(inputs.given):
+    for path in sorted(ours.intersection(inputs.given)):
         logger.warning(
             "%s is not taken for a photo, because its name is that of a mask, a reference or "
             "another file of s3pot. Rename it if it is one.",

@@ -144,7 +144,8 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
         S3potError: There are no images.
     """
     if (root / RAW_IMAGES).is_dir():
-        files_by_name = _files_of_photos(root / RAW_IMAGES, [root / RAW_IMAGES, root / TRUTH])
+        folders = [root / part for part in (RAW_IMAGES, TRUTH) if (root / part).is_dir()]
+        files_by_name = _files_of_photos(root / RAW_IMAGES, folders)
     elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):
         files_by_name = _files_of_faces(root)
     else:

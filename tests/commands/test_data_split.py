@@ -232,3 +232,11 @@ def test_a_face_keeps_the_files_that_are_named_like_it(
     assert split_into(source, out, "--parts", "train=1", "val=1", "--as", "copies") == 0
     names = {path.name for path in out.glob("*/face_0*")}
     assert names == {path.name for path in source.glob("face_0*")}
+
+
+def test_photos_without_truths_are_split_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    people(tmp_path / "converted" / "raw_images")
+    assert split_into(tmp_path / "converted", tmp_path / "parts") == 0
+    assert "left out" not in caplog.text and "No such file" not in caplog.text

@@ -191,6 +191,9 @@ def test_the_image_of_another_face_is_not_replaced(tmp_path: Path, ending: str) 
     (out / f"a{ending}_parsing_mask.npy").touch()
     with pytest.raises(S3potError, match=f"a{ending}.png would be replaced by a file of a, but"):
         find_photos(tmp_path / "in", out, truth_dir=tmp_path)
+    for path in out.glob(f"a{ending}*"):  # one of the cures that the message names
+        path.unlink()
+    find_photos(tmp_path / "in", out, truth_dir=tmp_path)
 
 
 def test_one_photo_may_be_given(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Companions: the files of an image that are named like it, such as ``a_clean.png`` of ``a.png``.
 
-A file belongs to the image with the longest name that its own name begins with, where ``_`` or the
-extension follows: of the images ``a`` and ``a_b``, the file ``a_b_clean.png`` belongs to ``a_b``.
+A file belongs to the image in its folder with the longest name that its own name begins with, where
+``_`` or ``.`` follows: of the images ``a`` and ``a_b``, the file ``a_b_clean.png`` belongs to
+``a_b``, and ``a.jpg.xmp`` belongs to ``a``.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ def owner_of(file: PurePath, names: Collection[str]) -> str | None:
         file: The file, relative to the folder to which the names are relative.
         names: The names of all images.
     """
-    stem = file.with_suffix("").as_posix()
-    while stem not in names:
-        stem, mark, _ = stem.rpartition("_")
-        if not mark:
-            return None
-    return stem
+    for end in range(len(file.stem), 0, -1):
+        if file.name[end : end + 1] in ("_", ".", ""):  # "" follows a name without extension
+            name = (file.parent / file.name[:end]).as_posix()
+            if name in names:
+                return name
+    return None
 
 
 def files_by_owner(folder: Path, names: Collection[str]) -> Mapping[str, Mapping[str, Path]]:
