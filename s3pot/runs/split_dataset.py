@@ -143,17 +143,18 @@ def files_of_images(root: Path) -> dict[str, dict[str, Path]]:
     Raises:
         S3potError: There are no images.
     """
+    files = walk(root).files
     if (root / RAW_IMAGES).is_dir():
         folders = [root / part for part in (RAW_IMAGES, TRUTH) if (root / part).is_dir()]
         files_by_name = _files_of_photos(root / RAW_IMAGES, folders)
     elif any(root.glob(f"**/*{PARSING.lstrip('_')}")):
-        files_by_name = _files_of_faces(root)
+        files_by_name = _files_of_faces(root, files)
     else:
         files_by_name = _files_of_photos(root, [root])
     if not files_by_name:
         raise S3potError(f"{root} holds no images to split.")
     used = {path for paths in files_by_name.values() for path in paths}
-    others = [path.relative_to(root) for path in walk(root).files if path not in used]
+    others = [path.relative_to(root) for path in files if path not in used]
     if others:
         logger.info("not part of the split, because they belong to no image: %s", brief(others))
     return {
@@ -186,17 +187,17 @@ def _files_of_photos(images: Path, folders: Sequence[Path]) -> dict[str, list[Pa
     return files
 
 
-def _files_of_faces(root: Path) -> dict[str, list[Path]]:
-    """Find the files of prepared faces, by name."""
+def _files_of_faces(root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Find the files of prepared faces, by name, among all files below a folder."""
     faces = find_faces(root)
-    files_by_face = files_by_owner(root, {face.name for face in faces})
-    files = {}
+    found = files_by_owner(root, {face.name for face in faces}, files)
+    files_by_face = {}
     for face in faces:
         if face.reference.name == f"{face.raw.stem}{REFERENCE}":
-            files[face.name] = list(files_by_face.get(face.name, {}).values())
+            files_by_face[face.name] = list(found.get(face.name, {}).values())
         else:  # in the authors' layout, each face has a folder
-            files[face.name] = list(walk(face.reference.parent).files)
-    return files
+            files_by_face[face.name] = list(walk(face.reference.parent).files)
+    return files_by_face
 
 
 def _log_summary(

@@ -45,3 +45,5 @@ def test_files_by_owner(tmp_path: Path) -> None:
         (tmp_path / file).touch()
     files = {".png": tmp_path / "a.png", "_clean.png": tmp_path / "a_clean.png"}
     assert files_by_owner(tmp_path, {"a", "c"}) == {"a": files}
+    known = [tmp_path / "a.png", tmp_path / "b.txt"]
+    assert files_by_owner(tmp_path, {"a", "c"}, known) == {"a": {".png": tmp_path / "a.png"}}
