@@ -143,6 +143,28 @@ def test_faces_keep_all_files_of_a_face(
     assert not (out / "face_01_labels.npy").exists()
 
 
+@pytest.mark.parametrize("target", ["faces", "s3pot"])
+def test_a_face_that_is_named_like_a_file_of_another_is_refused(
+    target: str,
+    tmp_path: Path,
+    processed_folder: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = processed_folder(3)
+    (source / "face_00_occlusion.png").unlink()
+    for path in list(source.glob("face_01*")):
+        path.rename(source / path.name.replace("face_01", "face_00_occlusion"))
+    for path in list(source.glob("face_02*")):
+        path.rename(source / path.name.replace("face_02", "alone_ref"))  # no face is called alone
+    out = tmp_path / "out"
+    assert convert(Layout(source, {}, ["--from", "faces"]), out, "--to", target) == 1
+    problem = "The face 'face_00_occlusion' is named like a file of the face 'face_00', _occlusion"
+    assert problem in caplog.text
+    images = out if target == "faces" else out / "raw_images"
+    assert (images / "face_00.png").exists() and (images / "alone_ref.png").exists()
+    assert not list(out.rglob("face_00_occlusion*.png"))
+
+
 @pytest.mark.parametrize("target", ["folders", "coco", "labelme", "s3pot"])
 def test_files_without_a_place_are_named_once(
     target: str,

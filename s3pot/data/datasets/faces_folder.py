@@ -20,6 +20,7 @@ from s3pot.data.datasets.item import (
     DatasetError,
     DatasetItem,
     ItemLabels,
+    reserved_mark,
 )
 from s3pot.data.datasets.labelme_folder import labelme_labels
 from s3pot.data.face_folder import (
@@ -60,7 +61,25 @@ class FacesFolder(DatasetAdapter):
     def items(self) -> Sequence[DatasetItem]:
         if not self.faces:
             raise DatasetError(f"{self.root} holds no {self.layout}.")
-        return [DatasetItem(name, face.raw) for name, face in self.faces.items()]
+        return [
+            DatasetItem(name, face.raw, problem=self._name_problem(name))
+            for name, face in self.faces.items()
+        ]
+
+    def _name_problem(self, name: str) -> str | None:
+        """Return why a face cannot lie beside the files of another one; None if it can.
+
+        Beside prepared faces, ``face_folder`` tells the image of ``a_occlusion`` from the truth of
+        ``a``; in a converted data set, each would replace the other.
+        """
+        mark = reserved_mark(name)
+        other = name if mark is None else name[: -len(mark)]
+        if mark is None or other not in self.faces:
+            return None
+        return (
+            f"The face {name!r} is named like a file of the face {other!r}, {mark} being the mark "
+            "of files that s3pot writes; rename one of the two photos and prepare it again."
+        )
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
