@@ -99,6 +99,7 @@ def draw_faces(folder: Path) -> None:
     draw = program_and_arguments(["python", "-m", "s3pot_synthetic"])[0].main
     for name, count, split in (("train", 2, "train"), ("val", 1, "bench")):
         options = ["--subdir", name, "--count", str(count), "--seed", "5", "--split", split]
+        options += ["--size", "128"]
         assert draw(["--out", str(folder), *options]) == 0
     face = next((folder / "raw_images" / "val").glob("*.png"))
     (folder / "raw_images" / "test_01.png").write_bytes(face.read_bytes())

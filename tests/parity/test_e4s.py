@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from s3pot.rg.nets.e4s import E4SNet
+from s3pot.rg.nets.stylegan_ops import Blur
 
 pytestmark = pytest.mark.slow
 
@@ -39,13 +40,15 @@ def _trace_into(store: dict[str, np.ndarray], name: str) -> Callable:
 
 @pytest.fixture(scope="session")
 def run(fill: ModuleType, parity_seed: int, vectors: Callable) -> Run:
-    net = E4SNet().eval()
+    with torch.device("meta"):  # drawing weights to be replaced would take seconds
+        net = E4SNet().eval()
     state = net.state_dict()
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     filled = fill.fill_state_dict(shapes, parity_seed)
-    kernels = {key: state[key] for key in shapes if key.endswith("kernel")}
-    net.load_state_dict({**{k: torch.from_numpy(v) for k, v in filled.items()}, **kernels})
-    net.latent_avg.copy_(torch.from_numpy(fill.latent_avg(parity_seed)))
+    weights = {key: torch.from_numpy(value) for key, value in filled.items()}
+    kernels = {key: Blur().kernel for key in shapes if key.endswith("kernel")}
+    net.load_state_dict({**weights, **kernels}, assign=True)
+    net.latent_avg = torch.from_numpy(fill.latent_avg(parity_seed))
     trace: dict[str, np.ndarray] = {}
     for name in vectors("e4s")["trace_names"].tolist():
         net.get_submodule(name).register_forward_hook(_trace_into(trace, name))
