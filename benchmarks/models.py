@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from segment_anything import sam_model_registry
+from segment_anything.build_sam import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, Sam
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

@@ -91,6 +91,7 @@ def test_survivors_fail_the_run_unless_explained(
 ) -> None:
     monkeypatch.setattr(mutants, "run_tests", lambda mutant, tests, limit: (SURVIVED, 0.0))
     monkeypatch.setattr(mutants, "TESTS", {"s3pot/grid.py": ["tests/test_grid.py"]})
+    monkeypatch.setattr(mutants, "WARM", ())  # it would be for the tests that do not run
     options = ["--count", "2", "--out", str(tmp_path / "out.jsonl")]
     assert mutants.main(options) == 1
     output = capsys.readouterr().out
