@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from benchmarks import plain
+from benchmarks import plain, training
 from benchmarks.__main__ import groups_for, main
 from benchmarks.clock import Clock, Limits, Report, Row, Timing, facts_of
 from benchmarks.models import class_map, encoder_operations, new_prompts, new_sam, sizes_of
@@ -22,7 +24,7 @@ from s3pot.losses import point_losses
 from s3pot.pipeline import OcclusionSegmenter, batch_prompts
 from s3pot.ps.greedy import greedy_match
 from s3pot.rg.nets.e4s import E4SNet
-from s3pot.sam.frozen import FrozenSam
+from s3pot.sam.frozen import FrozenSam, freeze
 from s3pot.sam.mini import build_mini_sam
 from s3pot.sam.official import build_official_sam
 from s3pot.types import SamInputs
@@ -139,17 +141,19 @@ def test_when_the_time_is_over_the_rest_is_named(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.slow
 def test_an_epoch_is_measured_after_the_encoder_was_rounded(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tiny_sam = freeze(build_mini_sam(TINY_SAM))
+    monkeypatch.setattr(training, "new_sam", lambda name, device: copy.deepcopy(tiny_sam))
     limits = Limits(1e12, 1e12)
     clock = Clock(CPU, minutes=0)
     bench = Bench(
-        sizes=sizes_of("mini"),
+        sizes=replace(sizes_of("mini"), image=64, points=40),  # of 8 x 8 cells
         clock=clock,
         limits=limits,
         report=Report(facts_of(clock, "mini", limits), None),
         operations=1.0,
-        sam=new_sam("mini", CPU),
+        sam=copy.deepcopy(tiny_sam),
     )
     encode_fast(bench)
     later_epoch(bench)
