@@ -9,30 +9,31 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
+from s3pot.data.datasets.dataset_file import DATASET_FILE, read_dataset_file, recorded_layout
 from s3pot.data.datasets.faces_folder import FacesFolder
 from s3pot.data.datasets.formats import WRITERS, SourceOptions, open_dataset
 from s3pot.data.datasets.item import DatasetAdapter, DatasetError, DatasetItem, ItemLabels
 from s3pot.data.datasets.writers import DatasetWriter, LabeledImage
-from s3pot.data.folder_kinds import RECORDS_FOLDER, refuse_folder_of_a_run
+from s3pot.data.folder_kinds import MOST_RECORDS, RECORDS_FOLDER, refuse_folder_of_a_run
 from s3pot.data.image import MAX_PIXELS, read_rgb
 from s3pot.data.truth import suspicion_of
-from s3pot.io import write_json
+from s3pot.io import file_sha256, leads_outside, write_json
 from s3pot.report.summary import Summary, write_summary_files
 from s3pot.runs.folder_job import FolderJob, Outcome, Written
 from s3pot.runs.outdated_faces import warn_of_outdated_faces
-from s3pot.runs.records import ItemProvenance
+from s3pot.runs.records import ItemProvenance, read_record
 from s3pot.runs.selection import Selection, complete_summary, run_selected, warn_of_others
 from s3pot.types import S3potError
 from s3pot.version import __version__
 
 logger = logging.getLogger(__name__)
 
-DATASET_FILE = "dataset.json"
 CONVERSION_RECORD = "_record.json"
 
 
@@ -71,7 +72,8 @@ def convert_dataset(options: ConvertOptions) -> int:
         of no image; each is named in the log.
 
     Raises:
-        S3potError: The data set has another layout, holds no images, or all of them failed.
+        S3potError: The data set has another layout, holds no images, or all of them failed; or the
+            output folder holds a data set in another layout.
     """
     output_dir = options.output_dir.resolve()
     input_dir = options.input_dir.resolve()
@@ -86,6 +88,7 @@ def convert_dataset(options: ConvertOptions) -> int:
             "or leave it out."
         )
     refuse_folder_of_a_run(options.output_dir)
+    _refuse_other_layout(options.output_dir, options.target_format)
     adapter = open_dataset(options.input_dir, options.source_format, options.source)
     writer = WRITERS[options.target_format](options.output_dir, adapter, options.as_polygons)
     items = adapter.items()
@@ -104,6 +107,30 @@ def convert_dataset(options: ConvertOptions) -> int:
         keep_finished=not options.overwrite,
     )
     return len(outcome.failures) + len(damage)
+
+
+def _refuse_other_layout(output_dir: Path, target_format: str) -> None:
+    """Make sure that a folder does not hold two layouts; only one of them would be read.
+
+    Raises:
+        S3potError: It would.
+    """
+    layout = recorded_layout(output_dir)
+    mark = output_dir / DATASET_FILE
+    if layout is None:  # the file is written last; records come before it
+        records = (output_dir / RECORDS_FOLDER).rglob(f"*{CONVERSION_RECORD}")
+        for mark in islice(records, MOST_RECORDS):
+            record = read_record(mark)
+            if record is not None and "to" in record.provenance["settings"]:
+                layout = str(record.provenance["settings"]["to"])
+                break
+    if layout is not None and layout != target_format:
+        raise S3potError(
+            f"--output_dir {output_dir} holds a data set in the layout {layout} "
+            f"({mark.relative_to(output_dir).as_posix()}), with which the files of "
+            f"--to {target_format} would mix; choose another --output_dir, or delete this one "
+            "first."
+        )
 
 
 def read_item(
@@ -202,7 +229,7 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
         contents = sorted(summary.rows, key=lambda content: str(content["name"]))
         rows = [content["row"] for content in contents]
         write_summary_files(records, Summary(rows, summary.failures))
-        self.writer.finish([content["part"] for content in contents])
+        files = self._finish([content["part"] for content in contents])
         labels = [row["labels"] for row in rows]
         dataset: dict[str, Any] = {
             "from": self.adapter.format_name,
@@ -212,16 +239,42 @@ class ConvertJob(FolderJob[DatasetItem, LabeledImage, LabeledImage]):
             "images": len(rows),
             "failed": len(summary.failures),
             "labels": {names or "none": labels.count(names) for names in sorted(set(labels))},
+            "files": files,
         }
         write_json(self.options.output_dir / DATASET_FILE, dataset)
         logger.info("%s converted into %s", outcome.done("image"), self.options.output_dir)
-        self._warn_of_left_out(contents)
+        self._warn_of_left_out(outcome.contents)
         done = {content["name"] for content in outcome.contents} | outcome.left_out
         others = [str(content["name"]) for content in contents if content["name"] not in done]
         warn_of_others(self.options.output_dir, others, "image")
 
+    def _finish(self, contents: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Write the files that concern all images, and remove those that only an earlier run wrote.
+
+        Args:
+            contents: As for ``DatasetWriter.finish``.
+
+        Returns:
+            File, relative to the output folder → SHA-256.
+        """
+        folder = self.options.output_dir
+        written = self.writer.finish(contents)
+        files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in written}
+        earlier = read_dataset_file(folder).get("files")
+        for name, sha256 in earlier.items() if isinstance(earlier, dict) else ():
+            path = folder / name
+            is_lost = name not in files and not leads_outside(name) and path.is_file()
+            if is_lost and file_sha256(path) == sha256:
+                path.unlink()
+                logger.info("removed because it belongs to an earlier result: %s", path)
+        return files
+
     def _warn_of_left_out(self, contents: Sequence[Mapping[str, Any]]) -> None:
-        """Name the kinds of files that the target layout cannot hold, with their numbers."""
+        """Name the kinds of files that the target layout cannot hold, with their numbers.
+
+        Args:
+            contents: Those of the images that this run converted, or found finished.
+        """
         # Records of earlier versions do not say what was left out.
         counts = Counter(ending for content in contents for ending in content.get("left_out", ()))
         if counts:

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from s3pot.data.datasets.companions import files_by_owner
 from s3pot.data.datasets.converted_folder import RAW_IMAGES, TRUTH
+from s3pot.data.datasets.faces_folder import clash_of_names
 from s3pot.data.datasets.grouping import divide, group_names
 from s3pot.data.datasets.item import list_images, reserved_mark
 from s3pot.data.datasets.writers import write_name_list
@@ -190,9 +191,13 @@ def _files_of_photos(images: Path, folders: Sequence[Path]) -> dict[str, list[Pa
 def _files_of_faces(root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
     """Find the files of prepared faces, by name, among all files below a folder."""
     faces = find_faces(root)
-    found = files_by_owner(root, {face.name for face in faces}, files)
+    names = {face.name for face in faces}
+    found = files_by_owner(root, names, files)
     files_by_face = {}
     for face in faces:
+        clash = clash_of_names(face.name, names)
+        if clash is not None:
+            logger.warning("%s", clash)
         if face.reference.name == f"{face.raw.stem}{REFERENCE}":
             files_by_face[face.name] = list(found.get(face.name, {}).values())
         else:  # in the authors' layout, each face has a folder

@@ -280,6 +280,91 @@ def test_parts_of_an_array_job_make_one_data_set(tmp_path: Path) -> None:
     assert len(content["annotations"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("coco", "s3pot"), ("coco", "labelme"), ("s3pot", "folders")]
+)
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_folder_keeps_one_layout(
+    tmp_path: Path, first: str, second: str, is_finished: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    out = tmp_path / "out"
+    assert convert(layout, out, "--to", first) == 0
+    if not is_finished:  # as after a share of the images, or a run that was killed
+        (out / "dataset.json").unlink()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for options in ([], ["--overwrite"], ["--shard", "0/2"]):
+        caplog.clear()
+        assert convert(layout, out, "--to", second, *options) == 2
+        assert f"{out} holds a data set in the layout {first} (" in caplog.text
+        assert f"--to {second} would mix" in caplog.text
+        assert "choose another --output_dir, or delete this one first" in caplog.text
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert convert(layout, out, "--to", first) == 0
+
+
+def test_a_folder_with_a_file_of_another_program_is_not_refused(tmp_path: Path) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    out = tmp_path / "out"
+    (out / "records").mkdir(parents=True)
+    (out / "records" / "x_record.json").write_text('{"to": "coco"}')
+    (out / "dataset.json").write_text('["to"]')
+    assert convert(layout, out) == 0
+    check(out, layout)
+
+
+def test_another_source_leaves_nothing_of_the_earlier_one(tmp_path: Path) -> None:
+    realocc = make("realocc", tmp_path / "realocc")
+    coco = make("coco", tmp_path / "coco")  # it has images of the same names, and no lists
+    out = tmp_path / "out"
+    assert convert(realocc, out) == 0
+    (out / "splits" / "mine.txt").write_text("a\n")
+    assert convert(coco, out) == 0
+    check(out, coco)
+    assert [path.name for path in (out / "splits").iterdir()] == ["mine.txt"]
+    assert convert(coco, out, "--polarity", "visible_face") == 0
+    assert list((out / "truth").glob("*_visible_face.png"))
+    assert not list((out / "truth").glob("*_occlusion.png"))
+
+
+def test_a_list_that_was_edited_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert convert(make("realocc", tmp_path / "realocc"), out) == 0
+    (out / "splits" / "train.txt").write_text("a\n")
+    assert convert(make("coco", tmp_path / "coco"), out) == 0
+    assert [path.name for path in (out / "splits").iterdir()] == ["train.txt"]
+
+
+def test_only_the_files_of_the_converted_images_are_counted(
+    tmp_path: Path, processed_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(processed_folder(3), {}, ["--from", "faces"])
+    assert convert(layout, tmp_path / "out", "--to", "coco") == 0
+    caplog.clear()
+    assert convert(layout, tmp_path / "out", "--to", "coco", "--limit", "2") == 0
+    (warning,) = [line for line in caplog.messages if "left out" in line]
+    assert warning.endswith("left out: 2 x _clean.png, 2 x _parsing_mask.npy, 2 x _ref.png.")
+
+
+def test_the_record_of_a_conversion_is_not_a_coco_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    out = tmp_path / "out"
+    assert convert(layout, out) == 0
+    as_coco = Layout(out, {}, ["--from", "coco"])
+    assert convert(as_coco, tmp_path / "back") == 2
+    assert f"{out} holds no COCO file such as annotations.json" in caplog.text
+    assert "it is in the layout s3pot; pass --from s3pot, or specify" in caplog.text
+    caplog.clear()
+    there = tmp_path / "there"
+    assert convert(layout, there, "--to", "coco") == 0
+    (there / "annotations.json").unlink()
+    assert convert(Layout(there, {}, ["--from", "coco"]), tmp_path / "back") == 2
+    assert f"{there} has lost its annotations.json" in caplog.text
+    assert "is not a COCO file" not in caplog.text
+
+
 def test_labels_are_chosen(tmp_path: Path) -> None:
     layout = make("labelme", tmp_path / "source")
     assert convert(layout, tmp_path / "out", "--labels", "left eye") == 0

@@ -234,6 +234,21 @@ def test_a_face_keeps_the_files_that_are_named_like_it(
     assert names == {path.name for path in source.glob("face_0*")}
 
 
+def test_a_face_that_is_named_like_a_file_of_another_is_reported(
+    tmp_path: Path, processed_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = processed_folder(3)
+    (source / "face_00_occlusion.png").unlink()
+    for path in list(source.glob("face_01*")):
+        path.rename(source / path.name.replace("face_01", "face_00_occlusion"))
+    out = tmp_path / "parts"
+    assert split_into(source, out, "--parts", "train=2", "val=1", "--as", "copies") == 0
+    problem = "The face 'face_00_occlusion' is named like a file of the face 'face_00', _occlusion"
+    assert caplog.text.count(problem) == 1
+    names = {path.name for path in out.glob("*/face_*")}  # its own part may hold it all the same
+    assert names == {path.name for path in source.glob("face_*")}
+
+
 def test_photos_without_truths_are_split_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

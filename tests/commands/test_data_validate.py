@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s3pot.__main__ import main
 from s3pot.data.image import read_rgb
 from tests.commands.data_commands import (
     ERRORS,
+    check,
     convert,
     edit_json,
     every_format,
@@ -52,6 +54,37 @@ def test_what_is_wrong_is_named_by_file_and_key(
     (problem,) = [line for line in capsys.readouterr().out.splitlines() if "problem (" in line]
     assert file in problem and key in problem
     assert file in (tmp_path / "report" / "problems.csv").read_text()
+
+
+@pytest.mark.parametrize("source", ["coco", "realocc"])
+def test_folders_written_by_a_conversion_are_recognized(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = make(source, tmp_path / "source")
+    written = Layout(tmp_path / "written", layout.truth, ["--from", "folders"])
+    assert convert(layout, written.root, "--to", "folders") == 0
+    report = tmp_path / "report"
+    assert main(["data", "validate", str(written.root), "--output_dir", str(report)]) == 0
+    assert f"folders: {len(layout.truth)} of {len(layout.truth)} images" in capsys.readouterr().out
+    assert convert(written, tmp_path / "back") == 0
+    check(tmp_path / "back", layout)
+
+
+def test_folders_of_two_kinds_of_masks_need_a_choice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = make("s3pot", tmp_path / "source")
+    written = tmp_path / "written"
+    assert convert(layout, written, "--to", "folders") == 0
+    kinds = [kind for kind in ("occlusion", "visible_face") if (written / kind).is_dir()]
+    assert len(kinds) == 2
+    arguments = ["data", "validate", str(written), "--output_dir", str(tmp_path / "report")]
+    assert main(arguments) == 2
+    assert f"{written} holds masks in occlusion/ and in visible_face/" in caplog.text
+    assert "choose one with --polarity" in caplog.text
+    assert main([*arguments, "--polarity", "visible_face"]) in (0, 1)
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["format"] == "folders" and report["images"] == len(layout.truth)
 
 
 @pytest.mark.slow

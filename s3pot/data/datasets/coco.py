@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from s3pot.data.datasets import run_lengths
 from s3pot.data.datasets.coco_writer import MARKS_IGNORED
+from s3pot.data.datasets.dataset_file import DATASET_FILE, recorded_layout
 from s3pot.data.datasets.item import (
     DatasetAdapter,
     DatasetError,
@@ -334,9 +335,24 @@ def find_annotations(root: Path) -> Path:
         DatasetError: There is none, or there are several.
     """
     files = sorted([*root.glob(JSON_FILES), *root.glob(f"annotations/{JSON_FILES}")])
+    layout = recorded_layout(root)
+    if layout is not None:
+        files = [path for path in files if path != root / DATASET_FILE]
     coco_files = [path for path in files if is_coco(path)] if len(files) > 1 else files
     if len(coco_files) == 1:
         return coco_files[0]
+    if layout == "coco" and not coco_files:
+        raise DatasetError(
+            f"{root} has lost its annotations.json, which data convert wrote according to "
+            f"{DATASET_FILE}; convert the data set again, or specify a COCO file with "
+            "--annotations."
+        )
+    if layout is not None and not coco_files:
+        raise DatasetError(
+            f"{root} holds no COCO file such as annotations.json; according to {DATASET_FILE}, "
+            f"it is in the layout {layout}; pass --from {layout}, or specify a COCO file with "
+            "--annotations."
+        )
     names = brief([path.name for path in coco_files])
     what = f"several COCO files: {names}" if coco_files else "no COCO file"
     raise DatasetError(f"{root} holds {what}; specify it with --annotations.")

@@ -7,7 +7,7 @@ annotation drawn with LabelMe (``.json``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -62,24 +62,9 @@ class FacesFolder(DatasetAdapter):
         if not self.faces:
             raise DatasetError(f"{self.root} holds no {self.layout}.")
         return [
-            DatasetItem(name, face.raw, problem=self._name_problem(name))
+            DatasetItem(name, face.raw, problem=clash_of_names(name, self.faces))
             for name, face in self.faces.items()
         ]
-
-    def _name_problem(self, name: str) -> str | None:
-        """Return why a face cannot lie beside the files of another one; None if it can.
-
-        Beside prepared faces, ``face_folder`` tells the image of ``a_occlusion`` from the truth of
-        ``a``; in a converted data set, each would replace the other.
-        """
-        mark = reserved_mark(name)
-        other = name if mark is None else name[: -len(mark)]
-        if mark is None or other not in self.faces:
-            return None
-        return (
-            f"The face {name!r} is named like a file of the face {other!r}, {mark} being the mark "
-            "of files that s3pot writes; rename one of the two photos and prepare it again."
-        )
 
     @override
     def labels(self, item: DatasetItem, size: tuple[int, int]) -> ItemLabels:
@@ -143,6 +128,26 @@ class AuthorsFolders(FacesFolder):
     def _find(self, root: Path) -> list[FaceFiles]:
         faces = find_faces(root)
         return [face for face in faces if face.reference.name.startswith("Reference")]
+
+
+def clash_of_names(name: str, names: Container[str]) -> str | None:
+    """Return why a face cannot lie beside the files of another one; None if it can.
+
+    Beside prepared faces, ``face_folder`` tells the image of ``a_occlusion`` from the truth of
+    ``a``; in a converted data set, each would replace the other.
+
+    Args:
+        name: The name of the face.
+        names: The names of all faces.
+    """
+    mark = reserved_mark(name)
+    other = name if mark is None else name[: -len(mark)]
+    if mark is None or other not in names:
+        return None
+    return (
+        f"The face {name!r} is named like a file of the face {other!r}, {mark} being the mark "
+        "of files that s3pot writes; rename one of the two photos and prepare it again."
+    )
 
 
 def _mask(path: Path | None, size: tuple[int, int], drawn: np.ndarray | None) -> np.ndarray | None:

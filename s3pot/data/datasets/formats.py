@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from s3pot.data.datasets.celebamask_hq import IMAGES, CelebAMaskHQ
 from s3pot.data.datasets.coco import CocoJson, find_annotations, is_coco
+from s3pot.data.datasets.coco_writer import MARKS_IGNORED
 from s3pot.data.datasets.converted_folder import RAW_IMAGES, ConvertedFolder
+from s3pot.data.datasets.dataset_file import DATASET_FILE, recorded_layout
 from s3pot.data.datasets.faces_folder import AuthorsFolders, FacesFolder
 from s3pot.data.datasets.image_mask_folders import (
     CofwFaceOcc,
@@ -29,7 +31,7 @@ from s3pot.data.datasets.writers import (
 from s3pot.data.face_folder import PARSING
 from s3pot.data.label_policy import LabelPolicy
 from s3pot.data.labelme import JSON_FILES, holds_shapes
-from s3pot.data.masks import MARKS_OCCLUSION
+from s3pot.data.masks import MARKS_OCCLUSION, POLARITIES
 
 AUTO = "auto"
 
@@ -43,7 +45,8 @@ class SourceOptions:
         masks: Folder of masks.
         ignored: Folder of masks of pixels excluded from all scores.
         mask_ending: The suffix that masks' names add to those of their images.
-        polarity: What masks, or COCO's instances, mark; the format folders has no default.
+        polarity: What masks, or COCO's instances, mark; the format folders has a default only for
+            what ``FoldersWriter`` wrote.
         annotations: The COCO file; None looks for the only one.
         policy: Which labels of LabelMe files and which categories of COCO files are occluders.
     """
@@ -77,6 +80,8 @@ def _read_coco(root: Path, options: SourceOptions) -> DatasetAdapter:
 
 
 def _read_folders(root: Path, options: SourceOptions) -> DatasetAdapter:
+    if recorded_layout(root) == "folders" and not options.masks:
+        options = _with_written_folders(root, options)
     names = FolderNames(
         images=options.images or "images",
         masks=options.masks or "masks",
@@ -85,6 +90,30 @@ def _read_folders(root: Path, options: SourceOptions) -> DatasetAdapter:
         mask_ending=options.mask_ending,
     )
     return ImageMaskFolders(root, names)
+
+
+def _with_written_folders(root: Path, options: SourceOptions) -> SourceOptions:
+    """Name the folders of ``FoldersWriter``, each of which is called what its masks mark.
+
+    Raises:
+        DatasetError: There are several kinds of masks, or none.
+    """
+    existing = [polarity for polarity in POLARITIES if (root / polarity).is_dir()]
+    if not existing:
+        raise DatasetError(
+            f"{root} holds no masks: according to {DATASET_FILE}, data convert wrote it, but there "
+            f"is no folder {' or '.join(POLARITIES)}. Specify another folder with --masks."
+        )
+    if len(existing) > 1 and not options.polarity:
+        raise DatasetError(
+            f"{root} holds masks in {'/ and in '.join(existing)}/, and the format folders reads "
+            f"one kind at a time; choose one with --polarity: {' or '.join(existing)}."
+        )
+    polarity = options.polarity or existing[0]
+    ignored = options.ignored
+    if not ignored and (root / MARKS_IGNORED).is_dir():
+        ignored = MARKS_IGNORED
+    return replace(options, masks=polarity, polarity=polarity, ignored=ignored)
 
 
 def _read_labelme(root: Path, options: SourceOptions) -> DatasetAdapter:
@@ -151,11 +180,15 @@ def _refuse_unused(format_name: str, options: SourceOptions) -> None:
 
 
 def recognize(root: Path) -> str:
-    """Recognize the format of a folder by its layout; ``folders`` has no fixed layout.
+    """Recognize the format of a folder by its layout.
+
+    ``folders`` has no fixed layout, and is recognized only if a conversion recorded it.
 
     Raises:
         DatasetError: The layout is not recognized.
     """
+    if recorded_layout(root) == "folders":
+        return "folders"
     if (root / RAW_IMAGES).is_dir():
         return "s3pot"
     if (root / IMAGES).is_dir():

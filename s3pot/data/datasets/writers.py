@@ -90,8 +90,13 @@ class DatasetWriter(ABC):
     def write(self, image: LabeledImage) -> WrittenImage:
         """Write one image and its labels; may be called from several threads."""
 
-    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027 - most need none
-        """Write the files that concern all images, from their ``WrittenImage.content``."""
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> Sequence[Path]:
+        """Write the files that concern all images; returns them.
+
+        Args:
+            contents: ``WrittenImage.content`` of all images.
+        """
+        return ()
 
     def has_place_for(self, ending: str) -> bool:
         """Whether the layout holds the companions, or the true classes, with this ending."""
@@ -138,13 +143,15 @@ class ConvertedFolderWriter(DatasetWriter):
         return ending.startswith("_") and ending not in (REFERENCE, PARSING, ALIGN)
 
     @override
-    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> Sequence[Path]:
         splits: dict[str, list[str]] = {}
         for content in contents:
             for split in content["splits"]:
                 splits.setdefault(split, []).append(content["name"])
+        paths = {split: self.folder / SPLITS / f"{split}.txt" for split in splits}
         for split, names in splits.items():
-            write_name_list(self.folder / SPLITS / f"{split}.txt", names)
+            write_name_list(paths[split], names)
+        return list(paths.values())
 
 
 class FoldersWriter(DatasetWriter):
@@ -197,7 +204,7 @@ class CocoWriter(DatasetWriter):
         return WrittenImage([copy_image(image, self.folder / "images")], content)
 
     @override
-    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> Sequence[Path]:
         known = [content for content in contents if _UNKNOWN not in content]
         path = self.folder / "annotations.json"
         write_coco(path, known)
@@ -206,6 +213,7 @@ class CocoWriter(DatasetWriter):
             f"{path} leaves such images out, because one without annotations is an unoccluded "
             "face.",
         )
+        return [path]
 
 
 class LabelMeWriter(DatasetWriter):
@@ -232,12 +240,13 @@ class LabelMeWriter(DatasetWriter):
         return WrittenImage([copy_image(image, folder), path])
 
     @override
-    def finish(self, contents: Sequence[Mapping[str, Any]]) -> None:
+    def finish(self, contents: Sequence[Mapping[str, Any]]) -> Sequence[Path]:
         _warn_of_unknown(
             contents,
             "Such an image has no LabelMe file, because one without shapes is that of an "
             "unoccluded face.",
         )
+        return ()
 
 
 class FacesWriter(DatasetWriter):
