@@ -147,16 +147,23 @@ def write_json(path: str | Path, value: Any) -> None:
     write_bytes(path, (text + "\n").encode("utf-8"))
 
 
-def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(
+    path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> None:
     """Write rows of plain values as CSV in UTF-8.
 
-    The columns are all keys in order of appearance; None is an empty cell. Numbers that are not
-    integers get CSV_DIGITS significant digits. Names that are not valid text (lone surrogates) are
-    written with backslashes.
+    None is an empty cell. Numbers that are not integers get CSV_DIGITS significant digits. Names
+    that are not valid text (lone surrogates) are written with backslashes.
+
+    Args:
+        path: The file.
+        rows: Column → value of each row.
+        columns: The first columns, also if there is no row; the others are all further keys in
+            order of appearance.
     """
     text = io.StringIO(newline="")
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({column: _csv_value(value) for column, value in row.items()})

@@ -36,7 +36,7 @@ while True:
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 task = json.loads(line)
 for number, name in enumerate((os.devnull, task["stdout"], task["stderr"])):
-    os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
+    os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND if number else os.O_RDONLY), number)
 os.chdir(task["folder"])
 os.environ.clear()
 os.environ.update(task["environment"])

@@ -171,3 +171,5 @@ def test_numbers_in_csv_have_six_significant_digits(tmp_path: Path) -> None:
     first, second = (tmp_path / "a.csv").read_text().splitlines()[1:]
     assert first == "0.830436,5.985e-05,1234570.0,1.0,0.1,123456789,0.12345678,True,"
     assert second == "-0.333333,,,,,,,,"
+    write_csv(tmp_path / "a.csv", [{"b": 1}, {"c": 2, "a": 3}], columns=["a"])
+    assert (tmp_path / "a.csv").read_text() == "a,b,c\n,1,\n3,,2\n"

@@ -60,7 +60,7 @@ def write_summary_files(folder: Path, summary: Summary) -> None:
     rows = sorted(summary.rows, key=_name)
     items = [*rows, *(failure.to_row() for failure in summary.failures)]
     write_json(folder / SUMMARY, sorted(items, key=_name))
-    write_csv(folder / "summary.csv", rows)
+    write_csv(folder / "summary.csv", rows, columns=["name"])
     write_failures(folder, summary.failures)
 
 

@@ -197,7 +197,10 @@ class Suite:
     def __post_init__(self) -> None:
         for row in self.rows:
             if row.method == FOLDER:
-                refuse_truth_as_result(Path(row.path), self.datapath)
+                try:
+                    refuse_truth_as_result(Path(row.path), self.datapath)
+                except S3potError as error:
+                    raise S3potError(f"row {row.name!r}: {error}") from error
 
     def folders_of_faces(self) -> dict[str, Path]:
         """Return the folders of the faces that are scored and trained on, by their keys."""

@@ -33,6 +33,8 @@ def test_one_list_holds_what_is_finished_and_what_failed(tmp_path: Path) -> None
     write_summary_files(tmp_path, Summary(ROWS))
     assert not (tmp_path / "failures.csv").exists()
     assert not read_summary(tmp_path).failures
+    write_summary_files(tmp_path, Summary(failures=FAILURES))
+    assert (tmp_path / "summary.csv").read_text() == "name\n"  # programs need a header
 
 
 @pytest.mark.parametrize("content", ["{}x", "[1]", '[{"failed": {}}]', '[{"row": 1}]'])

@@ -157,7 +157,7 @@ def test_two_processes_write_what_one_writes_even_if_one_is_killed(
     assert len(one) >= 5
 
     ended = command.in_two(tmp_path / "two", tmp_path / "killed", deadly="1")
-    assert ended.stdout.count(f"done {tmp_path / 'two'}\n") == 2, ended.stderr
+    assert ended.stdout.count(f"done {tmp_path / 'two'}\n") == 2, (ended.stdout, ended.stderr)
     assert contents(tmp_path / "two") == one
 
     assert ended.returncode != 0
