@@ -44,7 +44,7 @@ from s3pot.segmentation import Segmentation
 from s3pot.training.checkpoint import new_adapter
 from s3pot.types import S3potError, SegmentedFace
 from s3pot.weights.load import require_checkpoint
-from s3pot.wording import value_of_type
+from s3pot.wording import did_you_mean, value_of_type
 
 GIVEN = "the given image"  # what messages call a single image without a path
 
@@ -213,12 +213,12 @@ def load(
         device: auto, cpu, cuda, cuda:N or mps.
         checkpoint: Adapter trained by ``train_general.py``; None uses the one of the mini set.
         overrides: Config values in the form the commands accept, ``section.key=value``; None for
-            none.
+            none. Of several with one key the last wins, as on the command line.
         settings: The same, with ``section.key`` as the name of the argument.
 
     Raises:
-        S3potError: A weight file is missing, the config or an override is invalid, or there is no
-            adapter.
+        S3potError: A weight file is missing, the config or an override is invalid, a value is
+            given in two ways that differ, or there is no adapter.
     """
     _require_path("the name of the models", name, "'mini', 'paper' or the path of a config file")
     if checkpoint is not None:
@@ -229,9 +229,13 @@ def load(
         f"{key}={'null' if value is None else value}"  # as YAML
         for key, value in settings.items()
     ]
-    options = [f"run.device={device}", *_checked_overrides(overrides), *values]
+    texts = _checked_overrides(overrides)
+    device_option = f"run.device={device}"
     try:
-        config = load_config(name, options)
+        _refuse_contradictions(name, texts, values)
+        if device != "auto":
+            _refuse_contradictions(name, [device_option], [*texts, *values])
+        config = load_config(name, [device_option, *texts, *values])
         return load_from_config(config, None if checkpoint is None else Path(checkpoint))
     except OSError as error:
         raise S3potError(
@@ -253,8 +257,7 @@ def _require_section(key: str) -> None:
     hint = f"The sections are {sections}; s3pot/config.py explains their keys."
     meant = keys_like(key, others=("device", "checkpoint", "overrides"))
     if meant:
-        *first, last = meant
-        hint = f"Did you mean {', '.join(first)} or {last}?" if first else f"Did you mean {last}?"
+        hint = did_you_mean(meant)
     raise S3potError(
         f"load has no argument {key!r}. {hint} Config values are given with their "
         "section, as **{'align.mode': 'auto'} or overrides=['align.mode=auto']."
@@ -277,6 +280,30 @@ def _checked_overrides(overrides: object) -> list[str]:
         f"overrides is {overrides!r:.200}; expected a list of texts, such as "
         "overrides=['align.mode=auto']"
     )
+
+
+def _refuse_contradictions(name: str | Path, options: Sequence[str], others: Sequence[str]) -> None:
+    """Make sure that two lists of ``section.key=value`` agree about the keys that both set.
+
+    Raises:
+        S3potError: They differ, or the config or an option is invalid.
+    """
+    common = _keys(options) & _keys(others)
+    if not common:
+        return
+    values = config_to_dict(load_config(name, [*others, *options]))
+    other_values = config_to_dict(load_config(name, [*options, *others]))
+    for key in sorted(common):
+        section, _, field = key.partition(".")
+        value, other = values[section][field], other_values[section][field]
+        if value != other:
+            raise S3potError(
+                f"{key} is given twice, as {value!r} and as {other!r}; give it only once"
+            )
+
+
+def _keys(options: Sequence[str]) -> set[str]:
+    return {option.partition("=")[0] for option in options}
 
 
 def load_from_config(config: Config, checkpoint: Path | None = None) -> FaceSegmenter:

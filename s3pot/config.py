@@ -25,6 +25,7 @@ from s3pot.typed_yaml import (
     read_config_tree,
     write_settings,
 )
+from s3pot.wording import did_you_mean
 
 # Folders of the configs that can be given by name: in an installed package, then in a checkout.
 CONFIG_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -239,7 +240,13 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     file = None if path is None else find_config(path)
     tree = {} if file is None else read_config_tree(file)
     for item in overrides:
-        apply_override(tree, item)
+        try:
+            apply_override(tree, item)
+        except ConfigError as error:
+            meant = _keys_meant(item)
+            if not meant:
+                raise
+            raise ConfigError(f"{error}. {did_you_mean(meant)}", error.key) from error
     try:
         return config_from_dict(tree)
     except ConfigError as error:
@@ -253,23 +260,31 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     return key != "" and any(item.startswith((f"{key}=", f"{key}.")) for item in overrides)
 
 
+def _keys_meant(item: str) -> list[str]:
+    """List the keys that an override may mean whose key has no section."""
+    key, sign, _ = item.partition("=")
+    return keys_like(key) if sign and "." not in key else []
+
+
 def keys_like(name: str, others: Sequence[str] = ()) -> list[str]:
     """List what somebody may mean who writes a name without its section.
 
     Args:
-        name: A section, or a key of one without it, maybe mistyped.
+        name: A section, a key of one without it, or both joined by ``_``; maybe mistyped.
         others: Further names that may be meant.
 
     Returns:
-        All keys of the section, or the keys (``section.key``) and others with the closest name;
-        empty if no name is close.
+        The keys (``section.key``) of that name and all keys of the section of that name, or the
+        keys and others with the closest name; empty if no name is close.
     """
     tree = config_to_dict(Config())
     if name in tree:
-        return [f"{name}.{key}" for key in tree[name]]
+        namesakes = [f"{section}.{name}" for section in tree if name in tree[section]]
+        return [*namesakes, *(f"{name}.{key}" for key in tree[name])]
     meant: dict[str, list[str]] = {other: [other] for other in others}
     for section, values in tree.items():
         for key in values:
+            meant.setdefault(f"{section}_{key}", []).append(f"{section}.{key}")
             if key not in others:
                 meant.setdefault(key, []).append(f"{section}.{key}")
     close = difflib.get_close_matches(name, meant, n=1)

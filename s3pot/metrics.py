@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from s3pot.data.masks import as_mask
+from s3pot.data.two_values import BadMask
 from s3pot.statistics import bootstrap_interval
 
 BOUNDARY_TOLERANCE = 0.0075  # share of the image diagonal within which two outlines agree
@@ -133,20 +134,20 @@ def mask_scores(
             are not cut there: ``boundary_f1`` leaves out their pixels.
 
     Raises:
-        BadMask: One of them holds more than two values, such as probabilities, or is not (H, W).
-        ValueError: The shapes differ.
+        BadMask: One of them holds more than two values, such as probabilities, or is not (H, W), or
+            the shapes differ. It is an ``S3potError`` and a ``ValueError``.
     """
     prediction = as_mask(prediction, "the prediction")
     truth = as_mask(truth, "the truth")
     region = np.ones_like(truth) if region is None else as_mask(region, "the region")
     if not prediction.shape == truth.shape == region.shape:
         shapes = f"{prediction.shape}, {truth.shape} and {region.shape}"
-        raise ValueError(f"prediction, truth and region are {shapes}; expected the same (H, W)")
+        raise BadMask(f"prediction, truth and region are {shapes}; expected the same (H, W)")
     counted = np.ones_like(truth)
     if ignored is not None:
         counted = ~as_mask(ignored, "the mask of ignored pixels")
         if counted.shape != truth.shape:
-            raise ValueError(f"the ignored pixels are {counted.shape}; expected {truth.shape}")
+            raise BadMask(f"the ignored pixels are {counted.shape}; expected {truth.shape}")
     boundary_f1 = _boundary_f1(prediction, truth, counted)
     prediction = prediction & counted
     truth = truth & counted

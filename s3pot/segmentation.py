@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s3pot.data.image import ImageSource, limit_of_size, read_rgb, write_png
-from s3pot.data.output_guard import result_files
+from s3pot.data.output_guard import refuse_face_or_result, result_files
 from s3pot.geometry import Alignment
 from s3pot.io import leads_outside, write_npy
 from s3pot.occlusion_decision import occluded_share
@@ -91,7 +91,8 @@ class Segmentation(Masks):
         Raises:
             S3potError: The folder is a file, the name leads outside of it, a file cannot be
                 written, or one of the masks would replace a file that s3pot did not write, such as
-                a ground truth.
+                a ground truth, or a result of a run. Or a prepared face there has that name, so
+                that the occlusion would count as its ground truth.
         """
         try:
             stem = _stem_for_results(folder, name)
@@ -104,6 +105,7 @@ class Segmentation(Masks):
 
     def _write(self, folder: Path, stem: Path, name: str) -> list[Path]:
         """Write the files of ``save``, whose paths begin with ``stem``."""
+        refuse_face_or_result(stem)
         result_files(folder).require_written_by_s3pot([name])
         parsing_path = stem.with_name(f"{stem.name}_parsing.npy")
         write_npy(parsing_path, self.parsing)  # first, by which the others are recognized as ours

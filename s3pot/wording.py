@@ -33,6 +33,12 @@ def brief(names: Sequence[str | Path]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def did_you_mean(names: Sequence[str]) -> str:
+    """Ask which of one or more names is meant: ``Did you mean a, b or c?``."""
+    *first, last = names
+    return f"Did you mean {', '.join(first)} or {last}?" if first else f"Did you mean {last}?"
+
+
 def value_of_type(value: object) -> str:
     """Name a value by its type, which takes no article: ``a value of type int``."""
     return "None" if value is None else f"a value of type {type(value).__name__}"

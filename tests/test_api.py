@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import pickle
 import random
 import re
@@ -68,6 +69,9 @@ def test_equals_the_commands(
     assert ((read_rgb(out / "a_face.png")[..., 0] > 0) == result.face).all()
     assert (np.load(out / "a_parsing.npy") == result.parsing).all()
     assert (read_rgb(data / "a_ref.png") == result.reference).all()
+    for folder, reason in ((data, "is a prepared face"), (out, "belong to the results of infer")):
+        with pytest.raises(s3pot.S3potError, match=reason):
+            result.save(folder, "a")
 
 
 def test_completion_offers_the_public_names() -> None:
@@ -252,6 +256,25 @@ def test_config_values_as_arguments(config: Path) -> None:
         s3pot.load(config, "cpu", devices="cpu")
 
 
+def test_a_value_is_given_once(config: Path) -> None:
+    never, always = ["align.mode=never"], {"align.mode": "always"}
+    with pytest.raises(s3pot.S3potError, match="align.mode is given twice, as 'never' and as 'al"):
+        s3pot.load(config, "cpu", overrides=never, **always)
+    with pytest.raises(s3pot.S3potError, match="run.device is given twice, as 'cpu' and as 'mps'"):
+        s3pot.load(config, "cpu", overrides=["run.device=mps"])
+    with pytest.raises(s3pot.S3potError, match="train.lr is given twice, as 0.0001 and as 0.001"):
+        s3pot.load(config, "cpu", overrides=["train.lr=1e-4"], **{"train.lr": 0.001})
+
+
+def test_a_value_given_twice_alike_is_no_contradiction(config: Path) -> None:
+    overrides = ["train.lr=1e-4", "quality.strict=on", "run.device=cpu", "sam.batch=3"]
+    settings = {"train.lr": 0.0001, "quality.strict": True, "run.device": "cpu", "sam.batch": 3}
+    assert s3pot.load(config, "cpu", overrides=overrides, **settings).config.sam.batch == 3
+    later_wins = ["sam.batch=2", "sam.batch=3"]  # as on the command line
+    assert s3pot.load(config, "cpu", overrides=later_wins).config.sam.batch == 3
+    assert s3pot.load(config, overrides=["run.device=cpu"]).config.run.device == "cpu"
+
+
 def test_loading_leaves_all_global_random_numbers_as_they_are(config: Path) -> None:
     def states() -> list[bytes]:
         legacy = np.random.get_state()  # noqa: NPY002
@@ -324,6 +347,45 @@ def test_saving_twice_replaces_results_but_no_truth(
     with pytest.raises(s3pot.S3potError, match="b_occlusion.png would be replaced"):
         result.save(tmp_path, "b")
     assert truth.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["a", "sub/a"])
+def test_a_prediction_is_never_saved_as_the_truth_of_a_prepared_face(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray, name: str
+) -> None:
+    result = model.segment(pixels)
+    write_png(tmp_path / f"{name}.png", pixels)
+    np.save(tmp_path / f"{name}_parsing_mask.npy", result.parsing)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(s3pot.S3potError, match=r"a_parsing_mask\.npy.* its ground truth; give"):
+        result.save(tmp_path, name)
+    assert sorted(tmp_path.rglob("*")) == before
+    result.save(tmp_path, "b")  # no prepared face
+    result.save(tmp_path / "out", name)
+
+
+@pytest.mark.parametrize("command", ["inference", "train_per_image", "segment"])
+def test_saving_replaces_no_result_of_a_run(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray, command: str
+) -> None:
+    result = model.segment(pixels)
+    files = result.save(tmp_path, "a")
+    record = {"provenance": {"settings": {"command": command}}}
+    (tmp_path / "a_result.json").write_text(json.dumps(record))
+    before = [path.stat().st_mtime_ns for path in files]
+    with pytest.raises(s3pot.S3potError, match=rf"results of {command} \(a_result\.json\).*; give"):
+        result.save(tmp_path, "a")
+    assert [path.stat().st_mtime_ns for path in files] == before
+    result.save(tmp_path, "b")
+
+
+def test_a_json_file_of_another_program_is_no_record(
+    tmp_path: Path, model: FaceSegmenter, pixels: np.ndarray
+) -> None:
+    result = model.segment(pixels)
+    for text in ("[1]", "{", '{"provenance": 3}'):
+        (tmp_path / "a_result.json").write_text(text)
+        assert result.save(tmp_path, "a")
 
 
 @pytest.mark.slow
@@ -431,6 +493,9 @@ def test_empty_paths_are_refused(model: FaceSegmenter, config: Path) -> None:
         ("epoch", "Did you mean train.epochs or per_image.epochs?"),
         ("chekpoint", "Did you mean checkpoint?"),
         ("sliver_widht", "Did you mean mask.sliver_width or truth.sliver_width?"),
+        ("align_mode", "Did you mean align.mode?"),
+        ("per_image_epoch", "Did you mean per_image.epochs?"),
+        ("sam", "Did you mean model.sam, sam.normalize or sam.batch?"),
     ],
 )
 def test_an_unknown_keyword_says_how_values_are_given(name: str, hint: str) -> None:

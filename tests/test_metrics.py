@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from s3pot.metrics import BOUNDARY_TOLERANCE, mask_iou, mask_scores, summarize
+from s3pot.types import S3potError
 
 
 def slow_counts(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray) -> list[int]:
@@ -132,8 +133,13 @@ def test_nothing_predicted_where_something_is() -> None:
 
 
 def test_shapes_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"\(4, 4\), \(4, 5\)"):
-        mask_scores(np.zeros((4, 4)), np.zeros((4, 5)))
+    truth = np.zeros((4, 5))
+    with pytest.raises(S3potError, match=r"\(4, 4\), \(4, 5\)"):
+        mask_scores(np.zeros((4, 4)), truth)
+    with pytest.raises(S3potError, match=r"ignored pixels are \(4, 4\); expected \(4, 5\)"):
+        mask_scores(truth, truth, ignored=np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="expected the same"):  # as Python's own
+        mask_scores(truth, truth, region=truth[:3])
 
 
 def test_summary_means_pools_and_sets_clean_images_apart() -> None:

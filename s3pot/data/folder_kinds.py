@@ -79,6 +79,19 @@ def kind_of(folder: Path) -> tuple[Kind, str] | None:
     return None
 
 
+def kind_of_result(record: Path) -> Kind | None:
+    """Tell which command wrote the result that a record belongs to.
+
+    Args:
+        record: ``<name>_result.json``, which exists.
+
+    Returns:
+        The kind; None if it is not a record of s3pot.
+    """
+    content = _read_record(record)
+    return None if content is None else _kind_of_record(content)
+
+
 def refuse_shared_folder(output_dir: Path) -> None:
     """Make sure that an output folder does not belong to the whole machine or to the program.
 
@@ -132,12 +145,19 @@ def _kind_of_config(folder: Path) -> Kind | None:
 def _records(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield the records of results in a folder; files of other programs have no provenance."""
     for path in islice(folder.glob(f"*{RESULT_RECORD}"), MOST_RECORDS):
-        try:
-            content = read_json(path)
-        except S3potError:
-            continue
-        if isinstance(content, dict) and isinstance(content.get("provenance"), dict):
-            yield path, content
+        record = _read_record(path)
+        if record is not None:
+            yield path, record
+
+
+def _read_record(path: Path) -> Mapping[str, Any] | None:
+    """Read the record of a result; None if the file is damaged or of another program."""
+    try:
+        content = read_json(path)
+    except S3potError:
+        return None
+    is_record = isinstance(content, dict) and isinstance(content.get("provenance"), dict)
+    return content if is_record else None
 
 
 def _kind_of_record(record: Mapping[str, Any]) -> Kind:

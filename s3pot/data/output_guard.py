@@ -17,6 +17,7 @@ from s3pot.data.folder_kinds import (
     RESULT_RECORD,
     Kind,
     kind_of,
+    kind_of_result,
     other_kind,
     refuse_shared_folder,
 )
@@ -151,6 +152,32 @@ def result_files(folder: Path, record: str | None = None) -> OutputFiles:
     """
     marks = (RESULT_PARSING, *(() if record is None else (record,)))
     return OutputFiles(folder, RESULT_ENDINGS, marks)
+
+
+def refuse_face_or_result(stem: Path) -> None:
+    """Make sure that the API writes neither a truth of a prepared face nor into a run's result.
+
+    Args:
+        stem: What the paths of the files that are about to be written begin with.
+
+    Raises:
+        S3potError: There is a prepared face, or a result that belongs to a run, of that name.
+    """
+    parsing = stem.with_name(stem.name + PARSING)
+    if _exists(parsing):
+        raise S3potError(
+            f"{stem.name} in {stem.parent} is a prepared face ({parsing.name}), and "
+            f"{stem.name}{OCCLUSION} would count as its ground truth; give another folder for the "
+            "results, or another name of the files."
+        )
+    record = stem.with_name(stem.name + RESULT_RECORD)
+    kind = kind_of_result(record) if _exists(record) else None
+    if kind is not None:
+        raise S3potError(
+            f"The masks of {stem.name} in {stem.parent} belong to the {kind.value} ({record.name}) "
+            "and would be replaced, as if that run had made the new ones; give another folder for "
+            "the results, or another name of the files."
+        )
 
 
 def refuse_data_folder(output_dir: Path, data_folders: Iterable[Path]) -> None:
