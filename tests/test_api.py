@@ -357,8 +357,9 @@ def test_a_prediction_is_never_saved_as_the_truth_of_a_prepared_face(
     write_png(tmp_path / f"{name}.png", pixels)
     np.save(tmp_path / f"{name}_parsing_mask.npy", result.parsing)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(s3pot.S3potError, match=r"a_parsing_mask\.npy.* its ground truth; give"):
-        result.save(tmp_path, name)
+    for results in (name, f"{name}_visible"):  # a_visible_face.png would be a truth as well
+        with pytest.raises(s3pot.S3potError, match=r"a_parsing_mask\.npy.* its ground truth; give"):
+            result.save(tmp_path, results)
     assert sorted(tmp_path.rglob("*")) == before
     result.save(tmp_path, "b")  # no prepared face
     result.save(tmp_path / "out", name)

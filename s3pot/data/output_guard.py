@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from s3pot.data.face_folder import ALIGN, OCCLUSION, PARSING, RAW, REFERENCE, TRUTH_ENDINGS
+from s3pot.data.face_folder import (
+    ALIGN,
+    OCCLUSION,
+    PARSING,
+    RAW,
+    REFERENCE,
+    TRUTH_ENDINGS,
+    VISIBLE_FACE,
+)
 from s3pot.data.folder_kinds import (
     RESULT_RECORD,
     Kind,
@@ -38,12 +46,13 @@ MAY_WRITE_INTO: Mapping[str, Sequence[Kind]] = {
     "data validate": (Kind.SUITE,),
 }
 _OF_FACES = (Kind.INFERENCE, Kind.PER_IMAGE, Kind.SEGMENT, Kind.RESULTS)
+FACE = "_face.png"  # ending of the visible face of a result
 RESULT_PARSING = "_parsing.npy"  # ending of the first file of a result
 RESULT_MARKS = (RESULT_PARSING, RESULT_RECORD)  # one of these is beside all files of a result
 # Everything that is written for a face besides the two files by which results are recognized.
 RESULT_ENDINGS = (
     OCCLUSION,
-    "_face.png",
+    FACE,
     "_occlusion_photo.png",
     "_face_photo.png",
     "_overlay_photo.png",
@@ -163,13 +172,15 @@ def refuse_face_or_result(stem: Path) -> None:
     Raises:
         S3potError: There is a prepared face, or a result that belongs to a run, of that name.
     """
-    parsing = stem.with_name(stem.name + PARSING)
-    if _exists(parsing):
-        raise S3potError(
-            f"{stem.name} in {stem.parent} is a prepared face ({parsing.name}), and "
-            f"{stem.name}{OCCLUSION} would count as its ground truth; give another folder for the "
-            "results, or another name of the files."
-        )
+    for file in (f"{stem.name}{OCCLUSION}", f"{stem.name}{FACE}"):
+        for ending in (OCCLUSION, VISIBLE_FACE):  # the face of "a_visible" is a_visible_face.png
+            name = file[: -len(ending)]
+            if file.endswith(ending) and _exists(stem.with_name(name + PARSING)):
+                raise S3potError(
+                    f"{name} in {stem.parent} is a prepared face ({name}{PARSING}), and {file} "
+                    "would count as its ground truth; give another folder for the results, or "
+                    "another name of the files."
+                )
     record = stem.with_name(stem.name + RESULT_RECORD)
     kind = kind_of_result(record) if _exists(record) else None
     if kind is not None:
