@@ -43,7 +43,8 @@ for count, output in enumerate(json.loads(outputs)):
     code = importlib.import_module(script).main([*arguments, "--output_dir", output])
     if code:
         sys.exit(code)
-    print("done", output, flush=True)
+    sys.stdout.write(f"done {output}\\n")  # in one piece: both ranks write to one file
+    sys.stdout.flush()
 """
 
 
